@@ -1,0 +1,29 @@
+#include "bench/bench.hpp"
+
+#include <cstdio>
+#include <string_view>
+
+#include "bench/fanout.hpp"
+#include "bench/games.hpp"
+
+namespace bench {
+namespace {
+
+constexpr const char* usage =
+    "usage: pushhub bench VERB [options]   (--help after a verb shows its options)\n"
+    "  fanout   one broadcast over a fast APNs sink: pushes/s, CPU per push, memory, beside "
+    "h2load\n"
+    "  games    the Winter Games: 100,000 devices, four platforms, every push checked\n";
+
+}  // namespace
+
+int bench_main(int argc, char** argv) {
+    const std::string_view verb = argc > 1 ? argv[1] : "";
+    if (verb == "fanout") return fanout_main(argc - 1, argv + 1);
+    if (verb == "games") return games_main(argc - 1, argv + 1);
+    const bool help = verb == "--help" || verb == "-h";
+    std::fputs(usage, help ? stdout : stderr);
+    return help ? 0 : 2;
+}
+
+}  // namespace bench

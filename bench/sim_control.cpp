@@ -1,0 +1,70 @@
+#include "bench/sim_control.hpp"
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <stdexcept>
+
+#include "bench/client.hpp"
+
+namespace bench {
+namespace {
+
+std::string checked(const std::string& url, const std::string& method, const std::string& path,
+                    const std::string& body = {}) {
+    ClientReply reply = plain_call(url, method, path, body);
+    if (reply.status < 200 || reply.status > 299)
+        throw std::runtime_error("the simulator answers " + method + " " + path + " with " +
+                                 std::to_string(reply.status) + ": " + reply.body.substr(0, 200));
+    return std::move(reply.body);
+}
+
+/// Percent-encoded but for RFC 3986's unreserved characters.
+std::string encoded(const std::string& text) {
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    constexpr std::string_view plain =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    std::string out;
+    for (const char c : text) {
+        if (plain.find(c) != std::string_view::npos) {
+            out += c;
+            continue;
+        }
+        const auto byte = static_cast<unsigned char>(c);
+        out += '%';
+        out += digits[byte >> 4];
+        out += digits[byte & 15];
+    }
+    return out;
+}
+
+}  // namespace
+
+void SimControl::kill(const std::vector<std::string>& handles) const {
+    nlohmann::json rules;
+    rules["add"] = true;
+    nlohmann::json& table = rules["handles"];
+    table = nlohmann::json::object();
+    for (const std::string& handle : handles) table[handle] = "gone";
+    checked(url_, "POST", "/rules", rules.dump());
+}
+
+void SimControl::forget() const {
+    checked(url_, "POST", "/reset", "{}");
+}
+
+SimControl::Accepted SimControl::accepted() const {
+    Accepted out;
+    std::istringstream lines(checked(url_, "GET", "/received"));
+    for (std::string line; std::getline(lines, line);)
+        if (!line.empty()) out.handles.push_back(std::move(line));
+    const auto counters = nlohmann::json::parse(checked(url_, "GET", "/counters"));
+    out.first_at_ms = counters.value("first_push_us", std::int64_t{0}) / 1000;
+    out.last_at_ms = counters.value("last_push_us", std::int64_t{0}) / 1000;
+    return out;
+}
+
+std::string SimControl::body_of(const std::string& handle) const {
+    return checked(url_, "GET", "/bodies?handle=" + encoded(handle));
+}
+
+}  // namespace bench

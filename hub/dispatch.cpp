@@ -1,0 +1,103 @@
+// Tested by tests/hub_server_test.cpp.
+
+#include "hub/dispatch.hpp"
+
+#include <chrono>
+
+#include "hub/log.hpp"
+#include "hub/metrics.hpp"
+
+namespace hub {
+
+namespace {
+
+constexpr std::size_t unrouted_body_bytes_max = 64 * 1024;
+constexpr std::string_view no_route = "none";
+
+struct Counted {
+    explicit Counted(std::atomic<std::size_t>& count) : count_(count) {
+        before = count_.fetch_add(1, std::memory_order_relaxed);
+    }
+    ~Counted() { count_.fetch_sub(1, std::memory_order_relaxed); }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    std::size_t before = 0;
+
+  private:
+    std::atomic<std::size_t>& count_;
+};
+
+}  // namespace
+
+Dispatch::Dispatch(Parts& parts, std::span<const Route> routes, Gate gate)
+    : parts_(parts), routes_(routes), gate_(std::move(gate)) {}
+
+std::size_t Dispatch::body_bytes_max(const Request& request) const {
+    const auto found = match(routes_, request.method, request.segments);
+    const auto* matched = std::get_if<Matched>(&found);
+    return matched == nullptr ? unrouted_body_bytes_max : matched->route->body_bytes_max;
+}
+
+Response Dispatch::finish(const Request& request, std::string_view pattern, Response response) {
+    for (auto& [name, value] : response.headers) {  // nothing may add a line to the head
+        std::erase_if(value,
+                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+    }
+    response.headers.emplace_back("TrackingId", request.tracking_id);
+    response.headers.emplace_back("x-ms-correlation-request-id", request.tracking_id);
+    const auto spent_ms = now_ms() - request.received_at_ms;
+    parts_.metrics.request(request.method, pattern, response.status,
+                           static_cast<double>(spent_ms < 0 ? 0 : spent_ms) / 1000.0);
+    return response;
+}
+
+Response Dispatch::refuse(const Request& request, int status, std::string_view message) {
+    return finish(request, no_route, error(request, status, message));
+}
+
+pns::Task<Response> Dispatch::answer(const Request& request) {
+    const Counted counted(in_flight_);
+    if (counted.before >= parts_.config.requests_in_flight_max) {
+        Response busy = error(request, 503, "Too many requests are at work. Try again.");
+        busy.headers.emplace_back("Retry-After", "1");
+        co_return finish(request, no_route, std::move(busy));
+    }
+    const auto found = match(routes_, request.method, request.segments);
+    if (const auto* none = std::get_if<NoRoute>(&found)) {
+        const bool unknown = none->status == 404;
+        Response response =
+            error(request, none->status,
+                  unknown ? "There is nothing at this path." : "The method is not allowed here.");
+        if (!unknown) response.headers.emplace_back("Allow", none->allow);
+        co_return finish(request, no_route, std::move(response));
+    }
+    const auto& matched = std::get<Matched>(found);
+    Response response;
+    try {
+        response = co_await guarded(request, matched);
+    } catch (const std::exception& bug) {
+        log_error("a handler failed", {{"route", std::string(matched.route->pattern)},
+                                       {"what", bug.what()},
+                                       {"tracking_id", request.tracking_id}});
+        response = error(request, 500, "The request could not be processed.");
+    }
+    co_return finish(request, matched.route->pattern, std::move(response));
+}
+
+pns::Task<Response> Dispatch::guarded(const Request& request, const Matched& matched) {
+    const Route& route = *matched.route;
+    std::shared_ptr<const HubState> hub;
+    if (names_hub(route)) hub = gate_.find_hub(matched.args.front());
+    if (route.right != Right::none) {
+        auto refused = gate_.refuse(request, hub.get(), route);
+        if (refused) co_return std::move(*refused);
+    }
+    const bool creates_hub = route.method == "PUT" && route.pattern == "/{hub}";
+    if (names_hub(route) && !hub && !creates_hub) {
+        co_return error(request, 404, "No service is hosted at the specified address.");
+    }
+    Call call{request, std::move(hub), matched.args, parts_};
+    co_return co_await route.handler(std::move(call));
+}
+
+}  // namespace hub

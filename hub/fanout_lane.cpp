@@ -1,0 +1,251 @@
+#include "hub/fanout_lane.hpp"
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cassert>
+
+#include "hub/log.hpp"
+#include "hub/parts.hpp"
+#include "pns/account.hpp"
+
+namespace asio = boost::asio;
+
+namespace hub {
+
+namespace {
+
+using Timer =
+    asio::basic_waitable_timer<std::chrono::steady_clock,
+                               asio::wait_traits<std::chrono::steady_clock>, pns::Executor>;
+
+constexpr std::int64_t drain_poll_ms = 10;
+
+}  // namespace
+
+FanoutLane::FanoutLane(asio::io_context& loop, std::size_t index, std::size_t lanes,
+                       FanoutParts& parts)
+    : loop_(loop),
+      index_(index),
+      lanes_(lanes),
+      parts_(parts),
+      nursery_(loop.get_executor()),
+      mixed_window_(loop.get_executor(), parts.config.fanout_window_pushes) {}
+
+FanoutLane::~FanoutLane() = default;
+
+void FanoutLane::begin(std::shared_ptr<SendRun> run,
+                       std::shared_ptr<const std::vector<Strand>> strands) {
+    if (stopping_) return;
+    std::uint64_t todo = 0;
+    std::size_t partitions = 0;
+    for (const Strand& strand : *strands) {
+        partitions = std::max(partitions, strand.partitions.size());
+        for (std::size_t p = index_; p < strand.partitions.size(); p += lanes_) {
+            todo += strand.partitions[p].cardinality();
+        }
+    }
+    if (todo == 0) return;
+    LaneRun& mine = runs_.emplace_back(std::move(run), partitions);
+    mine.todo = todo;
+    mine.walks = strands->size();
+    mine.run->tally.set_started(now_ms());
+    for (std::size_t s = 0; s < strands->size(); ++s) nursery_.start(walk(mine, strands, s));
+}
+
+void FanoutLane::adopt(std::shared_ptr<SendRun> run) {
+    home_runs_.push_back(std::move(run));
+}
+
+// --- senders ---
+
+FanoutLane::Slot& FanoutLane::slot(std::uint32_t hub, std::size_t platform) {
+    std::unique_ptr<Slot>& slot = slots_[{hub, platform}];
+    if (!slot) {
+        slot = std::make_unique<Slot>(loop_.get_executor(), parts_.config.fanout_window_pushes);
+    }
+    if (!slot->sender && !stopping_) open_sender(*slot, hub, platform);
+    return *slot;
+}
+
+void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform) {
+    const pns::Platform& row = pns::platforms()[platform];
+    const auto state = parts_.hubs.find(hub);
+    if (!state || !row.has_sender) return;
+    const auto properties = state->description.credentials.find(std::string(row.name));
+    if (properties == state->description.credentials.end()) return;
+    const pns::Credential credential{std::string(row.name), properties->second};
+    pns::SenderSettings settings = pns::default_settings(row.name);
+    // Pushes of small sends and retries come on top of the slot's own window.
+    settings.queue_pushes_max = 2 * parts_.config.fanout_window_pushes;
+    if (parts_.config.provider_connections_max != 0) {
+        settings.connections_max = parts_.config.provider_connections_max;
+    }
+    slot.sender = pns::Sender::create(loop_, credential, settings, parts_.network, parts_.bearers);
+    ++slot.epoch;
+}
+
+void FanoutLane::forget_senders(std::uint32_t hub) {
+    for (auto& [key, slot] : slots_) {
+        if (key.first != hub || !slot->sender) continue;
+        nursery_.start(retire_sender(std::move(slot->sender)));
+    }
+}
+
+pns::Task<void> FanoutLane::retire_sender(std::unique_ptr<pns::Sender> sender) {
+    co_await sender->stop(parts_.config.drain_ms_max);
+}
+
+// --- what was learned goes to the tally, the gates, the ledger ---
+
+void FanoutLane::flush(LaneRun& run) {
+    if (run.notes.empty()) return;
+    const auto& table = pns::platforms();
+    for (std::size_t p = 0; p < table.size(); ++p) {
+        auto& finals = run.learned[p].finals;
+        for (std::size_t o = 0; o < outcomes_count; ++o) {
+            if (finals[o] == 0) continue;
+            const auto name = pns::outcome_name(static_cast<pns::Outcome>(o));
+            parts_.metrics.pushes(table[p].name, name, finals[o]);
+            finals[o] = 0;
+        }
+    }
+    prune(run);
+    if (run.run->tally.add(run.notes)) parts_.on_complete(run.run);
+}
+
+void FanoutLane::prune(LaneRun& run) {
+    const std::uint32_t hub = run.run->hub->row.number;
+    const auto& table = pns::platforms();
+    for (std::size_t p = 0; p < table.size(); ++p) {
+        auto& learned = run.learned[p];
+        if (learned.accepted == 0 && learned.dead.empty()) continue;
+        auto dead =
+            parts_.gates.pass(hub, p, run.run->send.id, learned.accepted, std::move(learned.dead));
+        learned.accepted = 0;
+        learned.dead.clear();
+        if (dead.empty()) continue;
+        parts_.registry.retire(
+            hub, std::move(dead),
+            [&metrics = parts_.metrics,
+             name = table[p].name](registry::Result<std::size_t> retired) {
+                if (retired) {
+                    metrics.retired(name, *retired);
+                } else {
+                    log_error(
+                        "retiring dead handles failed: they will be tried again with the next send",
+                        {{"error", retired.error().message()}});
+                }
+            });
+    }
+    if (run.rotations.empty()) return;
+    parts_.registry.rotate(
+        hub, std::move(run.rotations), [](registry::Result<std::size_t> rotated) {
+            if (!rotated)
+                log_error("storing rotated handles failed", {{"error", rotated.error().message()}});
+        });
+    run.rotations.clear();
+}
+
+void FanoutLane::end_soon() {
+    if (end_posted_) return;
+    end_posted_ = true;
+    asio::post(loop_, [this] {
+        end_posted_ = false;
+        end_if_done();
+    });
+}
+
+void FanoutLane::end_if_done() {
+    for (auto run = runs_.begin(); run != runs_.end();) {
+        if (run->todo == 0 || run->run->dropped) flush(*run);
+        const bool ended = run->walks == 0 && (run->todo == 0 || run->run->dropped);
+        if (ended) retries_waiting_.fetch_sub(run->retries.size(), std::memory_order_relaxed);
+        run = ended ? runs_.erase(run) : std::next(run);
+    }
+}
+
+void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
+    if (run->checkpoint_in_flight) return;
+    run->checkpoint_in_flight = true;
+    auto done = [this, run](registry::Result<void> written) {
+        const auto code = written ? boost::system::error_code{} : written.error();
+        asio::post(loop_, [this, run, code] {
+            run->checkpoint_in_flight = false;
+            if (code == registry::errc::not_found) run->dropped = true;
+            if (code && !run->dropped) {
+                run->tally.touch();
+                log_error("writing a send's progress failed: tried again shortly",
+                          {{"send", run->send.id}, {"error", code.message()}});
+                return;
+            }
+            if (run->dropped || run->tally.ended()) {
+                std::erase(home_runs_, run);
+                parts_.on_ended(run);
+            } else if (run->tally.complete()) {
+                checkpoint(run);
+            }
+        });
+    };
+    std::lock_guard lock(run->checkpoint_mutex);
+    parts_.registry.checkpoint(run->hub->row.number, run->send.id, run->tally.snapshot(now_ms()),
+                               std::move(done));
+}
+
+pns::Task<void> FanoutLane::tick() {
+    Timer timer(loop_.get_executor());
+    for (;;) {
+        timer.expires_after(std::chrono::milliseconds(parts_.config.checkpoint_ms));
+        const auto [ec] = co_await timer.async_wait(pns::as_result);
+        if (ec) co_return;
+        const std::int64_t now = now_ms();
+        for (LaneRun& run : runs_) {
+            flush(run);
+            if (!stopping_) start_due_retries(run, now);
+        }
+        end_if_done();
+        const auto mine = home_runs_;
+        for (const auto& run : mine) {
+            if (run->tally.take_touched() || run->dropped) checkpoint(run);
+        }
+    }
+}
+
+pns::Task<void> FanoutLane::drain(std::int64_t drain_ms) {
+    stopping_ = true;
+    mixed_window_.close();
+    for (auto& [key, slot] : slots_) slot->window.close();
+    const std::int64_t until = now_ms() + drain_ms;
+    Timer timer(loop_.get_executor());
+    while (in_flight_ > 0 && now_ms() < until) {
+        timer.expires_after(std::chrono::milliseconds(drain_poll_ms));
+        const auto [ec] = co_await timer.async_wait(pns::as_result);
+        if (ec) break;
+    }
+    senders_stopped_ = true;
+    for (auto& [key, slot] : slots_) {
+        if (slot->sender) co_await slot->sender->stop(0);
+    }
+    for (LaneRun& run : runs_) flush(run);
+}
+
+pns::Task<void> FanoutLane::park() {
+    const auto mine = home_runs_;
+    for (const auto& run : mine) {
+        auto write = [this, &run](registry::Done<void> done) {
+            std::lock_guard lock(run->checkpoint_mutex);
+            parts_.registry.checkpoint(run->hub->row.number, run->send.id,
+                                       run->tally.snapshot(now_ms()), std::move(done));
+        };
+        const auto written = co_await committed<void>(std::move(write));
+        if (!written) {
+            log_error(
+                "writing a send's progress at shutdown failed: some of its pushes may be repeated",
+                {{"send", run->send.id}, {"error", written.error().message()}});
+        }
+    }
+    nursery_.cancel();
+    co_await nursery_.join();
+    slots_.clear();
+}
+
+}  // namespace hub

@@ -1,0 +1,20 @@
+#pragma once
+
+// How the codecs learn a handle's canonical spelling: from the platform table, passed in.
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "hub/wire_error.hpp"
+
+namespace hub {
+
+/// `platform` is the stored name. A Refusal says what is wrong without repeating the handle.
+using NormaliseHandle =
+    std::function<Parsed<std::string>(std::string_view platform, std::string_view handle)>;
+
+/// The rule of pns/platforms.cpp for that platform.
+Parsed<std::string> normalise_handle(std::string_view platform, std::string_view handle);
+
+}  // namespace hub

@@ -1,0 +1,59 @@
+#pragma once
+
+// Every handler of the REST surface, one per line. The route table (routes.cpp) names them; bodies are in api_*.cpp.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "hub/http.hpp"
+#include "pns/task.hpp"
+
+namespace hub {
+
+struct HubState;  ///< one hub in memory: row, description, senders (hubs.hpp)
+struct Parts;     ///< what handlers work with (parts.hpp)
+
+/// A request behind routing and authentication.
+struct Call {
+    const Request& request;
+    std::shared_ptr<const HubState> hub;  ///< null on namespace and root routes, and on PUT of a new hub
+    std::vector<std::string> args;        ///< decoded path arguments, in pattern order, the hub's name first if any
+    Parts& parts;
+};
+
+using Handler = pns::Task<Response> (*)(Call);
+
+// root: no credentials
+pns::Task<Response> get_healthz(Call call);
+pns::Task<Response> get_readyz(Call call);
+pns::Task<Response> get_metrics(Call call);
+pns::Task<Response> get_version(Call call);
+
+// hubs (api_hubs.cpp)
+pns::Task<Response> list_hubs(Call call);
+pns::Task<Response> put_hub(Call call);
+pns::Task<Response> get_hub(Call call);
+pns::Task<Response> delete_hub(Call call);
+
+// registrations (api_registrations.cpp)
+pns::Task<Response> create_registration_id(Call call);
+pns::Task<Response> create_registration(Call call);
+pns::Task<Response> put_registration(Call call);
+pns::Task<Response> get_registration(Call call);
+pns::Task<Response> delete_registration(Call call);
+pns::Task<Response> list_registrations(Call call);
+pns::Task<Response> list_registrations_by_tag(Call call);
+
+// installations (api_installations.cpp)
+pns::Task<Response> put_installation(Call call);
+pns::Task<Response> patch_installation(Call call);
+pns::Task<Response> get_installation(Call call);
+pns::Task<Response> delete_installation(Call call);
+
+// sends (api_sends.cpp)
+pns::Task<Response> post_message(Call call);        ///< also ?direct
+pns::Task<Response> post_direct_batch(Call call);
+pns::Task<Response> get_message(Call call);
+
+}  // namespace hub

@@ -1,0 +1,17 @@
+#pragma once
+
+// Fresh ids and keys from the system's random source. Any thread.
+
+#include <cstdint>
+#include <string>
+
+namespace hub {
+
+/// `<int64>-<int64>-<n>`, n = partition + 1 of a random partition (contracts/anh.md 3.5).
+std::string new_registration_id(std::uint16_t partitions);
+/// `NH-<yyyyMMddHHmmssfff>-<32 hex>-07` (contracts/anh.md 5.2).
+std::string new_send_id(std::int64_t now_ms);
+/// 44 characters: base64 of 32 random bytes (contracts/anh.md 1.1).
+std::string new_sas_key();
+
+}  // namespace hub

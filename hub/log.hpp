@@ -1,0 +1,36 @@
+#pragma once
+
+// The log of the process: one line an event on stderr, as text or as one JSON object. Any thread.
+//
+// Messages are fixed texts; what varies goes into fields. Everything passes redacted(), which is
+// the second line of defence: callers do not log handles, keys, tokens or signatures in the first
+// place.
+
+#include <initializer_list>
+#include <iosfwd>
+#include <string>
+#include <string_view>
+
+namespace hub {
+
+struct LogField {
+    std::string_view name;
+    std::string value;
+};
+using LogFields = std::initializer_list<LogField>;
+
+/// `level`: debug, info, warn, error or off; `format`: text or json. `out` null: stderr. Call
+/// before threads start.
+void open_log(std::string_view level, std::string_view format, std::ostream* out = nullptr);
+
+void log_debug(std::string_view message, LogFields fields = {});
+void log_info(std::string_view message, LogFields fields = {});
+void log_warn(std::string_view message, LogFields fields = {});
+void log_error(std::string_view message, LogFields fields = {});
+
+/// `text` without what looks like a secret: signatures, keys, bearer and SAS tokens, PEM blocks,
+/// and any run of 40 or more letters and digits, which is what handles look like. Control
+/// characters become blanks.
+std::string redacted(std::string_view text);
+
+}  // namespace hub

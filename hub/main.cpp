@@ -1,0 +1,60 @@
+// The program: one verb an argument, each with its own --help.
+
+#include <cstdio>
+#include <string_view>
+
+#include "bench/bench.hpp"
+#include "bench/dev.hpp"
+#include "hub/service.hpp"
+#include "pns/sim/command.hpp"
+
+namespace {
+
+constexpr const char* help =
+    R"(pushhub: a self-hosted push notification hub that speaks the wire contract of
+Azure Notification Hubs.
+
+Usage: pushhub VERB [OPTIONS]
+
+  serve    run the hub (settings: flags, PUSHHUB_* environment, --config FILE)
+  dev      hub, provider simulators and seeded devices in one command
+  sim      the provider simulators alone
+  bench    measure
+
+  --help, -h      this text; `pushhub VERB --help` tells more
+  --version, -V   the version
+
+Try it:   pushhub dev
+Run it:   pushhub serve --data-dir /var/lib/pushhub --listen 0.0.0.0:8443
+)";
+
+struct Verb {
+    std::string_view name;
+    int (*run)(int argc, char** argv);
+};
+
+constexpr Verb verbs[] = {
+    {"serve", hub::serve_main},
+    {"dev", bench::dev_main},
+    {"sim", pns::sim::sim_main},
+    {"bench", bench::bench_main},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const std::string_view verb = argc > 1 ? argv[1] : "--help";
+    if (verb == "--help" || verb == "-h" || verb == "help") {
+        std::fputs(help, stdout);
+        return 0;
+    }
+    if (verb == "--version" || verb == "-V") {
+        std::puts("pushhub " PUSHHUB_VERSION);
+        return 0;
+    }
+    for (const auto& known : verbs) {
+        if (known.name == verb) return known.run(argc - 1, argv + 1);
+    }
+    std::fprintf(stderr, "pushhub: unknown verb \"%s\"; `pushhub --help` lists them\n", argv[1]);
+    return 2;
+}

@@ -1,0 +1,35 @@
+#pragma once
+
+// What the handlers work with. main.cpp builds every part, in order, and owns them all.
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "hub/config.hpp"
+#include "hub/hubs.hpp"
+#include "hub/loops.hpp"
+#include "hub/sas.hpp"
+#include "registry/registry.hpp"
+
+namespace hub {
+
+class Fanout;
+class Metrics;
+
+struct Parts {
+    const Config& config;
+    registry::Registry& registry;
+    StorePool& store;
+    Hubs& hubs;
+    Fanout& fanout;
+    Metrics& metrics;
+    std::vector<Rule> namespace_rules;  ///< of the configured namespace
+    /// Set while the process takes work: store open, lanes running, not draining. Null: always.
+    const std::atomic<bool>* ready = nullptr;
+};
+
+/// Wall clock in milliseconds since 1970 UTC. The only reading of it in hub/.
+std::int64_t now_ms();
+
+}  // namespace hub

@@ -1,0 +1,78 @@
+#pragma once
+
+// One accepted connection as a byte stream: socket, TLS if any, and its deadlines. Belongs to one
+// loop and to the frame that serves it; that frame runs watch() as a child and joins it after
+// cut().
+//
+// Nothing here is cancelled from outside: a deadline, a drain that takes too long and a lost
+// connection all close the socket, and every wait on it ends with an error.
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "pns/task.hpp"
+
+namespace hub {
+
+class Peer {
+  public:
+    using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, pns::Executor>;
+    using Clock = std::chrono::steady_clock;
+
+    /// `tls` null: a plain connection. `write_ms` bounds each write.
+    Peer(Socket socket, boost::asio::ssl::context* tls, std::int64_t write_ms);
+    Peer(const Peer&) = delete;
+    Peer& operator=(const Peer&) = delete;
+
+    pns::Task<pns::error_code> handshake();
+    bool tls() const { return tls_.has_value(); }
+    bool chose_h2() const;  ///< by ALPN
+
+    pns::Task<std::pair<pns::error_code, std::size_t>> read_some(boost::asio::mutable_buffer into);
+    pns::Task<pns::error_code> write(boost::asio::const_buffer bytes);
+
+    /// What is being waited for must have come in `ms` from now. Replaces the deadline before.
+    void expect_within(std::int64_t ms);
+    void expect_nothing() { read_by_ = Clock::time_point::max(); }
+    /// Called instead of cut() when what was expected did not come; must set a new deadline.
+    std::function<void()> on_late;
+
+    /// Ends when the connection is cut.
+    pns::Task<void> watch();
+
+    /// The process wants to stop: no further requests.
+    void drain();
+    bool draining() const { return draining_; }
+    std::function<void()> on_drain;  ///< unset: drain() cuts
+
+    /// Ends waits of this moment with operation_aborted; the connection stays open.
+    void interrupt();
+    /// Says goodbye so that the last answer is not lost to a reset: TLS close, FIN, and a short
+    /// wait for the peer's.
+    pns::Task<void> close();
+    void cut();
+    bool open() const { return open_; }
+    pns::Executor executor() { return socket_.get_executor(); }
+
+  private:
+    void wake_for(Clock::time_point deadline);
+    Clock::time_point deadline() const { return read_by_ < write_by_ ? read_by_ : write_by_; }
+
+    Socket socket_;
+    std::optional<boost::asio::ssl::stream<Socket&>> tls_;
+    boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>, pns::Executor> timer_;
+    Clock::time_point read_by_ = Clock::time_point::max();
+    Clock::time_point write_by_ = Clock::time_point::max();
+    std::int64_t write_ms_;
+    bool open_ = true;
+    bool draining_ = false;
+};
+
+}  // namespace hub

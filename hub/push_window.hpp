@@ -1,0 +1,48 @@
+#pragma once
+
+// Bounds the pushes that one lane has loaded and not yet finished for one sender. Waiters are
+// served in order, small sends before big ones, so that a broadcast never stands before a single
+// push. One loop only.
+
+#include <boost/asio/steady_timer.hpp>
+#include <list>
+
+#include "pns/task.hpp"
+
+namespace hub {
+
+class PushWindow {
+  public:
+    PushWindow(pns::Executor executor, std::size_t pushes_max)
+        : executor_(executor), max_(pushes_max) {}
+
+    /// Takes `count` places, waiting until they are free. False if the window was closed meanwhile.
+    pns::Task<bool> take(std::size_t count, bool small);
+    void give_back(std::size_t count);
+    /// Ends all waiting and everything that comes later.
+    void close();
+
+    std::size_t taken() const { return taken_; }
+
+  private:
+    using Timer =
+        boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                          boost::asio::wait_traits<std::chrono::steady_clock>,
+                                          pns::Executor>;
+    struct Waiter {
+        std::size_t count;
+        bool small;
+        bool served = false;
+        Timer wake;
+    };
+    pns::Executor executor_;
+    const std::size_t max_;
+    std::size_t taken_ = 0;
+    bool closed_ = false;
+    std::list<Waiter*> waiters_;
+
+    bool fits(std::size_t count) const { return taken_ == 0 || taken_ + count <= max_; }
+    void serve();
+};
+
+}  // namespace hub

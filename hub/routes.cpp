@@ -1,0 +1,114 @@
+// Tested by tests/hub_routes_test.cpp.
+
+#include "hub/routes.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "hub/text.hpp"
+
+namespace hub {
+
+namespace {
+
+constexpr std::size_t body_bytes = 64 * 1024;     // contracts/anh.md 2.5: 413 above 64 KB
+constexpr std::size_t batch_bytes = 512 * 1024;   // a message and up to 1,000 handles
+constexpr std::size_t hub_bytes = 256 * 1024;     // a description with all credentials
+constexpr std::size_t no_body_bytes = 64 * 1024;  // some clients send a body nobody asked for
+
+constexpr std::array table{
+    Route{"GET", "/healthz", Right::none, no_body_bytes, get_healthz},
+    Route{"GET", "/readyz", Right::none, no_body_bytes, get_readyz},
+    Route{"GET", "/metrics", Right::none, no_body_bytes, get_metrics},
+    Route{"GET", "/version", Right::none, no_body_bytes, get_version},
+
+    Route{"GET", "/", Right::manage_namespace, no_body_bytes, list_hubs},
+    Route{"GET", "/$Resources/NotificationHubs", Right::manage_namespace, no_body_bytes, list_hubs},
+    Route{"PUT", "/{hub}", Right::manage_namespace, hub_bytes, put_hub},
+    Route{"GET", "/{hub}", Right::manage, no_body_bytes, get_hub},
+    Route{"DELETE", "/{hub}", Right::manage_namespace, no_body_bytes, delete_hub},
+
+    Route{"POST", "/{hub}/registrationids", Right::listen, no_body_bytes, create_registration_id},
+    Route{"POST", "/{hub}/registrations", Right::listen, body_bytes, create_registration},
+    Route{"GET", "/{hub}/registrations", Right::listen_if_filtered, no_body_bytes,
+          list_registrations},
+    Route{"PUT", "/{hub}/registrations/{id}", Right::listen, body_bytes, put_registration},
+    Route{"GET", "/{hub}/registrations/{id}", Right::listen, no_body_bytes, get_registration},
+    Route{"DELETE", "/{hub}/registrations/{id}", Right::listen, no_body_bytes, delete_registration},
+    Route{"GET", "/{hub}/tags/{tag}/registrations", Right::manage, no_body_bytes,
+          list_registrations_by_tag},
+
+    Route{"PUT", "/{hub}/installations/{id}", Right::listen, body_bytes, put_installation},
+    Route{"PATCH", "/{hub}/installations/{id}", Right::listen, body_bytes, patch_installation},
+    Route{"GET", "/{hub}/installations/{id}", Right::listen, no_body_bytes, get_installation},
+    Route{"DELETE", "/{hub}/installations/{id}", Right::listen, no_body_bytes, delete_installation},
+
+    Route{"POST", "/{hub}/messages", Right::send, body_bytes, post_message},
+    Route{"POST", "/{hub}/messages/$batch", Right::send, batch_bytes, post_direct_batch},
+    Route{"GET", "/{hub}/messages/{id}", Right::send_or_manage, no_body_bytes, get_message},
+};
+
+/// The next segment of a pattern, taken off its front. Empty: no more.
+std::string_view take_segment(std::string_view& pattern) {
+    if (pattern.starts_with('/')) pattern.remove_prefix(1);
+    const auto segment = pattern.substr(0, pattern.find('/'));
+    pattern.remove_prefix(segment.size());
+    return segment;
+}
+
+/// Literal segments that matched, counted from the left as digits: the more literal route wins. -1:
+/// no match.
+int fit(std::string_view pattern, std::span<const std::string> segments) {
+    int score = 0;
+    for (const auto& segment : segments) {
+        const auto wanted = take_segment(pattern);
+        if (wanted.empty()) return -1;
+        const bool literal = wanted.front() != '{';
+        if (literal && !same_ignoring_case(wanted, segment)) return -1;
+        score = score * 2 + (literal ? 1 : 0);
+    }
+    return take_segment(pattern).empty() ? score : -1;
+}
+
+std::vector<std::string> arguments(std::string_view pattern,
+                                   std::span<const std::string> segments) {
+    std::vector<std::string> out;
+    for (const auto& segment : segments) {
+        if (take_segment(pattern).front() == '{') out.push_back(segment);
+    }
+    return out;
+}
+
+}  // namespace
+
+std::span<const Route> routes() {
+    return table;
+}
+
+bool names_hub(const Route& route) {
+    return route.pattern.starts_with("/{hub}");
+}
+
+std::variant<Matched, NoRoute> match(std::string_view method,
+                                     std::span<const std::string> segments) {
+    return match(table, method, segments);
+}
+
+std::variant<Matched, NoRoute> match(std::span<const Route> routes, std::string_view method,
+                                     std::span<const std::string> segments) {
+    constexpr std::size_t segments_max = 8;  // no pattern is longer
+    int best = -1;
+    if (segments.size() <= segments_max) {
+        for (const auto& route : routes) best = std::max(best, fit(route.pattern, segments));
+    }
+    if (best < 0) return NoRoute{404, {}};
+    std::string allow;
+    for (const auto& route : routes) {
+        if (fit(route.pattern, segments) != best) continue;
+        if (route.method == method) return Matched{&route, arguments(route.pattern, segments)};
+        allow.append(allow.empty() ? "" : ", ").append(route.method);
+    }
+    return NoRoute{405, std::move(allow)};
+}
+
+}  // namespace hub

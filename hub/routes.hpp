@@ -1,0 +1,57 @@
+#pragma once
+
+// The one table of the REST surface: method, pattern, right, body bound, handler. 404, 405 (with
+// Allow) and 413 follow from it; nothing else in hub/ decides them.
+//
+// Patterns are path segments after splitting at '/': a literal (compared ignoring case) or `{name}`
+// for one argument. The first segment `{hub}` names the hub.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "hub/handlers.hpp"
+
+namespace hub {
+
+enum class Right : std::uint8_t {
+    none,
+    listen,
+    send,
+    manage,
+    send_or_manage,
+    listen_if_filtered,  ///< Listen with a $filter (which names one handle), else Manage
+    manage_namespace,    ///< Manage, by a rule of the namespace only
+};
+
+struct Route {
+    std::string_view method;
+    std::string_view pattern;  ///< "/{hub}/installations/{id}"
+    Right right;
+    std::size_t body_bytes_max;
+    Handler handler;
+};
+
+std::span<const Route> routes();
+
+struct Matched {
+    const Route* route;
+    std::vector<std::string> args;
+};
+struct NoRoute {
+    int status;         ///< 404 or 405
+    std::string allow;  ///< for 405
+};
+/// `segments` decoded, without empty ones.
+std::variant<Matched, NoRoute> match(std::string_view method,
+                                     std::span<const std::string> segments);
+std::variant<Matched, NoRoute> match(std::span<const Route> table, std::string_view method,
+                                     std::span<const std::string> segments);
+/// Does the pattern begin with the hub's name?
+bool names_hub(const Route& route);
+
+}  // namespace hub

@@ -1,0 +1,56 @@
+#pragma once
+
+// One accepted send while its pushes go out: what the lanes share. Immutable but for the parts that
+// say otherwise.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "hub/hubs.hpp"
+#include "hub/tally.hpp"
+#include "hub/templates.hpp"
+#include "registry/registry.hpp"
+
+namespace hub {
+
+struct SendRun {
+    SendRun(std::shared_ptr<const HubState> hub_state, registry::Send accepted,
+            registry::Selection todo_devices, std::uint64_t audience, registry::Progress progress)
+        : hub(std::move(hub_state)),
+          send(std::move(accepted)),
+          todo(std::move(todo_devices)),
+          tally(audience, std::move(progress)) {}
+
+    /// Once, before any lane sees it: parses what the send's body and headers say for all devices.
+    void prepare(std::size_t lanes);
+
+    const std::shared_ptr<const HubState> hub;
+    const registry::Send send;
+    const registry::Selection
+        todo;               ///< the frozen selection without what was done before a restart
+    Properties properties;  ///< template sends: the message's values
+    pns::Message native;    ///< native sends: the message, the same for every device
+    std::size_t home = 0;   ///< the lane that writes its checkpoints
+
+    Tally tally;  ///< thread-safe
+
+    /// The first of several native registrations with one handle gets the push
+    /// (contracts/anh.md 5.2). Thread-safe.
+    bool first_with_handle(std::string_view platform, std::string_view handle);
+
+    /// Orders snapshots: whoever takes one hands it to the registry under this lock.
+    std::mutex checkpoint_mutex;
+    bool checkpoint_in_flight = false;  ///< home lane only
+    std::atomic<bool> dropped{false};   ///< the hub or the send is gone: stop working on it
+
+  private:
+    std::mutex handles_mutex_;
+    std::unordered_set<std::string> handles_seen_;
+};
+
+}  // namespace hub

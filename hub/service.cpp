@@ -1,0 +1,328 @@
+// Tested by tests/hub_server_test.cpp.
+
+#include "hub/service.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <boost/asio/ip/address.hpp>
+#include <future>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+
+#include "hub/dispatch.hpp"
+#include "hub/fanout.hpp"
+#include "hub/gate.hpp"
+#include "hub/ids.hpp"
+#include "hub/listener.hpp"
+#include "hub/log.hpp"
+#include "hub/metrics.hpp"
+#include "hub/private_file.hpp"
+#include "hub/tls_files.hpp"
+#include "pns/nursery.hpp"
+
+namespace hub {
+
+namespace {
+
+namespace asio = boost::asio;
+using Clock = std::chrono::steady_clock;
+
+unsigned lane_count(const Config& config) {
+    return config.lanes != 0 ? config.lanes : std::max(1U, std::thread::hardware_concurrency());
+}
+
+std::unique_ptr<registry::Registry> open_registry(const Config& config) {
+    registry::Options options;
+    options.directory = config.data_dir / "store";
+    options.posting_cache_bytes_max = config.posting_cache_mib << 20;
+    options.block_cache_bytes = config.block_cache_mib << 20;
+    options.write_queue_changes_max = config.write_queue_changes_max;
+    std::string why;
+    auto opened = registry::Registry::open(options, why);
+    if (!opened) throw std::runtime_error(why.empty() ? opened.error().message() : why);
+    return std::move(*opened);
+}
+
+std::filesystem::path root_key_path(const Config& config) {
+    return config.data_dir / "root.key";
+}
+
+Rule root_rule(const Config& config) {
+    Rule rule;
+    rule.name = config.root_key_name;
+    rule.listen = rule.send = rule.manage = true;
+    const auto file = root_key_path(config);
+    if (!config.root_key.empty()) {
+        rule.primary_key = config.root_key;
+    } else if (std::filesystem::exists(file)) {
+        rule.primary_key = read_small_file(file);
+        if (rule.primary_key.size() < 16) {
+            throw std::runtime_error(file.string() + " holds no key: remove it to make a new one");
+        }
+    } else {
+        rule.primary_key = new_sas_key();
+        write_private_file(file, rule.primary_key + "\n");
+    }
+    return rule;
+}
+
+asio::ip::tcp::endpoint endpoint_of(const std::string& text) {
+    ListenAddress address;
+    if (!parse_listen(text, address)) throw std::runtime_error("not an address: " + text);
+    return {asio::ip::make_address(address.address), address.port};
+}
+
+}  // namespace
+
+struct Service::Impl {
+    explicit Impl(const Config& given);
+    ~Impl() { stop(); }
+
+    void build_gauges();
+    void open_listeners();
+    void begin();
+    void stop();
+
+    pns::Task<void> stop_lane(std::size_t lane, Clock::time_point deadline,
+                              std::promise<void>& done);
+    pns::Task<void> stop_fanout(std::int64_t drain_ms, std::promise<void>& done);
+    pns::Task<void> sweep_expired();
+
+    /// What a lane has of its own.
+    struct Lane {
+        explicit Lane(asio::io_context& io) : children(io.get_executor()) {}
+        std::vector<std::unique_ptr<Listener>> listeners;
+        pns::Nursery children;
+    };
+
+    Config config;
+    std::unique_ptr<registry::Registry> registry;
+    Hubs hubs;
+    TlsFiles tls_files;
+    asio::ssl::context tls;
+    Loops loops;
+    StorePool store;
+    Metrics metrics;
+    std::atomic<bool> ready = false;
+    std::atomic<std::size_t> connections = 0;
+    Fanout fanout;
+    Parts parts;
+    Dispatch dispatch;
+    std::vector<std::unique_ptr<Lane>> lanes;
+    asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, pns::Executor> sweep_timer;
+    bool sweeping = true;  // lane 0
+    bool running = false;
+    bool stopped = false;
+    std::uint16_t port = 0;
+    std::uint16_t plain_port = 0;
+};
+
+Service::Impl::Impl(const Config& given)
+    : config(given),
+      registry(open_registry(config)),
+      hubs(*registry),
+      tls_files(prepare_tls_files(config)),
+      tls(make_tls_context(tls_files)),
+      loops(lane_count(config)),
+      store(config.store_threads),
+      fanout(loops, store, *registry, hubs, metrics, config),
+      parts{config, *registry, store, hubs, fanout, metrics, {root_rule(config)}, &ready},
+      dispatch(parts, routes(), make_gate(parts)),
+      sweep_timer(loops.lane(0).get_executor()) {
+    for (std::size_t i = 0; i < loops.size(); ++i) {
+        lanes.push_back(std::make_unique<Lane>(loops.lane(i)));
+    }
+    build_gauges();
+}
+
+void Service::Impl::build_gauges() {
+    const auto store_figure = [this](const char* name, const char* help, auto member) {
+        metrics.gauge(name, help,
+                      [this, member] { return static_cast<double>(registry->figures().*member); });
+    };
+    using R = registry::Registry::Figures;
+    store_figure("pushhub_registrations", "Registrations stored.", &R::registrations);
+    store_figure("pushhub_installations", "Installations stored.", &R::installations);
+    store_figure("pushhub_disk_bytes", "Bytes of the store on disk.", &R::disk_bytes);
+    store_figure("pushhub_posting_cache_bytes", "Postings in memory.", &R::posting_cache_bytes);
+    store_figure("pushhub_write_queue_changes", "Changes waiting for the disk.",
+                 &R::write_queue_changes);
+    store_figure("pushhub_store_batches_total", "Synced batches.", &R::batches);
+    store_figure("pushhub_store_changes_total", "Changes in synced batches.", &R::changes);
+    const auto fanout_figure = [this](const char* name, const char* help, auto member) {
+        metrics.gauge(name, help,
+                      [this, member] { return static_cast<double>(fanout.figures().*member); });
+    };
+    using F = Fanout::Figures;
+    fanout_figure("pushhub_sends_open", "Sends that are not final.", &F::sends_open);
+    fanout_figure("pushhub_pushes_in_flight", "Pushes loaded and not yet final.",
+                  &F::pushes_in_flight);
+    fanout_figure("pushhub_retries_waiting", "Pushes waiting for a later attempt.",
+                  &F::retries_waiting);
+    metrics.gauge("pushhub_connections", "Inbound connections.",
+                  [this] { return static_cast<double>(connections.load()); });
+    metrics.gauge("pushhub_requests_in_flight", "Requests at work.",
+                  [this] { return static_cast<double>(dispatch.in_flight()); });
+}
+
+void Service::Impl::open_listeners() {
+    const auto open = [this](const std::string& text, asio::ssl::context* context) {
+        auto at = endpoint_of(text);
+        for (std::size_t i = 0; i < lanes.size(); ++i) {
+            auto listener =
+                std::make_unique<Listener>(loops.lane(i), dispatch, config, context, connections);
+            const auto failure = listener->open(at);
+            if (failure) {
+                throw std::runtime_error("cannot listen on " + text + ": " + failure.message());
+            }
+            at.port(listener->port());  // port 0: the others join the one the first was given
+            lanes[i]->listeners.push_back(std::move(listener));
+        }
+        return at.port();
+    };
+    port = open(config.listen, &tls);
+    if (!config.listen_plain.empty()) plain_port = open(config.listen_plain, nullptr);
+}
+
+void Service::Impl::begin() {
+    open_listeners();
+    auto open = registry->open_sends();
+    if (!open) throw std::runtime_error("cannot read the open sends: " + open.error().message());
+    fanout.resume(std::move(*open));
+    for (auto& lane : lanes) {
+        for (auto& listener : lane->listeners) listener->start();
+    }
+    lanes.front()->children.start(sweep_expired());
+    loops.run();
+    running = true;
+    ready = true;
+}
+
+pns::Task<void> Service::Impl::sweep_expired() {
+    constexpr std::size_t step = 1'000;
+    while (sweeping) {
+        sweep_timer.expires_after(std::chrono::seconds(30));
+        co_await sweep_timer.async_wait(pns::as_result);
+        std::size_t removed = step;
+        while (sweeping && removed == step) {
+            auto start = [this, at = now_ms()](registry::Done<std::size_t> done) {
+                registry->expire(at, step, std::move(done));
+            };
+            const auto swept = co_await committed<std::size_t>(std::move(start));
+            removed = swept ? *swept : 0;
+            if (!swept) log_warn("cannot remove what expired", {{"what", swept.error().message()}});
+            if (removed > 0) log_info("expired", {{"removed", std::to_string(removed)}});
+        }
+    }
+}
+
+pns::Task<void> Service::Impl::stop_lane(std::size_t lane, Clock::time_point deadline,
+                                         std::promise<void>& done) {
+    try {
+        for (auto& listener : lanes[lane]->listeners) co_await listener->stop(deadline);
+    } catch (const std::exception& bug) {
+        log_error("a listener did not stop", {{"what", bug.what()}});
+    }
+    if (lane == 0) {
+        sweeping = false;
+        sweep_timer.cancel();
+    }
+    done.set_value();
+}
+
+pns::Task<void> Service::Impl::stop_fanout(std::int64_t drain_ms, std::promise<void>& done) {
+    try {
+        co_await fanout.stop(drain_ms);
+    } catch (const std::exception& bug) {
+        log_error("the fan-out did not stop", {{"what", bug.what()}});
+    }
+    done.set_value();
+}
+
+void Service::Impl::stop() {
+    if (stopped) return;
+    stopped = true;
+    ready = false;
+    if (running) {
+        // Requests first, half of the time at most: the sends they accept are on disk and may be
+        // parked.
+        const auto begun = Clock::now();
+        const auto drain = std::chrono::milliseconds(config.drain_ms_max);
+        std::vector<std::promise<void>> done(lanes.size());
+        for (std::size_t i = 0; i < lanes.size(); ++i) {
+            asio::post(loops.lane(i), [this, i, begun, drain, &done] {
+                lanes[i]->children.start(stop_lane(i, begun + drain / 2, done[i]));
+            });
+        }
+        for (auto& lane : done) lane.get_future().wait();
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(begun + drain - Clock::now());
+        std::promise<void> parked;
+        asio::post(loops.lane(0), [this, left, &parked] {
+            const auto drain_ms = std::max<std::int64_t>(left.count(), 0);
+            lanes.front()->children.start(stop_fanout(drain_ms, parked));
+        });
+        parked.get_future().wait();
+    }
+    loops.stop();
+    store.join();
+    registry->close();
+}
+
+std::unique_ptr<Service> Service::start(const Config& config, std::string& why) {
+    const auto wrong = check_config(config);
+    if (!wrong.empty()) {
+        why = wrong.front();
+        return nullptr;
+    }
+    try {
+        std::filesystem::create_directories(config.data_dir);
+        auto impl = std::make_unique<Impl>(config);
+        impl->begin();
+        return std::unique_ptr<Service>(new Service(std::move(impl)));
+    } catch (const std::exception& failure) {
+        why = failure.what();
+        return nullptr;
+    }
+}
+
+Service::Service(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Service::~Service() = default;
+
+std::uint16_t Service::port() const {
+    return impl_->port;
+}
+std::uint16_t Service::plain_port() const {
+    return impl_->plain_port;
+}
+std::filesystem::path Service::ca_file() const {
+    return impl_->tls_files.ca;
+}
+Parts& Service::parts() {
+    return impl_->parts;
+}
+void Service::stop() {
+    impl_->stop();
+}
+
+std::filesystem::path Service::root_key_file() const {
+    const auto& config = impl_->config;
+    return config.root_key.empty() ? root_key_path(config) : std::filesystem::path();
+}
+
+std::string Service::url() const {
+    const auto address = endpoint_of(impl_->config.listen).address();
+    std::string host = address.is_v6() ? "[" + address.to_string() + "]" : address.to_string();
+    if (address.is_unspecified()) host = "localhost";
+    if (!impl_->config.host_names.empty()) host = impl_->config.host_names.front();
+    return "https://" + host + ":" + std::to_string(impl_->port);
+}
+
+std::string Service::connection_string() const {
+    const auto& rule = impl_->parts.namespace_rules.front();
+    return "Endpoint=sb" + url().substr(5) + "/;SharedAccessKeyName=" + rule.name +
+           ";SharedAccessKey=" + rule.primary_key;
+}
+
+}  // namespace hub

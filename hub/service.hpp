@@ -1,0 +1,58 @@
+#pragma once
+
+// A whole hub in one object: builds every part by hand, in order, and stops them in reverse (style:
+// stop order). One thread starts, stops and destroys it; the parts run on threads of their own.
+// `pushhub serve`, `pushhub dev` and tests embed it.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "hub/config.hpp"
+#include "hub/parts.hpp"
+
+namespace hub {
+
+class Service {
+  public:
+    /// Null: it could not be started, and `why` says in one line what is wrong.
+    static std::unique_ptr<Service> start(const Config& config, std::string& why);
+    ~Service();  ///< stop()
+
+    std::uint16_t port() const;             ///< of the TLS listener
+    std::uint16_t plain_port() const;       ///< 0 = off
+    std::string url() const;                ///< https://host:port
+    std::filesystem::path ca_file() const;  ///< empty with an operator's certificate
+    std::filesystem::path root_key_file()
+        const;  ///< empty when the key comes from the configuration
+    /// Of the root rule. A secret: for the one who asked, never for a log.
+    std::string connection_string() const;
+    Parts& parts();
+
+    /// Drains for at most Config::drain_ms_max. Again: nothing.
+    void stop();
+
+  private:
+    struct Impl;
+    explicit Service(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+/// Blocks SIGINT and SIGTERM from now on until wait(); a second one afterwards ends the process at
+/// once.
+class StopSignal {
+  public:
+    StopSignal();
+    ~StopSignal();
+    void wait();
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+/// The verb: arguments after `pushhub`, so argv[0] is "serve". Returns the exit code.
+int serve_main(int argc, char** argv);
+
+}  // namespace hub

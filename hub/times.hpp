@@ -1,0 +1,35 @@
+#pragma once
+
+// Every date and duration form of the wire contract (contracts/anh.md 2.5, 3.4, 4.1, 5.1, 5.7,
+// 10.1). Times are milliseconds since 1970 UTC; registry::never_ms is "never". No clock is read.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace hub {
+
+/// ISO 8601 with or without seconds, fraction and offset (`Z`, `+hh:mm`, `+hhmm`, `+hh`), a date
+/// alone, or `MM/dd/yyyy HH:mm:ss`. No offset means UTC. The last second of 9999 is never_ms.
+std::optional<std::int64_t> parse_time_ms(std::string_view text);
+
+/// `2026-11-21T10:00:00.123Z`; never is `9999-12-31T23:59:59.999Z`.
+std::string iso_ms(std::int64_t time_ms);
+/// Seven fraction digits; never is `9999-12-31T23:59:59.9999999Z`.
+std::string iso_ticks(std::int64_t time_ms);
+/// No fraction, as Atom dates.
+std::string iso_seconds(std::int64_t time_ms);
+/// `M/d/yyyy h:mm:ss AM|PM`, the TimeStamp of error details.
+std::string error_stamp(std::int64_t time_ms);
+
+/// IMF-fixdate (RFC 9110 5.6.7); reading also takes the two obsolete forms.
+std::string http_date(std::int64_t time_ms);
+std::optional<std::int64_t> parse_http_date_ms(std::string_view text);
+
+/// ISO 8601 durations in days and smaller; never is `P10675199DT2H48M5.4775807S`, which as any
+/// longer duration reads as never. Years, months and negative durations are refused.
+std::string duration_text(std::int64_t duration_ms);
+std::optional<std::int64_t> parse_duration_ms(std::string_view text);
+
+}  // namespace hub

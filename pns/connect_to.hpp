@@ -1,0 +1,38 @@
+#pragma once
+
+// Rules that send connections for a provider's name elsewhere, for tests and simulators: HOST:PORT=ADDRESS:PORT. Name
+// and certificate checks still use HOST. Pure; any thread.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pns/task.hpp"
+
+namespace pns {
+
+struct Target {
+    std::string host;  ///< name or address literal, IPv6 without brackets
+    std::uint16_t port = 443;
+    friend bool operator==(const Target&, const Target&) = default;
+};
+
+class ConnectTo {
+  public:
+    /// errc::bad_connect_to if a rule is none. HOST ignores case; "*.example" covers every name under example, not itself.
+    static Result<ConnectTo> parse(const std::vector<std::string>& rules);
+    /// Where to connect for host:port: by the first rule that covers it, else there.
+    Target resolve(std::string_view host, std::uint16_t port) const;
+
+  private:
+    struct Rule {
+        std::string host;  // lower case, without "*."
+        bool wildcard = false;
+        std::uint16_t port = 0;
+        Target target;
+    };
+    std::vector<Rule> rules_;
+};
+
+}  // namespace pns

@@ -1,0 +1,367 @@
+// Firebase Cloud Messaging, HTTP v1: contracts/pns.md 2. Tested by tests/pns_fcm_test.cpp.
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "pns/answers.hpp"
+#include "pns/json_walk.hpp"
+#include "pns/jwt.hpp"
+#include "pns/providers.hpp"
+
+namespace pns {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::size_t body_bytes_max = 4096;
+constexpr std::int64_t second_ms = 1000;
+constexpr std::int64_t quota_pause_ms = 60 * second_ms;
+constexpr std::int64_t error_pause_ms = 10 * second_ms;
+constexpr std::int64_t bad_gateway_pause_ms = 30 * second_ms;
+constexpr std::int64_t assertion_life_s = 3600;
+constexpr std::string_view token_url = "https://oauth2.googleapis.com/token";
+constexpr std::string_view scope = "https://www.googleapis.com/auth/firebase.messaging";
+
+bool is_reserved_key(std::string_view key) {
+    return key == "from" || key == "message_type" || key.starts_with("google") ||
+           key.starts_with("gcm");
+}
+
+/// Where the object that is the value of the top-level member "message" begins. `json` is a valid
+/// JSON object.
+std::optional<std::size_t> find_message_object(std::string_view json) {
+    std::size_t depth = 0;
+    std::string_view key;  // the last string at depth 1
+    bool at_value = false;
+    for (std::size_t i = 0; i < json.size(); ++i) {
+        const char c = json[i];
+        if (c == '"') {
+            const std::size_t begin = ++i;
+            while (json[i] != '"') i += json[i] == '\\' ? 2 : 1;
+            if (depth == 1 && !at_value) key = json.substr(begin, i - begin);
+        } else if (c == ':' && depth == 1) {
+            at_value = true;
+        } else if (c == ',' && depth == 1) {
+            at_value = false;
+        } else if (c == '{' || c == '[') {
+            if (depth == 1 && c == '{' && key == "message") return i;
+            ++depth;
+        } else if (c == '}' || c == ']') {
+            --depth;
+        }
+    }
+    return std::nullopt;
+}
+
+class Fcm final : public Account {
+  public:
+    struct Setup {
+        Origin origin;
+        Key key;
+        std::string project, client_email;
+    };
+    explicit Fcm(Setup setup)
+        : setup_(std::move(setup)), path_("/v1/projects/" + setup_.project + "/messages:send") {}
+
+    const Platform& platform() const override { return *platform_by_name("fcmv1"); }
+    Protocol protocol() const override { return Protocol::h2; }
+
+    TokenSource token_source() const override {
+        Fetched source;
+        const auto url = parse_url(token_url);
+        source.origin = url->origin;
+        source.path = url->target;
+        source.form = [key = setup_.key,
+                       email = setup_.client_email](std::int64_t now_s) -> Result<std::string> {
+            const Json claims = {{"iss", email},
+                                 {"scope", scope},
+                                 {"aud", token_url},
+                                 {"iat", now_s},
+                                 {"exp", now_s + assertion_life_s}};
+            const auto assertion = sign_jwt(key, {}, "JWT", claims.dump());
+            if (!assertion) return assertion.error();
+            return form_of({{"grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"},
+                            {"assertion", *assertion}});
+        };
+        return source;
+    }
+
+    std::string token_key() const override {
+        return "fcmv1:" + setup_.project + ':' +
+               sha256_hex(setup_.client_email + ' ' + setup_.key.fingerprint());
+    }
+    Origin origin(std::string_view) const override { return setup_.origin; }
+    std::string authorization(std::string_view token) const override {
+        return "Bearer " + std::string(token);
+    }
+    Checked<std::shared_ptr<const Prepared>> prepare(const Message& message) const override;
+    void encode(const Push& push, Encoded& out) const override;
+    Judgement judge(const Push& push, const Answer& answer) const override;
+
+  private:
+    Setup setup_;
+    std::string path_;
+};
+
+/// What keeps a body from being one that the hub can add a token to.
+std::optional<Refusal> check_body(std::string_view body) {
+    std::string fault;
+    bool has_message = false, empty_message = true;
+    const bool valid =
+        walk_json(body, [&](const JsonPlace& place, JsonKind kind, std::string_view) {
+            if (!fault.empty()) return;
+            if (place.depth == 0 && kind != JsonKind::object) {
+                fault = R"(An FCM v1 body must be a JSON object {"message":{…}}.)";
+            } else if (place.is("message")) {
+                if (kind != JsonKind::object) fault = "message must be an object.";
+                if (has_message) fault = "message is given twice.";
+                has_message = true;
+            } else if (place.depth == 1 && place.keys[0] != "validate_only") {
+                fault = "An FCM v1 body may have only message and validate_only beside each other.";
+            } else if (place.depth == 2 && place.keys[0] == "message") {
+                empty_message = false;
+                const std::string& name = place.keys[1];
+                if (name == "token" || name == "fid" || name == "topic" || name == "condition")
+                    fault =
+                        "message." + name + " must not be given: PushHub adds each device's token.";
+                else if (name == "data" && kind != JsonKind::object)
+                    fault = "message.data must be an object of strings.";
+            } else if (place.below("message", "data")) {
+                if (kind != JsonKind::string)
+                    fault = "All values of message.data must be strings.";
+                else if (is_reserved_key(place.keys[2]))
+                    fault =
+                        "message.data has a reserved key: from, message_type, google… and gcm… are "
+                        "Firebase's own.";
+            }
+        });
+    if (fault.empty() && !valid) fault = "An FCM v1 body must be valid JSON in UTF-8.";
+    if (fault.empty() && !has_message) fault = R"(An FCM v1 body must be {"message":{…}}.)";
+    if (!fault.empty()) return bad_format(std::move(fault));
+    return std::nullopt;
+}
+
+Checked<std::shared_ptr<const Prepared>> Fcm::prepare(const Message& message) const {
+    if (message.body.empty()) return bad_format("An FCM body must not be empty.");
+    if (message.body.size() > body_bytes_max)
+        return bad_size("The FCM body", message.body.size(), body_bytes_max);
+    if (auto refusal = check_body(message.body)) return std::move(*refusal);
+    const auto at = find_message_object(message.body);
+    if (!at) return bad_format("The name message must be written without escapes.");
+
+    // The device's token becomes the first member; everything else goes on byte for byte.
+    const std::string_view rest = std::string_view(message.body).substr(*at + 1);
+    const std::size_t first = rest.find_first_not_of(" \t\r\n");
+    auto prepared = std::make_shared<Prepared>();
+    prepared->body_head = message.body.substr(0, *at + 1) + R"("token":")";
+    prepared->body_tail = rest[first] == '}' ? "\"" : "\",";
+    prepared->body_tail += rest;
+    prepared->headers.emplace_back("content-type", "application/json");
+    prepared->expires_at_ms = message.expires_at_ms;
+    return std::shared_ptr<const Prepared>(std::move(prepared));
+}
+
+void Fcm::encode(const Push& push, Encoded& out) const {
+    out.path = path_;
+    out.headers.clear();
+    out.body = push.prepared->body_head;
+    append_json_escaped(out.body, push.handle);
+    out.body += push.prepared->body_tail;
+}
+
+struct ErrorBody {
+    std::string status, message, error_code, error_info, apns_reason;
+    bool names_token = false;
+};
+
+std::string text_member(const Json& object, const char* name) {
+    if (!object.is_object()) return {};
+    const auto member = object.find(name);
+    return member != object.end() && member->is_string() ? member->get<std::string>()
+                                                         : std::string();
+}
+
+const Json& list_member(const Json& object, const char* name) {
+    static const Json none = Json::array();
+    if (!object.is_object()) return none;
+    const auto member = object.find(name);
+    return member != object.end() && member->is_array() ? *member : none;
+}
+
+bool text_names_token(std::string_view text) {
+    const std::string plain = lower(text);
+    return plain.find("not a valid fcm registration token") != std::string::npos ||
+           plain.find("invalid registration token") != std::string::npos;
+}
+
+ErrorBody read_error(std::string_view text) {
+    ErrorBody out;
+    const Json body = Json::parse(text, nullptr, false);
+    if (!body.is_object() || !body.contains("error")) return out;
+    const Json& error = body["error"];
+    out.status = text_member(error, "status");
+    out.message = text_member(error, "message");
+    out.names_token = text_names_token(out.message);
+    for (const Json& detail : list_member(error, "details")) {
+        const std::string type = text_member(detail, "@type");
+        if (type.ends_with("google.firebase.fcm.v1.FcmError"))
+            out.error_code = text_member(detail, "errorCode");
+        else if (type.ends_with("google.rpc.ErrorInfo"))
+            out.error_info = text_member(detail, "reason");
+        else if (type.ends_with("google.firebase.fcm.v1.ApnsError"))
+            out.apns_reason = text_member(detail, "reason");
+        else if (type.ends_with("google.rpc.BadRequest"))
+            for (const Json& violation : list_member(detail, "fieldViolations"))
+                out.names_token =
+                    out.names_token || (text_member(violation, "field") == "message.token" &&
+                                        text_names_token(text_member(violation, "description")));
+    }
+    return out;
+}
+
+Judgement judge_invalid(const ErrorBody& error, std::string reason) {
+    if (error.names_token) return suspected(Outcome::bad_channel, std::move(reason));
+    const std::string plain = lower(error.message);
+    const bool too_big =
+        plain.find("too big") != std::string::npos || plain.find("too large") != std::string::npos;
+    return refused(
+        too_big ? Outcome::invalid_notification_size : Outcome::invalid_notification_format,
+        std::move(reason));
+}
+
+Judgement judge_error_code(const ErrorBody& error, const Answer& answer, std::string reason) {
+    const std::string& code = error.error_code;
+    if (code == "UNREGISTERED") return retired(Outcome::expired_channel, std::move(reason));
+    if (code == "INVALID_ARGUMENT") return judge_invalid(error, std::move(reason));
+    if (code == "SENDER_ID_MISMATCH") return suspected(Outcome::wrong_token, std::move(reason));
+    if (code == "QUOTA_EXCEEDED")
+        return throttled(std::move(reason), retry_after_ms(answer, quota_pause_ms));
+    if (code == "INTERNAL")
+        return retry(Outcome::pns_server_error, std::move(reason),
+                     retry_after_ms(answer, error_pause_ms));
+    if (code == "UNAVAILABLE")
+        return retry(Outcome::pns_unavailable, std::move(reason),
+                     retry_after_ms(answer, error_pause_ms));
+    // The project's APNs or web push key is at fault: its Android devices still work, so the
+    // credential goes on.
+    if (code == "THIRD_PARTY_AUTH_ERROR" || code == "APNS_AUTH_ERROR")
+        return refused(Outcome::invalid_credentials, std::move(reason));
+    return refused(Outcome::unknown_error, std::move(reason));
+}
+
+/// The class of an answer without an FcmError: its canonical status, or what its HTTP status stands
+/// for.
+std::string_view class_of(const ErrorBody& error, int http) {
+    constexpr std::array<std::string_view, 7> known = {
+        "INVALID_ARGUMENT",   "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND",
+        "RESOURCE_EXHAUSTED", "INTERNAL",        "UNAVAILABLE"};
+    const auto found = std::find(known.begin(), known.end(), error.status);
+    if (found != known.end()) return *found;
+    switch (http) {
+        case 400:
+            return "INVALID_ARGUMENT";
+        case 401:
+            return "UNAUTHENTICATED";
+        case 403:
+            return "PERMISSION_DENIED";
+        case 404:
+            return "NOT_FOUND";
+        case 429:
+            return "RESOURCE_EXHAUSTED";
+        case 500:
+            return "INTERNAL";
+        case 502:
+            return "BAD_GATEWAY";
+        case 503:
+            return "UNAVAILABLE";
+        default:
+            return {};
+    }
+}
+
+Judgement judge_class(const ErrorBody& error, const Answer& answer, std::string reason) {
+    const std::string_view status = class_of(error, answer.status);
+    if (status == "INVALID_ARGUMENT") return judge_invalid(error, std::move(reason));
+    if (status == "UNAUTHENTICATED") return unauthorised(std::move(reason));
+    if (status == "PERMISSION_DENIED")
+        return misconfigured(Outcome::invalid_credentials, std::move(reason));
+    if (status == "NOT_FOUND") {
+        // Wrong project or URL, never proof against a token. A cut body may have hidden an
+        // FcmError: judge this push only.
+        if (answer.body_cut) return refused(Outcome::unknown_error, std::move(reason));
+        return misconfigured(Outcome::invalid_credentials, std::move(reason));
+    }
+    if (status == "RESOURCE_EXHAUSTED")
+        return throttled(std::move(reason), retry_after_ms(answer, quota_pause_ms));
+    if (status == "INTERNAL")
+        return retry(Outcome::pns_server_error, std::move(reason),
+                     retry_after_ms(answer, error_pause_ms));
+    if (status == "UNAVAILABLE")
+        return retry(Outcome::pns_unavailable, std::move(reason),
+                     retry_after_ms(answer, error_pause_ms));
+    if (status == "BAD_GATEWAY")
+        return retry(Outcome::pns_unavailable, std::move(reason),
+                     retry_after_ms(answer, bad_gateway_pause_ms));
+    Judgement out = unlisted(answer, std::move(reason));
+    if (out.verdict.kind == Verdict::Kind::retry_later && out.verdict.retry_after_ms == 0)
+        out.verdict.retry_after_ms = error_pause_ms;
+    return out;
+}
+
+std::string_view message_id(std::string_view name) {
+    const std::size_t slash = name.rfind('/');
+    return slash == std::string_view::npos ? name : name.substr(slash + 1);
+}
+
+Judgement Fcm::judge(const Push& push, const Answer& answer) const {
+    if (answer.status == 200) {
+        const Json body = Json::parse(answer.body, nullptr, false);
+        return accepted(message_id(text_member(body, "name")));
+    }
+    const ErrorBody error = read_error(answer.body);
+    std::string reason = !error.error_code.empty()   ? error.error_code
+                         : !error.error_info.empty() ? error.error_info
+                         : !error.status.empty()     ? error.status
+                                                     : "HTTP " + std::to_string(answer.status);
+    if (!error.apns_reason.empty()) reason += " (APNs: " + error.apns_reason + ")";
+    if (!error.message.empty()) reason += ": " + error.message;
+    reason = clean_reason(reason, push.handle);
+    return error.error_code.empty() ? judge_class(error, answer, std::move(reason))
+                                    : judge_error_code(error, answer, std::move(reason));
+}
+
+bool is_project_id(std::string_view text) {
+    return !text.empty() && text.size() <= 100 && std::all_of(text.begin(), text.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '-' || c == '.' || c == ':' || c == '_';
+    });
+}
+
+}  // namespace
+
+Checked<std::unique_ptr<Account>> open_fcm(const Credential& credential) {
+    if (auto refusal = missing_property(credential, {"PrivateKey", "ProjectId", "ClientEmail"}))
+        return std::move(*refusal);
+    std::string_view endpoint = property(credential, "FcmV1Endpoint");
+    if (endpoint.empty()) endpoint = "https://fcm.googleapis.com";
+    const auto url = parse_url(endpoint);
+    if (!url || !url->secure || url->origin.port != 443 ||
+        (url->origin.host != "fcm.googleapis.com" && url->origin.host != "fcm.mtls.googleapis.com"))
+        return bad_credential("FcmV1Endpoint must be https://fcm.googleapis.com, or left out.");
+    const auto project = property(credential, "ProjectId");
+    if (!is_project_id(project))
+        return bad_credential("ProjectId must be the id or number of the Firebase project.");
+    const auto email = property(credential, "ClientEmail");
+    if (!is_printable(email) || email.size() > 320 || email.find('@') == std::string_view::npos)
+        return bad_credential("ClientEmail must be the service account's e-mail address.");
+    auto key = Key::read_private(property(credential, "PrivateKey"));
+    if (!key)
+        return bad_credential("PrivateKey must be the service account's private key in PEM form.");
+    if (!key->is_rsa())
+        return bad_credential("PrivateKey must be an RSA key of 2048 bits or more.");
+    Fcm::Setup setup{url->origin, std::move(*key), std::string(project), std::string(email)};
+    return std::unique_ptr<Account>(std::make_unique<Fcm>(std::move(setup)));
+}
+
+}  // namespace pns

@@ -1,0 +1,117 @@
+// Tested by tests/pns_connection_test.cpp.
+
+#include "pns/h1_codec.hpp"
+
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <optional>
+
+#include "pns/alarm.hpp"
+
+namespace pns {
+
+namespace {
+
+namespace http = boost::beast::http;
+
+}  // namespace
+
+void append_h1_post(std::string& out, std::string_view authority, std::string_view path,
+                    std::span<const H2Header> headers, std::string_view body) {
+    out.append("POST ").append(path).append(" HTTP/1.1\r\nhost: ").append(authority);
+    for (const auto& h : headers) {
+        out.append("\r\n").append(h.name).append(": ").append(h.value);
+    }
+    out.append("\r\ncontent-length: ").append(std::to_string(body.size())).append("\r\n\r\n");
+    out.append(body);
+}
+
+std::string authority_of(const Origin& origin) {
+    return origin.port == 443 ? origin.host : origin.host + ':' + std::to_string(origin.port);
+}
+
+struct H1Parser::Impl {
+    std::optional<http::response_parser<http::string_body>> parser;
+    std::string pending;  // bytes the parser wants to see again with more behind them
+    std::vector<std::pair<std::string, std::string_view>> names;
+    std::vector<std::pair<std::string_view, std::string_view>> headers;
+    Answer answer;
+
+    void renew() {
+        parser.emplace();
+        parser->header_limit(header_bytes_max);
+        parser->body_limit(body_bytes_max);
+        parser->eager(true);
+    }
+
+    Step complete(bool cut) {
+        const auto& message = parser->get();
+        names.clear();
+        headers.clear();
+        for (const auto& field : message) {
+            std::string name(field.name_string());
+            for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+            names.emplace_back(std::move(name),
+                               std::string_view(field.value().data(), field.value().size()));
+        }
+        for (const auto& [name, value] : names) headers.emplace_back(name, value);
+        answer.status = static_cast<int>(message.result_int());
+        answer.headers = headers;
+        answer.body = message.body();
+        answer.body_cut = cut;
+        answer.now_ms = wall_now_ms();
+        return Step::complete;
+    }
+};
+
+H1Parser::H1Parser() : impl_(std::make_unique<Impl>()) { impl_->renew(); }
+H1Parser::~H1Parser() = default;
+
+H1Parser::Step H1Parser::feed(std::string_view bytes) {
+    auto& impl = *impl_;
+    impl.pending.append(bytes);
+    while (!impl.pending.empty()) {
+        error_code ec;
+        const auto taken = impl.parser->put(asio::buffer(impl.pending), ec);
+        impl.pending.erase(0, taken);
+        if (ec == http::error::need_more) break;
+        if (ec == http::error::body_limit && impl.parser->is_header_done()) {
+            return impl.complete(true);
+        }
+        if (ec) return impl.parser->is_header_done() ? impl.complete(true) : Step::broken;
+        if (!impl.parser->is_done()) {
+            if (taken == 0) break;
+            continue;
+        }
+        if (impl.parser->get().result_int() >= 200) {
+            if (!impl.pending.empty()) return Step::broken;
+            return impl.complete(false);
+        }
+        impl.renew();  // informational
+    }
+    return Step::more;
+}
+
+H1Parser::Step H1Parser::feed_end() {
+    auto& impl = *impl_;
+    if (!impl.parser->is_header_done() || impl.parser->get().result_int() < 200) {
+        return Step::broken;
+    }
+    error_code ec;
+    impl.parser->put_eof(ec);
+    return impl.complete(static_cast<bool>(ec));
+}
+
+const Answer& H1Parser::answer() const { return impl_->answer; }
+
+bool H1Parser::keep_alive() const {
+    return !impl_->answer.body_cut && impl_->parser->get().keep_alive();
+}
+
+void H1Parser::reset() {
+    impl_->pending.clear();
+    impl_->answer = Answer();
+    impl_->renew();
+}
+
+}  // namespace pns

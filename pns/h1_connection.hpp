@@ -1,0 +1,13 @@
+#pragma once
+
+// An HTTP/1.1 keep-alive client connection over TLS: one request at a time, nothing pipelined. It reads all the time, so
+// that a close by the peer is seen before the next request is written whenever it can be seen at all.
+
+#include "pns/connection.hpp"
+
+namespace pns {
+
+std::unique_ptr<Connection> make_h1_connection(Executor executor, ConnectionSettings settings,
+                                               ConnectionEvents& events);
+
+}  // namespace pns

@@ -1,0 +1,602 @@
+// The only user of nghttp2. Tested by tests/pns_h2_session_test.cpp, tests/fuzz_h2.cpp.
+
+#include "pns/h2_session.hpp"
+
+#include <nghttp2/nghttp2.h>
+
+#include <algorithm>
+#include <cassert>
+#include <charconv>
+#include <cstring>
+#include <deque>
+#include <limits>
+#include <utility>
+
+namespace pns {
+
+namespace {
+
+constexpr std::size_t goaway_debug_bytes_max = 512;
+constexpr std::size_t spare_bytes_max = 8 * 1024;  // buffers larger than this are not kept
+// Ids run out at 2^31 - 1; the connection is retired a little earlier.
+constexpr std::uint32_t stream_id_last = (1U << 31) - 1024;
+
+struct HeaderAt {
+    std::uint32_t name, name_size, value, value_size;
+    bool never_index;
+};
+
+struct Stream {
+    std::int32_t id = 0;
+    int status = 0;                // client: of the header block being read, then the final one
+    bool open = false;             // known to nghttp2, or submitted and not yet closed
+    bool collecting = false;       // the header block now arriving is wanted
+    bool final_status = false;     // client
+    bool announced = false;        // server: on_request_headers returned true
+    bool complete = false;         // END_STREAM seen after final headers / request delivered
+    bool cut = false;              // something was left out of headers or body
+    bool mute = false;             // ended by the owner: no events
+    bool written = false;          // client: HEADERS went out through drain()
+    bool response_submitted = false;
+    std::size_t header_bytes = 0;
+    std::string block;             // names and values of the header block
+    std::vector<HeaderAt> headers;
+    std::string body;
+    std::shared_ptr<const std::string> out;  // body being sent
+    std::size_t out_offset = 0;
+    void* context = nullptr;  // client: the owner's
+
+    void clear() {
+        auto reuse = [](std::string& s) {
+            if (s.capacity() > spare_bytes_max) {
+                s = std::string();
+            } else {
+                s.clear();
+            }
+        };
+        reuse(block);
+        reuse(body);
+        if (headers.capacity() > spare_bytes_max / sizeof(HeaderAt)) {
+            headers = std::vector<HeaderAt>();
+        } else {
+            headers.clear();
+        }
+        out.reset();
+        id = status = 0;
+        out_offset = header_bytes = 0;
+        context = nullptr;
+        open = collecting = final_status = announced = complete = cut = mute = written =
+            response_submitted = false;
+    }
+};
+
+std::string_view view(const std::uint8_t* bytes, std::size_t size) {
+    return {reinterpret_cast<const char*>(bytes), size};
+}
+
+nghttp2_nv name_value(std::string_view name, std::string_view value, bool never_index) {
+    nghttp2_nv nv;
+    // nghttp2 takes mutable pointers and, without NO_COPY flags, only reads them.
+    nv.name = const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(name.data()));
+    nv.value = const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(value.data()));
+    nv.namelen = name.size();
+    nv.valuelen = value.size();
+    nv.flags = never_index ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE;
+    return nv;
+}
+
+}  // namespace
+
+std::string_view H2Message::header(std::string_view name) const {
+    for (const auto& h : headers) {
+        if (h.name == name) return h.value;
+    }
+    return {};
+}
+
+struct H2Session::Impl {
+    Role role;
+    H2Limits limits;
+    H2Events& events;
+    nghttp2_session* session = nullptr;
+
+    std::deque<Stream> slab;  // addresses stay: nghttp2 holds them as user data
+    std::vector<Stream*> spare;
+    std::size_t streams_open = 0;
+    std::vector<nghttp2_nv> nvs;      // of the submit in progress
+    std::vector<H2Header> views;      // lent to the event in progress
+    bool abandoned = false;
+    bool goaway_sent = false;
+    bool goaway_received = false;
+    bool broken = false;
+    bool in_nghttp2 = false;
+
+    Impl(Role r, const H2Limits& l, H2Events& e) : role(r), limits(l), events(e) {}
+    ~Impl() { nghttp2_session_del(session); }
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
+
+    bool client() const { return role == Role::client; }
+
+    Stream* acquire() {
+        if (spare.empty()) {
+            slab.emplace_back();
+            spare.push_back(&slab.back());
+        }
+        Stream* s = spare.back();
+        spare.pop_back();
+        s->open = true;
+        ++streams_open;
+        return s;
+    }
+
+    Stream* find(std::int32_t id) const {
+        return static_cast<Stream*>(nghttp2_session_get_stream_user_data(session, id));
+    }
+
+    // The stream leaves the books before its owner hears, so that the owner may use the slot at once; its
+    // buffers are given back only after the event.
+    void close(Stream& s, std::uint32_t error_code) {
+        if (!s.open) return;
+        s.open = false;
+        --streams_open;
+        if (!s.mute) {
+            if (client()) {
+                close_client(s, error_code);
+            } else if (s.announced && !s.response_submitted) {
+                H2Lost lost;
+                lost.processed_unknown = true;
+                lost.error_code = error_code;
+                events.on_lost(s.id, lost);
+            }
+        }
+        s.clear();
+        spare.push_back(&s);
+    }
+
+    void close_client(Stream& s, std::uint32_t error_code) {
+        if (s.final_status) {
+            s.cut = s.cut || !s.complete;
+            deliver(s, [&](const H2Message& m) { events.on_message(s.id, m); });
+            return;
+        }
+        H2Lost lost;
+        lost.error_code = error_code;
+        lost.context = s.context;
+        lost.processed_unknown = s.written && error_code != NGHTTP2_REFUSED_STREAM;
+        events.on_lost(s.id, lost);
+    }
+
+    template <class Event>
+    void deliver(Stream& s, Event event) {
+        std::vector<H2Header> lent;
+        lent.swap(views);  // an event may cause another one inside (abandon)
+        lent.clear();
+        H2Message m;
+        m.status = client() ? s.status : 0;
+        m.context = s.context;
+        const std::string_view block = s.block;
+        for (const auto& h : s.headers) {
+            const auto name = block.substr(h.name, h.name_size);
+            const auto value = block.substr(h.value, h.value_size);
+            if (!name.starts_with(':')) {
+                lent.push_back({name, value, h.never_index});
+            } else if (name == ":method") {
+                m.method = value;
+            } else if (name == ":path") {
+                m.path = value;
+            } else if (name == ":authority") {
+                m.authority = value;
+            } else if (name == ":scheme") {
+                m.scheme = value;
+            }
+        }
+        m.headers = lent;
+        m.body = s.body;
+        m.body_cut = s.cut;
+        event(m);
+        views.swap(lent);
+    }
+
+    void refuse(Stream& s, std::uint32_t error_code) {
+        s.mute = true;
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s.id, error_code);
+    }
+
+    void begin_headers(const nghttp2_frame& frame) {
+        if (frame.hd.type != NGHTTP2_HEADERS) return;
+        Stream* s = nullptr;
+        if (!client() && frame.headers.cat == NGHTTP2_HCAT_REQUEST) {
+            s = acquire();
+            s->id = frame.hd.stream_id;
+            nghttp2_session_set_stream_user_data(session, s->id, s);
+        } else {
+            s = find(frame.hd.stream_id);
+        }
+        if (s == nullptr) return;
+        // Trailers come after the final headers; informational responses before.
+        s->collecting = !s->final_status && !s->announced && !s->mute;
+        if (!s->collecting) return;
+        s->status = 0;
+        s->header_bytes = 0;
+        s->block.clear();
+        s->headers.clear();
+    }
+
+    void header(std::int32_t id, std::string_view name, std::string_view value, bool never_index) {
+        Stream* s = find(id);
+        if (s == nullptr || !s->collecting) return;
+        if (client() && name == ":status") {
+            std::from_chars(value.data(), value.data() + value.size(), s->status);
+            return;
+        }
+        s->header_bytes += name.size() + value.size() + 32;  // RFC 9113 6.5.2
+        if (s->headers.size() >= limits.headers_max ||
+            s->header_bytes > limits.header_list_bytes_max) {
+            s->cut = true;
+            return;
+        }
+        HeaderAt at{};
+        at.name = static_cast<std::uint32_t>(s->block.size());
+        at.name_size = static_cast<std::uint32_t>(name.size());
+        at.value = at.name + at.name_size;
+        at.value_size = static_cast<std::uint32_t>(value.size());
+        at.never_index = never_index;
+        s->block.append(name).append(value);
+        s->headers.push_back(at);
+    }
+
+    void headers_done(const nghttp2_frame& frame) {
+        Stream* s = find(frame.hd.stream_id);
+        if (s == nullptr || s->mute) return;
+        if (s->collecting) {
+            s->collecting = false;
+            if (client()) {
+                s->final_status = s->status >= 200;
+                if (!s->final_status) s->cut = false;
+            } else if (s->cut) {
+                refuse(*s, NGHTTP2_ENHANCE_YOUR_CALM);
+                return;
+            } else {
+                s->announced = true;
+                bool wanted = true;
+                deliver(*s, [&](const H2Message& m) {
+                    wanted = events.on_request_headers(frame.hd.stream_id, m);
+                });
+                if (!wanted) refuse(*s, NGHTTP2_REFUSED_STREAM);
+                if (!wanted || s->mute) return;
+            }
+        }
+        if ((frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) end_stream(*s);
+    }
+
+    void data(std::int32_t id, const std::uint8_t* bytes, std::size_t size) {
+        Stream* s = find(id);
+        if (s == nullptr || s->mute || s->cut || s->complete || s->response_submitted) return;
+        if (s->body.size() + size <= limits.body_bytes_max) {
+            s->body.append(view(bytes, size));
+            return;
+        }
+        s->cut = true;
+        if (client()) s->body.append(view(bytes, limits.body_bytes_max - s->body.size()));
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id,
+                                  client() ? NGHTTP2_CANCEL : NGHTTP2_ENHANCE_YOUR_CALM);
+    }
+
+    void end_stream(Stream& s) {
+        if (s.complete || (!client() && (s.cut || s.response_submitted))) return;
+        if (client()) {
+            if (!s.final_status) return;
+            s.complete = true;
+            // An answer before the request was all sent: what is left of the request is not wanted.
+            if (nghttp2_session_get_stream_local_close(session, s.id) == 0) {
+                nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s.id, NGHTTP2_NO_ERROR);
+            }
+            return;
+        }
+        s.complete = true;
+        deliver(s, [&](const H2Message& m) { events.on_message(s.id, m); });
+    }
+
+    void frame_received(const nghttp2_frame& frame) {
+        switch (frame.hd.type) {
+            case NGHTTP2_HEADERS:
+                headers_done(frame);
+                break;
+            case NGHTTP2_DATA:
+                if ((frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
+                    Stream* s = find(frame.hd.stream_id);
+                    if (s != nullptr && !s->mute) end_stream(*s);
+                }
+                break;
+            case NGHTTP2_SETTINGS:
+                if ((frame.hd.flags & NGHTTP2_FLAG_ACK) == 0) events.on_settings();
+                break;
+            case NGHTTP2_PING:
+                if ((frame.hd.flags & NGHTTP2_FLAG_ACK) != 0) events.on_pong();
+                break;
+            case NGHTTP2_GOAWAY: {
+                goaway_received = true;
+                H2Goaway g;
+                g.last_stream_id = frame.goaway.last_stream_id;
+                g.error_code = frame.goaway.error_code;
+                g.debug = view(frame.goaway.opaque_data,
+                               std::min(frame.goaway.opaque_data_len, goaway_debug_bytes_max));
+                events.on_goaway(g);
+                break;
+            }
+            default:
+                break;
+        }
+    }
+
+    void install_callbacks(nghttp2_session_callbacks* cb);
+    std::int32_t submit(Stream& s, nghttp2_data_provider* body);
+};
+
+void H2Session::Impl::install_callbacks(nghttp2_session_callbacks* cb) {
+    nghttp2_session_callbacks_set_on_begin_headers_callback(
+        cb, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
+            static_cast<Impl*>(self)->begin_headers(*frame);
+            return 0;
+        });
+    nghttp2_session_callbacks_set_on_header_callback(
+        cb, [](nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name,
+               std::size_t name_size, const std::uint8_t* value, std::size_t value_size,
+               std::uint8_t flags, void* self) {
+            static_cast<Impl*>(self)->header(frame->hd.stream_id, view(name, name_size),
+                                             view(value, value_size),
+                                             (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0);
+            return 0;
+        });
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
+        cb, [](nghttp2_session*, std::uint8_t, std::int32_t id, const std::uint8_t* bytes,
+               std::size_t size, void* self) {
+            static_cast<Impl*>(self)->data(id, bytes, size);
+            return 0;
+        });
+    nghttp2_session_callbacks_set_on_frame_recv_callback(
+        cb, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
+            static_cast<Impl*>(self)->frame_received(*frame);
+            return 0;
+        });
+    nghttp2_session_callbacks_set_before_frame_send_callback(
+        cb, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
+            auto& impl = *static_cast<Impl*>(self);
+            if (frame->hd.type == NGHTTP2_HEADERS) {
+                if (Stream* s = impl.find(frame->hd.stream_id)) s->written = true;
+            }
+            return 0;
+        });
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(
+        cb, [](nghttp2_session*, const nghttp2_frame* frame, int, void* self) {
+            auto& impl = *static_cast<Impl*>(self);
+            if (impl.client() && frame->hd.type == NGHTTP2_HEADERS) {
+                if (Stream* s = impl.find(frame->hd.stream_id)) {
+                    nghttp2_session_set_stream_user_data(impl.session, s->id, nullptr);
+                    impl.close(*s, NGHTTP2_REFUSED_STREAM);
+                }
+            }
+            return 0;
+        });
+    nghttp2_session_callbacks_set_on_stream_close_callback(
+        cb, [](nghttp2_session*, std::int32_t id, std::uint32_t error_code, void* self) {
+            auto& impl = *static_cast<Impl*>(self);
+            if (Stream* s = impl.find(id)) {
+                nghttp2_session_set_stream_user_data(impl.session, id, nullptr);
+                impl.close(*s, error_code);
+            }
+            return 0;
+        });
+}
+
+H2Session::H2Session(Role role, const H2Limits& limits, H2Events& events)
+    : impl_(std::make_unique<Impl>(role, limits, events)) {
+    nghttp2_session_callbacks* cb = nullptr;
+    nghttp2_option* option = nullptr;
+    if (nghttp2_session_callbacks_new(&cb) != 0 || nghttp2_option_new(&option) != 0) {
+        nghttp2_session_callbacks_del(cb);
+        throw std::bad_alloc();
+    }
+    impl_->install_callbacks(cb);
+    nghttp2_option_set_no_closed_streams(option, 1);
+    nghttp2_option_set_peer_max_concurrent_streams(option, limits.streams_max_before_settings);
+    // A hub that cancels many streams at once is no attacker (server role only).
+    nghttp2_option_set_stream_reset_rate_limit(option, 100'000, 10'000);
+    const int rv =
+        role == Role::client
+            ? nghttp2_session_client_new2(&impl_->session, cb, impl_.get(), option)
+            : nghttp2_session_server_new2(&impl_->session, cb, impl_.get(), option);
+    nghttp2_option_del(option);
+    nghttp2_session_callbacks_del(cb);
+    if (rv != 0) throw std::bad_alloc();
+
+    std::vector<nghttp2_settings_entry> settings;
+    if (role == Role::client) {
+        settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
+    } else {
+        settings.push_back(
+            {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.streams_max_offered});
+    }
+    settings.push_back({NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.window_bytes});
+    settings.push_back({NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
+                        static_cast<std::uint32_t>(limits.header_list_bytes_max)});
+    nghttp2_submit_settings(impl_->session, NGHTTP2_FLAG_NONE, settings.data(), settings.size());
+    nghttp2_session_set_local_window_size(
+        impl_->session, NGHTTP2_FLAG_NONE, 0,
+        static_cast<std::int32_t>(std::min<std::uint32_t>(limits.connection_window_bytes,
+                                                          std::numeric_limits<std::int32_t>::max())));
+}
+
+H2Session::~H2Session() { assert(!impl_->in_nghttp2); }
+
+bool H2Session::feed(std::span<const std::uint8_t> bytes) {
+    auto& impl = *impl_;
+    assert(!impl.in_nghttp2);
+    if (impl.broken || impl.abandoned) return false;
+    impl.in_nghttp2 = true;
+    const auto taken = nghttp2_session_mem_recv(impl.session, bytes.data(), bytes.size());
+    impl.in_nghttp2 = false;
+    if (taken < 0) impl.broken = true;
+    return taken >= 0;
+}
+
+bool H2Session::drain(std::vector<std::uint8_t>& out, std::size_t bytes_max) {
+    auto& impl = *impl_;
+    assert(!impl.in_nghttp2);
+    if (impl.abandoned) return false;
+    const auto before = out.size();
+    impl.in_nghttp2 = true;
+    while (out.size() < bytes_max) {
+        const std::uint8_t* bytes = nullptr;
+        const auto size = nghttp2_session_mem_send(impl.session, &bytes);
+        if (size < 0) impl.broken = true;
+        if (size <= 0) break;
+        out.insert(out.end(), bytes, bytes + size);
+    }
+    impl.in_nghttp2 = false;
+    return out.size() > before;
+}
+
+bool H2Session::wants_write() const {
+    return !impl_->abandoned && nghttp2_session_want_write(impl_->session) != 0;
+}
+
+bool H2Session::alive() const {
+    return !impl_->broken && !impl_->abandoned &&
+           (nghttp2_session_want_read(impl_->session) != 0 ||
+            nghttp2_session_want_write(impl_->session) != 0);
+}
+
+namespace {
+
+nghttp2_data_provider reading_from(Stream& s) {
+    nghttp2_data_provider provider;
+    provider.source.ptr = &s;
+    provider.read_callback = [](nghttp2_session*, std::int32_t, std::uint8_t* to, std::size_t room,
+                                std::uint32_t* flags, nghttp2_data_source* source,
+                                void*) -> ssize_t {
+        auto& stream = *static_cast<Stream*>(source->ptr);
+        const std::size_t left = stream.out->size() - stream.out_offset;
+        const std::size_t n = std::min(room, left);
+        std::memcpy(to, stream.out->data() + stream.out_offset, n);
+        stream.out_offset += n;
+        if (n == left) *flags |= NGHTTP2_DATA_FLAG_EOF;
+        return static_cast<ssize_t>(n);
+    };
+    return provider;
+}
+
+}  // namespace
+
+std::int32_t H2Session::submit_request(std::span<const H2Header> headers,
+                                       std::shared_ptr<const std::string> body_shared,
+                                       void* context) {
+    auto& impl = *impl_;
+    assert(impl.client());
+    if (!may_submit()) return -1;
+    impl.nvs.clear();
+    for (const auto& h : headers) {
+        impl.nvs.push_back(name_value(h.name, h.value, h.never_index));
+    }
+    Stream* s = impl.acquire();
+    s->out = std::move(body_shared);
+    s->context = context;
+    const bool has_body = s->out && !s->out->empty();
+    nghttp2_data_provider body = reading_from(*s);
+    const auto id = nghttp2_submit_request(impl.session, nullptr, impl.nvs.data(), impl.nvs.size(),
+                                           has_body ? &body : nullptr, s);
+    if (id < 0) {
+        s->mute = true;
+        impl.close(*s, 0);
+        return -1;
+    }
+    s->id = id;
+    return id;
+}
+
+void H2Session::submit_response(std::int32_t stream, int status,
+                                std::span<const H2Header> headers, std::string body) {
+    auto& impl = *impl_;
+    assert(!impl.client());
+    Stream* s = impl.abandoned ? nullptr : impl.find(stream);
+    if (s == nullptr || s->mute || s->response_submitted) return;
+    const std::string code = std::to_string(status);
+    impl.nvs.clear();
+    impl.nvs.push_back(name_value(":status", code, false));
+    for (const auto& h : headers) {
+        impl.nvs.push_back(name_value(h.name, h.value, h.never_index));
+    }
+    s->response_submitted = true;
+    if (!body.empty()) s->out = std::make_shared<const std::string>(std::move(body));
+    nghttp2_data_provider provider = reading_from(*s);
+    nghttp2_submit_response(impl.session, stream, impl.nvs.data(), impl.nvs.size(),
+                            s->out ? &provider : nullptr);
+}
+
+bool H2Session::reset(std::int32_t stream, std::uint32_t error_code) {
+    auto& impl = *impl_;
+    Stream* s = nullptr;
+    if (impl.abandoned) return true;
+    s = impl.find(stream);
+    if (s == nullptr) {  // submitted, HEADERS not drained yet: nghttp2 does not know it as a stream
+        for (auto& candidate : impl.slab) {
+            if (candidate.open && candidate.id == stream) s = &candidate;
+        }
+    }
+    if (s == nullptr || s->mute) return true;
+    const bool seen = s->written || !impl.client();
+    impl.refuse(*s, error_code);
+    return seen;
+}
+
+void H2Session::submit_ping() {
+    if (!impl_->abandoned) nghttp2_submit_ping(impl_->session, NGHTTP2_FLAG_NONE, nullptr);
+}
+
+void H2Session::submit_goaway(std::uint32_t error_code, std::string_view debug,
+                              std::int32_t last_stream_id) {
+    auto& impl = *impl_;
+    if (impl.abandoned) return;
+    impl.goaway_sent = true;
+    if (last_stream_id < 0) {
+        last_stream_id =
+            impl.client() ? 0 : nghttp2_session_get_last_proc_stream_id(impl.session);
+    }
+    nghttp2_submit_goaway(impl.session, NGHTTP2_FLAG_NONE, last_stream_id, error_code,
+                          reinterpret_cast<const std::uint8_t*>(debug.data()), debug.size());
+}
+
+void H2Session::submit_settings_streams_max(std::uint32_t streams_max) {
+    const nghttp2_settings_entry entry{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, streams_max};
+    if (!impl_->abandoned) nghttp2_submit_settings(impl_->session, NGHTTP2_FLAG_NONE, &entry, 1);
+}
+
+std::size_t H2Session::streams_open() const { return impl_->streams_open; }
+
+std::size_t H2Session::streams_max() const {
+    return nghttp2_session_get_remote_settings(impl_->session,
+                                               NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+}
+
+bool H2Session::may_submit() const {
+    const auto& impl = *impl_;
+    return impl.client() && !impl.abandoned && !impl.broken && !going_away() &&
+           impl.streams_open < streams_max() &&
+           nghttp2_session_get_next_stream_id(impl.session) < stream_id_last &&
+           nghttp2_session_check_request_allowed(impl.session) != 0;
+}
+
+bool H2Session::going_away() const { return impl_->goaway_received || impl_->goaway_sent; }
+
+void H2Session::abandon() {
+    auto& impl = *impl_;
+    if (impl.abandoned) return;
+    impl.abandoned = true;
+    // Events cannot add streams any more: may_submit() is false.
+    for (auto& s : impl.slab) {
+        if (s.open) impl.close(s, 0);
+    }
+}
+
+}  // namespace pns

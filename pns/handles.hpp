@@ -1,0 +1,45 @@
+#pragma once
+
+// Canonical spellings of device handles, one function per kind of handle, and the URL rules that
+// keep a handle from naming a host that is not the provider's (contracts/pns.md 3.4, 5.7). Pure;
+// any thread. A refusal never repeats the handle: it is a secret.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "pns/account.hpp"
+#include "pns/platform.hpp"
+
+namespace pns {
+
+Checked<std::string> normalise_apns_handle(std::string_view handle);  ///< upper-case hex
+Checked<std::string> normalise_fcm_handle(std::string_view handle);
+Checked<std::string> normalise_wns_handle(std::string_view handle);  ///< https://<host>/<target>
+Checked<std::string> normalise_mpns_handle(std::string_view handle);
+Checked<std::string> normalise_adm_handle(std::string_view handle);
+Checked<std::string> normalise_baidu_handle(std::string_view handle);    ///< <userId>-<channelId>
+Checked<std::string> normalise_browser_handle(std::string_view handle);  ///< compact JSON, see .cpp
+Checked<std::string> normalise_xiaomi_handle(std::string_view handle);
+
+/// An absolute http(s) URL of a DNS host: no user info, no fragment, no IP literal, no trailing
+/// dot.
+struct Url {
+    bool secure = true;
+    Origin origin;       ///< host in lower case
+    std::string target;  ///< path and query, at least "/"
+};
+std::optional<Url> parse_url(std::string_view text, std::size_t bytes_max = 2048);
+/// True when `host` is `domain` or a name below it, on label boundaries. Both lower case.
+bool within_domain(std::string_view host, std::string_view domain);
+
+std::string lower(std::string_view text);
+bool same_ignoring_case(std::string_view a, std::string_view b);
+bool is_printable(std::string_view text);  ///< only U+0021..U+007E
+
+void append_percent_encoded(std::string& out,
+                            std::string_view text);                 ///< all but RFC 3986 unreserved
+void append_json_escaped(std::string& out, std::string_view text);  ///< without the quotes
+
+}  // namespace pns

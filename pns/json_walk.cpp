@@ -1,0 +1,72 @@
+// Tested by tests/pns_platforms_test.cpp.
+#include "pns/json_walk.hpp"
+
+#include <nlohmann/json.hpp>
+#include <vector>
+
+namespace pns {
+
+namespace {
+
+using Json = nlohmann::json;
+using Visit = std::function<void(const JsonPlace&, JsonKind, std::string_view)>;
+
+class Walk final : public nlohmann::json_sax<Json> {
+  public:
+    explicit Walk(const Visit& visit) : visit_(visit) {}
+
+    bool null() override { return value(JsonKind::null, {}); }
+    bool boolean(bool is) override { return value(JsonKind::boolean, is ? "true" : "false"); }
+    bool number_integer(number_integer_t number) override {
+        return value(JsonKind::number, std::to_string(number));
+    }
+    bool number_unsigned(number_unsigned_t number) override {
+        return value(JsonKind::number, std::to_string(number));
+    }
+    bool number_float(number_float_t, const string_t& text) override {
+        return value(JsonKind::number, text);
+    }
+    bool string(string_t& text) override { return value(JsonKind::string, text); }
+    bool binary(binary_t&) override { return false; }
+    bool start_object(std::size_t) override { return open(JsonKind::object); }
+    bool start_array(std::size_t) override { return open(JsonKind::array); }
+    bool end_object() override { return close(); }
+    bool end_array() override { return close(); }
+    bool key(string_t& name) override {
+        if (place_.depth <= JsonPlace::keys_max && place_.depth > 0)
+            place_.keys[place_.depth - 1] = name;
+        return true;
+    }
+    bool parse_error(std::size_t, const std::string&, const Json::exception&) override {
+        return false;
+    }
+
+  private:
+    // Between two values `place_.depth` is the depth of a member of the innermost open container.
+    bool value(JsonKind kind, std::string_view text) {
+        if (place_.depth <= JsonPlace::keys_max) visit_(place_, kind, text);
+        return true;
+    }
+    bool open(JsonKind kind) {
+        value(kind, {});
+        ++place_.depth;
+        if (place_.depth <= JsonPlace::keys_max) place_.keys[place_.depth - 1].clear();
+        return true;
+    }
+    bool close() {
+        --place_.depth;
+        return true;
+    }
+
+    const Visit& visit_;
+    JsonPlace place_;
+};
+
+}  // namespace
+
+bool walk_json(std::string_view json, const Visit& visit) {
+    Walk walk(visit);
+    return Json::sax_parse(json.begin(), json.end(), &walk);
+}
+
+}  // namespace pns

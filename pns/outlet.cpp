@@ -1,0 +1,202 @@
+// Tested by tests/pns_sender_test.cpp.
+
+#include "pns/outlet.hpp"
+
+#include <algorithm>
+
+#include "pns/errc.hpp"
+
+namespace pns {
+
+namespace {
+
+constexpr std::uint32_t h2_refused_stream = 7, h2_enhance_your_calm = 11;
+constexpr unsigned resends_max = 8;
+constexpr unsigned refused_in_row_free = 4;  // beyond it refusals are paced
+constexpr std::int64_t calm_ms = 1'000;
+constexpr std::int64_t busy_tick_ms = 50;
+constexpr std::size_t goaway_debug_bytes_max = 512;
+
+Verdict later(Outcome outcome, std::string reason, std::int64_t after_ms) {
+    Verdict v;
+    v.kind = Verdict::Kind::retry_later;
+    v.outcome = outcome;
+    v.reason = std::move(reason);
+    v.retry_after_ms = after_ms;
+    return v;
+}
+
+}  // namespace
+
+Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings)
+    : owner_(owner),
+      request_timeout_ms_(settings.connection.times.request_timeout_ms),
+      pool_(nursery, std::move(settings), static_cast<ConnectionEvents&>(*this),
+            [this](error_code) { owner_.wake(); }) {}
+
+void Outlet::enqueue(Push& push) {
+    push.next = nullptr;
+    (tail_ != nullptr ? tail_->next : head_) = &push;
+    tail_ = &push;
+    ++queued_;
+    ++owner_.counters().queued;
+}
+
+Push& Outlet::pop() {
+    Push& push = *head_;
+    head_ = push.next;
+    if (head_ == nullptr) tail_ = nullptr;
+    push.next = nullptr;
+    --queued_;
+    --owner_.counters().queued;
+    return push;
+}
+
+void Outlet::push_front(Push& push) {
+    push.next = head_;
+    head_ = &push;
+    if (tail_ == nullptr) tail_ = &push;
+    ++queued_;
+    ++owner_.counters().queued;
+}
+
+std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, May may) {
+    // Not more than wait now: a push that its owner submits again at once waits for the next turn.
+    for (std::size_t budget = queued_; budget > 0 && queued_ > 0; --budget) {
+        if (head_->prepared->expires_at_ms <= wall_ms) {
+            Verdict v;
+            v.kind = Verdict::Kind::refused;
+            v.outcome = Outcome::abandoned;
+            v.reason = "expired before it could be sent";
+            owner_.finish(pop(), std::move(v));
+            continue;
+        }
+        if (may != May::send || now_ms < hold_until_ms_) break;
+        Connection* connection = pool_.pick();
+        if (connection == nullptr) break;
+        Push& push = pop();
+        if (owner_.send(push, *connection)) continue;
+        push_front(push);
+        break;
+    }
+    const bool silent = last_answer_ms_ + request_timeout_ms_ <= now_ms;
+    if (may == May::send && silent) fail_queued(now_ms, request_timeout_ms_, unreachable());
+    // The first connection is opened while the first token is being fetched.
+    const bool first = may == May::connect && pool_.connections() == 0;
+    pool_.steer(now_ms, may == May::send || first ? queued_ : 0);
+    if (queued_ == 0) return never_ms;
+    return hold_until_ms_ > now_ms ? std::min(hold_until_ms_, now_ms + busy_tick_ms)
+                                   : now_ms + busy_tick_ms;
+}
+
+void Outlet::fail_queued(std::int64_t now_ms, std::int64_t waited_ms, const Verdict& verdict) {
+    for (std::size_t budget = queued_; budget > 0 && head_ != nullptr; --budget) {
+        if (now_ms - head_->queued_at_ms < waited_ms) break;
+        owner_.finish(pop(), Verdict(verdict));
+    }
+}
+
+Verdict Outlet::unreachable() const {
+    if (pool_.ready() > 0) {
+        return later(Outcome::pns_unavailable, "the provider takes or answers nothing", 1'000);
+    }
+    const bool distrusted = pool_.trouble() == errc::certificate_not_trusted;
+    if (distrusted || !goaway_configuration_.empty()) {
+        Verdict v;
+        v.kind = Verdict::Kind::refused;
+        v.configuration = true;
+        v.outcome = distrusted ? Outcome::pns_unreachable : Outcome::invalid_credentials;
+        v.reason = distrusted ? pool_.trouble().message() : goaway_configuration_;
+        return v;
+    }
+    const auto why = pool_.trouble() ? pool_.trouble() : error_code(errc::connect_failed);
+    return later(Outcome::pns_unreachable, why.message(), 1'000);
+}
+
+void Outlet::again(Push& push, Verdict&& otherwise) {
+    if (push.resends >= resends_max || owner_.stopping()) {
+        return owner_.finish(push, std::move(otherwise));
+    }
+    ++push.resends;
+    ++owner_.counters().resends;
+    push.queued_at_ms = steady_now_ms();
+    push_front(push);
+    owner_.wake();
+}
+
+void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) {
+    Push& push = *static_cast<Push*>(tag);
+    last_answer_ms_ = steady_now_ms();
+    refused_in_row_ = hold_level_ = 0;
+    auto judgement = owner_.judge(push, answer);
+    if (judgement.reconnect) connection.drain();
+    if (judgement.throttle_credential_ms > 0) {
+        owner_.hold_credential(judgement.throttle_credential_ms);
+    }
+    switch (judgement.step) {
+        case Judgement::Step::final:
+            break;
+        case Judgement::Step::resend_now:
+            return again(push, std::move(judgement.verdict));
+        case Judgement::Step::reauthorise:
+            if (push.reauthorised || !owner_.token_refused(push)) break;
+            push.reauthorised = true;
+            return again(push, std::move(judgement.verdict));
+    }
+    goaway_configuration_.clear();
+    owner_.finish(push, std::move(judgement.verdict));
+}
+
+void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
+    Push& push = *static_cast<Push*>(tag);
+    if (lost.h2_error == h2_enhance_your_calm) owner_.hold_credential(calm_ms);
+    if (!lost.processed_unknown) {
+        const bool refused = lost.h2_error == h2_refused_stream &&
+                             connection.state() == Connection::State::ready;
+        if (refused) pace_refusals(steady_now_ms());
+        if (!goaway_debug_.empty()) judge_goaway(push);
+        return again(push, later(Outcome::pns_unavailable, "refused unprocessed too often", 1'000));
+    }
+    ++owner_.counters().lost;
+    Verdict v;
+    v.kind = Verdict::Kind::lost;
+    v.outcome = Outcome::unknown;
+    v.reason = lost.timed_out ? "no answer in time" : "the connection ended before the answer";
+    owner_.finish(push, std::move(v));
+}
+
+// REFUSED_STREAM is how servers tell of pressure: after a few the next ones wait, twice as long each time.
+void Outlet::pace_refusals(std::int64_t now_ms) {
+    if (++refused_in_row_ < refused_in_row_free || now_ms < hold_until_ms_) return;
+    hold_until_ms_ = now_ms + std::min<std::int64_t>(1'000, std::int64_t{10} << hold_level_);
+    hold_level_ = std::min(hold_level_ + 1, 7U);
+}
+
+void Outlet::on_change(Connection&) {
+    if (queued_ > 0 || owner_.stopping()) owner_.wake();
+}
+
+void Outlet::on_goaway(Connection&, std::string_view debug) {
+    ++owner_.counters().goaways;
+    goaway_debug_ = debug.substr(0, goaway_debug_bytes_max);
+    if (head_ != nullptr && !goaway_debug_.empty()) judge_goaway(*head_);
+    owner_.wake();
+}
+
+// APNs closes connections of a wrong certificate with the reason in GOAWAY: read as if it were a 403 with that body.
+void Outlet::judge_goaway(const Push& push) {
+    Answer answer;
+    answer.status = 403;
+    answer.body = goaway_debug_;
+    answer.now_ms = wall_now_ms();
+    if (goaway_debug_.find("\"reason\"") != std::string::npos) {
+        auto judgement = owner_.judge(push, answer);
+        if (judgement.verdict.configuration) {
+            goaway_configuration_ =
+                judgement.verdict.reason.empty() ? "GOAWAY" : judgement.verdict.reason;
+        }
+    }
+    goaway_debug_.clear();
+}
+
+}  // namespace pns

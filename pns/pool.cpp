@@ -1,0 +1,144 @@
+// Tested by tests/pns_pool_test.cpp.
+
+#include "pns/pool.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <random>
+
+#include "pns/errc.hpp"
+#include "pns/h1_connection.hpp"
+#include "pns/h2_connection.hpp"
+
+namespace pns {
+
+namespace {
+
+std::uint64_t random_number() {
+    static thread_local std::mt19937_64 engine{std::random_device{}()};
+    return engine();
+}
+
+bool is_ours(error_code why) {
+    return why == errc::idle_closed || why == errc::stopped;
+}
+
+}  // namespace
+
+Pool::Pool(Nursery& nursery, PoolSettings settings, ConnectionEvents& events,
+           std::function<void(error_code)> on_ended)
+    : nursery_(nursery),
+      settings_(std::move(settings)),
+      events_(events),
+      on_ended_(std::move(on_ended)) {}
+
+Pool::~Pool() { assert(connections_.empty()); }
+
+Connection* Pool::pick() const {
+    Connection* best = nullptr;
+    std::size_t best_load = 0, best_window = 1;
+    for (const auto& c : connections_) {
+        if (c->room() == 0) continue;
+        const auto load = c->in_flight();
+        const auto window = c->window();
+        // load / window < best_load / best_window, without division
+        if (best == nullptr || load * best_window < best_load * window) {
+            best = c.get();
+            best_load = load;
+            best_window = window;
+        }
+    }
+    return best;
+}
+
+PoolNumbers Pool::numbers(std::int64_t now_ms, std::size_t queued) const {
+    PoolNumbers n;
+    n.queued = queued;
+    n.connections_max = settings_.connection.times.connections_max;
+    n.one_at_a_time = settings_.protocol == Account::Protocol::h1;
+    n.now_ms = now_ms;
+    n.pressed_since_ms = pressed_since_ms_;
+    n.retry_at_ms = retry_at_ms_;
+    n.shrunk_ms = shrunk_ms_;
+    for (const auto& c : connections_) {
+        if (c->state() == Connection::State::connecting) ++n.connecting;
+        if (c->state() != Connection::State::ready) continue;
+        ++n.ready;
+        n.window += c->window();
+        if (c->answers() == 0) ++n.unproven;
+        n.shrunk_ms = std::max(n.shrunk_ms, c->shrunk_ms());
+    }
+    return n;
+}
+
+void Pool::steer(std::int64_t now_ms, std::size_t queued) {
+    if (draining_) return;
+    for (;;) {
+        auto n = numbers(now_ms, queued);
+        if (!is_pressed(n)) {
+            pressed_since_ms_ = 0;
+        } else if (pressed_since_ms_ == 0) {
+            pressed_since_ms_ = now_ms;
+        }
+        n.pressed_since_ms = pressed_since_ms_;
+        if (!should_connect(n)) return;
+        connections_.push_back(
+            settings_.protocol == Account::Protocol::h2
+                ? make_h2_connection(nursery_.executor(), settings_.connection, events_)
+                : make_h1_connection(nursery_.executor(), settings_.connection, events_));
+        ++connects_;
+        nursery_.start(live(connections_.back().get()));
+    }
+}
+
+Task<void> Pool::live(Connection* connection) {
+    co_await asio::this_coro::throw_if_cancelled(false);
+    error_code why = errc::connection_ended;
+    try {
+        why = co_await connection->run();
+    } catch (const std::exception&) {
+        // Out of memory or a bug in one connection: it has reported its requests and is gone.
+    }
+    const auto now_ms = steady_now_ms();
+    ConnectionRecord record;
+    record.answers = connection->answers();
+    record.lived_ms = connection->ready_ms() == 0 ? 0 : now_ms - connection->ready_ms();
+    record.one_at_a_time = settings_.protocol == Account::Protocol::h1;
+    record.closed_by_us = is_ours(why);
+    demerits_ = demerits_after(demerits_, record);
+    const auto wait_ms = connect_wait_ms(demerits_, random_number());
+    if (wait_ms > 0) retry_at_ms_ = now_ms + wait_ms;
+    if (record.answers > 0) {
+        trouble_ = error_code();
+    } else if (!record.closed_by_us) {
+        trouble_ = why;
+    }
+    shrunk_ms_ = std::max(shrunk_ms_, connection->shrunk_ms());
+    std::erase_if(connections_, [&](const auto& c) { return c.get() == connection; });
+    on_ended_(why);
+}
+
+void Pool::drain() {
+    draining_ = true;
+    for (const auto& c : connections_) c->drain();
+}
+
+void Pool::close(error_code why) {
+    draining_ = true;
+    for (const auto& c : connections_) c->close(why);
+}
+
+std::size_t Pool::ready() const {
+    return static_cast<std::size_t>(
+        std::count_if(connections_.begin(), connections_.end(), [](const auto& c) {
+            return c->state() == Connection::State::ready;
+        }));
+}
+
+std::size_t Pool::in_flight() const {
+    std::size_t sum = 0;
+    for (const auto& c : connections_) sum += c->in_flight();
+    return sum;
+}
+
+}  // namespace pns

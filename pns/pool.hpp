@@ -1,0 +1,63 @@
+#pragma once
+
+// The connections of one account to one origin. Opens them when pool_policy says so, hands out the least loaded, forgets
+// them when they end. One loop; the nursery outlives the pool's connections.
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "pns/connection.hpp"
+#include "pns/nursery.hpp"
+#include "pns/pool_policy.hpp"
+
+namespace pns {
+
+struct PoolSettings {
+    Account::Protocol protocol = Account::Protocol::h2;
+    ConnectionSettings connection;
+};
+
+class Pool {
+  public:
+    /// `on_ended` runs after a connection has ended and left the pool, all its requests reported.
+    Pool(Nursery& nursery, PoolSettings settings, ConnectionEvents& events,
+         std::function<void(error_code)> on_ended);
+    ~Pool();
+    Pool(const Pool&) = delete;
+    Pool& operator=(const Pool&) = delete;
+
+    /// The ready connection with the smallest share of its window in use; null if none has room.
+    Connection* pick() const;
+    /// Opens a connection if `queued` pushes that found no room call for one.
+    void steer(std::int64_t now_ms, std::size_t queued);
+    /// No connection is opened any more; those there are drained.
+    void drain();
+    void close(error_code why);
+
+    std::size_t connections() const { return connections_.size(); }
+    std::size_t ready() const;
+    std::size_t in_flight() const;
+    std::uint64_t connects() const { return connects_; }
+    /// Why the last connection that never answered ended; cleared by one that did.
+    error_code trouble() const { return trouble_; }
+
+  private:
+    Task<void> live(Connection* connection);
+    PoolNumbers numbers(std::int64_t now_ms, std::size_t queued) const;
+
+    Nursery& nursery_;
+    PoolSettings settings_;
+    ConnectionEvents& events_;
+    std::function<void(error_code)> on_ended_;
+    std::vector<std::unique_ptr<Connection>> connections_;
+    std::int64_t pressed_since_ms_ = 0;
+    std::int64_t shrunk_ms_ = 0;
+    std::int64_t retry_at_ms_ = 0;
+    unsigned demerits_ = 0;
+    std::uint64_t connects_ = 0;
+    error_code trouble_;
+    bool draining_ = false;
+};
+
+}  // namespace pns

@@ -1,0 +1,51 @@
+// Tested by tests/pns_pool_test.cpp.
+
+#include "pns/pool_policy.hpp"
+
+#include <algorithm>
+
+#include "pns/retry_policy.hpp"
+
+namespace pns {
+
+namespace {
+
+constexpr std::int64_t pressed_ms_min = 200;
+constexpr std::int64_t shrunk_quiet_ms = 60'000;
+constexpr std::size_t connecting_max = 8;  // HTTP/1.1, where each connection takes one request
+constexpr std::int64_t soon_ms = 5'000;
+constexpr std::uint64_t few_answers = 16;
+constexpr unsigned demerits_max = 64;
+
+}  // namespace
+
+bool is_pressed(const PoolNumbers& n) {
+    return n.one_at_a_time ? n.queued > n.connecting : n.queued > 2 * n.window;
+}
+
+bool should_connect(const PoolNumbers& n) {
+    if (n.queued == 0 || n.ready + n.connecting >= n.connections_max) return false;
+    if (n.now_ms < n.retry_at_ms) return false;
+    if (n.ready + n.connecting == 0) return true;
+    if (n.one_at_a_time) return is_pressed(n) && n.connecting < connecting_max;
+    if (n.connecting > 0 || n.unproven > 0) return false;
+    if (n.shrunk_ms != 0 && n.now_ms - n.shrunk_ms < shrunk_quiet_ms) return false;
+    return is_pressed(n) && n.pressed_since_ms != 0 &&
+           n.now_ms - n.pressed_since_ms >= pressed_ms_min;
+}
+
+unsigned demerits_after(unsigned demerits, const ConnectionRecord& record) {
+    if (record.answers == 0) {
+        return record.closed_by_us ? demerits : std::min(demerits + 2, demerits_max);
+    }
+    const bool ended_soon = !record.one_at_a_time && !record.closed_by_us &&
+                            record.lived_ms < soon_ms && record.answers < few_answers;
+    return ended_soon ? std::min(demerits + 1, demerits_max) : 0;
+}
+
+std::int64_t connect_wait_ms(unsigned demerits, std::uint64_t random) {
+    if (demerits < 2) return 0;
+    return std::max<std::int64_t>(50, backoff_ms(1'000, 60'000, demerits / 2 - 1, random));
+}
+
+}  // namespace pns

@@ -1,0 +1,39 @@
+#pragma once
+
+// What pns/<name>.cpp gives to the table of platforms and to open_account(): nothing else may call
+// these.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "pns/account.hpp"
+#include "pns/handles.hpp"
+
+namespace pns {
+
+Checked<std::unique_ptr<Account>> open_apns(const Credential& credential);
+Checked<std::unique_ptr<Account>> open_fcm(const Credential& credential);
+Checked<std::unique_ptr<Account>> open_wns(const Credential& credential);
+Checked<std::unique_ptr<Account>> open_adm(const Credential& credential);
+
+/// A property, or empty. Java writes the word `null` for what is not set.
+std::string_view property(const Credential& credential, std::string_view name);
+/// Names the first of `names` that is missing.
+std::optional<Refusal> missing_property(const Credential& credential,
+                                        std::initializer_list<std::string_view> names);
+Refusal bad_credential(std::string message);
+
+/// First value of a message header, or empty.
+std::string_view message_header(const Message& message, std::string_view name);
+/// Refuses what no provider takes: header names that repeat, values that are not one printable line
+/// of 512 bytes.
+std::optional<Refusal> check_message_headers(const Message& message, std::string_view prefix);
+Refusal bad_format(std::string message);
+Refusal bad_size(std::string_view what, std::size_t bytes, std::size_t bytes_max);
+
+/// Key=value pairs as application/x-www-form-urlencoded.
+std::string form_of(std::initializer_list<std::pair<std::string_view, std::string_view>> fields);
+
+}  // namespace pns

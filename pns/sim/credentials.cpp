@@ -1,0 +1,106 @@
+// Tested by tests/pns_platforms_test.cpp and tests/pns_sim_test.cpp.
+#include "pns/sim/credentials.hpp"
+
+#include <openssl/rand.h>
+
+#include <array>
+#include <stdexcept>
+
+#include "pns/jwt.hpp"
+
+namespace pns::sim {
+
+namespace {
+
+std::string random_text(std::size_t size, std::string_view alphabet) {
+    std::array<unsigned char, 64> bytes{};
+    if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1)
+        throw std::runtime_error("no random bytes");
+    std::string out;
+    for (std::size_t i = 0; i < size; ++i)
+        out += alphabet[bytes[i % bytes.size()] % alphabet.size()];
+    return out;
+}
+
+constexpr std::string_view upper_and_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+constexpr std::string_view digits = "0123456789";
+constexpr std::string_view hex = "0123456789abcdef";
+
+MadeCredential make_apns() {
+    const Key key = Key::generate_p256();
+    MadeCredential made;
+    made.trust.public_key_pem = key.public_pem();
+    made.trust.key_id = random_text(10, upper_and_digits);
+    made.trust.team_id = random_text(10, upper_and_digits);
+    made.trust.app = "org.example.pushhub";
+    made.credential.properties["Token"] = key.private_pem();
+    made.credential.properties["KeyId"] = made.trust.key_id;
+    made.credential.properties["AppId"] = made.trust.team_id;
+    made.credential.properties["AppName"] = made.trust.app;
+    made.credential.properties["Endpoint"] = "https://api.push.apple.com:443/3/device";
+    return made;
+}
+
+MadeCredential make_fcm() {
+    const Key key = Key::generate_rsa();
+    MadeCredential made;
+    made.trust.public_key_pem = key.public_pem();
+    made.trust.project = "pushhub-" + random_text(6, digits);
+    made.trust.client_email = "sender@" + made.trust.project + ".iam.gserviceaccount.com";
+    made.credential.properties["PrivateKey"] = key.private_pem();
+    made.credential.properties["ProjectId"] = made.trust.project;
+    made.credential.properties["ClientEmail"] = made.trust.client_email;
+    return made;
+}
+
+MadeCredential make_wns() {
+    MadeCredential made;
+    made.trust.client_id = "ms-app://s-1-15-2-" + random_text(10, digits);
+    made.trust.client_secret = random_text(32, hex);
+    made.trust.scope = "notify.windows.com";
+    made.credential.properties["PackageSid"] = made.trust.client_id;
+    made.credential.properties["SecretKey"] = made.trust.client_secret;
+    return made;
+}
+
+MadeCredential make_adm() {
+    MadeCredential made;
+    made.trust.client_id = "amzn1.application-oa2-client." + random_text(32, hex);
+    made.trust.client_secret = random_text(64, hex);
+    made.trust.scope = "messaging:push";
+    made.credential.properties["ClientId"] = made.trust.client_id;
+    made.credential.properties["ClientSecret"] = made.trust.client_secret;
+    return made;
+}
+
+}  // namespace
+
+MadeCredential make_credential(std::string_view platform) {
+    MadeCredential made;
+    if (platform == "apns") {
+        made = make_apns();
+    } else if (platform == "fcmv1") {
+        made = make_fcm();
+    } else if (platform == "wns") {
+        made = make_wns();
+    } else if (platform == "adm") {
+        made = make_adm();
+    } else {
+        throw std::invalid_argument("no simulator for platform " + std::string(platform));
+    }
+    made.credential.platform = platform;
+    return made;
+}
+
+std::vector<std::string> host_names(std::string_view platform) {
+    if (platform == "apns")
+        return {"api.push.apple.com", "api.sandbox.push.apple.com",
+                "api.development.push.apple.com", "localhost"};
+    if (platform == "fcmv1") return {"fcm.googleapis.com", "oauth2.googleapis.com", "localhost"};
+    if (platform == "wns")
+        return {"*.notify.windows.com", "login.live.com", "login.microsoftonline.com", "localhost"};
+    if (platform == "adm") return {"api.amazon.com", "localhost"};
+    return {"localhost"};
+}
+
+}  // namespace pns::sim

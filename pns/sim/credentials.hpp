@@ -1,0 +1,33 @@
+#pragma once
+
+// Credentials made for one run: what a hub is given, and what a simulator needs to check it. Fresh
+// keys each time.
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pns/platform.hpp"
+
+namespace pns::sim {
+
+/// What a simulator knows about the one app it serves. Unused members of other providers are empty.
+struct Trust {
+    std::string public_key_pem;                   ///< APNs P-256 key, FCM service account's RSA key
+    std::string key_id, team_id, app;             ///< APNs
+    std::string project, client_email;            ///< FCM
+    std::string client_id, client_secret, scope;  ///< WNS, ADM
+};
+
+struct MadeCredential {
+    Credential credential;
+    Trust trust;
+};
+
+/// `platform`: "apns", "fcmv1", "wns" or "adm". RSA keys take about 100 ms to make.
+MadeCredential make_credential(std::string_view platform);
+
+/// Host names that a simulator of the platform stands in for: what its certificate must name.
+std::vector<std::string> host_names(std::string_view platform);
+
+}  // namespace pns::sim

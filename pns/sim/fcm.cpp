@@ -1,0 +1,253 @@
+// Google's side: contracts/pns.md 2, 8.4. Tested by tests/pns_sim_test.cpp.
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "pns/jwt.hpp"
+#include "pns/sim/provider.hpp"
+
+namespace pns::sim {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::size_t payload_bytes_max = 4096;
+constexpr std::int64_t clock_slack_s = 300;
+constexpr double ttl_s_max = 2'419'200;
+constexpr std::string_view token_url = "https://oauth2.googleapis.com/token";
+constexpr std::string_view type_prefix = "type.googleapis.com/";
+
+Json fcm_error(std::string_view code) {
+    return {{"@type", std::string(type_prefix) + "google.firebase.fcm.v1.FcmError"},
+            {"errorCode", code}};
+}
+
+Json error_info(std::string_view reason) {
+    return {{"@type", std::string(type_prefix) + "google.rpc.ErrorInfo"},
+            {"reason", reason},
+            {"domain", "googleapis.com"},
+            {"metadata",
+             {{"service", "fcm.googleapis.com"},
+              {"method", "google.firebase.fcm.v1.FcmService.SendMessage"}}}};
+}
+
+Json bad_field(std::string_view field, std::string_view description) {
+    return {{"@type", std::string(type_prefix) + "google.rpc.BadRequest"},
+            {"fieldViolations", Json::array({{{"field", field}, {"description", description}}})}};
+}
+
+Reply refusal(int http, std::string_view status, std::string_view word, std::string_view message,
+              Json details = Json::array()) {
+    Json error = {{"code", http}, {"message", message}, {"status", status}};
+    if (!details.empty()) error["details"] = std::move(details);
+    Reply reply = reply_of(http, std::string(word), Json{{"error", std::move(error)}}.dump());
+    reply.headers.emplace_back("content-type", "application/json; charset=UTF-8");
+    return reply;
+}
+
+Reply invalid(std::string_view message) {
+    return refusal(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", message,
+                   Json::array({fcm_error("INVALID_ARGUMENT")}));
+}
+
+Reply invalid_token() {
+    return refusal(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT token",
+                   "The registration token is not a valid FCM registration token",
+                   Json::array({fcm_error("INVALID_ARGUMENT"),
+                                bad_field("message.token", "Invalid registration token")}));
+}
+
+Reply html(int status, std::string_view title) {
+    Reply reply = reply_of(
+        status, "HTML", "<!DOCTYPE html><html lang=en><title>" + std::string(title) + "</title>");
+    reply.headers.emplace_back("content-type", "text/html; charset=UTF-8");
+    return reply;
+}
+
+bool is_reserved(std::string_view key) {
+    return key == "from" || key == "message_type" || key.starts_with("google") ||
+           key.starts_with("gcm");
+}
+
+bool is_ttl(const Json& value) {
+    if (!value.is_string()) return false;
+    const auto text = value.get<std::string>();
+    if (text.size() < 2 || text.back() != 's' || text.front() == '-') return false;
+    double seconds = 0;
+    const char* end = text.data() + text.size() - 1;
+    const auto [at, error] = std::from_chars(text.data(), end, seconds);
+    return error == std::errc() && at == end && seconds >= 0 && seconds <= ttl_s_max;
+}
+
+class Fcm final : public Provider {
+  public:
+    Fcm(const SimOptions& options, RuleBook& rules, Journal& journal)
+        : Provider(options, rules, journal),
+          desk_("ya29.sim."),
+          key_(Key::read_public(options.trust.public_key_pem)),
+          path_("/v1/projects/" + options.trust.project + "/messages:send") {}
+
+    bool is_token_request(const Request& request) const override {
+        return request.path == "/token";
+    }
+    void revoke_tokens() override { desk_.revoke_all(); }
+
+  protected:
+    Reply mint(const Request& request, std::int64_t now_ms) override {
+        if (request.method != "POST")
+            return token_refusal(405, "invalid_request", "POST is needed");
+        const auto form = read_form(request.body);
+        const auto grant = form.find("grant_type");
+        const auto assertion = form.find("assertion");
+        if (grant == form.end() || assertion == form.end() ||
+            grant->second != "urn:ietf:params:oauth:grant-type:jwt-bearer")
+            return token_refusal(400, "unsupported_grant_type", "Invalid grant_type: ");
+        const auto jwt = split_jwt(assertion->second);
+        if (!jwt) return token_refusal(400, "invalid_grant", "Invalid JWT");
+        const Json header = Json::parse(jwt->header, nullptr, false);
+        const Json claims = Json::parse(jwt->claims, nullptr, false);
+        if (!header.is_object() || !claims.is_object() || header.value("alg", Json()) != "RS256" ||
+            !key_ || !key_->verify(jwt->signed_part, jwt->signature))
+            return token_refusal(400, "invalid_grant", "Invalid JWT Signature.");
+        return mint_for(claims, now_ms);
+    }
+
+    std::optional<Reply> check(const Request& request, Visit& visit, std::int64_t now_ms,
+                               Incoming& push) override {
+        if (request.method != "POST" || request.path != path_) {
+            // Another project of Google's: the JSON form; anything else: the front end's page.
+            if (request.method == "POST" && request.path.starts_with("/v1/projects/"))
+                return refusal(404, "NOT_FOUND", "NOT_FOUND", "Requested entity was not found.");
+            return html(404, "Error 404 (Not Found)!!1");
+        }
+        const Json body = Json::parse(request.body, nullptr, false);
+        const Json* message = nullptr;
+        if (body.is_object() && body.contains("message")) message = &body["message"];
+        if (message && message->is_object() && message->contains("token") &&
+            (*message)["token"].is_string())
+            push.handle = (*message)["token"].get<std::string>();
+
+        const auto state = check_bearer(desk_, request, visit, now_ms);
+        if (state != TokenDesk::State::good) {
+            const bool missing = request.header("authorization").empty();
+            const char* reason = missing ? "CREDENTIALS_MISSING" : "ACCESS_TOKEN_EXPIRED";
+            return refusal(401, "UNAUTHENTICATED", reason,
+                           "Request had invalid authentication credentials.",
+                           Json::array({error_info(reason)}));
+        }
+        if (!request.header("content-type").starts_with("application/json"))
+            return invalid("Content-Type must be application/json.");
+        if (!message || !message->is_object()) return invalid("Invalid JSON payload received.");
+        auto bad = check_message(*message, push);
+        push.dry_run = !bad && body.value("validate_only", Json()) == true;
+        return bad;
+    }
+
+    Reply act(const Behaviour& behaviour, const Incoming& push, std::int64_t) override {
+        switch (behaviour.act) {
+            case Act::gone:
+                return refusal(404, "NOT_FOUND", "UNREGISTERED", "Requested entity was not found.",
+                               Json::array({fcm_error("UNREGISTERED")}));
+            case Act::bad_handle:
+                return invalid_token();
+            case Act::wrong_app:
+                return refusal(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH", "SenderId mismatch",
+                               Json::array({fcm_error("SENDER_ID_MISMATCH")}));
+            case Act::throttled:
+                return refusal(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "Quota exceeded.",
+                               Json::array({fcm_error("QUOTA_EXCEEDED")}));
+            case Act::server_error:
+                return refusal(500, "INTERNAL", "INTERNAL", "Internal error encountered.",
+                               Json::array({fcm_error("INTERNAL")}));
+            case Act::unavailable:
+                return refusal(503, "UNAVAILABLE", "UNAVAILABLE",
+                               "The service is currently unavailable.",
+                               Json::array({fcm_error("UNAVAILABLE")}));
+            case Act::answer: {
+                Json details = Json::array();
+                if (!behaviour.reason.empty()) details.push_back(fcm_error(behaviour.reason));
+                const Reply made =
+                    refusal(behaviour.status, behaviour.reason, behaviour.reason, "", details);
+                return rule_answer(behaviour, made.body);
+            }
+            default:
+                break;
+        }
+        Reply reply = reply_of(
+            200, {},
+            R"({"name":"projects/)" + options_.trust.project + "/messages/" +
+                (push.dry_run ? std::string("fake_message_id")
+                              : std::to_string(++messages_) + "%" + options_.trust.project) +
+                "\"}");
+        reply.headers.emplace_back("content-type", "application/json; charset=UTF-8");
+        reply.accepted = true;
+        return reply;
+    }
+
+  private:
+    Reply mint_for(const Json& claims, std::int64_t now_ms) {
+        const Trust& trust = options_.trust;
+        if (claims.value("iss", Json()) != trust.client_email)
+            return token_refusal(400, "invalid_grant", "Invalid grant: account not found");
+        if (claims.value("aud", Json()) != token_url)
+            return token_refusal(400, "invalid_grant", "Invalid JWT: Failed audience check.");
+        const auto scope = claims.value("scope", Json());
+        if (scope != "https://www.googleapis.com/auth/firebase.messaging" &&
+            scope != "https://www.googleapis.com/auth/cloud-platform")
+            return token_refusal(400, "invalid_scope",
+                                 "Invalid OAuth scope or ID token audience provided.");
+        const Json iat = claims.value("iat", Json()), exp = claims.value("exp", Json());
+        const std::int64_t now_s = now_ms / 1000;
+        if (!iat.is_number_integer() || !exp.is_number_integer() ||
+            exp.get<std::int64_t>() - iat.get<std::int64_t>() > 3600 ||
+            iat.get<std::int64_t>() > now_s + clock_slack_s || exp.get<std::int64_t>() <= now_s)
+            return token_refusal(400, "invalid_grant",
+                                 "Invalid JWT: Token must be a short-lived token (60 minutes) and "
+                                 "in a reasonable timeframe.");
+        return token_reply(desk_.issue(now_ms, options_.token_life_s),
+                           std::to_string(std::max<std::int64_t>(options_.token_life_s - 1, 1)),
+                           "Bearer");
+    }
+
+    std::optional<Reply> check_message(const Json& message, const Incoming& push) const {
+        int targets = 0;
+        for (const char* name : {"token", "fid", "topic", "condition"})
+            targets += message.contains(name) ? 1 : 0;
+        if (targets == 0) return invalid("Recipient of the message is not set.");
+        if (targets > 1) return invalid("Exactly one target must be set.");
+        if (message.contains("token") && push.handle.empty()) return invalid_token();
+        std::size_t bytes = 0;
+        if (const auto data = message.find("data"); data != message.end()) {
+            if (!data->is_object()) return invalid("Invalid value at 'message.data'");
+            for (const auto& [key, value] : data->items()) {
+                if (!value.is_string())
+                    return invalid("Invalid value at 'message.data[0].value' (TYPE_STRING)");
+                if (is_reserved(key)) return invalid("Invalid data payload key: " + key);
+                bytes += key.size() + value.get_ref<const std::string&>().size();
+            }
+        }
+        if (const auto shown = message.find("notification"); shown != message.end())
+            bytes += shown->dump().size();
+        if (const auto android = message.find("android");
+            android != message.end() && android->is_object() && android->contains("ttl") &&
+            !is_ttl((*android)["ttl"]))
+            return invalid("Invalid ttl");
+        if (bytes > payload_bytes_max)
+            return refusal(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT size",
+                           "Android message is too big");
+        return std::nullopt;
+    }
+
+    TokenDesk desk_;
+    std::optional<Key> key_;
+    std::string path_;
+    std::atomic<std::uint64_t> messages_{0};
+};
+
+}  // namespace
+
+std::unique_ptr<Provider> make_fcm(const SimOptions& options, RuleBook& rules, Journal& journal) {
+    return std::make_unique<Fcm>(options, rules, journal);
+}
+
+}  // namespace pns::sim

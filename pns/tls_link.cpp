@@ -1,0 +1,111 @@
+// Tested by tests/pns_connection_test.cpp.
+
+#include "pns/tls_link.hpp"
+
+#include <algorithm>
+#include <boost/asio/ip/address.hpp>
+#include <random>
+
+#include "pns/errc.hpp"
+
+namespace pns {
+
+namespace {
+
+constexpr std::int64_t address_ms_min = 250;
+
+}  // namespace
+
+TlsLink::TlsLink(Executor executor, Options options, std::function<void(std::int64_t)> at_latest)
+    : executor_(executor),
+      options_(std::move(options)),
+      at_latest_(std::move(at_latest)),
+      resolver_(executor) {}
+
+Task<error_code> TlsLink::open() {
+    if (closed_) co_return errc::stopped;
+    stream_.emplace(executor_, *options_.tls);
+    const error_code failed = co_await connect();
+    if (failed) co_return failed;
+
+    auto* ssl = stream_->native_handle();
+    if (!expect_host(ssl, options_.host)) co_return errc::tls_failed;
+    set_deadline(steady_now_ms() + options_.connect_timeout_ms);
+    const auto [ec] = co_await stream_->async_handshake(Stream::client, as_result);
+    deadline_ms_ = never_ms;
+    if (closed_) co_return errc::stopped;
+    if (expired_) co_return errc::connect_timeout;
+    if (ec) co_return handshake_error(ssl, ec);
+    const auto protocol = chosen_protocol(ssl);
+    const bool silent_http1 = protocol.empty() && options_.alpn == "http/1.1";
+    if (protocol != options_.alpn && !silent_http1) co_return errc::alpn_refused;
+    co_return error_code();
+}
+
+Task<error_code> TlsLink::resolve(std::vector<asio::ip::tcp::endpoint>& out) {
+    error_code not_literal;
+    const auto literal = asio::ip::make_address(options_.target.host, not_literal);
+    if (!not_literal) {
+        out.emplace_back(literal, options_.target.port);
+        co_return error_code();
+    }
+    const std::string port = std::to_string(options_.target.port);
+    const auto [ec, found] = co_await resolver_.async_resolve(options_.target.host, port, as_result);
+    if (closed_) co_return errc::stopped;
+    if (ec) co_return expired_ ? errc::connect_timeout : errc::resolve_failed;
+    for (const auto& entry : found) out.push_back(entry.endpoint());
+    // Spread the connections of many senders over the provider's addresses.
+    static thread_local std::minstd_rand random{std::random_device{}()};
+    std::shuffle(out.begin(), out.end(), random);
+    co_return out.empty() ? error_code(errc::resolve_failed) : error_code();
+}
+
+Task<error_code> TlsLink::connect() {
+    const std::int64_t end_ms = steady_now_ms() + options_.connect_timeout_ms;
+    set_deadline(end_ms);
+    std::vector<asio::ip::tcp::endpoint> endpoints;
+    const error_code unresolved = co_await resolve(endpoints);
+    if (unresolved) co_return unresolved;
+
+    bool timed_out = false;
+    auto& socket = stream_->next_layer();
+    for (std::size_t i = 0; i < endpoints.size(); ++i) {
+        const auto now_ms = steady_now_ms();
+        if (now_ms >= end_ms) break;
+        const auto share = (end_ms - now_ms) / static_cast<std::int64_t>(endpoints.size() - i);
+        set_deadline(std::min(end_ms, now_ms + std::max(share, address_ms_min)));
+        expired_ = false;
+        error_code ignored;
+        socket.close(ignored);
+        const auto [ec] = co_await socket.async_connect(endpoints[i], as_result);
+        deadline_ms_ = never_ms;
+        if (closed_) co_return errc::stopped;
+        if (!ec && !expired_) {
+            socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+            socket.set_option(asio::socket_base::keep_alive(true), ignored);
+            co_return error_code();
+        }
+        timed_out = timed_out || expired_;
+    }
+    co_return timed_out ? errc::connect_timeout : errc::connect_failed;
+}
+
+void TlsLink::set_deadline(std::int64_t deadline_ms) {
+    deadline_ms_ = deadline_ms;
+    at_latest_(deadline_ms);
+}
+
+void TlsLink::expire() {
+    expired_ = true;
+    deadline_ms_ = never_ms;
+    resolver_.cancel();
+    error_code ignored;
+    if (stream_) stream_->next_layer().close(ignored);
+}
+
+void TlsLink::close() {
+    closed_ = true;
+    expire();
+}
+
+}  // namespace pns

@@ -1,0 +1,50 @@
+#pragma once
+
+// The changes a store can undergo: apply(transaction, record). Each reads only its record and the
+// store as the transaction shows it; it checks everything before it changes anything, so an error
+// leaves no trace. A fault of the transaction on return means the store could not be read: the
+// batch is given up then.
+
+#include <string>
+#include <vector>
+
+#include "registry/transaction.hpp"
+
+namespace registry {
+
+// hubs.cpp
+Result<HubRow> create_hub(Transaction& tx, HubRow hub);
+Result<HubRow> update_hub(Transaction& tx, HubRow hub);
+Result<void> erase_hub(Transaction& tx, const std::string& name);
+
+// registrations.cpp
+Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Registration value,
+                                      const Precondition& match);
+Result<void> erase_registration(Transaction& tx, std::uint32_t hub, const std::string& id,
+                                const Precondition& match);
+/// Removes a plain row and leaves its id as gone.
+void erase_plain(Transaction& tx, std::uint32_t hub, Address address, const Row& row);
+
+// installations.cpp
+Result<Installation> put_installation(Transaction& tx, std::uint32_t hub, Installation value,
+                                      std::optional<std::uint64_t> expected_version);
+Result<bool> erase_installation(Transaction& tx, std::uint32_t hub, const std::string& id);
+/// Removes one part: a template from its installation, or the native part until the next full
+/// write.
+void erase_part(Transaction& tx, std::uint32_t hub, const Row& row);
+/// Rewrites an installation after one of its channels changed; its set of parts stays.
+void rewrite_installation(Transaction& tx, std::uint32_t hub, const InstallationRecord& before,
+                          Installation after);
+
+// life.cpp
+Result<std::size_t> retire(Transaction& tx, std::uint32_t hub, const std::vector<Retirement>& dead);
+Result<std::size_t> rotate(Transaction& tx, std::uint32_t hub, const std::vector<Rotation>& moved);
+Result<std::size_t> expire(Transaction& tx, std::int64_t now_ms, std::size_t count_max);
+
+// ledger.cpp
+Result<void> accept(Transaction& tx, std::uint32_t hub, const Send& send,
+                    const Selection& selection, const Progress& progress);
+Result<void> checkpoint(Transaction& tx, std::uint32_t hub, const std::string& send_id,
+                        const Progress& progress);
+
+}  // namespace registry

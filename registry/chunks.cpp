@@ -1,0 +1,294 @@
+// Posting chunks, their merge operands, and bitmaps made of chunks. Layouts: registry/keys.hpp.
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cstring>
+
+#include "registry/bytes.hpp"
+#include "registry/keys.hpp"
+
+static_assert(std::endian::native == std::endian::little, "chunks are copied as they are stored");
+
+namespace registry {
+namespace {
+
+enum class ChunkKind : std::uint8_t { array = 0, bits = 1, runs = 2 };
+
+constexpr std::size_t words_bytes = 1024 * 8;
+constexpr std::size_t array_count_max =
+    4096;  // beyond it 8 KiB of bits are smaller; CRoaring's limit too
+
+std::uint16_t le16_at(std::string_view bytes, std::size_t index) {
+    std::uint16_t value = 0;
+    std::memcpy(&value, bytes.data() + 2 * index, 2);
+    return value;
+}
+
+/// Calls `each(first, last)` for every run of set bits, ascending.
+template <class Each>
+void for_each_run(const Chunk& chunk, Each&& each) {
+    std::uint32_t at = 0;
+    const auto skip = [&](bool set) {
+        while (at < 65'536) {
+            const std::uint64_t word = chunk.words[at >> 6] ^ (set ? ~std::uint64_t{0} : 0);
+            const std::uint64_t rest = word >> (at & 63);
+            if (rest != 0) {
+                at += static_cast<std::uint32_t>(std::countr_zero(rest));
+                return;
+            }
+            at = (at | 63) + 1;
+        }
+    };
+    while (true) {
+        skip(false);
+        if (at >= 65'536) return;
+        const std::uint32_t first = at;
+        skip(true);
+        each(static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(at - 1));
+    }
+}
+
+void add_range(Chunk& chunk, std::uint32_t first, std::uint32_t last) {
+    for (std::uint32_t at = first; at <= last;) {
+        if ((at & 63) == 0 && at + 63 <= last) {
+            chunk.words[at >> 6] = ~std::uint64_t{0};
+            at += 64;
+        } else {
+            chunk.add(static_cast<std::uint16_t>(at++));
+        }
+    }
+}
+
+bool ascending(std::string_view list) {
+    for (std::size_t i = 1; i < list.size() / 2; ++i) {
+        if (le16_at(list, i - 1) >= le16_at(list, i)) return false;
+    }
+    return list.size() % 2 == 0;
+}
+
+/// Kind and payload of a chunk value; false if its head is bad.
+bool split(std::string_view bytes, ChunkKind& kind, std::string_view& payload) {
+    if (bytes.size() < 2 || bytes[0] != format_version || bytes[1] < 0 || bytes[1] > 2)
+        return false;
+    kind = static_cast<ChunkKind>(bytes[1]);
+    payload = bytes.substr(2);
+    return true;
+}
+
+}  // namespace
+
+std::size_t Chunk::count() const {
+    std::size_t total = 0;
+    for (const std::uint64_t word : words) total += static_cast<std::size_t>(std::popcount(word));
+    return total;
+}
+
+std::string encode_chunk(const Chunk& chunk) {
+    const std::size_t count = chunk.count();
+    std::size_t runs = 0;
+    for_each_run(chunk, [&](std::uint16_t, std::uint16_t) { ++runs; });
+    const std::size_t array_bytes = 2 * count;
+    const std::size_t run_bytes = 4 * runs;
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    if (run_bytes < std::min(array_bytes, words_bytes)) {
+        out.u8(static_cast<std::uint8_t>(ChunkKind::runs));
+        for_each_run(chunk, [&](std::uint16_t first, std::uint16_t last) {
+            out.u16_le(first);
+            out.u16_le(last);
+        });
+    } else if (count <= array_count_max) {
+        out.u8(static_cast<std::uint8_t>(ChunkKind::array));
+        for_each_run(chunk, [&](std::uint32_t first, std::uint32_t last) {
+            for (std::uint32_t n = first; n <= last; ++n) out.u16_le(static_cast<std::uint16_t>(n));
+        });
+    } else {
+        out.u8(static_cast<std::uint8_t>(ChunkKind::bits));
+        bytes.append(reinterpret_cast<const char*>(chunk.words.data()), words_bytes);
+    }
+    return bytes;
+}
+
+bool decode_chunk(std::string_view bytes, Chunk& chunk) {
+    ChunkKind kind{};
+    std::string_view payload;
+    if (!split(bytes, kind, payload)) return false;
+    chunk.words.fill(0);
+    if (kind == ChunkKind::bits) {
+        if (payload.size() != words_bytes) return false;
+        std::memcpy(chunk.words.data(), payload.data(), words_bytes);
+        return true;
+    }
+    if (kind == ChunkKind::array) {
+        if (!ascending(payload)) return false;
+        for (std::size_t i = 0; i < payload.size() / 2; ++i) chunk.add(le16_at(payload, i));
+        return true;
+    }
+    if (payload.size() % 4 != 0) return false;
+    std::uint32_t free_from = 0;
+    for (std::size_t i = 0; i < payload.size() / 2; i += 2) {
+        const std::uint32_t first = le16_at(payload, i);
+        const std::uint32_t last = le16_at(payload, i + 1);
+        if (first < free_from || last < first) return false;
+        add_range(chunk, first, last);
+        free_from = last + 2;
+    }
+    return true;
+}
+
+bool chunk_is_empty(std::string_view bytes) {
+    ChunkKind kind{};
+    std::string_view payload;
+    return split(bytes, kind, payload) && payload.empty();
+}
+
+std::string encode_operand(const Operand& operand) {
+    std::string bytes;
+    bytes.reserve(4 + 2 * (operand.added.size() + operand.removed.size()));
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.varint(operand.added.size());
+    for (const std::uint16_t n : operand.added) out.u16_le(n);
+    for (const std::uint16_t n : operand.removed) out.u16_le(n);
+    return bytes;
+}
+
+bool decode_operand(std::string_view bytes, Operand& operand) {
+    ByteReader in(bytes);
+    if (in.u8() != format_version) return false;
+    const std::uint64_t count = in.count();
+    if (!in.ok() || 2 * count > in.left()) return false;
+    const std::string_view added = in.raw(2 * count);
+    const std::string_view removed = in.raw(in.left());
+    if (!ascending(added) || !ascending(removed)) return false;
+    operand.added.clear();
+    operand.removed.clear();
+    for (std::size_t i = 0; i < added.size() / 2; ++i) operand.added.push_back(le16_at(added, i));
+    for (std::size_t i = 0; i < removed.size() / 2; ++i) {
+        operand.removed.push_back(le16_at(removed, i));
+    }
+    std::vector<std::uint16_t> both;
+    std::set_intersection(operand.added.begin(), operand.added.end(), operand.removed.begin(),
+                          operand.removed.end(), std::back_inserter(both));
+    return both.empty();
+}
+
+void apply_operand(const Operand& operand, Chunk& chunk) {
+    for (const std::uint16_t n : operand.added) chunk.add(n);
+    for (const std::uint16_t n : operand.removed) chunk.remove(n);
+}
+
+Operand compose(const Operand& older, const Operand& newer) {
+    const auto join = [](const auto& mine, const auto& overruled, const auto& latest) {
+        std::vector<std::uint16_t> kept, all;
+        std::set_difference(mine.begin(), mine.end(), overruled.begin(), overruled.end(),
+                            std::back_inserter(kept));
+        std::set_union(kept.begin(), kept.end(), latest.begin(), latest.end(),
+                       std::back_inserter(all));
+        return all;
+    };
+    Operand both;
+    both.added = join(older.added, newer.removed, newer.added);
+    both.removed = join(older.removed, newer.added, newer.removed);
+    return both;
+}
+
+bool BitmapBuilder::add(std::uint16_t chunk, std::string_view chunk_value) {
+    assert(heads_.empty() || heads_.back().first < chunk);
+    ChunkKind kind{};
+    std::string_view payload;
+    if (!split(chunk_value, kind, payload)) return false;
+    if (kind == ChunkKind::array && payload.size() / 2 <= array_count_max) {
+        if (!ascending(payload)) return false;
+        if (payload.empty()) return true;
+        heads_.emplace_back(chunk, static_cast<std::uint32_t>(payload.size() / 2));
+        containers_.append(payload);
+        return true;
+    }
+    Chunk bits;
+    if (!decode_chunk(chunk_value, bits)) return false;
+    const std::size_t count = bits.count();
+    if (count == 0) return true;
+    heads_.emplace_back(chunk, static_cast<std::uint32_t>(count));
+    if (count > array_count_max) {
+        containers_.append(reinterpret_cast<const char*>(bits.words.data()), words_bytes);
+        return true;
+    }
+    ByteWriter out(containers_);
+    for_each_run(bits, [&](std::uint32_t first, std::uint32_t last) {
+        for (std::uint32_t n = first; n <= last; ++n) out.u16_le(static_cast<std::uint16_t>(n));
+    });
+    return true;
+}
+
+// Writes the portable form of the Roaring format specification (no run containers) and lets
+// CRoaring read it: one copy per chunk instead of one insertion per number. The numbers in it were
+// checked above.
+Bitmap BitmapBuilder::finish() {
+    if (heads_.empty()) return {};
+    std::string form;
+    const auto le32 = [&](std::uint32_t value) {
+        form.append(reinterpret_cast<const char*>(&value), 4);
+    };
+    le32(12'346);
+    le32(static_cast<std::uint32_t>(heads_.size()));
+    ByteWriter out(form);
+    for (const auto& [chunk, count] : heads_) {
+        out.u16_le(chunk);
+        out.u16_le(static_cast<std::uint16_t>(count - 1));
+    }
+    auto offset = static_cast<std::uint32_t>(form.size() + 4 * heads_.size());
+    for (const auto& [chunk, count] : heads_) {
+        le32(offset);
+        offset += count > array_count_max ? static_cast<std::uint32_t>(words_bytes) : 2 * count;
+    }
+    form.append(containers_);
+    heads_.clear();
+    containers_.clear();
+    return Bitmap::readSafe(form.data(), form.size());
+}
+
+std::string encode_bitmap(const Bitmap& bitmap) {
+    std::string body;
+    std::size_t chunks = 0;
+    Chunk chunk;
+    std::vector<std::uint32_t> numbers(bitmap.cardinality());
+    bitmap.toUint32Array(numbers.data());
+    for (std::size_t i = 0; i < numbers.size(); ++chunks) {
+        const std::uint32_t high = numbers[i] >> 16;
+        chunk.words.fill(0);
+        for (; i < numbers.size() && numbers[i] >> 16 == high; ++i) {
+            chunk.add(static_cast<std::uint16_t>(numbers[i] & 0xffff));
+        }
+        ByteWriter out(body);
+        out.u16_be(static_cast<std::uint16_t>(high));
+        out.text(encode_chunk(chunk));
+    }
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.varint(chunks);
+    out.raw(body);
+    return bytes;
+}
+
+Result<Bitmap> decode_bitmap(std::string_view bytes) {
+    ByteReader in(bytes);
+    if (in.u8() != format_version) return make_error_code(errc::corrupt);
+    BitmapBuilder builder;
+    int before = -1;
+    for (std::uint64_t left = in.count(); left > 0; --left) {
+        const std::uint16_t chunk = in.u16_be();
+        const std::string_view value = in.text();
+        if (!in.ok() || chunk <= before || !builder.add(chunk, value)) {
+            return make_error_code(errc::corrupt);
+        }
+        before = chunk;
+    }
+    if (!in.at_end()) return make_error_code(errc::corrupt);
+    return builder.finish();
+}
+
+}  // namespace registry

@@ -1,0 +1,186 @@
+// Installations: one value whose parts are rows of their own.
+
+#include <algorithm>
+#include <cassert>
+#include <set>
+
+#include "registry/changes.hpp"
+#include "registry/partition.hpp"
+
+namespace registry {
+namespace {
+
+/// The stored parts with the rows they have now.
+struct StoredPart {
+    Address address;
+    TaggedRow tagged;
+};
+
+std::map<std::string, StoredPart> stored_parts(Transaction& tx, std::uint32_t hub,
+                                               std::uint16_t partition,
+                                               const InstallationRecord& record) {
+    std::map<std::string, StoredPart> stored;
+    std::vector<Part> expanded = expand(record.value);
+    for (const auto& [name, number] : record.parts) {
+        const Address address{partition, number};
+        auto row = tx.row(hub, address);
+        const auto part = std::find_if(expanded.begin(), expanded.end(),
+                                       [&](const Part& p) { return p.name == name; });
+        if (!row || part == expanded.end()) {
+            tx.set_fault(make_error_code(errc::corrupt));
+            return {};
+        }
+        stored.emplace(name, StoredPart{address, {std::move(*row), std::move(part->tagged.tags)}});
+    }
+    return stored;
+}
+
+/// An id for a new part: deterministic, and the next one if a plain registration took it.
+std::string free_part_id(Transaction& tx, std::uint32_t hub, const Installation& owner,
+                         const std::string& part, std::uint16_t partition) {
+    for (std::uint64_t salt = 0;; ++salt) {
+        std::string id = part_id(owner.id, part, partition, salt);
+        if (!tx.id(hub, id)) return id;
+    }
+}
+
+void create_part(Transaction& tx, std::uint32_t hub, std::uint16_t partition,
+                 const Installation& owner, Part& part, InstallationRecord& record) {
+    const auto number = tx.take_number(hub, partition);
+    if (!number) return;
+    Row& row = part.tagged.row;
+    row.etag = 1;
+    row.generation = tx.position();
+    row.registration_id = free_part_id(tx, hub, owner, part.name, partition);
+    tx.replace_row(hub, {partition, *number}, nullptr, &part.tagged);
+    tx.batch().put(Family::ids, id_key(hub, row.registration_id),
+                   encode_id({false, partition, *number}));
+    record.parts.emplace_back(part.name, *number);
+}
+
+void update_part(Transaction& tx, std::uint32_t hub, const StoredPart& stored, Part& part,
+                 InstallationRecord& record) {
+    const Row& old = stored.tagged.row;
+    Row& row = part.tagged.row;
+    row.etag = old.etag + 1;
+    const bool same_channel = old.handle == row.handle && old.platform == row.platform;
+    row.generation = same_channel ? old.generation : tx.position();
+    row.registration_id = old.registration_id;
+    tx.replace_row(hub, stored.address, &stored.tagged, &part.tagged);
+    record.parts.emplace_back(part.name, stored.address.number);
+}
+
+void remove_part(Transaction& tx, std::uint32_t hub, const StoredPart& stored) {
+    tx.replace_row(hub, stored.address, &stored.tagged, nullptr);
+    tx.batch().erase(Family::ids, id_key(hub, stored.tagged.row.registration_id));
+}
+
+/// Writes `value` in place of `before` (null: new). `wanted`: only these parts; null: all it
+/// expands to.
+Installation write(Transaction& tx, std::uint32_t hub, const InstallationRecord* before,
+                   Installation value, const std::set<std::string>* wanted) {
+    const std::uint16_t partition = partition_of(value.id, tx.hub(hub)->partitions);
+    std::map<std::string, StoredPart> stored;
+    if (before != nullptr) stored = stored_parts(tx, hub, partition, *before);
+    if (tx.fault()) return value;
+    value.expires_at_ms = std::max<std::int64_t>(value.expires_at_ms, 0);
+    value.version = before == nullptr ? 1 : before->value.version + 1;
+
+    InstallationRecord record;
+    std::vector<Part> parts = expand(value);
+    for (Part& part : parts) {
+        if (wanted != nullptr && !wanted->contains(part.name)) continue;
+        const auto old = stored.find(part.name);
+        if (old == stored.end()) {
+            create_part(tx, hub, partition, value, part, record);
+        } else {
+            update_part(tx, hub, old->second, part, record);
+            stored.erase(old);
+        }
+    }
+    for (const auto& [name, part] : stored) remove_part(tx, hub, part);
+    tx.put_expiry(hub, true, value.id, before == nullptr ? never_ms : before->value.expires_at_ms,
+                  value.expires_at_ms);
+    record.value = value;
+    tx.batch().put(Family::installations, id_key(hub, value.id), encode_installation(record));
+    if (before == nullptr) tx.count_installation(hub, true);
+    return value;
+}
+
+void remove(Transaction& tx, std::uint32_t hub, const InstallationRecord& record) {
+    const std::uint16_t partition = partition_of(record.value.id, tx.hub(hub)->partitions);
+    const auto stored = stored_parts(tx, hub, partition, record);
+    if (tx.fault()) return;
+    for (const auto& [name, part] : stored) remove_part(tx, hub, part);
+    tx.put_expiry(hub, true, record.value.id, record.value.expires_at_ms, never_ms);
+    tx.batch().erase(Family::installations, id_key(hub, record.value.id));
+    tx.count_installation(hub, false);
+}
+
+std::set<std::string> part_names(const InstallationRecord& record) {
+    std::set<std::string> names;
+    for (const auto& [name, number] : record.parts) names.insert(name);
+    return names;
+}
+
+}  // namespace
+
+Result<Installation> put_installation(Transaction& tx, std::uint32_t hub, Installation value,
+                                      std::optional<std::uint64_t> expected_version) {
+    if (tx.hub(hub) == nullptr) return make_error_code(errc::not_found);
+    const auto before = tx.installation(hub, value.id);
+    if (tx.fault()) return tx.fault();
+    if (expected_version) {
+        if (*expected_version == 0 && before) return make_error_code(errc::exists);
+        if (*expected_version != 0 && !before) return make_error_code(errc::not_found);
+        if (before && before->value.version != *expected_version) {
+            return make_error_code(errc::etag_mismatch);
+        }
+    }
+    return write(tx, hub, before ? &*before : nullptr, std::move(value), nullptr);
+}
+
+Result<bool> erase_installation(Transaction& tx, std::uint32_t hub, const std::string& id) {
+    const auto in_place_error = [](boost::system::error_code code) {
+        return Result<bool>(boost::system::in_place_error, code);
+    };
+    if (tx.hub(hub) == nullptr) return in_place_error(make_error_code(errc::not_found));
+    const auto record = tx.installation(hub, id);
+    if (record) remove(tx, hub, *record);
+    if (tx.fault()) return in_place_error(tx.fault());
+    return record.has_value();
+}
+
+void erase_part(Transaction& tx, std::uint32_t hub, const Row& row) {
+    const auto before = tx.installation(hub, row.installation_id);
+    if (!before) {
+        tx.set_fault(make_error_code(errc::corrupt));
+        return;
+    }
+    std::set<std::string> names = part_names(*before);
+    names.erase(row.part);
+    if (names.empty()) {
+        remove(tx, hub, *before);
+        return;
+    }
+    Installation after = before->value;
+    if (!row.template_bytes.empty()) {
+        const auto body = decode_template(row.template_bytes);
+        if (!body) {
+            tx.set_fault(body.error());
+            return;
+        }
+        auto& templates =
+            row.tile.empty() ? after.templates : after.secondary_tiles[row.tile].templates;
+        templates.erase(body->name);
+    }
+    write(tx, hub, &*before, std::move(after), &names);
+}
+
+void rewrite_installation(Transaction& tx, std::uint32_t hub, const InstallationRecord& before,
+                          Installation after) {
+    const std::set<std::string> names = part_names(before);
+    write(tx, hub, &before, std::move(after), &names);
+}
+
+}  // namespace registry

@@ -1,0 +1,192 @@
+// The keys of registry/keys.hpp. Values are in values.cpp, posting chunks in chunks.cpp.
+
+#include "registry/keys.hpp"
+
+#include <cassert>
+
+#include "registry/bytes.hpp"
+
+namespace registry {
+namespace {
+
+constexpr std::size_t head_bytes = 4 + 2 + 1;  // hub, partition, space
+
+std::string with_hub(std::string_view prefix, std::uint32_t hub, std::size_t extra = 0) {
+    std::string key;
+    key.reserve(prefix.size() + 4 + extra);
+    ByteWriter out(key);
+    out.raw(prefix);
+    out.u32_be(hub);
+    return key;
+}
+
+}  // namespace
+
+std::uint64_t hash64(std::string_view bytes, std::uint64_t seed) {
+    std::uint64_t hash = 0xcbf29ce484222325 ^ (seed * 0x9e3779b97f4a7c15);
+    for (const char byte : bytes) {
+        hash = (hash ^ static_cast<std::uint8_t>(byte)) * 0x100000001b3;
+    }
+    hash ^= bytes.size();
+    hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9;
+    hash = (hash ^ (hash >> 27)) * 0x94d049bb133111eb;
+    return hash ^ (hash >> 31);
+}
+
+std::string fold(std::string_view text) {
+    std::string folded(text);
+    for (char& c : folded) {
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    }
+    return folded;
+}
+
+std::string hub_key(std::uint32_t hub) {
+    return with_hub(hub_key_prefix, hub);
+}
+std::string count_key(std::uint32_t hub) {
+    return with_hub("c", hub);
+}
+std::string hub_prefix(std::uint32_t hub) {
+    return with_hub("", hub);
+}
+
+std::string partition_prefix(std::uint32_t hub, std::uint16_t partition) {
+    std::string key = with_hub("", hub, 6);
+    ByteWriter(key).u16_be(partition);
+    return key;
+}
+
+std::string row_key(std::uint32_t hub, std::uint16_t partition, std::uint32_t number) {
+    std::string key = partition_prefix(hub, partition);
+    ByteWriter(key).u32_be(number);
+    return key;
+}
+
+std::string id_key(std::uint32_t hub, std::string_view id) {
+    std::string key = with_hub("", hub, id.size());
+    key.append(id);
+    return key;
+}
+
+std::string handle_prefix(std::uint32_t hub, std::string_view handle) {
+    std::string key = with_hub("", hub, 14);
+    ByteWriter(key).u64_be(hash64(handle));
+    return key;
+}
+
+std::string handle_key(std::uint32_t hub, std::string_view handle, std::uint16_t partition,
+                       std::uint32_t number) {
+    std::string key = handle_prefix(hub, handle);
+    ByteWriter out(key);
+    out.u16_be(partition);
+    out.u32_be(number);
+    return key;
+}
+
+Result<std::pair<std::uint16_t, std::uint32_t>> address_at_end(std::string_view key) {
+    if (key.size() < 6) return make_error_code(errc::corrupt);
+    ByteReader in(key.substr(key.size() - 6));
+    const std::uint16_t partition = in.u16_be();
+    return std::pair{partition, in.u32_be()};
+}
+
+std::string posting_prefix(std::uint32_t hub, std::uint16_t partition, PostingSpace space,
+                           std::string_view name) {
+    std::string key;
+    key.reserve(head_bytes + 2 + name.size() + 2);
+    ByteWriter out(key);
+    out.u32_be(hub);
+    out.u16_be(partition);
+    out.u8(static_cast<std::uint8_t>(space));
+    out.text(name);
+    return key;
+}
+
+std::string chunk_key(std::string_view prefix, std::uint16_t chunk) {
+    std::string key(prefix);
+    ByteWriter(key).u16_be(chunk);
+    return key;
+}
+
+std::size_t posting_prefix_size(std::string_view key) {
+    if (key.size() < head_bytes) return 0;
+    ByteReader in(key.substr(head_bytes));
+    in.text();
+    return in.ok() ? key.size() - in.left() : 0;
+}
+
+std::string posting_name(std::string_view key) {
+    if (key.size() < head_bytes) return "?";
+    ByteReader in(key.substr(4));
+    const std::uint16_t partition = in.u16_be();
+    const bool tag = in.u8() == static_cast<std::uint8_t>(PostingSpace::tag);
+    const std::string_view name = in.text();
+    return (tag ? "tag '" : "internal '") + std::string(name) + "' of partition " +
+           std::to_string(partition);
+}
+
+std::string expiry_key(const ExpiryKey& key) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    assert(key.at_ms >= 0);
+    out.u64_be(static_cast<std::uint64_t>(key.at_ms));
+    out.u32_be(key.hub);
+    out.u8(key.installation ? 'i' : 'r');
+    out.raw(key.id);
+    return bytes;
+}
+
+Result<ExpiryKey> decode_expiry_key(std::string_view key) {
+    ByteReader in(key);
+    ExpiryKey value;
+    const std::uint64_t at = in.u64_be();
+    value.at_ms = static_cast<std::int64_t>(at);
+    value.hub = in.u32_be();
+    const std::uint8_t kind = in.u8();
+    value.installation = kind == 'i';
+    value.id = in.raw(in.left());
+    if (!in.ok() || value.at_ms < 0 || (kind != 'i' && kind != 'r')) {
+        return make_error_code(errc::corrupt);
+    }
+    return value;
+}
+
+std::string ledger_hub_prefix(LedgerKind kind, std::uint32_t hub) {
+    const char head = static_cast<char>(kind);
+    return with_hub({&head, 1}, hub);
+}
+
+std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id) {
+    std::string key = ledger_hub_prefix(kind, hub);
+    ByteWriter(key).text(send_id);
+    return key;
+}
+
+std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id,
+                       std::uint16_t partition) {
+    std::string key = ledger_key(kind, hub, send_id);
+    ByteWriter(key).u16_be(partition);
+    return key;
+}
+
+Result<std::pair<std::uint32_t, std::string>> decode_open_key(std::string_view key) {
+    ByteReader in(key);
+    const std::uint8_t kind = in.u8();
+    const std::uint32_t hub = in.u32_be();
+    std::string id(in.text());
+    if (!in.at_end() || kind != static_cast<std::uint8_t>(LedgerKind::open)) {
+        return make_error_code(errc::corrupt);
+    }
+    return std::pair{hub, std::move(id)};
+}
+
+std::string after_prefix(std::string prefix) {
+    while (!prefix.empty() && static_cast<std::uint8_t>(prefix.back()) == 0xff) prefix.pop_back();
+    if (!prefix.empty()) {
+        prefix.back() = static_cast<char>(static_cast<std::uint8_t>(prefix.back()) + 1);
+    }
+    return prefix;
+}
+
+}  // namespace registry

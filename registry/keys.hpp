@@ -1,0 +1,244 @@
+#pragma once
+
+// Every byte the registry stores: keys, values, posting chunks. Nothing else knows a layout.
+//
+// Notation: u8 u16 u32 u64 are big-endian, le16 and le64 little-endian, varint is base 128 with the
+// low group first, zigzag a varint of a signed number, text = varint length, bytes. Every value
+// starts with a version byte; a decoder refuses versions it does not know, bytes left over and
+// lists that are out of order (errc::corrupt).
+//
+//   meta           "version" -> u8 1
+//                  "state"   -> u8 1, varint applied position, varint next hub number
+//                  "h" u32 hub -> u8 1, text name, varint partitions, text description, varint etag
+//                  "c" u32 hub -> u8 1, varint installations
+//   rows           u32 hub, u16 partition, u32 number -> row
+//     row          u8 1, varint flags, varint etag, varint generation, zigzag registered_at, zigzag
+//     expires_at,
+//                  text platform, text handle, text registration id,
+//                  [text installation id, text part]  flag 1
+//                  [text tile]                        flag 2
+//                  [u64 template hash, text template] flag 4
+//                  [text variables]                   flag 8
+//                  [list of text tags]                flag 16, only rows that no installation owns
+//                  flag 32: channel expired
+//     part         ["s" text tile] ["t" template name]; both absent = the native part of the
+//     installation list         varint count, then the elements template     u8 1, text name, text
+//     body, list of (text name, text value) headers, text expiry, text priority,
+//                  list of text tags (none in rows of installations)
+//     variables    u8 1, list of (text name, text value), names ascending
+//   ids            u32 hub, registration id -> u8 1, u8 0 live, varint partition, varint number
+//                                            | u8 1, u8 1 gone
+//   installations  u32 hub, installation id -> u8 1, u8 flags (1 channel expired, 2 channel is an
+//   object),
+//                  text user, text platform, text channel, zigzag expires_at, zigzag registered_at,
+//                  zigzag updated_at, list of text tags, text variables, list of text templates,
+//                  list of tiles, varint version, list of (text part, varint number)
+//     tile         text tile id, u8 channel expired, text channel, list of text tags, list of text
+//     templates
+//   handles        u32 hub, u64 hash of handle, u16 partition, u32 number -> u8 1, u8 native
+//   postings       u32 hub, u16 partition, u8 space, text name, u16 chunk -> chunk
+//     space        0: names of our own (enum in postings.hpp), 1: tags, ASCII letters in lower case
+//     chunk        u8 1, u8 0, le16 ascending                 array
+//                | u8 1, u8 1, 1024 le64                      bits
+//                | u8 1, u8 2, (le16 first, le16 last)*       runs, ascending, with gaps between
+//                them
+//     operand      u8 1, varint n, n le16 added ascending, le16 removed ascending, no number in
+//     both
+//   expiry         u64 time, u32 hub, u8 'i' | 'r', id -> u8 1
+//   ledger         u8 'o', u32 hub, text send id -> u8 1                     send is open
+//                  u8 's', u32 hub, text send id -> send
+//                  u8 'p', u32 hub, text send id -> progress
+//                  u8 'a', u32 hub, text send id, u16 partition -> bitmap    selection (audience)
+//                  u8 'd', u32 hub, text send id, u16 partition -> bitmap    done
+//     send         u8 1, text id, text format, text expression, text body, headers, list of text
+//     direct handles,
+//                  u8 delivery, zigzag enqueued, zigzag scheduled, zigzag deadline, varint
+//                  partitions of selection
+//     progress     u8 1, u8 state, zigzag started, zigzag ended,
+//                  list of (text platform, text outcome, varint count), varint partitions of done
+//     bitmap       u8 1, list of (u16 chunk ascending, text chunk value)
+//
+// Tested by tests/registry_keys_test.cpp and tests/fuzz_keys.cpp.
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "registry/errc.hpp"
+#include "registry/registry.hpp"
+
+namespace registry {
+
+/// Stable across processes and versions: partitions, part ids and the handle index depend on it.
+std::uint64_t hash64(std::string_view bytes, std::uint64_t seed = 0);
+/// ASCII letters in lower case, everything else as it is.
+std::string fold(std::string_view text);
+
+// --- keys ---
+constexpr std::string_view version_key = "version";
+constexpr std::string_view state_key = "state";
+constexpr std::string_view hub_key_prefix = "h";
+std::string hub_key(std::uint32_t hub);
+std::string count_key(std::uint32_t hub);
+
+std::string hub_prefix(std::uint32_t hub);  ///< of rows, ids, installations, handles, postings
+std::string partition_prefix(std::uint32_t hub, std::uint16_t partition);  ///< of rows and postings
+std::string row_key(std::uint32_t hub, std::uint16_t partition, std::uint32_t number);
+std::string id_key(std::uint32_t hub, std::string_view id);
+constexpr std::size_t handle_prefix_bytes = 12;
+std::string handle_prefix(std::uint32_t hub, std::string_view handle);
+std::string handle_key(std::uint32_t hub, std::string_view handle, std::uint16_t partition,
+                       std::uint32_t number);
+/// The row a key of `rows` or `handles` ends with.
+Result<std::pair<std::uint16_t, std::uint32_t>> address_at_end(std::string_view key);
+
+enum class PostingSpace : std::uint8_t { internal = 0, tag = 1 };
+std::string posting_prefix(std::uint32_t hub, std::uint16_t partition, PostingSpace space,
+                           std::string_view name);
+std::string chunk_key(std::string_view prefix, std::uint16_t chunk);
+/// Bytes of `key` that come before the chunk number; 0 if it is no key of a posting.
+std::size_t posting_prefix_size(std::string_view key);
+/// The name inside a key of `postings`, readable, for reports.
+std::string posting_name(std::string_view key);
+
+struct ExpiryKey {
+    std::int64_t at_ms = 0;
+    std::uint32_t hub = 0;
+    bool installation = false;
+    std::string id;
+    friend bool operator==(const ExpiryKey&, const ExpiryKey&) = default;
+};
+std::string expiry_key(const ExpiryKey& key);
+Result<ExpiryKey> decode_expiry_key(std::string_view key);
+
+enum class LedgerKind : char {
+    open = 'o',
+    send = 's',
+    progress = 'p',
+    selection = 'a',
+    done = 'd',
+};
+std::string ledger_hub_prefix(LedgerKind kind, std::uint32_t hub);
+std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id);
+std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id,
+                       std::uint16_t partition);
+Result<std::pair<std::uint32_t, std::string>> decode_open_key(std::string_view key);
+
+/// The key after all keys that start with `prefix`.
+std::string after_prefix(std::string prefix);
+
+// --- values ---
+constexpr std::uint8_t format_version = 1;
+
+std::string encode_version();
+Result<std::uint8_t> decode_version(std::string_view bytes);
+
+struct State {
+    std::uint64_t applied = 0;
+    std::uint32_t next_hub = 1;
+    friend bool operator==(const State&, const State&) = default;
+};
+std::string encode_state(const State& state);
+Result<State> decode_state(std::string_view bytes);
+
+std::string encode_hub(const HubRow& hub);
+Result<HubRow> decode_hub(std::string_view bytes);  ///< number left 0: it is in the key
+
+std::string encode_count(std::uint64_t installations);
+Result<std::uint64_t> decode_count(std::string_view bytes);
+
+/// A row with owned strings, as writes handle it.
+struct Row {
+    std::uint64_t etag = 0;
+    std::uint64_t generation = 0;
+    std::int64_t registered_at_ms = 0;
+    std::int64_t expires_at_ms = never_ms;
+    bool channel_expired = false;
+    std::string platform;
+    std::string handle;
+    std::string registration_id;
+    std::string installation_id;  ///< empty: a plain registration
+    std::string part;             ///< which part of the installation
+    std::string tile;
+    std::string template_bytes;  ///< empty: native
+    std::string variables_bytes;
+    std::vector<std::string> tags;  ///< plain registrations only
+    friend bool operator==(const Row&, const Row&) = default;
+};
+std::string encode_row(const Row& row);
+Result<Row> decode_row(std::string_view bytes);
+/// The fields of `device` that a row holds, as views into `bytes`; no allocation.
+Result<void> decode_device(std::string_view bytes, Device& device);
+
+std::string part_name(const std::string* tile, const std::string* template_name);
+
+std::string encode_template(const Template& value);
+std::string encode_variables(const std::map<std::string, std::string>& values);
+
+struct IdEntry {
+    bool gone = false;
+    std::uint16_t partition = 0;
+    std::uint32_t number = 0;
+    friend bool operator==(const IdEntry&, const IdEntry&) = default;
+};
+std::string encode_id(const IdEntry& entry);
+Result<IdEntry> decode_id(std::string_view bytes);
+
+std::string encode_handle_entry(bool native);
+Result<bool> decode_handle_entry(std::string_view bytes);
+
+struct InstallationRecord {
+    Installation value;
+    std::vector<std::pair<std::string, std::uint32_t>> parts;  ///< part name -> device number
+    friend bool operator==(const InstallationRecord&, const InstallationRecord&) = default;
+};
+std::string encode_installation(const InstallationRecord& record);  ///< the id is in the key
+Result<InstallationRecord> decode_installation(std::string_view id, std::string_view bytes);
+
+std::string encode_send(const Send& send, std::uint16_t selection_partitions);
+Result<std::pair<Send, std::uint16_t>> decode_send(std::string_view bytes);
+std::string encode_progress(const Progress& progress);  ///< without the bits of `done`
+Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view bytes);
+
+// --- posting chunks ---
+/// A set of 16-bit numbers as words of a bit set: what merges work on.
+struct Chunk {
+    std::array<std::uint64_t, 1024> words{};
+    void add(std::uint16_t n) { words[n >> 6] |= std::uint64_t{1} << (n & 63); }
+    void remove(std::uint16_t n) { words[n >> 6] &= ~(std::uint64_t{1} << (n & 63)); }
+    std::size_t count() const;
+    bool contains(std::uint16_t n) const { return (words[n >> 6] >> (n & 63) & 1) != 0; }
+};
+std::string encode_chunk(const Chunk& chunk);
+[[nodiscard]] bool decode_chunk(std::string_view bytes, Chunk& chunk);  ///< false: corrupt
+bool chunk_is_empty(std::string_view bytes);
+
+/// Added and removed numbers, each ascending, disjoint.
+struct Operand {
+    std::vector<std::uint16_t> added, removed;
+};
+std::string encode_operand(const Operand& operand);
+[[nodiscard]] bool decode_operand(std::string_view bytes, Operand& operand);
+void apply_operand(const Operand& operand, Chunk& chunk);
+/// What `older` then `newer` do together.
+Operand compose(const Operand& older, const Operand& newer);
+
+/// Puts a bitmap together from chunk values that arrive in ascending order.
+class BitmapBuilder {
+  public:
+    [[nodiscard]] bool add(std::uint16_t chunk, std::string_view chunk_value);
+    Bitmap finish();
+
+  private:
+    std::vector<std::pair<std::uint16_t, std::uint32_t>> heads_;  ///< chunk, cardinality
+    std::string containers_;
+};
+std::string encode_bitmap(const Bitmap& bitmap);
+Result<Bitmap> decode_bitmap(std::string_view bytes);
+
+}  // namespace registry

@@ -1,0 +1,120 @@
+// Rebuilds what the writer keeps in memory from the store: hubs, open sends, free device numbers.
+
+#include "registry/transaction.hpp"
+
+namespace registry {
+namespace {
+
+Result<void> load_hubs(const Snapshot& snapshot, Memory& memory) {
+    auto hubs = std::make_shared<Hubs>();
+    const auto cursor = snapshot.cursor(Family::meta);
+    for (cursor->seek(hub_key_prefix); cursor->valid(); cursor->next()) {
+        const std::string_view key = cursor->key();
+        if (!key.starts_with(hub_key_prefix)) break;
+        auto hub = decode_hub(cursor->value());
+        if (!hub || key.size() != hub_key_prefix.size() + 4) return make_error_code(errc::corrupt);
+        for (const char byte : key.substr(hub_key_prefix.size())) {
+            hub->number = hub->number << 8 | static_cast<std::uint8_t>(byte);
+        }
+        std::string bytes;
+        const auto counted = snapshot.get(Family::meta, count_key(hub->number), bytes);
+        if (!counted) return counted.error();
+        if (*counted) {
+            const auto count = decode_count(bytes);
+            if (!count) return count.error();
+            memory.installations[hub->number] = *count;
+        }
+        const std::string name = fold(hub->name);
+        hubs->names.emplace(hub->number, name);
+        hubs->by_name.emplace(name, std::move(*hub));
+    }
+    memory.hubs = std::move(hubs);
+    return cursor->status();
+}
+
+Result<void> load_open(const Snapshot& snapshot, Memory& memory) {
+    const std::string prefix(1, static_cast<char>(LedgerKind::open));
+    const auto cursor = snapshot.cursor(Family::ledger);
+    for (cursor->seek(prefix); cursor->valid(); cursor->next()) {
+        if (!cursor->key().starts_with(prefix)) break;
+        const auto key = decode_open_key(cursor->key());
+        if (!key) return key.error();
+        const auto& [hub, id] = *key;
+        std::string bytes;
+        const auto found =
+            snapshot.get(Family::ledger, ledger_key(LedgerKind::send, hub, id), bytes);
+        if (!found) return found.error();
+        const auto send = decode_send(bytes);
+        const auto running =
+            snapshot.get(Family::ledger, ledger_key(LedgerKind::progress, hub, id), bytes);
+        if (!running) return running.error();
+        const auto progress = decode_progress(bytes);
+        if (!*found || !*running || !send || !progress) return make_error_code(errc::corrupt);
+        OpenEntry entry{{}, send->second, progress->first.state};
+        if (send->first.direct_handles.empty()) {
+            for (std::uint16_t p = 0; p < send->second; ++p) {
+                const auto part = snapshot.get(
+                    Family::ledger, ledger_key(LedgerKind::selection, hub, id, p), bytes);
+                if (!part) return part.error();
+                auto bitmap = *part ? decode_bitmap(bytes) : Result<Bitmap>(Bitmap());
+                if (!bitmap) return bitmap.error();
+                entry.frozen.push_back(std::move(*bitmap));
+            }
+        }
+        memory.open.emplace(*key, std::move(entry));
+    }
+    return cursor->status();
+}
+
+Result<void> load_numbers(const Snapshot& snapshot, const Memory* before, Memory& memory) {
+    const auto cursor = snapshot.cursor(Family::postings, true);
+    for (const auto& [name, hub] : memory.hubs->by_name) {
+        std::uint64_t total = 0;
+        for (std::uint16_t p = 0; p < hub.partitions; ++p) {
+            const auto alive = read_posting(*cursor, internal_prefix(hub.number, p, alive_name));
+            if (!alive) return alive.error();
+            total += alive->cardinality();
+            std::vector<const Bitmap*> frozen;
+            for (const auto& [key, entry] : memory.open) {
+                if (key.first == hub.number && p < entry.frozen.size()) {
+                    frozen.push_back(&entry.frozen[p]);
+                }
+            }
+            std::uint64_t used_below = 0;
+            if (before != nullptr) {
+                const auto old = before->numbers.find({hub.number, p});
+                if (old != before->numbers.end()) used_below = old->second.used_below();
+            }
+            memory.numbers.insert_or_assign(
+                {hub.number, p}, Numbers(*alive, frozen, used_below, memory.state.applied));
+        }
+        memory.registrations[hub.number] = total;
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<Memory> Memory::load(const Store& store, const Memory* before) {
+    const auto snapshot = store.snapshot();
+    Memory memory;
+    std::string bytes;
+    const auto found = snapshot->get(Family::meta, state_key, bytes);
+    if (!found) return found.error();
+    if (*found) {
+        const auto state = decode_state(bytes);
+        if (!state) return state.error();
+        memory.state = *state;
+    }
+    // Positions given to changes of a failed batch are not given again: a selection may have seen
+    // none of them, but numbers freed by them must not look older than its pin.
+    if (before != nullptr && before->state.applied > memory.state.applied) {
+        memory.state.applied = before->state.applied;
+    }
+    if (auto hubs = load_hubs(*snapshot, memory); !hubs) return hubs.error();
+    if (auto open = load_open(*snapshot, memory); !open) return open.error();
+    if (auto numbers = load_numbers(*snapshot, before, memory); !numbers) return numbers.error();
+    return memory;
+}
+
+}  // namespace registry

@@ -1,0 +1,42 @@
+#pragma once
+
+// Where things live and what an installation expands to. Pure.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "registry/keys.hpp"
+#include "registry/transaction.hpp"
+
+namespace registry {
+
+/// Partition of an installation id. Spellings that differ in ASCII case share one, as they share
+/// the tag
+/// `$InstallationId:{id}`.
+std::uint16_t partition_of(std::string_view id, std::uint16_t partitions);
+/// Partition of a registration id: its third group minus one if that is a partition, else by hash.
+std::uint16_t partition_of_registration(std::string_view id, std::uint16_t partitions);
+
+/// The id of a part; `salt` 0 unless that id is taken.
+std::string part_id(std::string_view installation_id, std::string_view part,
+                    std::uint16_t partition, std::uint64_t salt);
+
+/// `$InstallationId:{id}` tags name their partition; false for all other tags.
+bool installation_of_tag(std::string_view tag, std::string& installation_id);
+
+struct Part {
+    std::string name;
+    TaggedRow tagged;  ///< etag, generation and registration id left empty
+};
+/// What an installation is made of: the native part and one per template, the same for each
+/// secondary tile. Tags of the native part: the system tags and the installation's. Templates add
+/// their own tags and their name. A tile is an audience of its own: its parts carry the system tags
+/// and the tile's tags.
+std::vector<Part> expand(const Installation& installation);
+
+/// The registration a row shows; `owner` is the installation of a part, null for plain rows.
+Result<Registration> to_registration(const Row& row, const Installation* owner);
+
+}  // namespace registry

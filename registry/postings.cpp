@@ -1,0 +1,165 @@
+#include "registry/postings.hpp"
+
+#include <algorithm>
+
+#include "registry/keys.hpp"
+
+namespace registry {
+namespace {
+
+constexpr std::size_t cached_count_min = 512;
+
+/// The numbers of one chunk, from `at` on; moves `at` behind them.
+Operand next_operand(const PostingDelta& delta, std::size_t& at) {
+    Operand operand;
+    const std::uint32_t chunk = delta.numbers[at].first >> 16;
+    for (; at < delta.numbers.size() && delta.numbers[at].first >> 16 == chunk; ++at) {
+        const auto low = static_cast<std::uint16_t>(delta.numbers[at].first & 0xffff);
+        (delta.numbers[at].second ? operand.added : operand.removed).push_back(low);
+    }
+    return operand;
+}
+
+}  // namespace
+
+std::string platform_name(std::string_view platform, bool templated) {
+    return std::string(templated ? templated_name : native_name) + ":" + std::string(platform);
+}
+
+std::string internal_prefix(std::uint32_t hub, std::uint16_t partition, std::string_view name) {
+    return posting_prefix(hub, partition, PostingSpace::internal, name);
+}
+
+std::string tag_prefix(std::uint32_t hub, std::uint16_t partition, std::string_view tag) {
+    return posting_prefix(hub, partition, PostingSpace::tag, fold(tag));
+}
+
+Result<Bitmap> read_posting(Cursor& cursor, std::string_view prefix) {
+    BitmapBuilder builder;
+    for (cursor.seek(chunk_key(prefix, 0)); cursor.valid(); cursor.next()) {
+        const std::string_view key = cursor.key();
+        if (!key.starts_with(prefix) || key.size() != prefix.size() + 2) break;
+        const auto high = static_cast<std::uint8_t>(key[prefix.size()]);
+        const auto low = static_cast<std::uint8_t>(key[prefix.size() + 1]);
+        const auto chunk = static_cast<std::uint16_t>(high << 8 | low);
+        if (!builder.add(chunk, cursor.value())) return make_error_code(errc::corrupt);
+    }
+    if (auto status = cursor.status(); !status) return status.error();
+    return builder.finish();
+}
+
+// --- deltas ---
+
+void PostingDeltas::touch(const std::string& prefix, std::uint32_t number, bool added) {
+    changes_[prefix].emplace_back(number, added);
+}
+
+std::vector<PostingDelta> PostingDeltas::take() {
+    std::vector<PostingDelta> deltas;
+    deltas.reserve(changes_.size());
+    for (auto& [prefix, numbers] : changes_) {
+        std::stable_sort(numbers.begin(), numbers.end(),
+                         [](const auto& a, const auto& b) { return a.first < b.first; });
+        std::size_t kept = 0;
+        for (std::size_t i = 0; i < numbers.size(); ++i) {
+            if (kept > 0 && numbers[kept - 1].first == numbers[i].first) --kept;
+            numbers[kept++] = numbers[i];
+        }
+        numbers.resize(kept);
+        deltas.push_back({prefix, std::move(numbers)});
+    }
+    changes_.clear();
+    std::sort(deltas.begin(), deltas.end(),
+              [](const PostingDelta& a, const PostingDelta& b) { return a.prefix < b.prefix; });
+    return deltas;
+}
+
+// --- folder ---
+
+Result<void> PostingFolder::write(const std::vector<PostingDelta>& deltas, Batch& batch) {
+    std::string stored;
+    for (const PostingDelta& delta : deltas) {
+        for (std::size_t at = 0; at < delta.numbers.size();) {
+            const auto number = static_cast<std::uint16_t>(delta.numbers[at].first >> 16);
+            const std::string key = chunk_key(delta.prefix, number);
+            const Operand operand = next_operand(delta, at);
+            std::uint8_t& operands = operands_[hash64(key) % slots];
+            if (++operands < operands_max) {
+                batch.merge(Family::postings, key, encode_operand(operand));
+                continue;
+            }
+            operands = 0;
+            Chunk chunk;
+            const auto found = batch.get(Family::postings, key, stored);
+            if (!found) return found.error();
+            if (*found && !decode_chunk(stored, chunk)) return make_error_code(errc::corrupt);
+            apply_operand(operand, chunk);
+            batch.put(Family::postings, key, encode_chunk(chunk));
+        }
+    }
+    return {};
+}
+
+// --- cache ---
+
+std::shared_ptr<const Bitmap> PostingCache::find(const std::string& prefix) {
+    const std::lock_guard lock(mutex_);
+    const auto found = index_.find(prefix);
+    if (found == index_.end()) return nullptr;
+    entries_.splice(entries_.begin(), entries_, found->second);
+    return found->second->bitmap;
+}
+
+void PostingCache::offer(const std::string& prefix, const Bitmap& bitmap) {
+    if (bitmap.cardinality() < cached_count_min) return;
+    Entry entry{prefix, std::make_shared<Bitmap>(bitmap), 0};
+    entry.bitmap->runOptimize();
+    entry.bitmap->shrinkToFit();
+    const std::lock_guard lock(mutex_);
+    if (index_.contains(prefix)) return;
+    entries_.push_front(std::move(entry));
+    index_.emplace(entries_.front().prefix, entries_.begin());
+    resize(entries_.front());
+    evict();
+}
+
+void PostingCache::apply(const std::vector<PostingDelta>& deltas) {
+    const std::lock_guard lock(mutex_);
+    for (const PostingDelta& delta : deltas) {
+        const auto found = index_.find(delta.prefix);
+        if (found == index_.end()) continue;
+        Bitmap& bitmap = *found->second->bitmap;
+        for (const auto& [number, added] : delta.numbers) {
+            if (added) {
+                bitmap.add(number);
+            } else {
+                bitmap.remove(number);
+            }
+        }
+        resize(*found->second);
+    }
+    evict();
+}
+
+void PostingCache::clear() {
+    const std::lock_guard lock(mutex_);
+    index_.clear();
+    entries_.clear();
+    bytes_ = 0;
+}
+
+void PostingCache::resize(Entry& entry) {
+    bytes_ -= entry.bytes;
+    entry.bytes = entry.bitmap->getSizeInBytes(false) + entry.prefix.size() + sizeof(Entry);
+    bytes_ += entry.bytes;
+}
+
+void PostingCache::evict() {
+    while (bytes_ > bytes_max_ && !entries_.empty()) {
+        bytes_ -= entries_.back().bytes;
+        index_.erase(entries_.back().prefix);
+        entries_.pop_back();
+    }
+}
+
+}  // namespace registry

@@ -1,0 +1,98 @@
+#pragma once
+
+// Postings: which device numbers of a partition carry a name. Names are tags (folded) or our own.
+//
+// A posting lives in RocksDB, one chunk per 65,536 numbers; big ones are also kept whole in a
+// bounded cache. The writer collects the deltas of a batch, writes one operand per chunk, and after
+// the commit brings the cache up to date while no selection runs (see Views in view.hpp).
+
+#include <atomic>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "registry/bitmap.hpp"
+#include "registry/store.hpp"
+
+namespace registry {
+
+// Our own names. A row is in `alive` as long as it exists; in the others unless its channel
+// expired.
+constexpr std::string_view alive_name = "alive";
+constexpr std::string_view native_name = "native";
+constexpr std::string_view templated_name = "templated";
+constexpr std::string_view shares_name =
+    "shares";  ///< native rows whose handle occurs in another native row
+std::string platform_name(std::string_view platform, bool templated);
+
+std::string internal_prefix(std::uint32_t hub, std::uint16_t partition, std::string_view name);
+std::string tag_prefix(std::uint32_t hub, std::uint16_t partition, std::string_view tag);
+
+/// The posting under `prefix`, read with a cursor of Family::postings that stays within prefixes.
+Result<Bitmap> read_posting(Cursor& cursor, std::string_view prefix);
+
+/// What one batch does to one posting: numbers ascending, each once; true = added.
+struct PostingDelta {
+    std::string prefix;
+    std::vector<std::pair<std::uint32_t, bool>> numbers;
+};
+
+/// Collects additions and removals; the last word on a number counts.
+class PostingDeltas {
+  public:
+    void add(const std::string& prefix, std::uint32_t number) { touch(prefix, number, true); }
+    void remove(const std::string& prefix, std::uint32_t number) { touch(prefix, number, false); }
+    std::vector<PostingDelta> take();  ///< ordered by prefix; leaves this empty
+
+  private:
+    void touch(const std::string& prefix, std::uint32_t number, bool added);
+    std::unordered_map<std::string, std::vector<std::pair<std::uint32_t, bool>>> changes_;
+};
+
+/// Writes deltas as merge operands and, every so often, as a folded value in place of one, so that
+/// no read ever meets thousands of operands. Writer thread only.
+class PostingFolder {
+  public:
+    Result<void> write(const std::vector<PostingDelta>& deltas, Batch& batch);
+
+  private:
+    static constexpr std::size_t slots = 1u << 16;
+    static constexpr std::uint8_t operands_max = 64;
+    // Operands since the last fold, by hash of the key: names that share a slot only fold earlier.
+    std::vector<std::uint8_t> operands_ = std::vector<std::uint8_t>(slots);
+};
+
+/// Least recently used big postings. Any thread; a bitmap it gives out changes only in apply().
+class PostingCache {
+  public:
+    explicit PostingCache(std::size_t bytes_max) : bytes_max_(bytes_max) {}
+    std::shared_ptr<const Bitmap> find(const std::string& prefix);
+    /// Small postings are not worth a place: RocksDB reads them in microseconds.
+    void offer(const std::string& prefix, const Bitmap& bitmap);
+    /// Only while no reader holds a bitmap.
+    void apply(const std::vector<PostingDelta>& deltas);
+    void clear();
+    std::size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+
+  private:
+    struct Entry {
+        std::string prefix;
+        std::shared_ptr<Bitmap> bitmap;
+        std::size_t bytes = 0;
+    };
+    void resize(Entry& entry);
+    void evict();
+    const std::size_t bytes_max_;
+    std::atomic<std::size_t> bytes_ = 0;
+    std::mutex mutex_;
+    std::list<Entry> entries_;  // front = used last
+    std::unordered_map<std::string_view, std::list<Entry>::iterator> index_;
+};
+
+}  // namespace registry

@@ -1,0 +1,300 @@
+#include "registry/reader.hpp"
+
+#include <algorithm>
+
+#include "registry/partition.hpp"
+
+namespace registry {
+namespace {
+
+constexpr std::size_t listed_by_rows_max = 10'000;
+constexpr int steps_before_seek = 8;
+
+Result<Row> read_row(const View& view, std::uint32_t hub, Address address) {
+    std::string bytes;
+    const auto found =
+        view.snapshot->get(Family::rows, row_key(hub, address.partition, address.number), bytes);
+    if (!found) return found.error();
+    if (!*found) return make_error_code(errc::corrupt);
+    return decode_row(bytes);
+}
+
+Result<Registration> registration_of(const View& view, std::uint32_t hub, const Row& row) {
+    if (row.installation_id.empty()) return to_registration(row, nullptr);
+    const auto owner = read_installation(view, hub, row.installation_id);
+    if (!owner) {
+        return owner.error() == errc::not_found ? make_error_code(errc::corrupt) : owner.error();
+    }
+    return to_registration(row, &*owner);
+}
+
+Result<Registration> registration_at(const View& view, std::uint32_t hub, Address address) {
+    const auto row = read_row(view, hub, address);
+    if (!row) return row.error();
+    return registration_of(view, hub, *row);
+}
+
+/// Adds to a page and tells when it is full; one more row than fits shows that there is a next
+/// page.
+class PageBuilder {
+  public:
+    explicit PageBuilder(std::size_t count_max) : count_max_(std::max<std::size_t>(count_max, 1)) {}
+    bool full() const { return more_; }
+    Result<void> add(const View& view, std::uint32_t hub, Address address) {
+        if (page_.registrations.size() == count_max_) {
+            more_ = true;
+            page_.next = page_.registrations.back().id;
+            return {};
+        }
+        auto value = registration_at(view, hub, address);
+        if (!value) return value.error();
+        page_.registrations.push_back(std::move(*value));
+        return {};
+    }
+    Page take() { return std::move(page_); }
+
+  private:
+    const std::size_t count_max_;
+    bool more_ = false;
+    Page page_;
+};
+
+/// Few enough to look at each: their rows say the ids, which are then put in order.
+Result<Page> list_few(const View& view, std::uint32_t hub, const std::vector<Bitmap>& wanted,
+                      std::string_view after, std::size_t count_max) {
+    std::vector<std::pair<std::string, Address>> ids;
+    for (std::uint16_t p = 0; p < wanted.size(); ++p) {
+        for (const std::uint32_t number : wanted[p]) {
+            auto row = read_row(view, hub, {p, number});
+            if (!row) return row.error();
+            if (row->registration_id > after) {
+                ids.emplace_back(std::move(row->registration_id), Address{p, number});
+            }
+        }
+    }
+    std::sort(ids.begin(), ids.end(),
+              [](const auto& a, const auto& b) { return a.first < b.first; });
+    PageBuilder page(count_max);
+    for (const auto& [id, address] : ids) {
+        if (auto added = page.add(view, hub, address); !added) return added.error();
+        if (page.full()) break;
+    }
+    return page.take();
+}
+
+/// All, or so many that walking the ids meets them soon. `wanted` null: all.
+Result<Page> list_many(const View& view, std::uint32_t hub, const std::vector<Bitmap>* wanted,
+                       std::string_view after, std::size_t count_max) {
+    PageBuilder page(count_max);
+    const std::string prefix = hub_prefix(hub);
+    const std::string start = id_key(hub, after);
+    const auto cursor = view.snapshot->cursor(Family::ids);
+    for (cursor->seek(start); cursor->valid() && !page.full(); cursor->next()) {
+        if (!cursor->key().starts_with(prefix)) break;
+        if (!after.empty() && cursor->key() == start) continue;
+        const auto entry = decode_id(cursor->value());
+        if (!entry) return entry.error();
+        if (entry->gone) continue;
+        if (wanted != nullptr) {
+            if (entry->partition >= wanted->size()) return make_error_code(errc::corrupt);
+            if (!(*wanted)[entry->partition].contains(entry->number)) continue;
+        }
+        const auto added = page.add(view, hub, {entry->partition, entry->number});
+        if (!added) return added.error();
+    }
+    if (auto status = cursor->status(); !status) return status.error();
+    return page.take();
+}
+
+}  // namespace
+
+Result<Registration> read_registration(const View& view, std::uint32_t hub, std::string_view id) {
+    if (view.hubs->find(hub) == nullptr) return make_error_code(errc::not_found);
+    std::string bytes;
+    const auto found = view.snapshot->get(Family::ids, id_key(hub, id), bytes);
+    if (!found) return found.error();
+    if (!*found) return make_error_code(errc::not_found);
+    const auto entry = decode_id(bytes);
+    if (!entry) return entry.error();
+    if (entry->gone) return make_error_code(errc::not_found);
+    return registration_at(view, hub, {entry->partition, entry->number});
+}
+
+Result<Installation> read_installation(const View& view, std::uint32_t hub, std::string_view id) {
+    if (view.hubs->find(hub) == nullptr) return make_error_code(errc::not_found);
+    std::string bytes;
+    const auto found = view.snapshot->get(Family::installations, id_key(hub, id), bytes);
+    if (!found) return found.error();
+    if (!*found) return make_error_code(errc::not_found);
+    auto record = decode_installation(id, bytes);
+    if (!record) return record.error();
+    return std::move(record->value);
+}
+
+Result<Page> list_registrations(const View& view, std::uint32_t hub, std::string_view tag,
+                                std::string_view after, std::size_t count_max) {
+    const HubRow* const row = view.hubs->find(hub);
+    if (row == nullptr) return make_error_code(errc::not_found);
+    if (tag.empty()) return list_many(view, hub, nullptr, after, count_max);
+    std::vector<Bitmap> wanted;
+    std::uint64_t total = 0;
+    const auto cursor = view.snapshot->cursor(Family::postings, true);
+    for (std::uint16_t p = 0; p < row->partitions; ++p) {
+        auto bitmap = read_posting(*cursor, tag_prefix(hub, p, tag));
+        if (!bitmap) return bitmap.error();
+        total += bitmap->cardinality();
+        wanted.push_back(std::move(*bitmap));
+    }
+    if (total <= listed_by_rows_max) return list_few(view, hub, wanted, after, count_max);
+    return list_many(view, hub, &wanted, after, count_max);
+}
+
+Result<std::vector<Registration>> find_handle(const View& view, std::uint32_t hub,
+                                              std::string_view handle, std::size_t count_max) {
+    if (view.hubs->find(hub) == nullptr) return make_error_code(errc::not_found);
+    std::vector<Registration> found;
+    const std::string prefix = handle_prefix(hub, handle);
+    const auto cursor = view.snapshot->cursor(Family::handles, true);
+    for (cursor->seek(prefix); cursor->valid() && found.size() < count_max; cursor->next()) {
+        if (!cursor->key().starts_with(prefix)) break;
+        const auto place = address_at_end(cursor->key());
+        if (!place) return place.error();
+        auto value = registration_at(view, hub, {place->first, place->second});
+        if (!value) return value.error();
+        if (value->handle == handle) found.push_back(std::move(*value));
+    }
+    if (auto status = cursor->status(); !status) return status.error();
+    std::sort(found.begin(), found.end(),
+              [](const Registration& a, const Registration& b) { return a.id < b.id; });
+    return found;
+}
+
+Result<void> load_devices(const View& view, std::uint32_t hub, std::uint16_t partition,
+                          std::span<const std::uint32_t> numbers, DeviceChunk& chunk) {
+    chunk.devices.assign(numbers.size(), {});
+    chunk.bytes.resize(1);
+    std::string& arena = chunk.bytes.front();
+    arena.clear();
+    if (numbers.empty()) return {};
+    const auto postings = view.snapshot->cursor(Family::postings, true);
+    const auto shared = read_posting(*postings, internal_prefix(hub, partition, shares_name));
+    if (!shared) return shared.error();
+
+    // First the bytes, then the views into them: the arena moves while it grows.
+    std::vector<std::pair<std::size_t, std::size_t>> places(numbers.size());
+    const auto rows = view.snapshot->cursor(Family::rows);
+    bool placed = false;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        const std::string key = row_key(hub, partition, numbers[i]);
+        int steps = placed ? 0 : steps_before_seek;
+        while (steps < steps_before_seek && rows->valid() && rows->key() < key) {
+            rows->next();
+            ++steps;
+        }
+        if (steps == steps_before_seek) rows->seek(key);
+        placed = true;
+        if (auto status = rows->status(); !status) return status.error();
+        if (!rows->valid() || rows->key() != key) continue;
+        const std::string_view value = rows->value();
+        places[i] = {arena.size(), value.size()};
+        arena.append(value);
+    }
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        Device& device = chunk.devices[i];
+        device.number = numbers[i];
+        if (places[i].second == 0) continue;
+        const auto bytes = std::string_view(arena).substr(places[i].first, places[i].second);
+        if (auto decoded = decode_device(bytes, device); !decoded) return decoded.error();
+        device.present = true;
+        device.shares_handle = shared->contains(numbers[i]);
+    }
+    return {};
+}
+
+// --- ledger ---
+
+namespace {
+
+/// A send and how it goes, each with the number of partitions its bitmaps have.
+struct StoredSend {
+    std::pair<Send, std::uint16_t> send;
+    std::pair<Progress, std::uint16_t> progress;
+};
+
+Result<StoredSend> stored_send(const View& view, std::uint32_t hub, std::string_view id) {
+    const Snapshot& store = *view.snapshot;
+    std::string bytes;
+    const auto found = store.get(Family::ledger, ledger_key(LedgerKind::send, hub, id), bytes);
+    if (!found) return found.error();
+    if (!*found) return make_error_code(errc::not_found);
+    auto send = decode_send(bytes);
+    if (!send) return send.error();
+    const auto runs = store.get(Family::ledger, ledger_key(LedgerKind::progress, hub, id), bytes);
+    if (!runs) return runs.error();
+    if (!*runs) return make_error_code(errc::corrupt);
+    auto progress = decode_progress(bytes);
+    if (!progress) return progress.error();
+    return StoredSend{std::move(*send), std::move(*progress)};
+}
+
+Result<std::vector<Bitmap>> read_bitmaps(const View& view, LedgerKind kind, std::uint32_t hub,
+                                         const std::string& id, std::uint16_t partitions) {
+    std::vector<Bitmap> bitmaps(partitions);
+    std::string bytes;
+    for (std::uint16_t p = 0; p < partitions; ++p) {
+        const auto found = view.snapshot->get(Family::ledger, ledger_key(kind, hub, id, p), bytes);
+        if (!found) return found.error();
+        if (!*found) continue;
+        auto bitmap = decode_bitmap(bytes);
+        if (!bitmap) return bitmap.error();
+        bitmaps[p] = std::move(*bitmap);
+    }
+    return bitmaps;
+}
+
+Result<OpenSend> read_open_send(const View& view, const HubRow& hub, const std::string& id) {
+    auto stored = stored_send(view, hub.number, id);
+    if (!stored) {
+        return stored.error() == errc::not_found ? make_error_code(errc::corrupt) : stored.error();
+    }
+    auto selection = read_bitmaps(view, LedgerKind::selection, hub.number, id, stored->send.second);
+    if (!selection) return selection.error();
+    auto done = read_bitmaps(view, LedgerKind::done, hub.number, id, stored->progress.second);
+    if (!done) return done.error();
+    OpenSend open;
+    open.hub = hub;
+    open.send = std::move(stored->send.first);
+    open.progress = std::move(stored->progress.first);
+    open.selection.partitions = std::move(*selection);
+    open.progress.done = std::move(*done);
+    return open;
+}
+
+}  // namespace
+
+Result<std::pair<Send, Progress>> read_send(const View& view, std::uint32_t hub,
+                                            std::string_view id) {
+    auto stored = stored_send(view, hub, id);
+    if (!stored) return stored.error();
+    return std::pair{std::move(stored->send.first), std::move(stored->progress.first)};
+}
+
+Result<std::vector<OpenSend>> read_open_sends(const View& view) {
+    std::vector<OpenSend> open;
+    const std::string prefix(1, static_cast<char>(LedgerKind::open));
+    const auto cursor = view.snapshot->cursor(Family::ledger);
+    for (cursor->seek(prefix); cursor->valid(); cursor->next()) {
+        if (!cursor->key().starts_with(prefix)) break;
+        const auto key = decode_open_key(cursor->key());
+        if (!key) return key.error();
+        const HubRow* const hub = view.hubs->find(key->first);
+        if (hub == nullptr) return make_error_code(errc::corrupt);
+        auto send = read_open_send(view, *hub, key->second);
+        if (!send) return send.error();
+        open.push_back(std::move(*send));
+    }
+    if (auto status = cursor->status(); !status) return status.error();
+    return open;
+}
+
+}  // namespace registry

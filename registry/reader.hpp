@@ -1,0 +1,33 @@
+#pragma once
+
+// Everything that reads: one call, one view. Any thread.
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "registry/view.hpp"
+
+namespace registry {
+
+// reader.cpp
+Result<Registration> read_registration(const View& view, std::uint32_t hub, std::string_view id);
+Result<Installation> read_installation(const View& view, std::uint32_t hub, std::string_view id);
+Result<Page> list_registrations(const View& view, std::uint32_t hub, std::string_view tag,
+                                std::string_view after, std::size_t count_max);
+Result<std::vector<Registration>> find_handle(const View& view, std::uint32_t hub,
+                                              std::string_view handle, std::size_t count_max);
+Result<void> load_devices(const View& view, std::uint32_t hub, std::uint16_t partition,
+                          std::span<const std::uint32_t> numbers, DeviceChunk& chunk);
+Result<std::pair<Send, Progress>> read_send(const View& view, std::uint32_t hub,
+                                            std::string_view id);
+Result<std::vector<OpenSend>> read_open_sends(const View& view);
+
+// select.cpp
+Result<Selection> select_devices(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,
+                                 const Universe& universe);
+
+// verify.cpp
+std::vector<std::string> verify_hub(const Views& views, std::uint32_t hub);
+
+}  // namespace registry

@@ -1,0 +1,206 @@
+#include "registry/registry.hpp"
+
+#include "registry/changes.hpp"
+#include "registry/reader.hpp"
+#include "registry/writer.hpp"
+
+namespace registry {
+namespace {
+
+class StoredRegistry final : public Registry {
+  public:
+    StoredRegistry(const Options& options, std::unique_ptr<Store> store, Memory memory)
+        : options_(options),
+          store_(std::move(store)),
+          views_(options.posting_cache_bytes_max),
+          writer_(options_, *store_, views_, std::move(memory)) {}
+    ~StoredRegistry() override { StoredRegistry::close(); }
+
+    void create_hub(HubRow hub, Done<HubRow> done) override {
+        submit<HubRow>(
+            [hub = std::move(hub)](Transaction& tx) { return registry::create_hub(tx, hub); },
+            std::move(done));
+    }
+    void update_hub(HubRow hub, Done<HubRow> done) override {
+        submit<HubRow>(
+            [hub = std::move(hub)](Transaction& tx) { return registry::update_hub(tx, hub); },
+            std::move(done));
+    }
+    void erase_hub(std::string name, Done<void> done) override {
+        submit<void>(
+            [name = std::move(name)](Transaction& tx) { return registry::erase_hub(tx, name); },
+            std::move(done));
+    }
+    std::vector<HubRow> hubs() const override {
+        std::vector<HubRow> rows;
+        const auto view = views_.current();
+        if (!view) return rows;
+        for (const auto& [name, row] : view->hubs->by_name) rows.push_back(row);
+        return rows;
+    }
+
+    void put_registration(std::uint32_t hub, Registration value, Precondition match,
+                          Done<Registration> done) override {
+        submit<Registration>(
+            [hub, value = std::move(value), match](Transaction& tx) {
+                return registry::put_registration(tx, hub, value, match);
+            },
+            std::move(done));
+    }
+    void erase_registration(std::uint32_t hub, std::string id, Precondition match,
+                            Done<void> done) override {
+        submit<void>(
+            [hub, id = std::move(id), match](Transaction& tx) {
+                return registry::erase_registration(tx, hub, id, match);
+            },
+            std::move(done));
+    }
+    void put_installation(std::uint32_t hub, Installation value,
+                          std::optional<std::uint64_t> expected_version,
+                          Done<Installation> done) override {
+        submit<Installation>(
+            [hub, value = std::move(value), expected_version](Transaction& tx) {
+                return registry::put_installation(tx, hub, value, expected_version);
+            },
+            std::move(done));
+    }
+    void erase_installation(std::uint32_t hub, std::string id, Done<bool> done) override {
+        submit<bool>([hub, id = std::move(id)](
+                         Transaction& tx) { return registry::erase_installation(tx, hub, id); },
+                     std::move(done));
+    }
+    Result<Registration> registration(std::uint32_t hub, std::string_view id) const override {
+        const auto view = views_.current();
+        if (!view) return make_error_code(errc::closed);
+        return read_registration(*view, hub, id);
+    }
+    Result<Installation> installation(std::uint32_t hub, std::string_view id) const override {
+        const auto view = views_.current();
+        if (!view) return make_error_code(errc::closed);
+        return read_installation(*view, hub, id);
+    }
+    Result<Page> list(std::uint32_t hub, std::string_view tag, std::string_view after,
+                      std::size_t count_max) const override {
+        const auto view = views_.current();
+        if (!view) return make_error_code(errc::closed);
+        return list_registrations(*view, hub, tag, after, count_max);
+    }
+    Result<std::vector<Registration>> with_handle(std::uint32_t hub, std::string_view handle,
+                                                  std::size_t count_max) const override {
+        const auto view = views_.current();
+        if (!view) return make_error_code(errc::closed);
+        return find_handle(*view, hub, handle, count_max);
+    }
+
+    Result<Selection> select(std::uint32_t hub, const tagexpr::Plan& plan,
+                             const Universe& universe) const override {
+        return select_devices(views_, hub, plan, universe);
+    }
+    Result<void> load(std::uint32_t hub, std::uint16_t partition,
+                      std::span<const std::uint32_t> numbers, DeviceChunk& chunk) const override {
+        const auto view = views_.current();
+        if (!view) return make_error_code(errc::closed);
+        return load_devices(*view, hub, partition, numbers, chunk);
+    }
+
+    void retire(std::uint32_t hub, std::vector<Retirement> dead, Done<std::size_t> done) override {
+        submit<std::size_t>([hub, dead = std::move(dead)](
+                                Transaction& tx) { return registry::retire(tx, hub, dead); },
+                            std::move(done));
+    }
+    void rotate(std::uint32_t hub, std::vector<Rotation> moved, Done<std::size_t> done) override {
+        submit<std::size_t>([hub, moved = std::move(moved)](
+                                Transaction& tx) { return registry::rotate(tx, hub, moved); },
+                            std::move(done));
+    }
+    void expire(std::int64_t now_ms, std::size_t count_max, Done<std::size_t> done) override {
+        submit<std::size_t>(
+            [now_ms, count_max](Transaction& tx) {
+                return registry::expire(tx, now_ms, count_max);
+            },
+            std::move(done));
+    }
+
+    void accept(std::uint32_t hub, Send send, Selection selection, Progress progress,
+                Done<void> done) override {
+        submit<void>(
+            [hub, send = std::move(send), selection = std::move(selection),
+             progress = std::move(progress)](Transaction& tx) {
+                return registry::accept(tx, hub, send, selection, progress);
+            },
+            std::move(done));
+    }
+    void checkpoint(std::uint32_t hub, std::string send_id, Progress progress,
+                    Done<void> done) override {
+        submit<void>(
+            [hub, send_id = std::move(send_id), progress = std::move(progress)](Transaction& tx) {
+                return registry::checkpoint(tx, hub, send_id, progress);
+            },
+            std::move(done));
+    }
+    Result<std::pair<Send, Progress>> send(std::uint32_t hub, std::string_view id) const override {
+        const auto view = views_.current();
+        if (!view) return make_error_code(errc::closed);
+        return read_send(*view, hub, id);
+    }
+    Result<std::vector<OpenSend>> open_sends() const override {
+        const auto view = views_.current();
+        if (!view) return make_error_code(errc::closed);
+        return read_open_sends(*view);
+    }
+
+    Figures figures() const override {
+        Figures figures;
+        const auto view = views_.current();  // keeps the database open meanwhile
+        if (!view) return figures;
+        figures.registrations = writer_.registrations();
+        figures.installations = writer_.installations();
+        figures.disk_bytes = view->snapshot->disk_bytes();
+        figures.posting_cache_bytes = views_.cache.bytes();
+        figures.block_cache_bytes = view->snapshot->block_cache_bytes();
+        figures.write_queue_changes = writer_.queued();
+        figures.batches = writer_.batches();
+        figures.changes = writer_.changes();
+        return figures;
+    }
+    std::vector<std::string> verify(std::uint32_t hub) const override {
+        return verify_hub(views_, hub);
+    }
+    void close() override {
+        writer_.close();
+        views_.publish(nullptr, {});
+        if (store_) store_->flush();
+        store_.reset();
+    }
+
+  private:
+    template <class T, class Apply>
+    void submit(Apply apply, Done<T> done) {
+        writer_.submit(
+            std::make_unique<PendingChange<T, Apply>>(std::move(apply), std::move(done)));
+    }
+
+    const Options options_;
+    std::unique_ptr<Store> store_;
+    Views views_;
+    Writer writer_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Registry>> Registry::open(const Options& options, std::string& why) {
+    auto store = Store::open(options, why);
+    if (!store) return store.error();
+    auto memory = Memory::load(**store, nullptr);
+    if (!memory) {
+        why = "The store in " + (options.directory / "store").string() +
+              " cannot be opened: its hubs, open sends or postings cannot be read (" +
+              memory.error().message() +
+              "). Nothing was changed. Keep a copy of the directory, then restore the last backup.";
+        return memory.error();
+    }
+    return std::unique_ptr<Registry>(
+        std::make_unique<StoredRegistry>(options, std::move(*store), std::move(*memory)));
+}
+
+}  // namespace registry

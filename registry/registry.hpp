@@ -1,0 +1,217 @@
+#pragma once
+
+// The one durable store of a process: hubs, registrations with their postings, and the ledger of
+// sends.
+//
+// Writes are queued to one writer thread. It takes everything that waits (bounded), applies it in
+// order to one RocksDB batch, syncs once, makes the result visible to selections, and then runs
+// each `done` callback, on the writer thread: callbacks must only hand the value on. When `done`
+// reports success the change survives kill -9 and power loss, and every read or selection that
+// starts afterwards sees it. Of a failed batch nothing is visible.
+//
+// Reads block on disk and belong on a store thread; any thread may call them at once. All hubs
+// share one instance. The registry reads no clock and draws no random numbers: times and ids come
+// in with the change (design.md 6).
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "registry/errc.hpp"
+#include "registry/registration.hpp"
+#include "registry/send.hpp"
+#include "tagexpr/expression.hpp"
+
+namespace rocksdb {
+class Env;
+}
+
+namespace registry {
+
+template <class T>
+using Done = std::function<void(Result<T>)>;
+
+struct Options {
+    std::filesystem::path directory;
+    std::size_t posting_cache_bytes_max = 256u << 20;
+    std::size_t block_cache_bytes = 256u << 20;
+    std::size_t write_queue_changes_max =
+        65'536;                             ///< beyond it a write answers errc::overloaded at once
+    std::size_t batch_changes_max = 1'024;  ///< changes folded into one synced batch
+    bool sync = true;                       ///< false only in tests that do not crash
+    rocksdb::Env* env = nullptr;            ///< tests inject faults here; not owned
+};
+
+/// A hub as stored. `description` is opaque here (hub/ keeps JSON in it).
+struct HubRow {
+    std::string name;              ///< as written; looked up ignoring ASCII case
+    std::uint32_t number = 0;      ///< assigned by the registry, never reused
+    std::uint16_t partitions = 8;  ///< fixed at creation
+    std::string description;
+    std::uint64_t etag = 0;
+};
+
+/// If-Match of a registration write.
+struct Precondition {
+    enum class Kind : std::uint8_t { none, any, etag } kind = Kind::none;  ///< any: must exist
+    std::uint64_t etag = 0;
+};
+
+/// Which registrations a send may address at all; the universe of NOT.
+struct Universe {
+    enum class Kind : std::uint8_t { any, native, templated } kind = Kind::any;
+    std::vector<std::string> platforms;  ///< stored names; empty = all
+};
+
+/// One row as the fan-out reads it: views into the DeviceChunk that holds it.
+struct Device {
+    std::uint32_t number = 0;
+    bool present =
+        false;  ///< false: deleted since the selection was frozen; nothing else is set then
+    bool channel_expired = false;
+    bool shares_handle = false;  ///< another native registration of this hub has the same handle
+    std::string_view platform;
+    std::string_view handle;
+    std::string_view template_bytes;   ///< empty = native; decode_template() reads it
+    std::uint64_t template_hash = 0;   ///< equal bytes, equal hash, across partitions and restarts
+    std::string_view variables_bytes;  ///< empty = none; decode_variables() reads it
+    std::string_view registration_id;
+    std::string_view installation_id;
+    std::uint64_t generation = 0;  ///< changes whenever handle or owner of this number changes
+    std::int64_t registered_at_ms = 0;
+    std::int64_t expires_at_ms = never_ms;
+};
+
+/// Owns the bytes of the devices it holds. Reused from chunk to chunk to keep its buffers.
+struct DeviceChunk {
+    std::vector<Device> devices;
+    std::vector<std::string> bytes;
+};
+
+Result<Template> decode_template(std::string_view bytes);
+Result<std::map<std::string, std::string>> decode_variables(std::string_view bytes);
+
+/// Compare-and-delete of a handle that a provider called dead (contracts/pns.md 0: PRUNE,
+/// PRUNE-IF-OLDER).
+struct Retirement {
+    std::uint16_t partition = 0;
+    std::uint32_t number = 0;
+    std::uint64_t generation = 0;  ///< as read when the push was sent
+    std::string handle;
+    std::int64_t dead_since_ms = 0;  ///< retire only if registered_at_ms < dead_since_ms
+    std::string reason;              ///< the provider's word
+    std::int64_t at_ms = 0;          ///< now, for the record
+};
+
+/// A provider named a new handle for the old one (ADM): replaced only if generation and handle
+/// still match.
+struct Rotation {
+    std::uint16_t partition = 0;
+    std::uint32_t number = 0;
+    std::uint64_t generation = 0;
+    std::string old_handle;
+    std::string new_handle;
+    std::int64_t at_ms = 0;
+};
+
+/// Registrations of one page, ordered by id, and where the next page starts.
+struct Page {
+    std::vector<Registration> registrations;
+    std::string next;  ///< opaque; empty = last page
+};
+
+/// A send that was not final when the process stopped.
+struct OpenSend {
+    HubRow hub;
+    Send send;
+    Selection selection;
+    Progress progress;
+};
+
+class Registry {
+  public:
+    /// Opens or creates the store. A store that fails its checks is refused and left untouched;
+    /// `why` then says what was wrong, where, and what the operator can do.
+    static Result<std::unique_ptr<Registry>> open(const Options& options, std::string& why);
+    virtual ~Registry() = default;
+
+    // --- hubs ---
+    virtual void create_hub(HubRow hub, Done<HubRow> done) = 0;  ///< errc::exists
+    virtual void update_hub(HubRow hub,
+                            Done<HubRow> done) = 0;  ///< replaces `description`; errc::not_found
+    /// Removes the hub; rows and postings are freed by range deletes in the same batch.
+    virtual void erase_hub(std::string name, Done<void> done) = 0;
+    virtual std::vector<HubRow> hubs() const = 0;  ///< from memory, ordered by name
+
+    // --- registrations and installations of hub number `hub` ---
+    virtual void put_registration(std::uint32_t hub, Registration value, Precondition match,
+                                  Done<Registration> done) = 0;
+    virtual void erase_registration(std::uint32_t hub, std::string id, Precondition match,
+                                    Done<void> done) = 0;
+    /// `expected_version`: write only if the stored version is this one (0 = must not exist);
+    /// absent = always.
+    virtual void put_installation(std::uint32_t hub, Installation value,
+                                  std::optional<std::uint64_t> expected_version,
+                                  Done<Installation> done) = 0;
+    virtual void erase_installation(std::uint32_t hub, std::string id,
+                                    Done<bool> done) = 0;  ///< true = it existed
+    virtual Result<Registration> registration(std::uint32_t hub, std::string_view id) const = 0;
+    virtual Result<Installation> installation(std::uint32_t hub, std::string_view id) const = 0;
+    /// By id; `tag` empty = all. `after` is Page::next of the page before, or empty.
+    virtual Result<Page> list(std::uint32_t hub, std::string_view tag, std::string_view after,
+                              std::size_t count_max) const = 0;
+    virtual Result<std::vector<Registration>> with_handle(std::uint32_t hub,
+                                                          std::string_view handle,
+                                                          std::size_t count_max) const = 0;
+
+    // --- selection and load ---
+    /// The registrations that match, under one snapshot per partition; expired or channel-expired
+    /// ones excluded.
+    virtual Result<Selection> select(std::uint32_t hub, const tagexpr::Plan& plan,
+                                     const Universe& universe) const = 0;
+    /// Reads the rows of `numbers` (ascending) of one partition, in order, one Device each.
+    virtual Result<void> load(std::uint32_t hub, std::uint16_t partition,
+                              std::span<const std::uint32_t> numbers, DeviceChunk& chunk) const = 0;
+
+    // --- life and death of handles ---
+    virtual void retire(std::uint32_t hub, std::vector<Retirement> dead,
+                        Done<std::size_t> done) = 0;  ///< how many were retired
+    virtual void rotate(std::uint32_t hub, std::vector<Rotation> moved, Done<std::size_t> done) = 0;
+    /// Removes registrations and installations whose time is over, at most `count_max`; how many.
+    virtual void expire(std::int64_t now_ms, std::size_t count_max, Done<std::size_t> done) = 0;
+
+    // --- ledger ---
+    /// Durable acceptance. Device numbers in `selection` are not reused until the send is final. A
+    /// send that is stored as scheduled is accepted again under its id when it fires; any other
+    /// known id is errc::exists.
+    virtual void accept(std::uint32_t hub, Send send, Selection selection, Progress progress,
+                        Done<void> done) = 0;
+    /// Replaces the progress of an open send; a final state releases its device numbers and its
+    /// selection. A send that is final or unknown is errc::not_found.
+    virtual void checkpoint(std::uint32_t hub, std::string send_id, Progress progress,
+                            Done<void> done) = 0;
+    virtual Result<std::pair<Send, Progress>> send(
+        std::uint32_t hub, std::string_view id) const = 0;  ///< Progress::done left empty
+    virtual Result<std::vector<OpenSend>> open_sends() const = 0;
+
+    // --- checks and figures ---
+    struct Figures {
+        std::uint64_t registrations = 0, installations = 0, disk_bytes = 0, posting_cache_bytes = 0,
+                      block_cache_bytes = 0, write_queue_changes = 0, batches = 0, changes = 0;
+    };
+    virtual Figures figures() const = 0;
+    /// Compares every posting, id and handle index with a rebuild from rows; the differences as
+    /// text, empty = sound.
+    virtual std::vector<std::string> verify(std::uint32_t hub) const = 0;
+    /// Finishes what is queued, then stops the writer and closes RocksDB. Later writes answer
+    /// errc::closed.
+    virtual void close() = 0;
+};
+
+}  // namespace registry

@@ -1,0 +1,124 @@
+#pragma once
+
+// RocksDB behind a narrow face: column families by name, snapshots to read from, one batch to
+// write. This and postings_merge.cpp are the only places that know RocksDB.
+//
+// Any thread may read; one thread at a time builds and writes batches. Snapshots keep the database
+// open: close() on the Store takes effect when the last of them is gone.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "registry/errc.hpp"
+#include "registry/registry.hpp"
+
+namespace registry {
+
+enum class Family : std::uint8_t {
+    meta,
+    rows,
+    ids,
+    installations,
+    handles,
+    postings,
+    expiry,
+    ledger
+};
+constexpr std::size_t family_count = 8;
+
+/// Walks keys in order. key() and value() are valid until the next move.
+class Cursor {
+  public:
+    virtual ~Cursor() = default;
+    virtual void seek(std::string_view key) = 0;
+    virtual void next() = 0;
+    virtual bool valid() const = 0;  ///< false at the end and after an error
+    virtual std::string_view key() const = 0;
+    virtual std::string_view value() const = 0;
+    virtual Result<void> status() const = 0;
+};
+
+class StoreHandles;  // database and column families
+
+/// The store as it was at one moment.
+class Snapshot {
+  public:
+    explicit Snapshot(std::shared_ptr<StoreHandles> handles);
+    ~Snapshot();
+    Snapshot(const Snapshot&) = delete;
+    Snapshot& operator=(const Snapshot&) = delete;
+
+    /// False: no such key.
+    Result<bool> get(Family family, std::string_view key, std::string& value) const;
+    /// `within_prefix` (postings, handles): every seek is to a posting or a handle hash, keys
+    /// beyond it may be missing, and filters answer for those that are absent.
+    std::unique_ptr<Cursor> cursor(Family family, bool within_prefix = false,
+                                   std::size_t readahead_bytes = 0) const;
+
+    // Figures of now, not of the snapshot's moment.
+    std::uint64_t disk_bytes() const;
+    std::uint64_t block_cache_bytes() const;
+
+  private:
+    struct Pin;
+    std::shared_ptr<StoreHandles> handles_;
+    std::unique_ptr<Pin> pin_;
+};
+
+/// Changes on top of the store that become durable together. Reads see the changes made so far, but
+/// for merges and erased ranges, which take effect when the batch is written.
+class Batch {
+  public:
+    ~Batch();
+    Batch(Batch&&) noexcept;
+    Batch& operator=(Batch&&) = delete;
+
+    Result<bool> get(Family family, std::string_view key, std::string& value) const;
+    /// Sees changes made after its creation once it seeks again.
+    std::unique_ptr<Cursor> cursor(Family family, bool within_prefix = false) const;
+    void put(Family family, std::string_view key, std::string_view value);
+    void erase(Family family, std::string_view key);
+    void merge(Family family, std::string_view key, std::string_view operand);
+    /// Erases all keys with this prefix; call after all other changes.
+    void erase_prefix(Family family, const std::string& prefix);
+
+  private:
+    friend class Store;
+    struct Changes;
+    explicit Batch(std::shared_ptr<StoreHandles> handles);
+    std::shared_ptr<StoreHandles> handles_;
+    std::unique_ptr<Changes> changes_;
+};
+
+class Store {
+  public:
+    /// Opens the store in options.directory, creates it if there is none. On failure `why` says
+    /// what is wrong, where, and what the operator can do; nothing on disk was changed then.
+    static Result<std::unique_ptr<Store>> open(const Options& options, std::string& why);
+    ~Store();
+
+    std::shared_ptr<const Snapshot> snapshot() const;
+    Batch batch() const;
+    /// One synced write; on failure nothing of the batch is visible and `recover` may help.
+    Result<void> write(Batch& batch);
+    /// Tries to leave the state that a failed write put RocksDB in.
+    Result<void> recover();
+    /// Whether files can be written and synced in the directory of the store.
+    bool writable() const;
+    /// Closes the database and opens it again, which is what helps after a failed log write that
+    /// recover() cannot mend. All snapshots must be on their way out; is_open() is false if opening
+    /// failed, and reopen() may be called again.
+    Result<void> reopen();
+    bool is_open() const { return handles_ != nullptr; }
+    /// Moves the log into tables, so that the next open has nothing to replay.
+    void flush();
+
+  private:
+    Store(const Options& options, std::shared_ptr<StoreHandles> handles);
+    std::shared_ptr<StoreHandles> handles_;
+    const Options options_;
+};
+
+}  // namespace registry

@@ -1,0 +1,228 @@
+#include "registry/transaction.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+namespace registry {
+
+Transaction::Transaction(const Store& store, Memory& memory, std::uint64_t reusable_position)
+    : memory_(memory), reusable_position_(reusable_position), batch_(store.batch()) {}
+
+// --- reads ---
+
+std::optional<std::string> Transaction::get(Family family, std::string_view key) {
+    std::string value;
+    const auto found = batch_.get(family, key, value);
+    if (!found) set_fault(found.error());
+    if (!found || !*found) return std::nullopt;
+    return value;
+}
+
+std::optional<IdEntry> Transaction::id(std::uint32_t hub, std::string_view id) {
+    const auto bytes = get(Family::ids, id_key(hub, id));
+    if (!bytes) return std::nullopt;
+    const auto entry = decode_id(*bytes);
+    if (!entry) {
+        set_fault(entry.error());
+        return std::nullopt;
+    }
+    return *entry;
+}
+
+std::optional<Row> Transaction::row(std::uint32_t hub, Address address) {
+    const auto bytes = get(Family::rows, row_key(hub, address.partition, address.number));
+    if (!bytes) return std::nullopt;
+    auto row = decode_row(*bytes);
+    if (!row) {
+        set_fault(row.error());
+        return std::nullopt;
+    }
+    return std::move(*row);
+}
+
+std::optional<InstallationRecord> Transaction::installation(std::uint32_t hub,
+                                                            std::string_view id) {
+    const auto bytes = get(Family::installations, id_key(hub, id));
+    if (!bytes) return std::nullopt;
+    auto record = decode_installation(id, *bytes);
+    if (!record) {
+        set_fault(record.error());
+        return std::nullopt;
+    }
+    return std::move(*record);
+}
+
+// --- writes ---
+
+std::optional<std::uint32_t> Transaction::take_number(std::uint32_t hub, std::uint16_t partition) {
+    Numbers& numbers = memory_.numbers[{hub, partition}];
+    numbers.cool(reusable_position_);
+    std::vector<const Bitmap*> frozen;
+    for (auto entry = memory_.open.lower_bound({hub, {}});
+         entry != memory_.open.end() && entry->first.first == hub; ++entry) {
+        if (partition < entry->second.frozen.size()) {
+            frozen.push_back(&entry->second.frozen[partition]);
+        }
+    }
+    const auto number = numbers.take(frozen);
+    if (!number) set_fault(make_error_code(errc::full));
+    return number;
+}
+
+std::vector<std::string> postings_of(std::uint32_t hub, std::uint16_t partition,
+                                     const TaggedRow& tagged) {
+    const Row& row = tagged.row;
+    std::vector<std::string> prefixes{internal_prefix(hub, partition, alive_name)};
+    if (!row.channel_expired) {
+        const bool templated = !row.template_bytes.empty();
+        prefixes.push_back(
+            internal_prefix(hub, partition, templated ? templated_name : native_name));
+        prefixes.push_back(internal_prefix(hub, partition, platform_name(row.platform, templated)));
+        for (const std::string& tag : tagged.tags)
+            prefixes.push_back(tag_prefix(hub, partition, tag));
+    }
+    std::sort(prefixes.begin(), prefixes.end());
+    prefixes.erase(std::unique(prefixes.begin(), prefixes.end()), prefixes.end());
+    return prefixes;
+}
+
+void Transaction::replace_row(std::uint32_t hub, Address address, const TaggedRow* before,
+                              const TaggedRow* after) {
+    const auto [partition, number] = address;
+    std::vector<std::string> old_postings, new_postings;
+    if (before != nullptr) old_postings = postings_of(hub, partition, *before);
+    if (after != nullptr) new_postings = postings_of(hub, partition, *after);
+    for (const std::string& prefix : old_postings) {
+        if (!std::binary_search(new_postings.begin(), new_postings.end(), prefix)) {
+            deltas_.remove(prefix, number);
+        }
+    }
+    for (const std::string& prefix : new_postings) {
+        if (!std::binary_search(old_postings.begin(), old_postings.end(), prefix)) {
+            deltas_.add(prefix, number);
+        }
+    }
+
+    const auto native = [](const TaggedRow* row) { return row->row.template_bytes.empty(); };
+    const bool same_handle = before != nullptr && after != nullptr &&
+                             before->row.handle == after->row.handle &&
+                             native(before) == native(after);
+    if (before != nullptr && !same_handle) {
+        unindex_handle(hub, address, before->row.handle, native(before));
+    }
+    if (after != nullptr && !same_handle) {
+        index_handle(hub, address, after->row.handle, native(after));
+    }
+
+    if (after != nullptr) {
+        batch_.put(Family::rows, row_key(hub, partition, number), encode_row(after->row));
+        if (before == nullptr) ++memory_.registrations[hub];
+    } else {
+        batch_.erase(Family::rows, row_key(hub, partition, number));
+        memory_.numbers[{hub, partition}].release(number, position());
+        --memory_.registrations[hub];
+    }
+}
+
+// --- handle index ---
+
+std::vector<Address> Transaction::native_rows(std::uint32_t hub, const std::string& handle,
+                                              Address but) {
+    std::vector<Address> found;
+    if (!handles_) handles_ = batch_.cursor(Family::handles, true);
+    const std::string prefix = handle_prefix(hub, handle);
+    for (handles_->seek(prefix); handles_->valid() && found.size() < 2; handles_->next()) {
+        if (!handles_->key().starts_with(prefix)) break;
+        const auto place = address_at_end(handles_->key());
+        const auto native = decode_handle_entry(handles_->value());
+        if (!place || !native) {
+            set_fault(make_error_code(errc::corrupt));
+            return found;
+        }
+        const Address address{place->first, place->second};
+        if (*native && address != but) found.push_back(address);
+    }
+    if (auto status = handles_->status(); !status) set_fault(status.error());
+    return found;
+}
+
+void Transaction::mark_shared(std::uint32_t hub, Address address, bool shared) {
+    const std::string prefix = internal_prefix(hub, address.partition, shares_name);
+    if (shared) {
+        deltas_.add(prefix, address.number);
+    } else {
+        deltas_.remove(prefix, address.number);
+    }
+}
+
+// Every native row is marked as soon as there are two with its handle: the second one marks the
+// first, and the last but one to leave unmarks the last.
+void Transaction::index_handle(std::uint32_t hub, Address address, const std::string& handle,
+                               bool native) {
+    if (native) {
+        const std::vector<Address> others = native_rows(hub, handle, address);
+        if (!others.empty()) mark_shared(hub, address, true);
+        if (others.size() == 1) mark_shared(hub, others.front(), true);
+    }
+    batch_.put(Family::handles, handle_key(hub, handle, address.partition, address.number),
+               encode_handle_entry(native));
+}
+
+void Transaction::unindex_handle(std::uint32_t hub, Address address, const std::string& handle,
+                                 bool native) {
+    batch_.erase(Family::handles, handle_key(hub, handle, address.partition, address.number));
+    if (!native) return;
+    const std::vector<Address> others = native_rows(hub, handle, address);
+    if (!others.empty()) mark_shared(hub, address, false);
+    if (others.size() == 1) mark_shared(hub, others.front(), false);
+}
+
+void Transaction::put_expiry(std::uint32_t hub, bool installation, const std::string& id,
+                             std::int64_t before_ms, std::int64_t after_ms) {
+    if (before_ms == after_ms) return;
+    if (before_ms != never_ms) {
+        batch_.erase(Family::expiry, expiry_key({before_ms, hub, installation, id}));
+    }
+    if (after_ms != never_ms) {
+        batch_.put(Family::expiry, expiry_key({after_ms, hub, installation, id}), encode_version());
+    }
+}
+
+void Transaction::count_installation(std::uint32_t hub, bool created) {
+    std::uint64_t& count = memory_.installations[hub];
+    count = created ? count + 1 : count - 1;
+    batch_.put(Family::meta, count_key(hub), encode_count(count));
+}
+
+void Transaction::erase_hub(std::uint32_t hub) {
+    erased_hubs_.push_back(hub);
+    batch_.erase(Family::meta, count_key(hub));
+    auto& numbers = memory_.numbers;
+    numbers.erase(numbers.lower_bound({hub, 0}), numbers.upper_bound({hub, 0xffff}));
+    auto& open = memory_.open;
+    for (auto entry = open.lower_bound({hub, {}});
+         entry != open.end() && entry->first.first == hub;) {
+        entry = open.erase(entry);
+    }
+    memory_.installations.erase(hub);
+    memory_.registrations.erase(hub);
+}
+
+std::vector<PostingDelta> Transaction::finish(PostingFolder& folder) {
+    std::vector<PostingDelta> deltas = deltas_.take();
+    if (auto written = folder.write(deltas, batch_); !written) set_fault(written.error());
+    batch_.put(Family::meta, state_key, encode_state(memory_.state));
+    for (const std::uint32_t hub : erased_hubs_) {
+        for (const Family family : {Family::rows, Family::ids, Family::installations,
+                                    Family::handles, Family::postings}) {
+            batch_.erase_prefix(family, hub_prefix(hub));
+        }
+        for (const LedgerKind kind : {LedgerKind::open, LedgerKind::send, LedgerKind::progress,
+                                      LedgerKind::selection, LedgerKind::done}) {
+            batch_.erase_prefix(Family::ledger, ledger_hub_prefix(kind, hub));
+        }
+    }
+    return deltas;
+}
+
+}  // namespace registry

@@ -1,0 +1,112 @@
+#pragma once
+
+// One batch under construction: the store with the changes made so far, and the tools that keep
+// rows, ids, handle index and postings in step. Writer thread only.
+//
+// Reads that fail leave a fault: the change that met it must return, and the writer gives up the
+// batch.
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "registry/keys.hpp"
+#include "registry/view.hpp"
+
+namespace registry {
+
+struct Address {
+    std::uint16_t partition = 0;
+    std::uint32_t number = 0;
+    friend bool operator==(const Address&, const Address&) = default;
+};
+
+/// A row with the tags that hold for it, whoever carries them.
+struct TaggedRow {
+    Row row;
+    std::vector<std::string> tags;
+};
+
+/// A send that is not final. `frozen` holds device numbers that must not be reused; empty for
+/// direct sends.
+struct OpenEntry {
+    std::vector<Bitmap> frozen;
+    std::uint16_t selection_partitions = 0;
+    SendState state = SendState::enqueued;
+};
+
+/// What the writer knows without reading: rebuilt from the store at open and after a failed batch.
+struct Memory {
+    State state;
+    std::shared_ptr<const Hubs> hubs = std::make_shared<Hubs>();
+    std::map<std::pair<std::uint32_t, std::uint16_t>, Numbers> numbers;
+    std::map<std::pair<std::uint32_t, std::string>, OpenEntry> open;
+    std::map<std::uint32_t, std::uint64_t> installations;  ///< by hub
+    std::map<std::uint32_t, std::uint64_t> registrations;  ///< by hub
+
+    /// `before`: the memory of the same process that this one replaces, or null.
+    static Result<Memory> load(const Store& store, const Memory* before);
+};
+
+class Transaction {
+  public:
+    /// Numbers freed at or before `reusable_position` may be given away.
+    Transaction(const Store& store, Memory& memory, std::uint64_t reusable_position);
+
+    boost::system::error_code fault() const { return fault_; }
+    void set_fault(boost::system::error_code code) {
+        if (!fault_) fault_ = code;
+    }
+    /// Every change has its own position, whether it succeeds or not.
+    void next_position() { ++memory_.state.applied; }
+    std::uint64_t position() const { return memory_.state.applied; }
+    Memory& memory() { return memory_; }
+    Batch& batch() { return batch_; }
+
+    // --- reads; absent after a fault ---
+    const HubRow* hub(std::uint32_t number) const { return memory_.hubs->find(number); }
+    std::optional<std::string> get(Family family, std::string_view key);
+    std::optional<IdEntry> id(std::uint32_t hub, std::string_view id);
+    std::optional<Row> row(std::uint32_t hub, Address address);
+    std::optional<InstallationRecord> installation(std::uint32_t hub, std::string_view id);
+
+    // --- writes ---
+    std::optional<std::uint32_t> take_number(std::uint32_t hub, std::uint16_t partition);
+    /// Creates (`before` null), replaces, or removes (`after` null) the row at `address` with its
+    /// handle entry and postings. Ids and expiry are the caller's.
+    void replace_row(std::uint32_t hub, Address address, const TaggedRow* before,
+                     const TaggedRow* after);
+    void put_expiry(std::uint32_t hub, bool installation, const std::string& id,
+                    std::int64_t before_ms, std::int64_t after_ms);
+    void count_installation(std::uint32_t hub, bool created);
+    void erase_hub(std::uint32_t hub);
+
+    /// Completes the batch with postings and state; the deltas are what the cache has to learn
+    /// after the commit.
+    std::vector<PostingDelta> finish(PostingFolder& folder);
+
+  private:
+    void index_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
+    void unindex_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
+    std::vector<Address> native_rows(std::uint32_t hub, const std::string& handle, Address but);
+    void mark_shared(std::uint32_t hub, Address address, bool shared);
+
+    Memory& memory_;
+    const std::uint64_t reusable_position_;
+    Batch batch_;
+    std::unique_ptr<Cursor> handles_;
+    PostingDeltas deltas_;
+    std::vector<std::uint32_t> erased_hubs_;
+    boost::system::error_code fault_;
+};
+
+/// The postings a row belongs in, as prefixes, ascending.
+std::vector<std::string> postings_of(std::uint32_t hub, std::uint16_t partition,
+                                     const TaggedRow& row);
+
+}  // namespace registry

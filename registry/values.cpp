@@ -1,0 +1,536 @@
+// The values of registry/keys.hpp.
+
+#include <algorithm>
+
+#include "registry/bytes.hpp"
+#include "registry/keys.hpp"
+
+namespace registry {
+namespace {
+
+enum RowFlag : std::uint64_t {
+    owned = 1,
+    tiled = 2,
+    templated = 4,
+    with_variables = 8,
+    tagged = 16,
+    expired = 32,
+    all_row_flags = 63,
+};
+
+template <class T>
+Result<T> checked(const ByteReader& in, T&& value) {
+    if (!in.at_end()) return {boost::system::in_place_error, make_error_code(errc::corrupt)};
+    return std::forward<T>(value);
+}
+
+void version(ByteReader& in) {
+    if (in.u8() != format_version) in.fail();
+}
+
+template <class Pairs>
+void put_pairs(ByteWriter& out, const Pairs& pairs) {
+    out.varint(pairs.size());
+    for (const auto& [name, value] : pairs) {
+        out.text(name);
+        out.text(value);
+    }
+}
+
+Headers get_headers(ByteReader& in) {
+    Headers headers;
+    for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left) {
+        std::string name(in.text());
+        headers.emplace_back(std::move(name), in.text());
+    }
+    return headers;
+}
+
+std::map<std::string, std::string> get_map(ByteReader& in) {
+    std::map<std::string, std::string> values;
+    for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left) {
+        std::string name(in.text());
+        if (!values.empty() && name <= values.rbegin()->first) in.fail();
+        values.emplace_hint(values.end(), std::move(name), in.text());
+    }
+    return values;
+}
+
+void put_texts(ByteWriter& out, const std::vector<std::string>& texts) {
+    out.varint(texts.size());
+    for (const std::string& text : texts) out.text(text);
+}
+
+std::vector<std::string> get_texts(ByteReader& in) {
+    std::vector<std::string> texts;
+    for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left)
+        texts.emplace_back(in.text());
+    return texts;
+}
+
+void put_template(ByteWriter& out, const Template& value) {
+    out.u8(format_version);
+    out.text(value.name);
+    out.text(value.body);
+    put_pairs(out, value.headers);
+    out.text(value.expiry);
+    out.text(value.priority);
+    put_texts(out, value.tags);
+}
+
+Template get_template(ByteReader& in) {
+    Template value;
+    version(in);
+    value.name = in.text();
+    value.body = in.text();
+    value.headers = get_headers(in);
+    value.expiry = in.text();
+    value.priority = in.text();
+    value.tags = get_texts(in);
+    return value;
+}
+
+void put_templates(ByteWriter& out, const std::map<std::string, Template>& templates) {
+    out.varint(templates.size());
+    for (const auto& [name, value] : templates) {
+        out.text(name);
+        put_template(out, value);
+    }
+}
+
+std::map<std::string, Template> get_templates(ByteReader& in) {
+    std::map<std::string, Template> templates;
+    for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left) {
+        std::string name(in.text());
+        if (!templates.empty() && name <= templates.rbegin()->first) in.fail();
+        templates.emplace_hint(templates.end(), std::move(name), get_template(in));
+    }
+    return templates;
+}
+
+void put_tile(ByteWriter& out, const std::string& id, const SecondaryTile& tile) {
+    out.text(id);
+    out.u8(tile.push_channel_expired ? 1 : 0);
+    out.text(tile.push_channel);
+    put_texts(out, tile.tags);
+    put_templates(out, tile.templates);
+}
+
+void get_tiles(ByteReader& in, std::map<std::string, SecondaryTile>& tiles) {
+    for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left) {
+        std::string id(in.text());
+        if (!tiles.empty() && id <= tiles.rbegin()->first) in.fail();
+        SecondaryTile tile;
+        tile.push_channel_expired = in.u8() != 0;
+        tile.push_channel = in.text();
+        tile.tags = get_texts(in);
+        tile.templates = get_templates(in);
+        tiles.emplace_hint(tiles.end(), std::move(id), std::move(tile));
+    }
+}
+
+std::uint16_t get_partition(ByteReader& in) {
+    const std::uint64_t value = in.varint();
+    if (value > 0xffff) in.fail();
+    return static_cast<std::uint16_t>(value);
+}
+
+std::uint32_t get_number(ByteReader& in) {
+    const std::uint64_t value = in.varint();
+    if (value > 0xffff'ffff) in.fail();
+    return static_cast<std::uint32_t>(value);
+}
+
+std::string u8_value(std::uint8_t value) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.u8(value);
+    return bytes;
+}
+
+}  // namespace
+
+std::string encode_version() {
+    return std::string(1, static_cast<char>(format_version));
+}
+
+Result<std::uint8_t> decode_version(std::string_view bytes) {
+    ByteReader in(bytes);
+    const std::uint8_t value = in.u8();
+    return checked(in, std::uint8_t{value});
+}
+
+std::string encode_state(const State& state) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.varint(state.applied);
+    out.varint(state.next_hub);
+    return bytes;
+}
+
+Result<State> decode_state(std::string_view bytes) {
+    ByteReader in(bytes);
+    State state;
+    version(in);
+    state.applied = in.varint();
+    state.next_hub = get_number(in);
+    return checked(in, std::move(state));
+}
+
+std::string encode_hub(const HubRow& hub) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.text(hub.name);
+    out.varint(hub.partitions);
+    out.text(hub.description);
+    out.varint(hub.etag);
+    return bytes;
+}
+
+Result<HubRow> decode_hub(std::string_view bytes) {
+    ByteReader in(bytes);
+    HubRow hub;
+    version(in);
+    hub.name = in.text();
+    hub.partitions = get_partition(in);
+    hub.description = in.text();
+    hub.etag = in.varint();
+    if (hub.partitions == 0) in.fail();
+    return checked(in, std::move(hub));
+}
+
+std::string encode_count(std::uint64_t installations) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.varint(installations);
+    return bytes;
+}
+
+Result<std::uint64_t> decode_count(std::string_view bytes) {
+    ByteReader in(bytes);
+    version(in);
+    std::uint64_t count = in.varint();
+    return checked(in, std::move(count));
+}
+
+std::string part_name(const std::string* tile, const std::string* template_name) {
+    std::string name;
+    ByteWriter out(name);
+    if (tile != nullptr) {
+        out.raw("s");
+        out.text(*tile);
+    }
+    if (template_name != nullptr) {
+        out.raw("t");
+        out.raw(*template_name);
+    }
+    return name;
+}
+
+std::string encode_row(const Row& row) {
+    std::uint64_t flags = 0;
+    if (!row.installation_id.empty()) flags |= owned;
+    if (!row.tile.empty()) flags |= tiled;
+    if (!row.template_bytes.empty()) flags |= templated;
+    if (!row.variables_bytes.empty()) flags |= with_variables;
+    if (!row.tags.empty()) flags |= tagged;
+    if (row.channel_expired) flags |= expired;
+    std::string bytes;
+    bytes.reserve(96 + row.handle.size() + row.template_bytes.size());
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.varint(flags);
+    out.varint(row.etag);
+    out.varint(row.generation);
+    out.zigzag(row.registered_at_ms);
+    out.zigzag(row.expires_at_ms);
+    out.text(row.platform);
+    out.text(row.handle);
+    out.text(row.registration_id);
+    if ((flags & owned) != 0) {
+        out.text(row.installation_id);
+        out.text(row.part);
+    }
+    if ((flags & tiled) != 0) out.text(row.tile);
+    if ((flags & templated) != 0) {
+        out.u64_be(hash64(row.template_bytes));
+        out.text(row.template_bytes);
+    }
+    if ((flags & with_variables) != 0) out.text(row.variables_bytes);
+    if ((flags & tagged) != 0) put_texts(out, row.tags);
+    return bytes;
+}
+
+namespace {
+
+/// Reads a row up to its tags; `row_part` and `tile` are what a Device does not show.
+void get_device(ByteReader& in, Device& device, std::uint64_t& flags, std::uint64_t& etag,
+                std::string_view& row_part, std::string_view& tile) {
+    version(in);
+    flags = in.varint();
+    if ((flags & ~static_cast<std::uint64_t>(all_row_flags)) != 0) in.fail();
+    etag = in.varint();
+    device.generation = in.varint();
+    device.registered_at_ms = in.zigzag();
+    device.expires_at_ms = in.zigzag();
+    device.platform = in.text();
+    device.handle = in.text();
+    device.registration_id = in.text();
+    device.channel_expired = (flags & expired) != 0;
+    device.installation_id = device.template_bytes = device.variables_bytes = {};
+    device.template_hash = 0;
+    if ((flags & owned) != 0) {
+        device.installation_id = in.text();
+        row_part = in.text();
+    }
+    if ((flags & tiled) != 0) tile = in.text();
+    if ((flags & templated) != 0) {
+        device.template_hash = in.u64_be();
+        device.template_bytes = in.text();
+    }
+    if ((flags & with_variables) != 0) device.variables_bytes = in.text();
+}
+
+}  // namespace
+
+Result<void> decode_device(std::string_view bytes, Device& device) {
+    ByteReader in(bytes);
+    std::uint64_t flags = 0, etag = 0;
+    std::string_view row_part, tile;
+    get_device(in, device, flags, etag, row_part, tile);
+    if (!in.ok()) return make_error_code(errc::corrupt);
+    return {};
+}
+
+Result<Row> decode_row(std::string_view bytes) {
+    ByteReader in(bytes);
+    Device device;
+    Row row;
+    std::uint64_t flags = 0;
+    std::string_view row_part, tile;
+    get_device(in, device, flags, row.etag, row_part, tile);
+    if ((flags & tagged) != 0) row.tags = get_texts(in);
+    row.generation = device.generation;
+    row.registered_at_ms = device.registered_at_ms;
+    row.expires_at_ms = device.expires_at_ms;
+    row.channel_expired = device.channel_expired;
+    row.platform = device.platform;
+    row.handle = device.handle;
+    row.registration_id = device.registration_id;
+    row.installation_id = device.installation_id;
+    row.part = row_part;
+    row.tile = tile;
+    row.template_bytes = device.template_bytes;
+    row.variables_bytes = device.variables_bytes;
+    return checked(in, std::move(row));
+}
+
+std::string encode_template(const Template& value) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    put_template(out, value);
+    return bytes;
+}
+
+Result<Template> decode_template(std::string_view bytes) {
+    ByteReader in(bytes);
+    Template value = get_template(in);
+    return checked(in, std::move(value));
+}
+
+std::string encode_variables(const std::map<std::string, std::string>& values) {
+    std::string bytes;
+    if (values.empty()) return bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    put_pairs(out, values);
+    return bytes;
+}
+
+Result<std::map<std::string, std::string>> decode_variables(std::string_view bytes) {
+    if (bytes.empty()) return std::map<std::string, std::string>{};
+    ByteReader in(bytes);
+    version(in);
+    std::map<std::string, std::string> values = get_map(in);
+    return checked(in, std::move(values));
+}
+
+std::string encode_id(const IdEntry& entry) {
+    std::string bytes = u8_value(entry.gone ? 1 : 0);
+    if (entry.gone) return bytes;
+    ByteWriter out(bytes);
+    out.varint(entry.partition);
+    out.varint(entry.number);
+    return bytes;
+}
+
+Result<IdEntry> decode_id(std::string_view bytes) {
+    ByteReader in(bytes);
+    version(in);
+    IdEntry entry;
+    const std::uint8_t kind = in.u8();
+    if (kind > 1) in.fail();
+    entry.gone = kind == 1;
+    if (!entry.gone) {
+        entry.partition = get_partition(in);
+        entry.number = get_number(in);
+    }
+    return checked(in, std::move(entry));
+}
+
+std::string encode_handle_entry(bool native) {
+    return u8_value(native ? 1 : 0);
+}
+
+Result<bool> decode_handle_entry(std::string_view bytes) {
+    ByteReader in(bytes);
+    version(in);
+    const std::uint8_t native = in.u8();
+    if (native > 1) in.fail();
+    return checked(in, native == 1);
+}
+
+std::string encode_installation(const InstallationRecord& record) {
+    const Installation& value = record.value;
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.u8(static_cast<std::uint8_t>((value.push_channel_expired ? 1 : 0) |
+                                     (value.push_channel_is_object ? 2 : 0)));
+    out.text(value.user_id);
+    out.text(value.platform);
+    out.text(value.push_channel);
+    out.zigzag(value.expires_at_ms);
+    out.zigzag(value.registered_at_ms);
+    out.zigzag(value.updated_at_ms);
+    put_texts(out, value.tags);
+    out.text(encode_variables(value.push_variables));
+    put_templates(out, value.templates);
+    out.varint(value.secondary_tiles.size());
+    for (const auto& [id, tile] : value.secondary_tiles) put_tile(out, id, tile);
+    out.varint(value.version);
+    out.varint(record.parts.size());
+    for (const auto& [part, number] : record.parts) {
+        out.text(part);
+        out.varint(number);
+    }
+    return bytes;
+}
+
+Result<InstallationRecord> decode_installation(std::string_view id, std::string_view bytes) {
+    ByteReader in(bytes);
+    InstallationRecord record;
+    Installation& value = record.value;
+    value.id = id;
+    version(in);
+    const std::uint8_t flags = in.u8();
+    if (flags > 3) in.fail();
+    value.push_channel_expired = (flags & 1) != 0;
+    value.push_channel_is_object = (flags & 2) != 0;
+    value.user_id = in.text();
+    value.platform = in.text();
+    value.push_channel = in.text();
+    value.expires_at_ms = in.zigzag();
+    value.registered_at_ms = in.zigzag();
+    value.updated_at_ms = in.zigzag();
+    value.tags = get_texts(in);
+    auto variables = decode_variables(in.text());
+    if (!variables) return variables.error();
+    value.push_variables = std::move(*variables);
+    value.templates = get_templates(in);
+    get_tiles(in, value.secondary_tiles);
+    value.version = in.varint();
+    for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left) {
+        std::string part(in.text());
+        record.parts.emplace_back(std::move(part), get_number(in));
+    }
+    return checked(in, std::move(record));
+}
+
+std::string encode_send(const Send& send, std::uint16_t selection_partitions) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.text(send.id);
+    out.text(send.format);
+    out.text(send.tag_expression);
+    out.text(send.body);
+    put_pairs(out, send.headers);
+    put_texts(out, send.direct_handles);
+    out.u8(static_cast<std::uint8_t>(send.delivery));
+    out.zigzag(send.enqueued_at_ms);
+    out.zigzag(send.scheduled_at_ms);
+    out.zigzag(send.deadline_ms);
+    out.varint(selection_partitions);
+    return bytes;
+}
+
+Result<std::pair<Send, std::uint16_t>> decode_send(std::string_view bytes) {
+    ByteReader in(bytes);
+    std::pair<Send, std::uint16_t> both;
+    Send& send = both.first;
+    version(in);
+    send.id = in.text();
+    send.format = in.text();
+    send.tag_expression = in.text();
+    send.body = in.text();
+    send.headers = get_headers(in);
+    send.direct_handles = get_texts(in);
+    const std::uint8_t delivery = in.u8();
+    if (delivery > static_cast<std::uint8_t>(Delivery::at_most_once)) in.fail();
+    send.delivery = static_cast<Delivery>(delivery);
+    send.enqueued_at_ms = in.zigzag();
+    send.scheduled_at_ms = in.zigzag();
+    send.deadline_ms = in.zigzag();
+    both.second = get_partition(in);
+    return checked(in, std::move(both));
+}
+
+std::string encode_progress(const Progress& progress) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.u8(static_cast<std::uint8_t>(progress.state));
+    out.zigzag(progress.started_at_ms);
+    out.zigzag(progress.ended_at_ms);
+    out.varint(progress.counts.size());
+    for (const auto& [key, count] : progress.counts) {
+        out.text(key.first);
+        out.text(key.second);
+        out.varint(count);
+    }
+    out.varint(progress.done.size());
+    return bytes;
+}
+
+Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view bytes) {
+    ByteReader in(bytes);
+    std::pair<Progress, std::uint16_t> both;
+    Progress& progress = both.first;
+    version(in);
+    const std::uint8_t state = in.u8();
+    if (state > static_cast<std::uint8_t>(SendState::abandoned)) in.fail();
+    progress.state = static_cast<SendState>(state);
+    progress.started_at_ms = in.zigzag();
+    progress.ended_at_ms = in.zigzag();
+    for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left) {
+        std::string platform(in.text());
+        std::string outcome(in.text());
+        const std::uint64_t count = in.varint();
+        progress.counts[{std::move(platform), std::move(outcome)}] = count;
+    }
+    both.second = get_partition(in);
+    return checked(in, std::move(both));
+}
+
+std::uint64_t Selection::count() const {
+    std::uint64_t total = 0;
+    for (const Bitmap& bitmap : partitions) total += bitmap.cardinality();
+    return total;
+}
+
+}  // namespace registry

@@ -1,0 +1,141 @@
+#include "registry/writer.hpp"
+
+#include <algorithm>
+
+namespace registry {
+
+Writer::Writer(const Options& options, Store& store, Views& views, Memory memory)
+    : options_(options), store_(store), views_(views), memory_(std::move(memory)) {
+    publish({});
+    thread_ = std::thread([this] { run(); });
+}
+
+void Writer::submit(std::unique_ptr<Change> change) {
+    errc refusal{};
+    {
+        const std::lock_guard lock(mutex_);
+        if (closing_) {
+            refusal = errc::closed;
+        } else if (queue_.size() >= options_.write_queue_changes_max) {
+            refusal = errc::overloaded;
+        } else {
+            queue_.push_back(std::move(change));
+        }
+    }
+    if (change) {
+        change->finish(make_error_code(refusal));
+    } else {
+        wake_.notify_one();
+    }
+}
+
+void Writer::close() {
+    {
+        const std::lock_guard lock(mutex_);
+        closing_ = true;
+    }
+    wake_.notify_one();
+    if (thread_.joinable()) thread_.join();
+}
+
+std::size_t Writer::queued() const {
+    const std::lock_guard lock(mutex_);
+    return queue_.size();
+}
+
+void Writer::run() {
+    std::vector<std::unique_ptr<Change>> taken;
+    while (true) {
+        {
+            std::unique_lock lock(mutex_);
+            wake_.wait(lock, [this] { return closing_ || !queue_.empty(); });
+            if (queue_.empty()) return;
+            const std::size_t count =
+                std::min(queue_.size(), std::max<std::size_t>(options_.batch_changes_max, 1));
+            const auto end = queue_.begin() + static_cast<std::ptrdiff_t>(count);
+            std::move(queue_.begin(), end, std::back_inserter(taken));
+            queue_.erase(queue_.begin(), end);
+        }
+        commit(taken);
+        taken.clear();
+    }
+}
+
+void Writer::commit(Changes changes) {
+    bool split = false;
+    const auto failure = attempt(changes, split);
+    if (split && changes.size() > 1) {
+        for (std::size_t i = 0; i < changes.size(); ++i) {
+            const Changes one = changes.subspan(i, 1);
+            const auto alone = attempt(one, split);
+            one.front()->finish(alone);
+        }
+        return;
+    }
+    for (const auto& change : changes) change->finish(failure);
+}
+
+bool Writer::mend_store() {
+    if (store_.is_open() && store_.recover()) return true;
+    if (!store_.writable()) return false;
+    views_.publish(nullptr, {});
+    const bool reopened = store_.reopen().has_value();
+    if (reopened) views_.cache.clear();
+    if (!reopened && store_.is_open()) publish({});
+    return reopened;
+}
+
+boost::system::error_code Writer::ready() {
+    if (write_failure_) {
+        if (!mend_store()) return write_failure_;
+        write_failure_.clear();
+    }
+    if (memory_stale_) {
+        auto memory = Memory::load(store_, &memory_);
+        if (!memory) return memory.error();
+        memory_ = std::move(*memory);
+        memory_stale_ = false;
+        if (!views_.current()) publish({});
+    }
+    return {};
+}
+
+boost::system::error_code Writer::attempt(Changes changes, bool& split) {
+    split = false;
+    if (const auto failure = ready()) return failure;
+    Transaction tx(store_, memory_, std::min(published_, views_.pins->oldest()));
+    memory_stale_ = true;  // until the batch is on disk
+    for (const auto& change : changes) {
+        tx.next_position();
+        change->apply(tx);
+        if (tx.fault()) break;
+    }
+    std::vector<PostingDelta> deltas;
+    if (!tx.fault()) deltas = tx.finish(folder_);
+    if (tx.fault()) {
+        split = true;
+        return tx.fault();
+    }
+    if (auto written = store_.write(tx.batch()); !written) {
+        write_failure_ = written.error();
+        return write_failure_;
+    }
+    memory_stale_ = false;
+    ++batches_;
+    changes_ += changes.size();
+    publish(deltas);
+    return {};
+}
+
+void Writer::publish(const std::vector<PostingDelta>& deltas) {
+    published_ = memory_.state.applied;
+    views_.publish(std::make_shared<const View>(View{store_.snapshot(), memory_.hubs, published_}),
+                   deltas);
+    std::uint64_t registrations = 0, installations = 0;
+    for (const auto& [hub, count] : memory_.registrations) registrations += count;
+    for (const auto& [hub, count] : memory_.installations) installations += count;
+    registrations_ = registrations;
+    installations_ = installations;
+}
+
+}  // namespace registry

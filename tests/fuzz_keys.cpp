@@ -1,0 +1,83 @@
+// Feeds arbitrary bytes to every decoder of registry/keys.hpp. What decodes must encode to bytes
+// that decode to the same again.
+
+#include <cstdlib>
+#include <string_view>
+
+#include "registry/keys.hpp"
+
+using namespace registry;
+
+namespace {
+
+void require(bool holds) {
+    if (!holds) std::abort();
+}
+
+void decode_values(std::string_view bytes) {
+    if (const auto row = decode_row(bytes)) {
+        require(decode_row(encode_row(*row)).has_value());
+        Device device;
+        require(decode_device(bytes, device).has_value());
+    }
+    if (const auto record = decode_installation("id", bytes)) {
+        require(*decode_installation("id", encode_installation(*record)) == *record);
+    }
+    if (const auto send = decode_send(bytes)) {
+        require(decode_send(encode_send(send->first, send->second)).has_value());
+    }
+    if (const auto progress = decode_progress(bytes)) {
+        require(decode_progress(encode_progress(progress->first)).has_value());
+    }
+    if (const auto value = decode_template(bytes)) {
+        require(*decode_template(encode_template(*value)) == *value);
+    }
+    if (const auto values = decode_variables(bytes)) {
+        require(*decode_variables(encode_variables(*values)) == *values);
+    }
+    (void)decode_hub(bytes);
+    (void)decode_state(bytes);
+    (void)decode_id(bytes);
+    (void)decode_count(bytes);
+    (void)decode_handle_entry(bytes);
+}
+
+void decode_postings(std::string_view bytes) {
+    Chunk chunk;
+    if (decode_chunk(bytes, chunk)) {
+        Chunk again;
+        require(decode_chunk(encode_chunk(chunk), again) && again.words == chunk.words);
+        BitmapBuilder builder;
+        require(builder.add(1, bytes));
+        require(builder.finish().cardinality() == chunk.count());
+    }
+    Operand operand;
+    if (decode_operand(bytes, operand)) {
+        Operand again;
+        require(decode_operand(encode_operand(operand), again));
+        apply_operand(compose(operand, again), chunk);
+    }
+    if (const auto bitmap = decode_bitmap(bytes)) {
+        require(*decode_bitmap(encode_bitmap(*bitmap)) == *bitmap);
+    }
+}
+
+void decode_keys(std::string_view bytes) {
+    if (const auto key = decode_expiry_key(bytes)) require(expiry_key(*key) == bytes);
+    (void)decode_open_key(bytes);
+    (void)address_at_end(bytes);
+    (void)posting_name(bytes);
+    const std::size_t size = posting_prefix_size(bytes);
+    require(size <= bytes.size());
+    if (size > 0) require(posting_prefix_size(bytes.substr(0, size)) == size);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+    const std::string_view input(reinterpret_cast<const char*>(bytes), size);
+    decode_values(input);
+    decode_postings(input);
+    decode_keys(input);
+    return 0;
+}

@@ -1,0 +1,613 @@
+// Listener, HTTP/1.1, HTTP/2 and dispatch over loopback, with a route table of this test's own.
+
+#include <openssl/ssl.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <future>
+#include <map>
+#include <thread>
+
+#include "hub/dispatch.hpp"
+#include "hub/fanout.hpp"
+#include "hub/listener.hpp"
+#include "hub/log.hpp"
+#include "hub/metrics.hpp"
+#include "hub/tls_files.hpp"
+#include "tests/support/http_client.hpp"
+
+namespace {
+
+using hub::Call;
+using hub::Response;
+using support::Answer;
+using support::ClientOptions;
+using support::H1Client;
+using support::H2Client;
+using Clock = std::chrono::steady_clock;
+
+/// Handlers wait here until a test lets them go on.
+struct Barrier {
+    std::atomic<int> waiting = 0;
+    std::promise<void> open;
+    std::shared_future<void> opened = open.get_future().share();
+    void wait_for(int count) {
+        while (waiting.load() < count) std::this_thread::yield();
+    }
+};
+Barrier* barrier = nullptr;
+
+pns::Task<Response> echo(Call call) {
+    Response response;
+    response.headers.emplace_back("X-Method", call.request.method);
+    response.headers.emplace_back("X-Args", call.args.empty() ? "" : call.args.back());
+    response.headers.emplace_back("X-Host", call.request.host);
+    response.headers.emplace_back("X-Evil", "a\r\nInjected: yes");
+    response.body = call.request.body;
+    co_return response;
+}
+
+pns::Task<Response> blow_up(Call) {
+    throw std::runtime_error("S3cret inside");
+    co_return Response{};
+}
+
+pns::Task<Response> nothing(Call) {
+    Response response;
+    response.status = 204;
+    co_return response;
+}
+
+pns::Task<Response> large(Call) {
+    Response response;
+    response.body.assign(3 << 20, 'x');
+    co_return response;
+}
+
+pns::Task<Response> slow(Call call) {
+    auto work = [held = barrier->opened] {
+        ++barrier->waiting;
+        held.wait();
+    };
+    co_await hub::on_store(call.parts.store, std::move(work));
+    Response response;
+    response.body = "late";
+    co_return response;
+}
+
+constexpr std::array table{
+    hub::Route{"GET", "/echo", hub::Right::none, 64 * 1024, echo},
+    hub::Route{"POST", "/echo", hub::Right::none, 1'000, echo},
+    hub::Route{"PUT", "/big", hub::Right::none, 512 * 1024, echo},
+    hub::Route{"GET", "/throw", hub::Right::none, 1'000, blow_up},
+    hub::Route{"DELETE", "/nothing", hub::Right::none, 1'000, nothing},
+    hub::Route{"GET", "/large", hub::Right::none, 1'000, large},
+    hub::Route{"GET", "/slow", hub::Right::none, 1'000, slow},
+    hub::Route{"GET", "/{hub}/thing/{id}", hub::Right::listen, 1'000, echo},
+};
+
+/// Parts that these handlers never touch.
+template <class T>
+T& unused() {
+    alignas(T) static std::byte bytes[sizeof(T)];
+    return *reinterpret_cast<T*>(bytes);
+}
+
+hub::Config quick_config() {
+    hub::Config config;
+    config.data_dir = std::filesystem::temp_directory_path() / "pushhub_server_test";
+    config.streams_max = 50;
+    return config;
+}
+
+const hub::TlsFiles& tls_files() {
+    static const hub::TlsFiles files = [] {
+        hub::open_log("off", "text");
+        return hub::prepare_tls_files(quick_config());
+    }();
+    return files;
+}
+
+class Server {
+  public:
+    explicit Server(hub::Config given = quick_config())
+        : config_(std::move(given)),
+          tls_(hub::make_tls_context(tls_files())),
+          loops_(2),
+          store_(64),
+          parts_{config_,
+                 unused<registry::Registry>(),
+                 store_,
+                 unused<hub::Hubs>(),
+                 unused<hub::Fanout>(),
+                 metrics_,
+                 {},
+                 nullptr},
+          dispatch_(parts_, table, gate()) {
+        boost::asio::ip::tcp::endpoint at(boost::asio::ip::make_address("127.0.0.1"), 0);
+        boost::asio::ip::tcp::endpoint plain_at = at;
+        for (std::size_t i = 0; i < loops_.size(); ++i) {
+            nurseries_.push_back(std::make_unique<pns::Nursery>(loops_.lane(i).get_executor()));
+            at.port(add(i, at, &tls_));
+            plain_at.port(add(i, plain_at, nullptr));
+        }
+        port = at.port();
+        plain_port = plain_at.port();
+        loops_.run();
+    }
+    ~Server() { stop(std::chrono::milliseconds(0)); }
+
+    void begin_stop(std::chrono::milliseconds drain) {
+        if (stopping_) return;
+        stopping_ = true;
+        done_.resize(loops_.size());
+        for (std::size_t i = 0; i < loops_.size(); ++i) {
+            boost::asio::post(loops_.lane(i), [this, i, drain] {
+                nurseries_[i]->start(stop_lane(i, Clock::now() + drain));
+            });
+        }
+    }
+    void stop(std::chrono::milliseconds drain) {
+        begin_stop(drain);
+        if (stopped_) return;
+        stopped_ = true;
+        for (auto& done : done_) done.get_future().wait();
+        loops_.stop();
+        store_.join();
+    }
+
+    std::uint16_t port = 0;
+    std::uint16_t plain_port = 0;
+    std::string metrics() const { return metrics_.text(); }
+    std::size_t connections() const { return connections_.load(); }
+
+  private:
+    static hub::Gate gate() {
+        hub::Gate gate;
+        gate.find_hub = [](std::string_view name) {
+            return name == "orders" ? std::make_shared<const hub::HubState>() : nullptr;
+        };
+        gate.refuse = [](const hub::Request& request, const hub::HubState*,
+                         const hub::Route&) -> std::optional<Response> {
+            if (request.header("authorization") == "good") return std::nullopt;
+            return hub::error(request, 401, "MissingToken");
+        };
+        return gate;
+    }
+    std::uint16_t add(std::size_t lane, const boost::asio::ip::tcp::endpoint& at,
+                      boost::asio::ssl::context* tls) {
+        auto& listener = listeners_.emplace_back(std::make_unique<hub::Listener>(
+            loops_.lane(lane), dispatch_, config_, tls, connections_));
+        REQUIRE_FALSE(listener->open(at));
+        listener->start();
+        return listener->port();
+    }
+    pns::Task<void> stop_lane(std::size_t lane, Clock::time_point deadline) {
+        for (std::size_t i = lane * 2; i < lane * 2 + 2; ++i) {
+            co_await listeners_[i]->stop(deadline);
+        }
+        done_[lane].set_value();
+    }
+
+    hub::Config config_;
+    boost::asio::ssl::context tls_;
+    hub::Loops loops_;
+    hub::StorePool store_;
+    hub::Metrics metrics_;
+    hub::Parts parts_;
+    hub::Dispatch dispatch_;
+    std::atomic<std::size_t> connections_ = 0;
+    std::vector<std::unique_ptr<hub::Listener>> listeners_;
+    std::vector<std::unique_ptr<pns::Nursery>> nurseries_;
+    std::vector<std::promise<void>> done_;
+    bool stopping_ = false;
+    bool stopped_ = false;
+};
+
+ClientOptions trusting() {
+    ClientOptions options;
+    options.ca_file = tls_files().ca.string();
+    options.alpn = "http/1.1";
+    return options;
+}
+
+ClientOptions plain() {
+    ClientOptions options;
+    options.tls = false;
+    return options;
+}
+
+/// An HTTP/2 frame (RFC 9113 4.1); types: 0 DATA, 1 HEADERS, 4 SETTINGS.
+std::string frame(int type, int flags, int stream, const std::string& payload) {
+    const std::string head{'\0',
+                           '\0',
+                           static_cast<char>(payload.size()),
+                           static_cast<char>(type),
+                           static_cast<char>(flags),
+                           '\0',
+                           '\0',
+                           '\0',
+                           static_cast<char>(stream)};
+    return head + payload;
+}
+
+void check_error(const Answer& answer, int status) {
+    CHECK(answer.status == status);
+    CHECK(answer.body.starts_with("<Error><Code>" + std::to_string(status) + "</Code><Detail>"));
+    CHECK(answer.header("content-type") == "application/xml; charset=utf-8");
+    const auto id = answer.header("trackingid");
+    CHECK(id.size() == 36);
+    CHECK(answer.body.find(".TrackingId:" + id) != std::string::npos);
+    CHECK(answer.header("x-ms-correlation-request-id") == id);
+    CHECK_FALSE(answer.header("date").empty());
+}
+
+}  // namespace
+
+TEST_CASE("both protocols give the same answers", "[hub]") {
+    Server server;
+    H1Client one(server.port, trusting());
+    H2Client two(server.port, trusting());
+    CHECK(one.wire().protocol() == "http/1.1");
+    const std::string guid = "11111111-2222-4333-8444-555555555555";
+    const auto both = [&](auto check, std::string_view method, std::string_view target,
+                          const support::HeaderList& headers = {}, const std::string& body = {}) {
+        INFO(method << " " << target);
+        check(one.request(method, target, headers, body));
+        check(two.request(method, target, headers, body));
+    };
+    both(
+        [](const Answer& a) {
+            CHECK(a.status == 200);
+            CHECK(a.body == "hello");
+            CHECK(a.header("x-method") == "POST");
+            CHECK(a.header("x-host").starts_with("localhost:"));
+            CHECK(a.header("content-length") == "5");
+            CHECK(a.header("injected").empty());
+        },
+        "POST", "/echo", {}, "hello");
+    both([&](const Answer& a) { CHECK(a.header("trackingid") == guid); }, "GET", "/ECHO/?x=1",
+         {{"TrackingId", guid}});
+    both([](const Answer& a) { check_error(a, 404); }, "GET", "/a/b/c");
+    both(
+        [](const Answer& a) {
+            check_error(a, 405);
+            CHECK(a.header("allow") == "GET, POST");
+        },
+        "DELETE", "/echo");
+    both(
+        [](const Answer& a) {
+            check_error(a, 500);
+            CHECK(a.body.find("S3cret") == std::string::npos);
+        },
+        "GET", "/throw");
+    both(
+        [](const Answer& a) {
+            CHECK(a.status == 204);
+            CHECK(a.header("content-length").empty());
+            CHECK(a.body.empty());
+        },
+        "DELETE", "/nothing");
+    both([](const Answer& a) { CHECK(a.body.size() == 3 << 20); }, "GET", "/large");
+    both([](const Answer& a) { check_error(a, 413); }, "POST", "/echo", {},
+         std::string(1'001, 'x'));
+    if (true) {  // the oversize body has cost HTTP/1.1 its connection
+        H1Client again(server.port, trusting());
+        CHECK(again.request("PUT", "/big", {}, std::string(512 * 1024, 'y')).body.size() ==
+              512 * 1024);
+        CHECK(two.request("PUT", "/big", {}, std::string(512 * 1024, 'y')).body.size() ==
+              512 * 1024);
+        check_error(again.request("GET", "/orders/thing/7"), 401);
+        check_error(two.request("GET", "/nobody/thing/7"), 401);
+        const support::HeaderList good{{"Authorization", "good"}};
+        CHECK(again.request("GET", "/orders/thing/a%2Fb", good).header("x-args") == "a/b");
+        const auto missing = two.request("GET", "/nobody/thing/7", good);
+        check_error(missing, 404);
+        CHECK(missing.body.find("No service is hosted at the specified address.") !=
+              std::string::npos);
+    }
+    const auto page = server.metrics();
+    CHECK(page.find(R"(route="/echo",status="200")") != std::string::npos);
+    CHECK(page.find("/a/b/c") == std::string::npos);
+}
+
+TEST_CASE("a request body may come in any framing and in any pieces", "[hub]") {
+    Server server;
+    H1Client client(server.plain_port, plain());
+    const std::string chunked =
+        "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: t\r\n\r\n";
+    client.send(chunked);
+    CHECK(client.read_answer().body == "hello world");
+    for (const char c : chunked) client.send(std::string(1, c));
+    CHECK(client.read_answer().body == "hello world");
+
+    std::string pipelined;
+    for (int i = 0; i < 20; ++i) {
+        pipelined +=
+            "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n" + std::to_string(10 + i);
+    }
+    client.send(pipelined);
+    for (int i = 0; i < 20; ++i) CHECK(client.read_answer().body == std::to_string(10 + i));
+
+    client.send("\r\nGET http://other.example:99/echo?a=b HTTP/1.1\r\nHost: h\r\n\r\n");
+    CHECK(client.read_answer().header("x-host") == "other.example:99");
+
+    client.send(
+        "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+    CHECK(client.read_answer().status == 100);
+    client.send("abc");
+    CHECK(client.read_answer().body == "abc");
+
+    CHECK(client.request("HEAD", "/echo").status == 405);
+    CHECK(client.request("GET", "/echo").status == 200);
+
+    client.send("GET /echo HTTP/1.0\r\n\r\n");
+    CHECK(client.read_answer().header("connection") == "close");
+    CHECK(client.ended());
+}
+
+TEST_CASE("a malformed request gets 400 with the reason and loses its connection", "[hub]") {
+    Server server;
+    const std::string get = "GET /echo HTTP/1.1\r\n";
+    const std::string post = "POST /echo HTTP/1.1\r\nHost: h\r\n";
+    struct Row {
+        std::string bytes;
+        int status;
+    };
+    const std::vector<Row> rows{
+        {"nonsense\r\n\r\n", 400},
+        {std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 client hello\r\n\r\n", 32), 400},
+        {"GET /echo HTTP/2.0\r\nHost: h\r\n\r\n", 400},
+        {"GET /echo HTTP/1.1\nHost: h\n\n", 400},
+        {"GET echo HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+        {"GET /%zz HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+        {"GET /a%00 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+        {get + "\r\n", 400},
+        {get + "Host: a\r\nHost: b\r\n\r\n", 400},
+        {get + "Host: a/b\r\n\r\n", 400},
+        {get + "Host: <script>\r\n\r\n", 400},
+        {get + "Host: h\r\nBad Header: x\r\n\r\n", 400},
+        {get + "Host: h\r\nX: a\r\n folded\r\n\r\n", 400},
+        {get + "Host: h\r\nX: a\r\n\tfolded\r\n\r\n", 400},
+        {get + " Host: h\r\n\r\n", 400},
+        {get + "Host: h\r\nX : a\r\n\r\n", 400},
+        {get + "Host: h\r\nX: a\rb\r\n\r\n", 400},
+        {post + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+        {post + "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400},
+        {post + "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400},
+        {post + "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400},
+        {post + "Content-Length: 3, 3\r\n\r\nabc", 400},
+        {post + "Content-Length: -1\r\n\r\n", 400},
+        {post + "Content-Length: +3\r\n\r\nabc", 400},
+        {post + "Content-Length: 99999999999999999999999\r\n\r\n", 400},
+        {post + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400},
+        {post + "Transfer-Encoding: gzip\r\n\r\n", 400},
+        {post + "Transfer-Encoding: identity\r\n\r\n", 400},
+        {post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+        {"POST /echo HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+        {post + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400},
+        {post + "Transfer-Encoding: chunked\r\n\r\n3\r\nabcde\r\n", 400},
+        {post + "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", 400},
+        {post + "Transfer-Encoding: chunked\r\n\r\n3e9\r\n" + std::string(1'001, 'x'), 413},
+        {post + "Transfer-Encoding: chunked\r\n\r\n1f4\r\n" + std::string(500, 'x') +
+             "\r\n1f5\r\n" + std::string(501, 'x'),
+         413},
+        {post + "Content-Length: 1001\r\n\r\n", 413},
+        {post + "Content-Length: 1001\r\nExpect: 100-continue\r\n\r\n", 413},
+        {post + "Content-Length: 18446744073709551615\r\n\r\n", 413},
+        {get + "Host: h\r\nX: " + std::string(17'000, 'x'), 431},
+        {"GET /" + std::string(17'000, 'x'), 431},
+        {"GET /" + std::string(9'000, 'x') + " HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+    };
+    for (const auto& row : rows) {
+        for (const bool in_pieces : {false, true}) {
+            INFO(row.bytes.substr(0, 200) << (in_pieces ? " in pieces" : ""));
+            H1Client client(server.plain_port, plain());
+            if (in_pieces) {
+                for (std::size_t i = 0; i < row.bytes.size(); i += 7) {
+                    client.send(std::string_view(row.bytes).substr(i, 7));
+                }
+            } else {
+                client.send(row.bytes);
+            }
+            const auto answer = client.read_answer();
+            check_error(answer, row.status);
+            CHECK(answer.header("connection") == "close");
+            client.wire().finish_sending();
+            CHECK(client.ended());
+        }
+    }
+    CHECK(H1Client(server.plain_port, plain()).request("GET", "/echo").status == 200);
+}
+
+TEST_CASE("a client that is slow with handshake, head, body or reading is cut", "[hub]") {
+    auto config = quick_config();
+    config.header_timeout_ms = config.body_timeout_ms = config.idle_timeout_ms = 50;
+    Server server(config);
+
+    CHECK(H1Client(server.port, plain()).wire().receive_all().empty());  // no client hello
+    CHECK(H1Client(server.plain_port, plain()).ended());
+    H1Client head(server.plain_port, plain());
+    head.send("GET /echo HTTP/1.1\r\nHo");
+    CHECK(head.ended());
+    H1Client body(server.plain_port, plain());
+    body.send("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
+    CHECK(body.ended());
+    H1Client idle(server.port, trusting());
+    CHECK(idle.request("GET", "/echo").status == 200);
+    CHECK(idle.ended());
+
+    auto options = plain();
+    options.small_receive_buffer = true;
+    H1Client deaf(server.plain_port, options);
+    for (int i = 0; i < 8; ++i) deaf.send("GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
+    while (server.connections() > 0) std::this_thread::yield();
+    CHECK(deaf.wire().receive_all().size() < 8U * (3U << 20));
+
+    H2Client two(server.port);
+    CHECK(two.request("GET", "/echo").status == 200);
+    CHECK(two.ended_with_goaway());
+    auto options_two = trusting();
+    options_two.alpn = "h2";
+    support::Wire stalled(server.port, options_two);
+    stalled.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, "") +
+                 frame(1, 4, 1, "\x83\x87\x04\x05/echo\x01\x01h") + frame(0, 0, 1, "ab"));
+    stalled.receive_all();
+}
+
+TEST_CASE("what is not TLS 1.2 or later, or not our protocols, gets no connection", "[hub]") {
+    Server server;
+    H1Client wrong(server.port, plain());
+    wrong.send("GET /echo HTTP/1.1\r\nHost: h\r\n\r\n");
+    CHECK(wrong.wire().receive_all().find("HTTP/1.1") == std::string::npos);
+
+    ClientOptions old;
+    old.tls_version_max = TLS1_1_VERSION;
+    CHECK_THROWS(H1Client(server.port, old));
+    old.tls_version_max = TLS1_2_VERSION;
+    CHECK(H1Client(server.port, old).request("GET", "/echo").status == 200);
+    ClientOptions strange;
+    strange.alpn = "spdy/3";
+    CHECK_THROWS(H1Client(server.port, strange));
+    ClientOptions none;
+    CHECK(H1Client(server.port, none).request("GET", "/echo").status == 200);
+
+    auto garbage = trusting();
+    garbage.alpn = "h2";
+    support::Wire wire(server.port, garbage);
+    wire.send("GET /echo HTTP/1.1\r\nHost: h\r\n\r\n");
+    CHECK(wire.receive_all().find("HTTP/1.1") == std::string::npos);
+}
+
+TEST_CASE("HTTP/2 refuses what its requests must not be", "[hub]") {
+    Server server;
+    H2Client client(server.port);
+    check_error(client.request("GET", "/%zz"), 400);
+    CHECK(client.request("GET", "/echo", {{":authority", "a/b"}}).status == 0);
+    check_error(client.request("GET", "/echo", {{":authority", "user@host"}}), 400);
+    check_error(client.request("POST", "/echo", {{"x-no-length", "1"}}, std::string(2'000, 'x')),
+                413);
+    CHECK(client.request("PUT", "/big", {{"x-no-length", "1"}}, std::string(600'000, 'x')).status ==
+          0);
+    CHECK(client.request("GET", "/echo", {{"x-big", std::string(17'000, 'x')}}).status == 0);
+    CHECK(client.request("GET", "/echo", {{"content-length", "5"}}).status == 0);
+    CHECK(client.request("GET", "/echo", {{"connection", "close"}}).status == 0);
+    CHECK(client.request("GET", "/echo").status == 200);
+}
+
+TEST_CASE("many streams of many connections are answered, each with its own", "[hub]") {
+    Server server;
+    std::vector<std::thread> threads;
+    std::atomic<int> right = 0;
+    for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&, t] {
+            H2Client client(server.port);
+            client.request("GET", "/echo");
+            for (int round = 0; round < 5; ++round) {
+                std::map<int, std::string> sent;
+                for (int i = 0; i < 50; ++i) {
+                    auto body = std::to_string(t) + "/" + std::to_string(round * 50 + i);
+                    const int stream = client.start("POST", "/echo", {}, body);
+                    sent.emplace(stream, std::move(body));
+                }
+                for (const auto& [stream, body] : sent) {
+                    if (client.wait(stream).body == body) ++right;
+                }
+            }
+        });
+    }
+    for (auto& thread : threads) thread.join();
+    CHECK(right == 4 * 5 * 50);
+}
+
+TEST_CASE("requests beyond the bound get 503 at once", "[hub]") {
+    Barrier held;
+    barrier = &held;
+    auto config = quick_config();
+    config.requests_in_flight_max = 10;
+    Server server(config);
+    H2Client client(server.port);
+    std::vector<int> streams;
+    for (int i = 0; i < 10; ++i) streams.push_back(client.start("GET", "/slow"));
+    held.wait_for(10);
+    const auto busy = client.request("GET", "/echo");
+    check_error(busy, 503);
+    CHECK(busy.header("retry-after") == "1");
+    held.open.set_value();
+    for (const int stream : streams) CHECK(client.wait(stream).body == "late");
+    CHECK(client.request("GET", "/echo").status == 200);
+}
+
+TEST_CASE("streams that are reset do not let more handlers run than streams", "[hub]") {
+    Barrier held;
+    barrier = &held;
+    Server server;
+    H2Client client(server.port);
+    client.request("GET", "/echo");
+    for (int i = 0; i < 200; ++i) client.reset(client.start("GET", "/slow"));
+    CHECK(client.request("GET", "/echo").status == 0);
+    CHECK(held.waiting <= 50);
+    held.open.set_value();
+    H2Client other(server.port);
+    CHECK(other.request("GET", "/echo").status == 200);
+}
+
+TEST_CASE("connections beyond the bound are closed at once", "[hub]") {
+    auto config = quick_config();
+    config.connections_max = 2;
+    Server server(config);
+    H1Client first(server.plain_port, plain());
+    CHECK(first.request("GET", "/echo").status == 200);
+    {
+        H1Client second(server.plain_port, plain());
+        CHECK(second.request("GET", "/echo").status == 200);
+        H1Client third(server.plain_port, plain());
+        CHECK(third.ended());
+    }
+    while (server.connections() > 1) std::this_thread::yield();
+    CHECK(H1Client(server.plain_port, plain()).request("GET", "/echo").status == 200);
+}
+
+TEST_CASE("stopping lets requests at work finish and closes the rest", "[hub]") {
+    Barrier held;
+    barrier = &held;
+    Server server;
+    H1Client idle(server.port, trusting());
+    CHECK(idle.request("GET", "/echo").status == 200);
+    H2Client idle_two(server.port);
+    CHECK(idle_two.request("GET", "/echo").status == 200);
+    H1Client one(server.port, trusting());
+    one.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+    H2Client two(server.port);
+    const int stream = two.start("GET", "/slow");
+    held.wait_for(2);
+    server.begin_stop(std::chrono::seconds(20));
+    CHECK(idle.ended());
+    CHECK(idle_two.ended_with_goaway());
+    held.open.set_value();
+    const auto answer = one.read_answer();
+    CHECK(answer.body == "late");
+    CHECK(answer.header("connection") == "close");
+    CHECK(one.ended());
+    CHECK(two.wait(stream).body == "late");
+    CHECK(two.ended_with_goaway());
+    server.stop(std::chrono::seconds(20));
+    CHECK_THROWS(H1Client(server.port, trusting()));
+}
+
+TEST_CASE("stopping cuts what does not finish in time", "[hub]") {
+    Barrier held;
+    barrier = &held;
+    Server server;
+    H2Client two(server.port);
+    const int stream = two.start("GET", "/slow");
+    H1Client half(server.plain_port, plain());
+    half.send("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
+    held.wait_for(1);
+    server.begin_stop(std::chrono::milliseconds(30));
+    CHECK(half.ended());
+    CHECK(two.wait(stream).status == 0);
+    held.open.set_value();
+    server.stop(std::chrono::milliseconds(30));
+}

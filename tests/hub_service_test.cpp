@@ -1,0 +1,252 @@
+// The whole service in this process, black box over TLS: start, credentials, rights, stop, start
+// again.
+
+#include "hub/service.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "hub/log.hpp"
+#include "hub/sas.hpp"
+#include "tests/support/http_client.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using support::Answer;
+using support::H1Client;
+
+/// A directory that is removed with the object.
+struct Folder {
+    Folder() {
+        std::string pattern = (fs::temp_directory_path() / "pushhub_service_XXXXXX").string();
+        path = ::mkdtemp(pattern.data());
+    }
+    ~Folder() {
+        std::error_code ignored;
+        fs::remove_all(path, ignored);
+    }
+    Folder(const Folder&) = delete;
+    Folder& operator=(const Folder&) = delete;
+    fs::path path;
+};
+
+hub::Config config_in(const Folder& folder) {
+    hub::open_log("off", "text");
+    hub::Config config;
+    config.data_dir = folder.path / "data";
+    config.listen = "127.0.0.1:0";
+    config.listen_plain = "127.0.0.1:0";
+    config.lanes = 2;
+    config.posting_cache_mib = 1;
+    config.block_cache_mib = 1;
+    config.drain_ms_max = 2'000;
+    return config;
+}
+
+std::unique_ptr<hub::Service> started(const hub::Config& config) {
+    std::string why;
+    auto service = hub::Service::start(config, why);
+    INFO(why);
+    REQUIRE(service);
+    return service;
+}
+
+H1Client client_of(const hub::Service& service) {
+    support::ClientOptions options;
+    options.ca_file = service.ca_file().string();
+    options.alpn = "http/1.1";
+    return H1Client(service.port(), options);
+}
+
+support::HeaderList signed_by(const hub::Rule& rule, const std::string& key = {},
+                              const std::string& host = "localhost") {
+    const auto expiry_s = hub::now_ms() / 1'000 + 600;
+    return {{"Authorization", hub::make_sas("https://" + host + "/", rule.name,
+                                            key.empty() ? rule.primary_key : key, expiry_s)}};
+}
+
+constexpr const char* hub_body =
+    R"(<entry xmlns="http://www.w3.org/2005/Atom"><content type="application/xml">)"
+    R"(<NotificationHubDescription )"
+    R"(xmlns="http://schemas.microsoft.com/netservices/2010/10/servicebus/connect"/>)"
+    R"(</content></entry>)";
+
+hub::Rule rule_of(hub::Service& service, const std::string& hub, const std::string& name) {
+    const auto state = service.parts().hubs.find(hub);
+    REQUIRE(state);
+    for (const auto& rule : state->description.rules) {
+        if (rule.name == name) return rule;
+    }
+    FAIL("no rule " + name);
+    return {};
+}
+
+unsigned mode_of(const fs::path& path) {
+    struct stat info {};
+    REQUIRE(::stat(path.c_str(), &info) == 0);
+    return info.st_mode & 0777;
+}
+
+bool says(const Answer& answer, const std::string& text) {
+    return answer.body.find(text) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("a first start makes keys and certificates that later starts keep", "[hub]") {
+    const Folder folder;
+    const auto config = config_in(folder);
+    std::string connection_string;
+    std::string ca;
+    {
+        auto service = started(config);
+        connection_string = service->connection_string();
+        CHECK(service->url() == "https://127.0.0.1:" + std::to_string(service->port()));
+        CHECK(connection_string.starts_with("Endpoint=sb://127.0.0.1:"));
+        CHECK(mode_of(service->root_key_file()) == 0600);
+        for (const char* name : {"ca.key", "server.key"}) {
+            CHECK(mode_of(config.data_dir / "tls" / name) == 0600);
+        }
+        std::getline(std::ifstream(service->ca_file()), ca, '\0');
+        auto client = client_of(*service);
+        CHECK(client.request("GET", "/healthz").status == 200);
+        const auto& root = service->parts().namespace_rules.front();
+        CHECK(client.request("PUT", "/orders", signed_by(root), hub_body).status == 201);
+        service->stop();
+    }
+    auto service = started(config);
+    const auto key_of = [](const std::string& text) { return text.substr(text.find(";Shared")); };
+    CHECK(key_of(service->connection_string()) == key_of(connection_string));
+    std::string again;
+    std::getline(std::ifstream(service->ca_file()), again, '\0');
+    CHECK(again == ca);
+    auto client = client_of(*service);
+    const auto& root = service->parts().namespace_rules.front();
+    CHECK(client.request("GET", "/orders", signed_by(root)).status == 200);
+}
+
+TEST_CASE("the process tells how it is", "[hub]") {
+    const Folder folder;
+    auto service = started(config_in(folder));
+    auto client = client_of(*service);
+    CHECK(client.request("GET", "/healthz").body == "ok\n");
+    CHECK(client.request("GET", "/readyz").body == "ready\n");
+    const auto version = nlohmann::json::parse(client.request("GET", "/version").body);
+    CHECK(version["name"] == "pushhub");
+    const auto page = client.request("GET", "/metrics");
+    CHECK(page.header("content-type").starts_with("text/plain; version=0.0.4"));
+    for (const char* name : {"pushhub_registrations 0", "pushhub_sends_open 0",
+                             "pushhub_connections 1", "pushhub_http_requests_total{"}) {
+        INFO(name);
+        CHECK(says(page, name));
+    }
+    support::ClientOptions plain;
+    plain.tls = false;
+    CHECK(H1Client(service->plain_port(), plain).request("GET", "/readyz").status == 200);
+}
+
+TEST_CASE("who may not is refused in the contract's shape", "[hub]") {
+    const Folder folder;
+    auto service = started(config_in(folder));
+    auto client = client_of(*service);
+    const auto root = service->parts().namespace_rules.front();
+    CHECK(client.request("PUT", "/orders", signed_by(root), hub_body).status == 201);
+    const auto listen = rule_of(*service, "orders", "DefaultListenSharedAccessSignature");
+    const auto full = rule_of(*service, "orders", "DefaultFullSharedAccessSignature");
+
+    const auto unauthorized = [&](std::string_view target, const support::HeaderList& headers,
+                                  const std::string& code) {
+        const auto answer = client.request("GET", target, headers);
+        INFO(target << " " << answer.body);
+        CHECK(answer.status == 401);
+        CHECK(says(answer, "<Error><Code>401</Code><Detail>" + code));
+        CHECK(says(answer, ".TrackingId:" + answer.header("trackingid")));
+    };
+    unauthorized("/orders", {}, "MissingToken");
+    unauthorized("/orders", {{"Authorization", "Basic x"}}, "MalformedToken");
+    unauthorized("/orders", signed_by(full, listen.primary_key), "InvalidSignature");
+    unauthorized("/orders", signed_by(full, {}, "elsewhere.example"), "InvalidAudience");
+    unauthorized("/", signed_by(full), "InvalidSignature");  // unknown at namespace scope
+    unauthorized("/nobody", {}, "MissingToken");
+    unauthorized("/nobody", signed_by(full), "InvalidSignature");
+
+    const auto forbidden = [&](std::string_view method, std::string_view target,
+                               const hub::Rule& rule) {
+        const auto answer = client.request(method, target, signed_by(rule));
+        INFO(method << " " << target);
+        CHECK(answer.status == 403);
+        CHECK(answer.body.empty());
+        CHECK(answer.header("retry-after").empty());
+        CHECK(answer.header("trackingid").size() == 36);
+        CHECK(answer.header("x-ms-correlation-request-id").size() == 36);
+    };
+    forbidden("POST", "/orders/messages", listen);
+    forbidden("GET", "/orders", listen);
+    forbidden("GET", "/orders/registrations", listen);
+    forbidden("GET", "/orders/tags/a/registrations", listen);
+    forbidden("GET", "/orders/messages/NH-1", listen);
+
+    const auto missing = client.request("GET", "/nobody/installations/x", signed_by(root));
+    CHECK(missing.status == 404);
+    CHECK(says(missing, "No service is hosted at the specified address."));
+    CHECK(client.request("GET", "/ORDERS", signed_by(full)).status == 200);
+    CHECK(client.request("GET", "/", signed_by(root)).status == 200);
+    CHECK(client.request("GET", "/$Resources/NotificationHubs/?$skip=0", signed_by(root)).status ==
+          200);
+    const auto filtered = client.request(
+        "GET", "/orders/registrations?$filter=ChannelUri%20eq%20'abc'", signed_by(listen));
+    CHECK(filtered.status == 200);
+    CHECK(client.request("GET", "/orders/registrations", signed_by(full)).status == 200);
+}
+
+TEST_CASE("a disabled hub refuses its devices and sends, not its management", "[hub]") {
+    const Folder folder;
+    auto service = started(config_in(folder));
+    auto client = client_of(*service);
+    const auto root = service->parts().namespace_rules.front();
+    CHECK(client.request("PUT", "/orders", signed_by(root), hub_body).status == 201);
+    const auto state = service->parts().hubs.find("orders");
+    auto description = state->description;
+    description.disabled = true;
+    service->parts().hubs.put(state->row, description);
+    for (const char* target : {"/orders/registrations", "/orders/installations/x"}) {
+        const auto answer = client.request("GET", target, signed_by(root));
+        CHECK(answer.status == 403);
+        CHECK(says(answer, "The notification hub is disabled."));
+    }
+    CHECK(client.request("GET", "/orders", signed_by(root)).status == 200);
+}
+
+TEST_CASE("what cannot start says why in one line", "[hub]") {
+    const Folder folder;
+    const auto config = config_in(folder);
+    const auto refused = [](const hub::Config& wrong) {
+        std::string why;
+        CHECK_FALSE(hub::Service::start(wrong, why));
+        CHECK(why.find('\n') == std::string::npos);
+        return why;
+    };
+    {
+        auto service = started(config);
+        auto same_store = config;
+        CHECK_FALSE(refused(same_store).empty());
+    }
+    auto bad = config;
+    bad.listen = "192.0.2.1:443";  // not an address of this machine
+    CHECK(refused(bad).find("cannot listen on 192.0.2.1:443") != std::string::npos);
+    bad = config;
+    bad.lanes = 10'000;
+    CHECK(refused(bad).find("lanes") != std::string::npos);
+    bad = config;
+    const auto text = folder.path / "text";
+    std::ofstream(text) << "no certificate";
+    bad.tls_cert_file = bad.tls_key_file = text.string();
+    CHECK(refused(bad).find("cannot use the certificate " + text.string()) != std::string::npos);
+    std::ofstream(config.data_dir / "root.key") << "";
+    CHECK(refused(config).find("root.key") != std::string::npos);
+}

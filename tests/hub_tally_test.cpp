@@ -1,0 +1,88 @@
+#include "hub/tally.hpp"
+
+#include <catch2/catch.hpp>
+#include <random>
+
+using hub::Notes;
+using hub::Tally;
+using pns::Outcome;
+
+namespace {
+
+std::uint64_t total(const registry::Counts& counts) {
+    std::uint64_t sum = 0;
+    for (const auto& [key, count] : counts) sum += count;
+    return sum;
+}
+
+std::uint64_t marked(const registry::Progress& progress) {
+    std::uint64_t sum = 0;
+    for (const auto& done : progress.done) sum += done.cardinality();
+    return sum;
+}
+
+}  // namespace
+
+TEST_CASE("counts add up to done at every snapshot, and completion is told once", "[hub]") {
+    const auto seed = GENERATE(range(1u, 21u));
+    INFO("seed " << seed);
+    std::mt19937 random(seed);
+    constexpr std::uint32_t devices = 500;
+    Tally tally(devices, {});
+    tally.set_started(1'000);
+    std::vector<Notes> lanes(3, Notes(4));
+    std::vector<std::pair<std::size_t, std::uint32_t>> open;  // lane, number
+    int completions = 0;
+    std::uint32_t next = 0;
+    while (next < devices || !open.empty()) {
+        const std::size_t lane = random() % lanes.size();
+        const auto outcome = static_cast<Outcome>(random() % hub::outcomes_count);
+        if (next < devices && random() % 3 != 0) {
+            const bool before = random() % 4 == 0;
+            lanes[lane].mark(2, before ? Outcome::unknown : outcome,
+                             static_cast<std::uint16_t>(next % 4), next, before);
+            if (before) open.emplace_back(lane, next);
+            ++next;
+        } else if (!open.empty()) {
+            lanes[open.back().first].settle(2, Outcome::unknown, outcome);
+            open.pop_back();
+        }
+        if (random() % 5 == 0) {
+            completions += tally.add(lanes[random() % lanes.size()]);
+            const auto snapshot = tally.snapshot(2'000);
+            CHECK(total(snapshot.counts) == marked(snapshot));
+            CHECK(marked(snapshot) <= devices);
+        }
+    }
+    for (auto& notes : lanes) completions += tally.add(notes);
+    CHECK(completions == 1);
+    const auto last = tally.snapshot(3'000);
+    CHECK(total(last.counts) == devices);
+    CHECK(last.state == registry::SendState::completed);
+    CHECK(last.started_at_ms == 1'000);
+    CHECK(tally.ended());
+}
+
+TEST_CASE("a tally goes on from what the ledger kept", "[hub]") {
+    Tally first(10, {});
+    Notes notes(1);
+    for (std::uint32_t i = 0; i < 4; ++i) notes.mark(0, Outcome::success, 0, i);
+    notes.mark(0, Outcome::bad_channel, 0, 4);
+    CHECK_FALSE(first.add(notes));
+    Tally second(10, first.snapshot(1));
+    Notes rest(1);
+    for (std::uint32_t i = 5; i < 10; ++i) rest.mark(0, Outcome::success, 0, i);
+    CHECK(second.add(rest));
+    const auto end = second.snapshot(2);
+    CHECK(end.counts.at({"apns", "Success"}) == 9);
+    CHECK(end.counts.at({"apns", "BadChannel"}) == 1);
+}
+
+TEST_CASE("a send whose time ran out ends as abandoned", "[hub]") {
+    Tally tally(1, {});
+    Notes notes(1);
+    notes.mark(0, Outcome::abandoned, 0, 7);
+    tally.set_abandoned();
+    CHECK(tally.add(notes));
+    CHECK(tally.snapshot(5).state == registry::SendState::abandoned);
+}

@@ -1,0 +1,332 @@
+#include <catch2/catch.hpp>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "registry/numbers.hpp"
+#include "registry/postings.hpp"
+#include "tests/support/registry_fixture.hpp"
+
+using namespace registry;
+using namespace registry_test;
+
+namespace {
+
+/// Stops the writer inside an answer until it is let go.
+class HeldWriter {
+  public:
+    HeldWriter(Registry& registry, std::uint32_t hub) {
+        std::promise<void> reached;
+        registry.erase_registration(hub, "none", {}, [this, &reached](Result<void>) {
+            reached.set_value();
+            go_.get_future().wait();
+        });
+        reached.get_future().wait();
+    }
+    void release() { go_.set_value(); }
+
+  private:
+    std::promise<void> go_;
+};
+
+}  // namespace
+
+TEST_CASE("hubs are found ignoring case, keep their number, and take everything with them",
+          "[registry]") {
+    const TempDirectory directory;
+    const Options options = options_in(directory.path());
+    std::uint32_t first = 0;
+    {
+        Opened registry(options);
+        first = registry.hub("Orders", 4);
+        HubRow again;
+        again.name = "ORDERS";
+        CHECK(wait<HubRow>([&](auto done) { registry->create_hub(again, done); }).error() ==
+              errc::exists);
+        again.description = "new";
+        const HubRow updated =
+            wait<HubRow>([&](auto done) { registry->update_hub(again, done); }).value();
+        CHECK((updated.name == "Orders" && updated.description == "new" && updated.etag == 2));
+        REQUIRE(registry.put(first, registration("1-1-1", "h", {"red"})).has_value());
+        Installation value = installation("i", "h", {"red"});
+        value.expires_at_ms = 50;
+        REQUIRE(registry.install(first, value).has_value());
+        Send send;
+        send.id = "s";
+        REQUIRE(registry.accept(first, send, registry->select(first, plan_of(""), {}).value())
+                    .has_value());
+    }
+    Opened registry(options);
+    REQUIRE(registry->hubs().size() == 1);
+    CHECK(registry->hubs().front().number == first);
+    CHECK(wait<void>([&](auto done) { registry->erase_hub("orders", done); }).has_value());
+    CHECK(registry->hubs().empty());
+    CHECK(registry->open_sends().value().empty());
+    CHECK(registry->select(first, plan_of(""), {}).error() == errc::not_found);
+    CHECK(registry.put(first, registration("1-1-1", "h", {})).error() == errc::not_found);
+    CHECK(registry.expire(1'000, 10).value() == 0);
+    CHECK(registry->figures().registrations == 0);
+    CHECK(registry->figures().installations == 0);
+    const std::uint32_t second = registry.hub("Orders", 4);
+    CHECK(second > first);
+    CHECK(registry->list(second, "", "", 10).value().registrations.empty());
+    CHECK(registry->verify(second).empty());
+}
+
+TEST_CASE("an installation rewritten keeps number, id and generation of its parts", "[registry]") {
+    const TempDirectory directory;
+    Opened registry(options_in(directory.path()));
+    const std::uint32_t hub = registry.hub("Orders", 8);
+    Installation value = installation("i", "h1", {"red"});
+    value.templates["alert"].body = "a";
+    REQUIRE(registry.install(hub, value).has_value());
+    const auto ids = registry.select(hub, "$InstallationId:{I}");
+    REQUIRE(ids.size() == 2);
+    const std::string native = registry.select(hub, "!alert").front();
+    const Located before = locate(*registry, hub, native);
+
+    value.tags = {"blue"};
+    value.registered_at_ms = 2'000;
+    REQUIRE(registry.install(hub, value).has_value());
+    const Located refreshed = locate(*registry, hub, native);
+    CHECK(refreshed.device.number == before.device.number);
+    CHECK(refreshed.device.generation == before.device.generation);
+    CHECK(refreshed.device.registered_at_ms == 2'000);
+    CHECK(registry.select(hub, "red").empty());
+
+    value.push_channel = "h2";
+    REQUIRE(registry.install(hub, value).has_value());
+    const Located moved = locate(*registry, hub, native);
+    CHECK(moved.device.number == before.device.number);
+    CHECK(moved.device.generation > before.device.generation);
+    CHECK(registry.select(hub, "$InstallationId:{i}") == ids);
+
+    // The old generation and the old handle prove nothing any more.
+    CHECK(registry
+              .retire(hub, {{moved.partition, moved.device.number, before.device.generation, "h1",
+                             9'000, "", 0}})
+              .value() == 0);
+    CHECK(registry
+              .retire(hub, {{moved.partition, moved.device.number, moved.device.generation, "h2",
+                             2'000, "", 0}})
+              .value() == 0);
+    CHECK(registry
+              .retire(hub, {{moved.partition, moved.device.number, moved.device.generation, "h2",
+                             2'001, "", 0}})
+              .value() == 1);
+    CHECK(registry.select(hub, "$InstallationId:{i}").empty());
+    CHECK(registry->installation(hub, "i").value().push_channel_expired);
+    REQUIRE(registry.install(hub, value).has_value());
+    CHECK(registry.select(hub, "$InstallationId:{i}") == ids);
+}
+
+TEST_CASE("part ids step aside for a registration that took them", "[registry]") {
+    const TempDirectory directory;
+    Opened registry(options_in(directory.path()));
+    const std::uint32_t hub = registry.hub("Orders", 2);
+    REQUIRE(registry.install(hub, installation("i", "h", {})).has_value());
+    const std::string id = registry.select(hub, "").front();
+    CHECK(registry.put(hub, registration(id, "x", {})).error() == errc::exists);
+    CHECK(registry.uninstall(hub, "i").value());
+    REQUIRE(registry.put(hub, registration(id, "x", {"mine"})).has_value());
+    REQUIRE(registry.install(hub, installation("i", "h", {})).has_value());
+    CHECK(registry.select(hub, "").size() == 2);
+    CHECK(registry.select(hub, "mine") == std::vector<std::string>{id});
+    CHECK(registry->verify(hub).empty());
+}
+
+TEST_CASE("many callers share a batch and each reads its write", "[registry]") {
+    const TempDirectory directory;
+    Options options = options_in(directory.path());
+    options.sync = true;
+    Opened registry(options);
+    const std::uint32_t hub = registry.hub("Orders", 4);
+    constexpr int callers = 8, writes = 40;
+    std::atomic<int> missed = 0;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < callers; ++t) {
+        threads.emplace_back([&, t] {
+            for (int i = 0; i < writes; ++i) {
+                const std::string id = std::to_string(t) + "-" + std::to_string(i) + "-1";
+                if (!registry.put(hub, registration(id, "h" + id, {"all", "own:" + id}))) ++missed;
+                if (registry.select(hub, "own:" + id) != std::vector<std::string>{id}) ++missed;
+                if (!registry->registration(hub, id)) ++missed;
+                if (i % 4 == 0 && !registry.erase(hub, id)) ++missed;
+                if (i % 4 == 0 && !registry.select(hub, "own:" + id).empty()) ++missed;
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(missed == 0);
+    CHECK(registry.select(hub, "all").size() == callers * writes * 3 / 4);
+    CHECK(registry->verify(hub).empty());
+}
+
+TEST_CASE("what waits together is one batch", "[registry]") {
+    const TempDirectory directory;
+    Options options = options_in(directory.path());
+    options.write_queue_changes_max = 100;
+    Opened registry(options);
+    const std::uint32_t hub = registry.hub("Orders", 4);
+    HeldWriter held(*registry, hub);
+    const std::uint64_t batches = registry->figures().batches;
+    std::atomic<int> written = 0, overloaded = 0, other = 0;
+    for (int i = 0; i < 150; ++i) {
+        registry->put_registration(
+            hub, registration("1-" + std::to_string(i) + "-1", "h", {"t"}), {},
+            [&](Result<Registration> result) {
+                ++(result ? written : result.error() == errc::overloaded ? overloaded : other);
+            });
+    }
+    CHECK(overloaded == 50);
+    CHECK(registry->figures().write_queue_changes == 100);
+    held.release();
+    while (registry.put(hub, registration("2-1-1", "h", {"t"})).has_error()) {
+        std::this_thread::yield();  // until the writer has taken the queue
+    }
+    CHECK(written == 100);
+    CHECK(other == 0);
+    CHECK(registry->figures().batches <= batches + 2);
+    CHECK(registry.select(hub, "t").size() == 101);
+    CHECK(registry->verify(hub).empty());
+}
+
+TEST_CASE("close finishes what is queued and refuses the rest", "[registry]") {
+    const TempDirectory directory;
+    const Options options = options_in(directory.path());
+    {
+        Opened registry(options);
+        const std::uint32_t hub = registry.hub("Orders", 1);
+        std::atomic<int> written = 0;
+        for (int i = 0; i < 50; ++i) {
+            registry->put_registration(hub, registration("1-" + std::to_string(i) + "-1", "h", {}),
+                                       {}, [&](auto result) { written += result ? 1 : 0; });
+        }
+        registry->close();
+        CHECK(written == 50);
+        CHECK(registry.put(hub, registration("2-2-1", "h", {})).error() == errc::closed);
+        CHECK(registry->registration(hub, "1-1-1").error() == errc::closed);
+        CHECK(registry->select(hub, plan_of(""), {}).error() == errc::closed);
+        CHECK(registry->hubs().empty());
+        registry->close();
+    }
+    CHECK(Opened(options)->figures().registrations == 50);
+}
+
+TEST_CASE("numbers wait for selections and for sends", "[registry]") {
+    const auto pins = std::make_shared<Pins>();
+    Numbers numbers;
+    CHECK(numbers.take({}) == 0u);
+    CHECK(numbers.take({}) == 1u);
+    CHECK(numbers.take({}) == 2u);
+    numbers.release(1, 10);
+    auto pin = Pins::pin(pins, 9);
+    auto second = Pins::pin(pins, 9);
+    numbers.cool(pins->oldest());
+    CHECK(numbers.take({}) == 3u);  // a selection made before may hold 1
+    pin.reset();
+    numbers.cool(pins->oldest());
+    CHECK(numbers.take({}) == 4u);
+    second.reset();
+    const Bitmap frozen = Bitmap::bitmapOf(1, 1);
+    numbers.cool(pins->oldest());
+    CHECK(numbers.take({&frozen}) == 5u);
+    numbers.frozen_changed();
+    CHECK(numbers.take({}) == 1u);
+    numbers.release(0, 11);
+    numbers.cool(11);
+    CHECK(numbers.take({}) == 0u);
+
+    Numbers reopened(Bitmap::bitmapOf(2, 0, 2), {&frozen}, 5, 20);
+    CHECK(reopened.take({&frozen}) == 5u);
+    reopened.cool(20);
+    CHECK(reopened.take({&frozen}) == 3u);
+}
+
+TEST_CASE("the ledger keeps a send from acceptance to its end", "[registry]") {
+    const TempDirectory directory;
+    const Options options = options_in(directory.path());
+    std::uint32_t hub = 0;
+    Send send;
+    send.id = "s1";
+    send.body = "{}";
+    Progress progress;
+    {
+        Opened registry(options);
+        hub = registry.hub("Orders", 2);
+        for (int i = 0; i < 6; ++i) {
+            REQUIRE(registry.put(hub, registration("1-" + std::to_string(i) + "-1", "h", {"red"}))
+                        .has_value());
+        }
+        Send later = send;
+        later.id = "s2";
+        Progress waiting;
+        waiting.state = SendState::scheduled;
+        REQUIRE(registry.accept(hub, later, {}, waiting).has_value());
+        REQUIRE(registry.accept(hub, send, registry->select(hub, plan_of("red"), {}).value())
+                    .has_value());
+        CHECK(registry.accept(hub, send, {}).error() == errc::exists);
+        progress.state = SendState::processing;
+        progress.counts[{"apns", "Success"}] = 2;
+        progress.done = {Bitmap::bitmapOf(2, 0, 3), Bitmap()};
+        REQUIRE(registry.checkpoint(hub, "s1", progress).has_value());
+        // The schedule fires: the same id again, now with an audience.
+        REQUIRE(registry.accept(hub, later, registry->select(hub, plan_of("red"), {}).value())
+                    .has_value());
+    }
+    Opened registry(options);
+    const auto open = registry->open_sends().value();
+    REQUIRE(open.size() == 2);
+    CHECK(open[0].send.body == "{}");
+    CHECK(open[0].hub.name == "Orders");
+    CHECK(open[0].selection.count() == 6);
+    CHECK(open[0].progress.done == progress.done);
+    CHECK(open[0].progress.counts == progress.counts);
+    CHECK(open[1].selection.count() == 6);
+    progress.state = SendState::completed;
+    REQUIRE(registry.checkpoint(hub, "s1", progress).has_value());
+    CHECK(registry.checkpoint(hub, "s1", progress).error() == errc::not_found);
+    CHECK(registry->open_sends().value().size() == 1);
+    CHECK(registry->send(hub, "s1").value().second.state == SendState::completed);
+    Send nobody = send;
+    nobody.id = "s3";
+    Progress none;
+    none.state = SendState::no_target;
+    REQUIRE(registry.accept(hub, nobody, {}, none).has_value());
+    CHECK(registry->open_sends().value().size() == 1);
+    CHECK(registry->send(hub, "s3").value().second.state == SendState::no_target);
+    CHECK(registry->send(hub, "s4").error() == errc::not_found);
+}
+
+TEST_CASE("a hot posting stays right through folds, cache and reopening", "[registry]") {
+    const TempDirectory directory;
+    Options options = options_in(directory.path());
+    options.posting_cache_bytes_max = 3'000;  // so that entries come and go
+    std::uint32_t hub = 0;
+    constexpr int count = 3'000;
+    {
+        Opened registry(options);
+        hub = registry.hub("Orders", 1);
+        std::atomic<int> failed = 0;
+        for (int i = 0; i < count; ++i) {
+            registry->put_registration(
+                hub,
+                registration("1-" + std::to_string(i) + "-1", "h" + std::to_string(i),
+                             {"hot", i % 2 == 0 ? "even" : "odd"}),
+                {}, [&](auto result) { failed += result ? 0 : 1; });
+            if (i % 10 == 0) CHECK(registry->select(hub, plan_of("hot && even"), {}).has_value());
+        }
+        for (int i = 0; i < count; i += 3) {
+            registry->erase_registration(hub, "1-" + std::to_string(i) + "-1", {},
+                                         [&](auto result) { failed += result ? 0 : 1; });
+        }
+        REQUIRE(registry.put(hub, registration("1-0-2", "h", {"hot"})).has_value());
+        CHECK(failed == 0);
+        CHECK(registry->select(hub, plan_of("hot"), {}).value().count() == count * 2 / 3 + 1);
+        CHECK(registry->verify(hub).empty());
+        CHECK(registry->figures().posting_cache_bytes <= options.posting_cache_bytes_max);
+    }
+    Opened registry(options);
+    CHECK(registry->verify(hub).empty());
+    CHECK(registry->select(hub, plan_of("hot && !even"), {}).value().count() == count / 3 + 1);
+}

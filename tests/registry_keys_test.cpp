@@ -1,0 +1,254 @@
+#include <catch2/catch.hpp>
+#include <random>
+
+#include "registry/bytes.hpp"
+#include "registry/keys.hpp"
+
+using namespace registry;
+
+namespace {
+
+Row full_row() {
+    Row row;
+    row.etag = 7;
+    row.generation = 300;
+    row.registered_at_ms = 1'790'000'000'000;
+    row.expires_at_ms = never_ms;
+    row.channel_expired = true;
+    row.platform = "wns";
+    row.handle = "https://wns.example/?token=" + std::string(300, 'x');
+    row.registration_id = "1-2-3";
+    row.tile = "city";
+    Template body;
+    body.name = "greeting";
+    body.body = "<toast>$(text)</toast>";
+    body.headers = {{"X-WNS-Type", "wns/toast"}, {"X-WNS-Type", "again"}};
+    row.template_bytes = encode_template(body);
+    row.variables_bytes = encode_variables({{"nick", "Kim"}, {"team", ""}});
+    row.tags = {"Red", "lang:nl", std::string("nul\0inside", 10)};
+    return row;
+}
+
+InstallationRecord full_installation() {
+    InstallationRecord record;
+    Installation& value = record.value;
+    value.id = "6b7f-01";
+    value.user_id = "u-42";
+    value.platform = "wns";
+    value.push_channel = "channel";
+    value.push_channel_expired = true;
+    value.push_channel_is_object = true;
+    value.expires_at_ms = 5;
+    value.registered_at_ms = -1;
+    value.tags = {"a", "b"};
+    value.push_variables = {{"x", "y"}};
+    value.templates["alert"] = {"alert", "body", {{"h", "v"}}, "$(e)", "10", {"news"}};
+    value.secondary_tiles["t1"] = {"other", true, {"c"}, {{"x", Template()}}};
+    value.version = 3;
+    record.parts = {{"", 0}, {"talert", 4'000'000'000}};
+    return record;
+}
+
+Chunk chunk_of(const std::vector<std::uint16_t>& numbers) {
+    Chunk chunk;
+    for (const std::uint16_t n : numbers) chunk.add(n);
+    return chunk;
+}
+
+}  // namespace
+
+TEST_CASE("varints and zigzags come back as they went in", "[registry]") {
+    for (const std::int64_t value :
+         {std::int64_t{0}, std::int64_t{-1}, std::int64_t{63}, std::int64_t{64}, never_ms,
+          std::numeric_limits<std::int64_t>::min()}) {
+        std::string bytes;
+        ByteWriter out(bytes);
+        out.zigzag(value);
+        out.varint(static_cast<std::uint64_t>(value));
+        ByteReader in(bytes);
+        CHECK(in.zigzag() == value);
+        CHECK(in.varint() == static_cast<std::uint64_t>(value));
+        CHECK(in.at_end());
+    }
+    for (const std::string& bad : {std::string("\x80"), std::string(10, '\xff'), std::string()}) {
+        ByteReader in(bad);
+        in.varint();
+        CHECK_FALSE(in.ok());
+    }
+}
+
+TEST_CASE("values come back as they went in", "[registry]") {
+    const Row row = full_row();
+    CHECK(decode_row(encode_row(row)).value() == row);
+    Row part = row;
+    part.tags.clear();
+    part.installation_id = "i";
+    part.part = "salert";
+    CHECK(decode_row(encode_row(part)).value() == part);
+    CHECK(decode_row(encode_row(Row())).value() == Row());
+
+    const InstallationRecord record = full_installation();
+    CHECK(decode_installation(record.value.id, encode_installation(record)).value() == record);
+
+    CHECK(decode_id(encode_id({false, 7, 4'294'967'295})).value() ==
+          IdEntry{false, 7, 4'294'967'295});
+    CHECK(decode_id(encode_id({true, 0, 0})).value().gone);
+    CHECK(decode_state(encode_state({123456789, 9})).value() == State{123456789, 9});
+
+    HubRow hub{"Orders", 0, 16, "{}", 5};
+    const HubRow back = decode_hub(encode_hub(hub)).value();
+    CHECK((back.name == "Orders" && back.partitions == 16 && back.etag == 5));
+
+    Send send;
+    send.id = "s";
+    send.headers = {{"apns-topic", "x"}};
+    send.direct_handles = {"h1", "h2"};
+    send.delivery = Delivery::at_most_once;
+    send.deadline_ms = 99;
+    const auto sent = decode_send(encode_send(send, 8)).value();
+    CHECK(sent.first.direct_handles == send.direct_handles);
+    CHECK(sent.first.headers == send.headers);
+    CHECK(
+        (sent.first.delivery == send.delivery && sent.first.deadline_ms == 99 && sent.second == 8));
+
+    Progress progress;
+    progress.state = SendState::processing;
+    progress.counts[{"apns", "Success"}] = 12;
+    progress.done.resize(4);
+    const auto run = decode_progress(encode_progress(progress)).value();
+    CHECK((run.first.counts == progress.counts && run.second == 4));
+}
+
+TEST_CASE("a device shows what the row holds", "[registry]") {
+    const Row row = full_row();
+    const std::string bytes = encode_row(row);
+    Device device;
+    REQUIRE(decode_device(bytes, device).has_value());
+    CHECK(device.handle == row.handle);
+    CHECK(device.template_bytes == row.template_bytes);
+    CHECK(device.template_hash == hash64(row.template_bytes));
+    CHECK(decode_variables(device.variables_bytes).value().at("nick") == "Kim");
+    CHECK(decode_template(device.template_bytes).value().headers.size() == 2);
+    CHECK(device.channel_expired);
+}
+
+TEST_CASE("every cut and every unknown version of a value is corrupt", "[registry]") {
+    const auto refuses = [](const std::string& bytes, auto&& decode) {
+        for (std::size_t size = 0; size < bytes.size(); ++size) {
+            INFO("cut at " << size);
+            CHECK_FALSE(decode(std::string_view(bytes).substr(0, size)));
+        }
+        std::string later = bytes;
+        later[0] = 2;
+        CHECK_FALSE(decode(std::string_view(later)));
+        CHECK_FALSE(decode(std::string_view(bytes + "x")));
+    };
+    refuses(encode_row(full_row()), [](auto bytes) { return decode_row(bytes).has_value(); });
+    refuses(encode_installation(full_installation()),
+            [](auto bytes) { return decode_installation("i", bytes).has_value(); });
+    refuses(encode_id({false, 1, 300}), [](auto bytes) { return decode_id(bytes).has_value(); });
+    refuses(encode_send(Send(), 3), [](auto bytes) { return decode_send(bytes).has_value(); });
+    refuses(encode_progress(Progress()),
+            [](auto bytes) { return decode_progress(bytes).has_value(); });
+    refuses(encode_bitmap(Bitmap::bitmapOf(3, 1, 70'000, 70'001)),
+            [](auto bytes) { return decode_bitmap(bytes).has_value(); });
+}
+
+TEST_CASE("keys sort by hub, partition and number, and lead back", "[registry]") {
+    CHECK(row_key(1, 2, 255) < row_key(1, 2, 256));
+    CHECK(row_key(1, 2, 0xffff'ffff) < row_key(1, 3, 0));
+    const auto at = address_at_end(handle_key(1, "h", 7, 12'345)).value();
+    CHECK((at.first == 7 && at.second == 12'345));
+    CHECK_FALSE(address_at_end("short").has_value());
+
+    const std::string prefix = posting_prefix(1, 2, PostingSpace::tag, "lang:nl");
+    CHECK(posting_prefix_size(chunk_key(prefix, 3)) == prefix.size());
+    CHECK(posting_prefix_size(prefix) == prefix.size());
+    CHECK(posting_prefix_size("abc") == 0);
+    CHECK_FALSE(posting_prefix(1, 2, PostingSpace::tag, "lang:nl2").starts_with(prefix));
+    CHECK(posting_prefix(1, 2, PostingSpace::internal, "alive") !=
+          posting_prefix(1, 2, PostingSpace::tag, "alive"));
+
+    const ExpiryKey key{5'000, 3, true, "id"};
+    CHECK(decode_expiry_key(expiry_key(key)).value() == key);
+    CHECK(expiry_key({4'999, 9, true, "z"}) < expiry_key(key));
+    CHECK(decode_open_key(ledger_key(LedgerKind::open, 4, "s-1")).value() ==
+          std::pair<std::uint32_t, std::string>{4, "s-1"});
+    CHECK(after_prefix(std::string("a\xff")) == "b");
+    CHECK(part_name(nullptr, nullptr).empty());
+}
+
+TEST_CASE("chunks keep every set in its smallest form", "[registry]") {
+    std::mt19937 random(20261121);
+    for (const std::uint32_t spread : {1u, 3u, 40u, 65'535u}) {
+        for (const std::size_t count : {0u, 1u, 100u, 4'096u, 4'097u, 30'000u}) {
+            Chunk chunk;
+            std::uint32_t at = 0;
+            for (std::size_t i = 0; i < count; ++i) {
+                at = (at + 1 + random() % spread) & 0xffff;
+                chunk.add(static_cast<std::uint16_t>(at));
+            }
+            const std::string bytes = encode_chunk(chunk);
+            Chunk back;
+            REQUIRE(decode_chunk(bytes, back));
+            CHECK(back.words == chunk.words);
+            CHECK(bytes.size() <= 2 + std::min<std::size_t>(2 * chunk.count(), 8'192));
+            CHECK(chunk_is_empty(bytes) == (chunk.count() == 0));
+            BitmapBuilder builder;
+            REQUIRE(builder.add(5, bytes));
+            const Bitmap bitmap = builder.finish();
+            CHECK(bitmap.cardinality() == chunk.count());
+            for (const std::uint32_t n : bitmap) {
+                CHECK((n >> 16 == 5 && chunk.contains(static_cast<std::uint16_t>(n & 0xffff))));
+            }
+        }
+    }
+    for (const char* bad : {"", "\x01", "\x01\x03", "\x02\x00", "\x01\x02\x05\x05\x04\x04",
+                            "\x01\x01\x01", "\x01\x02\x01\x01\x02\x02\x03\x03\x04\x04\x01"}) {
+        Chunk chunk;
+        CHECK_FALSE(decode_chunk(bad, chunk));
+    }
+    Chunk chunk;
+    CHECK_FALSE(decode_chunk(std::string("\x01\x00\x02\x00\x01\x00", 6), chunk));  // descending
+}
+
+TEST_CASE("operands compose like the changes they stand for", "[registry]") {
+    std::mt19937 random(7);
+    for (int round = 0; round < 300; ++round) {
+        Chunk applied = chunk_of({1, 2, 3, 9});
+        Chunk composed = applied;
+        Operand sum;
+        for (int i = 0; i < 5; ++i) {
+            Operand operand;
+            for (std::uint16_t n = 0; n < 12; ++n) {
+                const auto what = random() % 3;
+                if (what == 1) operand.added.push_back(n);
+                if (what == 2) operand.removed.push_back(n);
+            }
+            Operand back;
+            REQUIRE(decode_operand(encode_operand(operand), back));
+            apply_operand(back, applied);
+            sum = compose(sum, operand);
+        }
+        apply_operand(sum, composed);
+        CHECK(composed.words == applied.words);
+    }
+    Operand operand;
+    CHECK_FALSE(decode_operand(std::string("\x01\x01\x05\x00\x05\x00", 6), operand));  // in both
+    CHECK_FALSE(decode_operand("\x01\x05", operand));
+}
+
+TEST_CASE("bitmaps come back as they went in", "[registry]") {
+    Bitmap bitmap = Bitmap::bitmapOf(4, 0, 65'535, 65'536, 4'294'967'295);
+    bitmap.addRange(200'000, 500'000);
+    for (std::uint32_t n = 600'000; n < 700'000; n += 3) bitmap.add(n);
+    CHECK(decode_bitmap(encode_bitmap(bitmap)).value() == bitmap);
+    CHECK(decode_bitmap(encode_bitmap({})).value().isEmpty());
+}
+
+TEST_CASE("hashes and folding stay what is on disk", "[registry]") {
+    CHECK(hash64("") == hash64(""));
+    CHECK(hash64("a") != hash64("b"));
+    CHECK(hash64("a") != hash64("a", 1));
+    CHECK(fold("Lang:NL-É") == "lang:nl-É");
+}

@@ -1,0 +1,91 @@
+#pragma once
+
+// An account of a provider that does not exist: its answers say by their status what to do, its handle is the path.
+
+#include <string>
+
+#include "pns/account.hpp"
+#include "pns/errc.hpp"
+
+namespace support {
+
+struct FakeProvider {
+    pns::Account::Protocol protocol = pns::Account::Protocol::h2;
+    bool one_stream = false;
+    pns::TokenSource tokens = pns::NoToken();
+    std::string key = "fake";
+    std::string host = "push.test";
+    bool host_in_handle = false;  ///< handle is "host/rest"
+};
+
+class FakeAccount final : public pns::Account {
+  public:
+    explicit FakeAccount(FakeProvider provider = {}) : provider_(std::move(provider)) {}
+
+    const pns::Platform& platform() const override { return *pns::platform_by_name("apns"); }
+    Protocol protocol() const override { return provider_.protocol; }
+    bool starts_with_one_stream() const override { return provider_.one_stream; }
+    pns::TokenSource token_source() const override { return provider_.tokens; }
+    std::string token_key() const override { return provider_.key; }
+    pns::Checked<std::shared_ptr<const pns::Prepared>> prepare(
+        const pns::Message& message) const override {
+        auto out = std::make_shared<pns::Prepared>();
+        out->headers = message.headers;
+        out->body = std::make_shared<const std::string>(message.body);
+        out->expires_at_ms = message.expires_at_ms;
+        return std::shared_ptr<const pns::Prepared>(std::move(out));
+    }
+    pns::Origin origin(std::string_view handle) const override {
+        pns::Origin out;
+        out.host = provider_.host;
+        if (provider_.host_in_handle) out.host = handle.substr(0, handle.find('/'));
+        return out;
+    }
+    std::string authorization(std::string_view token) const override {
+        return "bearer " + std::string(token);
+    }
+    void encode(const pns::Push& push, pns::Encoded& out) const override {
+        out.path = "/" + std::string(push.handle);
+        out.headers.clear();
+        out.headers.emplace_back("x-id", std::to_string(push.id[0]));
+        out.body.clear();
+    }
+    pns::Judgement judge(const pns::Push&, const pns::Answer& answer) const override {
+        using Kind = pns::Verdict::Kind;
+        pns::Judgement out;
+        auto& v = out.verdict;
+        v.reason = std::to_string(answer.status);
+        v.kind = Kind::refused;
+        v.outcome = pns::Outcome::unknown_error;
+        if (answer.status == 200) {
+            v.kind = Kind::accepted;
+            v.outcome = pns::Outcome::success;
+        } else if (answer.status == 410) {
+            v.kind = Kind::retire;
+            v.outcome = pns::Outcome::expired_channel;
+        } else if (answer.status == 403) {
+            v.configuration = true;
+            v.outcome = pns::Outcome::invalid_credentials;
+        } else if (answer.status == 401) {
+            out.step = pns::Judgement::Step::reauthorise;
+            v.configuration = true;
+            v.outcome = pns::Outcome::invalid_credentials;
+        } else if (answer.status == 429) {
+            v.kind = Kind::retry_later;
+            v.outcome = pns::Outcome::throttled;
+            v.retry_after_ms = out.throttle_credential_ms =
+                std::stoll("0" + std::string(answer.header("x-throttle-ms")));
+        } else if (answer.status == 503) {
+            out.step = pns::Judgement::Step::resend_now;
+            out.reconnect = true;
+            v.kind = Kind::retry_later;
+            v.outcome = pns::Outcome::pns_unavailable;
+        }
+        return out;
+    }
+
+  private:
+    FakeProvider provider_;
+};
+
+}  // namespace support

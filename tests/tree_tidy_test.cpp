@@ -1,0 +1,327 @@
+// What a reader cannot see and what corrupts: the include direction, who may start coroutines,
+// expressions that g++ 12 compiles wrongly, and leftovers. Taste is for people.
+
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <filesystem>
+#include <fstream>
+#include <initializer_list>
+#include <iterator>
+#include <regex>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Source {
+    std::string path;  ///< from the root of the tree, with '/'
+    std::string text;
+};
+
+bool is_cpp(const std::string& path) {
+    return path.ends_with(".cpp") || path.ends_with(".hpp");
+}
+
+std::vector<Source> read_tree(std::initializer_list<const char*> roots) {
+    const fs::path top = PUSHHUB_SOURCE_DIR;
+    std::vector<Source> found;
+    for (const char* root : roots) {
+        if (!fs::exists(top / root)) continue;
+        const auto take = [&](const fs::path& path) {
+            std::ifstream in(path, std::ios::binary);
+            found.push_back(
+                {fs::relative(path, top).generic_string(),
+                 {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()}});
+        };
+        if (fs::is_regular_file(top / root)) {
+            take(top / root);
+            continue;
+        }
+        for (fs::recursive_directory_iterator it(top / root), end; it != end; ++it) {
+            if (it->path().filename() == "node_modules") it.disable_recursion_pending();
+            if (it->is_regular_file()) take(it->path());
+        }
+    }
+    std::sort(found.begin(), found.end(),
+              [](const Source& a, const Source& b) { return a.path < b.path; });
+    return found;
+}
+
+const std::vector<Source>& cpp_sources() {
+    static const std::vector<Source> sources = [] {
+        std::vector<Source> all =
+            read_tree({"tagexpr", "registry", "pns", "hub", "bench", "tests"});
+        std::erase_if(all, [](const Source& s) { return !is_cpp(s.path); });
+        return all;
+    }();
+    return sources;
+}
+
+/// The text with comments, string and character literals blanked, positions and lines kept.
+std::string code_only(std::string_view text) {
+    std::string out(text);
+    const auto blank = [&](std::size_t from, std::size_t to) {
+        for (std::size_t k = from; k < to && k < out.size(); ++k)
+            if (out[k] != '\n') out[k] = ' ';
+    };
+    std::size_t i = 0;
+    while (i < text.size()) {
+        if (text.compare(i, 2, "//") == 0) {
+            const std::size_t end = std::min(text.find('\n', i), text.size());
+            blank(i, end);
+            i = end;
+        } else if (text.compare(i, 2, "/*") == 0) {
+            const std::size_t close = text.find("*/", i + 2);
+            const std::size_t end = close == std::string_view::npos ? text.size() : close + 2;
+            blank(i, end);
+            i = end;
+        } else if (text.compare(i, 2, "R\"") == 0 &&
+                   (i == 0 || !std::isalnum(static_cast<unsigned char>(text[i - 1])))) {
+            const std::size_t open = text.find('(', i);
+            if (open == std::string_view::npos) break;
+            std::string close = ")";
+            close += text.substr(i + 2, open - i - 2);
+            close += '"';
+            const std::size_t found = text.find(close, open);
+            const std::size_t end =
+                found == std::string_view::npos ? text.size() : found + close.size();
+            blank(i + 1, end);
+            i = end;
+        } else if (text[i] == '"' ||
+                   (text[i] == '\'' &&
+                    (i == 0 || !std::isxdigit(static_cast<unsigned char>(text[i - 1]))))) {
+            std::size_t end = i + 1;
+            while (end < text.size() && text[end] != text[i] && text[end] != '\n')
+                end += text[end] == '\\' ? 2 : 1;
+            blank(i + 1, end);
+            i = end + 1;
+        } else {
+            ++i;
+        }
+    }
+    return out;
+}
+
+std::size_t line_of(std::string_view text, std::size_t at) {
+    return 1 + static_cast<std::size_t>(
+                   std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
+}
+
+std::vector<std::string> includes(const Source& source) {
+    static const std::regex include(R"re(^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"])re",
+                                    std::regex::multiline);
+    std::vector<std::string> names;
+    for (std::sregex_iterator it(source.text.begin(), source.text.end(), include), end; it != end;
+         ++it)
+        names.push_back((*it)[1]);
+    return names;
+}
+
+bool starts_with_any(std::string_view text, const std::vector<std::string_view>& prefixes) {
+    return std::any_of(prefixes.begin(), prefixes.end(),
+                       [&](std::string_view p) { return text.starts_with(p); });
+}
+
+/// Capture list that copies: `[=`, `[x`, `[x = ...`, `[*this`; not `[]`, `[&...`, `[this]`.
+bool captures_by_value(std::string_view list) {
+    std::size_t from = 0;
+    while (from < list.size()) {
+        std::size_t to = list.find(',', from);
+        if (to == std::string_view::npos) to = list.size();
+        std::string_view item = list.substr(from, to - from);
+        while (!item.empty() && std::isspace(static_cast<unsigned char>(item.front())))
+            item.remove_prefix(1);
+        while (!item.empty() && std::isspace(static_cast<unsigned char>(item.back())))
+            item.remove_suffix(1);
+        if (!item.empty() && item.front() != '&' && item != "this") return true;
+        from = to + 1;
+    }
+    return false;
+}
+
+/// Lines on which g++ 12 may destroy a temporary twice: between co_await and the end of its
+/// expression stands a lambda that captures by value, or a braced temporary. Bodies of lambdas are
+/// skipped.
+std::vector<std::size_t> doubtful_awaits(const std::string& code) {
+    std::vector<std::size_t> lines;
+    constexpr std::string_view word = "co_await";
+    for (std::size_t at = code.find(word); at != std::string::npos;
+         at = code.find(word, at + word.size())) {
+        int depth = 0;
+        for (std::size_t i = at + word.size(); i < code.size(); ++i) {
+            const char c = code[i];
+            if (c == '(') ++depth;
+            if (c == ')' && --depth < 0) break;
+            if (c == ';') break;
+            if (c == '{') {
+                // After the closing parenthesis of if/for/while the expression is over: depth went
+                // below zero there.
+                lines.push_back(line_of(code, at));
+                break;
+            }
+            if (c != '[') continue;
+            std::size_t before = i;
+            while (before > 0 && std::isspace(static_cast<unsigned char>(code[before - 1])))
+                --before;
+            const char left = before > 0 ? code[before - 1] : ' ';
+            const std::size_t close = code.find(']', i);
+            if (close == std::string::npos) break;
+            const bool subscript = std::isalnum(static_cast<unsigned char>(left)) || left == '_' ||
+                                   left == ')' || left == ']';
+            if (subscript) {
+                i = close;
+                continue;
+            }
+            if (captures_by_value(std::string_view(code).substr(i + 1, close - i - 1))) {
+                lines.push_back(line_of(code, at));
+                break;
+            }
+            std::size_t body = code.find('{', close);
+            if (body == std::string::npos) break;
+            int braces = 0;
+            for (; body < code.size(); ++body) {
+                if (code[body] == '{') ++braces;
+                if (code[body] == '}' && --braces == 0) break;
+            }
+            i = body;
+        }
+    }
+    return lines;
+}
+
+}  // namespace
+
+TEST_CASE("folders include only what lies below them", "[tree]") {
+    struct Rule {
+        std::string_view folder;
+        std::vector<std::string_view> forbidden;
+    };
+    const std::vector<Rule> rules{
+        {"tagexpr/",
+         {"registry/", "hub/", "pns/", "bench/", "boost/", "rocksdb/", "roaring/", "nlohmann/",
+          "openssl/", "nghttp2/", "spdlog/", "CLI/", "pugixml", "prometheus/"}},
+        {"registry/",
+         {"hub/", "pns/", "bench/", "boost/asio", "boost/beast", "openssl/", "nghttp2/", "spdlog/",
+          "CLI/", "pugixml", "prometheus/"}},
+        {"pns/",
+         {"hub/", "registry/", "tagexpr/", "bench/", "rocksdb/", "roaring/", "spdlog/", "CLI/",
+          "pugixml", "prometheus/"}},
+        {"hub/", {"bench/", "rocksdb/", "nghttp2/"}},
+        {"bench/", {"rocksdb/", "nghttp2/"}},
+    };
+    // Where the program's verbs are chosen and read.
+    const std::set<std::string> exempt{"hub/main.cpp", "pns/sim/command.cpp"};
+    REQUIRE_FALSE(cpp_sources().empty());
+    for (const Source& source : cpp_sources()) {
+        for (const Rule& rule : rules) {
+            if (!source.path.starts_with(rule.folder) || exempt.contains(source.path)) continue;
+            for (const std::string& name : includes(source)) {
+                INFO(source.path << " includes " << name);
+                CHECK_FALSE(starts_with_any(name, rule.forbidden));
+            }
+        }
+    }
+}
+
+TEST_CASE("heavy libraries stay in the files that own them", "[tree]") {
+    struct Owner {
+        std::string_view prefix;
+        std::set<std::string> files;
+    };
+    const std::vector<Owner> owners{
+        {"nghttp2/", {"pns/h2_session.cpp"}},
+        {"boost/beast", {"hub/serve_h1.cpp", "pns/h1_codec.cpp"}},
+        {"rocksdb/", {"registry/store.cpp", "registry/postings_merge.cpp"}},
+    };
+    for (const Source& source : cpp_sources()) {
+        for (const std::string& name : includes(source)) {
+            for (const Owner& owner : owners) {
+                if (!name.starts_with(owner.prefix) || source.path.starts_with("tests/")) continue;
+                INFO(source.path << " includes " << name);
+                CHECK(owner.files.contains(source.path));
+            }
+        }
+    }
+}
+
+TEST_CASE("only the nursery starts coroutines", "[tree]") {
+    static const std::regex word(R"(\b(co_spawn|detached)\b)");
+    for (const Source& source : cpp_sources()) {
+        if (source.path.starts_with("tests/") || source.path == "pns/nursery.cpp") continue;
+        const std::string code = code_only(source.text);
+        for (std::sregex_iterator it(code.begin(), code.end(), word), end; it != end; ++it) {
+            INFO(source.path << ":" << line_of(code, static_cast<std::size_t>(it->position())));
+            CHECK(it->str().empty());
+        }
+    }
+}
+
+TEST_CASE("no await expression holds a temporary that g++ 12 destroys twice", "[tree]") {
+    SECTION("the scan finds what it must and nothing else") {
+        const std::vector<std::pair<std::string, bool>> cases{
+            {"co_await f([x] { return x; });", true},
+            {"co_await f([x = std::move(y)]() mutable {});", true},
+            {"co_await f([=] {});", true},
+            {"co_await f(Agg{a, b});", true},
+            {"co_await f({.a = x});", true},
+            {"co_await [x]() -> Task<int> { co_return x; }();", true},
+            {"co_await f([&x] { return Agg{1}; });", false},
+            {"co_await f([this] { g(); });", false},
+            {"co_await f([] { return 1; });", false},
+            {"co_await f(v[i], w[j + 1]);", false},
+            {"if (co_await f(x)) { y = Agg{1}; }", false},
+            {"while (!(co_await f(x))) { g({1}); }", false},
+            {"const Agg a{1, 2}; co_await f(std::move(a));", false},
+            {"// co_await f(Agg{a})\ng();", false},
+            {"log(\"co_await f({\"); g();", false},
+        };
+        for (const auto& [text, expected] : cases) {
+            INFO(text);
+            CHECK(doubtful_awaits(code_only(text)).empty() != expected);
+        }
+    }
+    SECTION("the tree is free of them") {
+        for (const Source& source : cpp_sources()) {
+            for (const std::size_t line : doubtful_awaits(code_only(source.text))) {
+                INFO(source.path << ":" << line);
+                CHECK(line == 0);
+            }
+        }
+    }
+}
+
+TEST_CASE("files hold no machine paths, leftover markers or conflict marks", "[tree]") {
+    std::vector<Source> all = read_tree(
+        {"tagexpr", "registry", "pns", "hub", "bench", "tests", "scripts", "docs", "README.md"});
+    // Spelled apart, so that this file passes its own test.
+    const std::vector<std::string> markers{
+        std::string("TO") + "DO",     std::string("FIX") + "ME",    std::string("XX") + "X:",
+        std::string("<<<<") + "<<< ", std::string(">>>>") + ">>> ", std::string("/ho") + "me/",
+        std::string("/wo") + "rk/",   std::string("/ro") + "ot/"};
+    for (const Source& source : all) {
+        if (source.path.ends_with("package-lock.json")) continue;
+        for (const std::string& marker : markers) {
+            const std::size_t at = source.text.find(marker);
+            if (at == std::string::npos) continue;
+            INFO(source.path << ":" << line_of(source.text, at) << " holds " << marker);
+            CHECK(at == std::string::npos);
+        }
+    }
+}
+
+TEST_CASE("every header guards itself and every source ends its last line", "[tree]") {
+    for (const Source& source : cpp_sources()) {
+        INFO(source.path);
+        if (source.path.ends_with(".hpp")) CHECK(source.text.starts_with("#pragma once"));
+        CHECK((!source.text.empty() && source.text.back() == '\n'));
+        CHECK(source.text.find('\t') == std::string::npos);
+        CHECK(source.text.find('\r') == std::string::npos);
+    }
+}
