@@ -1,4 +1,4 @@
-// What the process says about itself; needs no credentials. Tested by tests/hub_server_test.cpp.
+// What the process says about itself; needs no credentials. Tested by tests/hub_service_test.cpp.
 
 #include "hub/handlers.hpp"
 #include "hub/metrics.hpp"

@@ -6,7 +6,7 @@
 #include "bench/bench.hpp"
 #include "bench/dev.hpp"
 #include "hub/service.hpp"
-#include "pns/sim/command.hpp"
+#include "pns/sim/simulator.hpp"
 
 namespace {
 

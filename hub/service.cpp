@@ -1,4 +1,4 @@
-// Tested by tests/hub_server_test.cpp.
+// Tested by tests/hub_service_test.cpp.
 
 #include "hub/service.hpp"
 
@@ -277,7 +277,9 @@ std::unique_ptr<Service> Service::start(const Config& config, std::string& why) 
         return nullptr;
     }
     try {
-        std::filesystem::create_directories(config.data_dir);
+        if (std::filesystem::create_directories(config.data_dir)) {
+            std::filesystem::permissions(config.data_dir, std::filesystem::perms::owner_all);
+        }
         auto impl = std::make_unique<Impl>(config);
         impl->begin();
         return std::unique_ptr<Service>(new Service(std::move(impl)));

@@ -116,9 +116,10 @@ registry::Progress Tally::snapshot(std::int64_t now_ms) {
 registry::Progress Tally::summary() const {
     std::lock_guard lock(mutex_);
     registry::Progress summary;
-    summary.state = progress_.state;
+    // The end is told by the ledger, once it and the pruning before it are on disk.
+    const bool ended = registry::is_final(progress_.state);
+    summary.state = ended ? registry::SendState::processing : progress_.state;
     summary.started_at_ms = progress_.started_at_ms;
-    summary.ended_at_ms = progress_.ended_at_ms;
     summary.counts = named_counts();
     return summary;
 }

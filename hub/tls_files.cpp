@@ -1,4 +1,4 @@
-// Tested by tests/hub_server_test.cpp.
+// Tested by tests/hub_service_test.cpp.
 
 #include "hub/tls_files.hpp"
 

@@ -36,6 +36,7 @@ struct H1Parser::Impl {
     std::vector<std::pair<std::string, std::string_view>> names;
     std::vector<std::pair<std::string_view, std::string_view>> headers;
     Answer answer;
+    bool ended = false;  // the peer has closed
 
     void renew() {
         parser.emplace();
@@ -97,6 +98,7 @@ H1Parser::Step H1Parser::feed_end() {
     if (!impl.parser->is_header_done() || impl.parser->get().result_int() < 200) {
         return Step::broken;
     }
+    impl.ended = true;
     error_code ec;
     impl.parser->put_eof(ec);
     return impl.complete(static_cast<bool>(ec));
@@ -105,7 +107,7 @@ H1Parser::Step H1Parser::feed_end() {
 const Answer& H1Parser::answer() const { return impl_->answer; }
 
 bool H1Parser::keep_alive() const {
-    return !impl_->answer.body_cut && impl_->parser->get().keep_alive();
+    return !impl_->answer.body_cut && !impl_->ended && impl_->parser->get().keep_alive();
 }
 
 void H1Parser::reset() {

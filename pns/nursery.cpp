@@ -51,14 +51,38 @@ void Nursery::start(Task<void> child) {
         }
         if (children_.empty()) empty_.cancel();
     };
-    EndHandler<decltype(ended)> handler{std::move(ended), place->slot()};
-    asio::co_spawn(executor_, std::move(child), std::move(handler));
+    EndHandler<decltype(ended)> handler{std::move(ended), place->signal.slot()};
+    asio::co_spawn(executor_, run(*place, std::move(child)), std::move(handler));
+}
+
+// co_spawn in Boost 1.81 loses its handler if its own waits, before and after the child, find the child cancelled: so a
+// cancellation before the start is kept until then, and none throws after the end.
+Task<void> Nursery::run(Child& self, Task<void> child) {
+    self.started = true;
+    std::exception_ptr error;
+    try {
+        if (self.cancelled_early) {
+            throw boost::system::system_error(asio::error::operation_aborted);
+        }
+        co_await std::move(child);
+    } catch (...) {
+        error = std::current_exception();
+    }
+    co_await asio::this_coro::throw_if_cancelled(false);
+    if (error) std::rethrow_exception(error);
 }
 
 void Nursery::cancel(asio::cancellation_type type) {
     cancelled_ = true;
     // emit() may end children inside: each step looks its successor up before.
-    for (auto it = children_.begin(); it != children_.end();) (it++)->emit(type);
+    for (auto it = children_.begin(); it != children_.end();) {
+        Child& child = *it++;
+        if (child.started) {
+            child.signal.emit(type);
+        } else {
+            child.cancelled_early = true;
+        }
+    }
 }
 
 Task<void> Nursery::join() {

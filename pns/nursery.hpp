@@ -37,8 +37,15 @@ class Nursery {
     Executor executor() const { return executor_; }
 
   private:
+    struct Child {
+        asio::cancellation_signal signal;
+        bool started = false;
+        bool cancelled_early = false;
+    };
+    static Task<void> run(Child& self, Task<void> child);
+
     Executor executor_;
-    std::list<asio::cancellation_signal> children_;
+    std::list<Child> children_;
     asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor> empty_;
     std::exception_ptr first_error_;
     bool cancelled_ = false;

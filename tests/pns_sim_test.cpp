@@ -1,11 +1,5 @@
-#include <boost/asio/post.hpp>
-#include <deque>
-#include <utility>
-
-#include "pns/bearer.hpp"
 #include "pns/handles.hpp"
 #include "pns/jwt.hpp"
-#include "pns/nursery.hpp"
 #include "pns/sim/h1_request.hpp"
 #include "pns/sim/provider.hpp"
 #include "tests/support/raw_client.hpp"
@@ -16,15 +10,10 @@ namespace {
 using nlohmann::json;
 using support::RawAnswer;
 using support::RawHeaders;
+using support::rules_of;
 
 const std::string alert = R"({"aps":{"alert":"hello"}})";
 const std::string token_hex = std::string(64, 'a');
-
-pns::sim::Rules rules_of(const char* platform, const json& text) {
-    auto rules = pns::sim::read_rules(text, *pns::platform_by_name(platform));
-    if (const auto* fault = std::get_if<std::string>(&rules)) FAIL(*fault);
-    return std::get<pns::sim::Rules>(rules);
-}
 
 std::string apns_token(std::int64_t iat_s, const pns::Key* key = nullptr, std::string kid = {}) {
     const auto& made = support::made_credential("apns");
@@ -474,189 +463,4 @@ TEST_CASE("HTTP/1.1 requests of the wrong shape are refused", "[pns]") {
     flooded.feed(std::string(pns::sim::h1_head_bytes_max + 1, 'x'));
     CHECK(flooded.take(request) == pns::sim::H1Reader::State::bad);
     CHECK(flooded.status() == 431);
-}
-
-namespace {
-
-/// Submits every push once, again after retry_later, until all verdicts are final.
-struct Round final : pns::PushOwner {
-    struct Device {
-        std::string handle;
-        pns::Push push;
-        int verdicts = 0, attempts = 0;
-        bool final = false;
-        pns::Verdict last;
-    };
-
-    explicit Round(std::vector<std::string> handles) {
-        devices.resize(handles.size());
-        for (std::size_t i = 0; i < handles.size(); ++i) devices[i].handle = std::move(handles[i]);
-    }
-
-    void run(const std::string& platform, const pns::Network& network,
-             const pns::Message& message) {
-        sender = pns::Sender::create(io, support::made_credential(platform).credential,
-                                     pns::default_settings(platform), network, bearers);
-        auto prepared = sender->prepare(message);
-        REQUIRE(std::holds_alternative<std::shared_ptr<const pns::Prepared>>(prepared));
-        for (std::size_t i = 0; i < devices.size(); ++i) {
-            pns::Push& push = devices[i].push;
-            push.handle = devices[i].handle;
-            push.prepared = std::get<std::shared_ptr<const pns::Prepared>>(prepared);
-            push.id[0] = static_cast<std::uint8_t>(i >> 8);
-            push.id[1] = static_cast<std::uint8_t>(i);
-            push.owner = this;
-            push.index = static_cast<std::uint32_t>(i);
-            waiting.push_back(&push);
-        }
-        pns::Nursery nursery(io.get_executor());
-        nursery_ = &nursery;
-        asio_post([this] { pump(); });
-        io.run();
-        CHECK(nursery.size() == 0);
-        CHECK(!nursery.first_error());
-    }
-
-    void pump() {
-        while (!waiting.empty() && sender->room() > 0) {
-            pns::Push* push = waiting.back();
-            waiting.pop_back();
-            ++devices[push->index].attempts;
-            sender->submit(*push);
-        }
-        if (!waiting.empty()) sender->when_room(1, [this] { pump(); });
-    }
-
-    void on_verdict(pns::Push& push, pns::Verdict&& verdict) override {
-        if (on_first_verdict) std::exchange(on_first_verdict, nullptr)();
-        Device& device = devices[push.index];
-        ++device.verdicts;
-        device.last = std::move(verdict);
-        if (device.last.kind == pns::Verdict::Kind::retry_later && device.attempts < 3) {
-            waiting.push_back(&push);
-            asio_post([this] { pump(); });
-            return;
-        }
-        REQUIRE(!device.final);
-        device.final = true;
-        if (++finals == devices.size()) nursery_->start(sender->stop(1000));
-    }
-
-    template <class Function>
-    void asio_post(Function function) {
-        boost::asio::post(io, std::move(function));
-    }
-
-    boost::asio::io_context io{1};
-    std::deque<Device> devices;
-    std::vector<pns::Push*> waiting;
-    pns::BearerCache bearers;
-    std::unique_ptr<pns::Sender> sender;
-    std::size_t finals = 0;
-    std::function<void()> on_first_verdict;
-
-  private:
-    pns::Nursery* nursery_ = nullptr;
-};
-
-std::vector<std::string> handles_of(const std::string& platform, std::size_t count) {
-    std::vector<std::string> out;
-    for (std::size_t i = 0; i < count; ++i) {
-        const std::string number = std::to_string(10'000 + i);
-        if (platform == "apns")
-            out.push_back("ABCD0" + number);
-        else if (platform == "wns")
-            out.push_back("https://db5p.notify.windows.com/?token=" + number);
-        else
-            out.push_back("handle:" + number);
-    }
-    return out;
-}
-
-pns::Message message_for(const std::string& platform) {
-    if (platform == "apns") return support::message_of(alert);
-    if (platform == "fcmv1") return support::message_of(R"({"message":{"data":{"a":"b"}}})");
-    if (platform == "wns") return support::message_of("<toast/>", {{"x-wns-type", "wns/toast"}});
-    return support::message_of(R"({"data":{"a":"b"}})");
-}
-
-}  // namespace
-
-TEST_CASE("senders and simulators agree on every push of all four providers", "[pns]") {
-    using Kind = pns::Verdict::Kind;
-    constexpr std::size_t count = 400;
-    for (const std::string platform : {"apns", "fcmv1", "wns", "adm"}) {
-        INFO(platform);
-        auto options = support::sim_options(platform);
-        options.threads = 2;
-        const auto sim = support::start_sim(std::move(options));
-        const auto handles = handles_of(platform, count);
-        json table;
-        const std::vector<const char*> acts = {"gone", "bad_handle", "server_error_once",
-                                               "wrong_app", "ok"};
-        for (std::size_t i = 0; i < count; i += 4) table[handles[i]] = acts[i / 4 % acts.size()];
-        sim->set_rules(rules_of(platform.c_str(), {{"handles", table}}));
-
-        Round round(handles);
-        round.run(platform, support::network_of(*sim), message_for(platform));
-        std::uint64_t accepted = 0, verdicts = 0;
-        for (std::size_t i = 0; i < count; ++i) {
-            const Round::Device& device = round.devices[i];
-            INFO("device " << i << ": " << device.last.reason);
-            REQUIRE(device.final);
-            const std::string act = i % 4 == 0 ? acts[i / 4 % acts.size()] : "ok";
-            CHECK(device.attempts == (act == "server_error_once" ? 2 : 1));
-            CHECK(device.verdicts == device.attempts);
-            const bool good = act == "ok" || act == "server_error_once";
-            if (good) CHECK(device.last.kind == Kind::accepted);
-            if (act == "gone") CHECK(device.last.kind == Kind::retire);
-            if (act == "bad_handle")
-                CHECK(device.last.kind ==
-                      (platform == "wns" || platform == "adm" ? Kind::retire : Kind::suspect));
-            if (act == "wrong_app")
-                CHECK(device.last.kind == (platform == "adm" ? Kind::retire : Kind::suspect));
-            accepted += good ? 1 : 0;
-            verdicts += static_cast<std::uint64_t>(device.verdicts);
-        }
-        const auto counters = sim->counters();
-        CHECK(counters.accepted == accepted);
-        CHECK(counters.received == verdicts);
-        CHECK(counters.refused_total == verdicts - accepted);
-        CHECK(counters.doubles == 0);
-        CHECK(counters.tokens_minted == (platform == "apns" ? 0 : 1));
-        CHECK(counters.journal_left_out == 0);
-        std::vector<std::string> received;
-        for (const auto& entry : sim->entries(true)) received.push_back(entry.handle);
-        std::sort(received.begin(), received.end());
-        CHECK(std::adjacent_find(received.begin(), received.end()) == received.end());
-        CHECK(received.size() == accepted);
-        sim->stop();
-        CHECK(sim->counters().connections == 0);
-    }
-}
-
-TEST_CASE("an ADM rotation reaches the caller as the new handle", "[pns]") {
-    const auto sim = support::start_sim("adm");
-    sim->set_rules(rules_of("adm", {{"handles", {{"old", {{"act", "rotate"}, {"to", "new"}}}}}}));
-    Round round({"old", "kept"});
-    round.run("adm", support::network_of(*sim), message_for("adm"));
-    CHECK(round.devices[0].last.new_handle == "new");
-    CHECK(round.devices[1].last.new_handle.empty());
-}
-
-TEST_CASE("a token revoked during a send is fetched anew and every push still arrives", "[pns]") {
-    for (const std::string platform : {"fcmv1", "wns", "adm"}) {
-        INFO(platform);
-        const auto sim = support::start_sim(platform);
-        const auto handles = handles_of(platform, 300);
-        Round round(handles);
-        round.on_first_verdict = [&] { sim->revoke_tokens(); };
-        round.run(platform, support::network_of(*sim), message_for(platform));
-        for (const auto& device : round.devices)
-            CHECK(device.last.kind == pns::Verdict::Kind::accepted);
-        const auto counters = sim->counters();
-        CHECK(counters.accepted == handles.size());
-        CHECK(counters.doubles == 0);
-        CHECK(counters.tokens_minted <= 2);
-    }
 }

@@ -1,4 +1,4 @@
-// Tested by tests/pns_sim_test.cpp.
+// Tested by tests/pns_sim_test.cpp, tests/pns_simulated_sends_test.cpp.
 #include <array>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/write.hpp>

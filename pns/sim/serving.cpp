@@ -1,4 +1,4 @@
-// Tested by tests/pns_sim_test.cpp.
+// Tested by tests/pns_sim_test.cpp, tests/pns_simulated_sends_test.cpp.
 #include "pns/sim/serving.hpp"
 
 #include <boost/asio/this_coro.hpp>

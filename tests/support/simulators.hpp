@@ -2,6 +2,8 @@
 
 // Simulators for tests: one throw-away authority per process, everything on free loopback ports.
 
+#include <unistd.h>
+
 #include <fstream>
 
 #include "pns/sender.hpp"
@@ -45,6 +47,12 @@ inline std::unique_ptr<pns::sim::Simulator> start_sim(pns::sim::SimOptions optio
 
 inline std::unique_ptr<pns::sim::Simulator> start_sim(const std::string& platform) {
     return start_sim(sim_options(platform));
+}
+
+inline pns::sim::Rules rules_of(const std::string& platform, const nlohmann::json& text) {
+    auto rules = pns::sim::read_rules(text, *pns::platform_by_name(platform));
+    if (const auto* fault = std::get_if<std::string>(&rules)) FAIL(*fault);
+    return std::get<pns::sim::Rules>(rules);
 }
 
 inline pns::Network network_of(const pns::sim::Simulator& simulator) {
