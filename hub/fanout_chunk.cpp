@@ -88,7 +88,8 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
 }
 
 pns::Task<void> FanoutLane::walk_retries(LaneRun& run, Chunk& chunk) {
-    if (co_await mixed_window_.take(chunk.numbers.size(), false)) {
+    const bool open = co_await mixed_window_.take(chunk.numbers.size(), false);
+    if (open) {
         chunk.window = &mixed_window_;
         co_await send_chunk(chunk);
     } else {

@@ -357,7 +357,7 @@ TEST_CASE("a malformed request gets 400 with the reason and loses its connection
     };
     const std::vector<Row> rows{
         {"nonsense\r\n\r\n", 400},
-        {std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 client hello\r\n\r\n", 32), 400},
+        {"\x16\x03\x01\x02 client hello\r\n\r\n", 400},
         {"GET /echo HTTP/2.0\r\nHost: h\r\n\r\n", 400},
         {"GET /echo HTTP/1.1\nHost: h\n\n", 400},
         {"GET echo HTTP/1.1\r\nHost: h\r\n\r\n", 400},
