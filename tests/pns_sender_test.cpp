@@ -1,5 +1,6 @@
 #include "pns/sender.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <deque>
 #include <map>
@@ -466,8 +467,9 @@ TEST_CASE("under random faults every push gets exactly one verdict", "[pns]") {
         if (dice < 10) return;  // never answered
         if (dice < 13) return p.cut();
         if (dice < 16) {
-            last.emplace(p.ordinal(), r.stream - 2);
-            p.session().submit_goaway(0, "{}", r.stream - 2);
+            const auto id = std::max(r.stream - 2, 0);
+            last.emplace(p.ordinal(), id);
+            p.session().submit_goaway(0, "{}", id);
             return p.flush();
         }
         if (dice < 30) {
