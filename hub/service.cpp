@@ -220,7 +220,10 @@ pns::Task<void> Service::Impl::sweep_expired() {
 pns::Task<void> Service::Impl::stop_lane(std::size_t lane, Clock::time_point deadline,
                                          std::promise<void>& done) {
     try {
-        for (auto& listener : lanes[lane]->listeners) co_await listener->stop(deadline);
+        // All at once: one that waits for a slow handler holds up no other.
+        pns::Nursery stops(loops.lane(lane).get_executor());
+        for (auto& listener : lanes[lane]->listeners) stops.start(listener->stop(deadline));
+        co_await stops.join();
     } catch (const std::exception& bug) {
         log_error("a listener did not stop", {{"what", bug.what()}});
     }

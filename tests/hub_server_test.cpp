@@ -183,9 +183,11 @@ class Server {
         return listener->port();
     }
     pns::Task<void> stop_lane(std::size_t lane, Clock::time_point deadline) {
+        pns::Nursery stops(loops_.lane(lane).get_executor());
         for (std::size_t i = lane * 2; i < lane * 2 + 2; ++i) {
-            co_await listeners_[i]->stop(deadline);
+            stops.start(listeners_[i]->stop(deadline));
         }
+        co_await stops.join();
         done_[lane].set_value();
     }
 
