@@ -132,7 +132,7 @@ class Connection final : public pns::H2Events {
     void write() {
         if (writing_) return;
         out_.clear();
-        if (!session_->drain(out_, 256 * 1024)) return;
+        if (!session_->drain(out_, 256u << 10)) return;
         writing_ = true;
         asio::async_write(stream_, asio::buffer(out_),
                           [this](boost::system::error_code ec, std::size_t) {
@@ -149,7 +149,7 @@ class Connection final : public pns::H2Events {
     std::string authority_;
     std::optional<pns::H2Session> session_;
     std::map<std::int32_t, Open> open_;
-    std::array<std::uint8_t, 64 * 1024> in_{};
+    std::array<std::uint8_t, 65'536> in_{};
     std::vector<std::uint8_t> out_;
     bool writing_ = false;
     std::string error_;

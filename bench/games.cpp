@@ -147,8 +147,9 @@ void Scenario::check_languages(const Event& event, const std::vector<std::uint32
     if (event.athlete.empty() || audience.empty()) return;
     std::size_t wrong = 0, asked = 0;
     std::set<std::string_view> languages;
-    for (std::size_t k = 0; k < bodies_compared_max; ++k) {
-        const Device d = games_.device(audience[k * audience.size() / bodies_compared_max]);
+    const std::size_t samples = std::min(audience.size(), bodies_compared_max);
+    for (std::size_t k = 0; k < samples; ++k) {
+        const Device d = games_.device(audience[k * audience.size() / samples]);
         if (d.dead) continue;
         ++asked;
         languages.insert(d.language);

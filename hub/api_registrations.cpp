@@ -251,8 +251,10 @@ pns::Task<Response> delete_registration(Call call) {
 
 pns::Task<Response> list_registrations(Call call) {
     const auto text = call.request.param("$filter");
-    if (!text || trimmed(*text).empty())
-        co_return co_await list(std::move(call), "", "/registrations");
+    if (!text || trimmed(*text).empty()) {
+        std::string everything, path = "/registrations";
+        co_return co_await list(std::move(call), std::move(everything), std::move(path));
+    }
     auto filter = parse_filter(*text);
     if (!ok(filter)) co_return refused(call.request, std::get<Refusal>(filter));
     HandleQuery wanted = std::get<HandleQuery>(std::move(filter));

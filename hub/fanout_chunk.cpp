@@ -173,7 +173,9 @@ pns::Task<void> FanoutLane::send_chunk(Chunk& chunk) {
     build(chunk);
     const bool mark = run.send.delivery == registry::Delivery::at_most_once && !chunk.marked &&
                       !chunk.pushes.empty();
-    if (!mark || co_await mark_before_submit(chunk)) submit(chunk);
+    bool may_submit = true;
+    if (mark) may_submit = co_await mark_before_submit(chunk);
+    if (may_submit) submit(chunk);
     close_chunk(chunk);
 }
 

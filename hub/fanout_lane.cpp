@@ -87,7 +87,17 @@ void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform
     if (parts_.config.provider_connections_max != 0) {
         settings.connections_max = parts_.config.provider_connections_max;
     }
-    slot.sender = pns::Sender::create(loop_, credential, settings, parts_.network, parts_.bearers);
+    auto opened = pns::open_account(credential);
+    if (const auto* refusal = std::get_if<pns::Refusal>(&opened)) {
+        log_error("a stored credential cannot be used: its sends end as InvalidCredentials",
+                  {{"hub", state->row.name},
+                   {"platform", credential.platform},
+                   {"why", refusal->message}});
+        return;
+    }
+    auto account = std::get<std::unique_ptr<pns::Account>>(std::move(opened));
+    slot.sender =
+        pns::Sender::create(loop_, std::move(account), settings, parts_.network, parts_.bearers);
     ++slot.epoch;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
-// Every handler of the REST surface, one per line. The route table (routes.cpp) names them; bodies are in api_*.cpp.
+// Every handler of the REST surface, one per line. The route table (routes.cpp) names them; bodies
+// are in api_*.cpp.
 
 #include <memory>
 #include <string>
@@ -17,8 +18,10 @@ struct Parts;     ///< what handlers work with (parts.hpp)
 /// A request behind routing and authentication.
 struct Call {
     const Request& request;
-    std::shared_ptr<const HubState> hub;  ///< null on namespace and root routes, and on PUT of a new hub
-    std::vector<std::string> args;        ///< decoded path arguments, in pattern order, the hub's name first if any
+    std::shared_ptr<const HubState>
+        hub;  ///< null on namespace and root routes, and on PUT of a new hub
+    std::vector<std::string>
+        args;  ///< decoded path arguments, in pattern order, the hub's name first if any
     Parts& parts;
 };
 
@@ -52,7 +55,7 @@ pns::Task<Response> get_installation(Call call);
 pns::Task<Response> delete_installation(Call call);
 
 // sends (api_sends.cpp)
-pns::Task<Response> post_message(Call call);        ///< also ?direct and ?test
+pns::Task<Response> post_message(Call call);  ///< also ?direct and ?test
 pns::Task<Response> post_direct_batch(Call call);
 pns::Task<Response> get_message(Call call);
 

@@ -160,9 +160,8 @@ Service::Impl::Impl(const Config& given)
       fanout(loops, store, *registry, hubs, metrics, config),
       scheduler(loops.lane(0), {store, *registry, hubs, fanout, metrics, config}, now_ms),
       test_sends(test_calls_max, test_period_ms),
-      parts{config,  *registry,           store,  hubs,       fanout,
-            metrics, {root_rule(config)}, &ready, &scheduler, &test_sends,
-            &blobs,  &jobs,               &feedback},
+      parts{config, *registry,  store,       hubs,   fanout, metrics,  {root_rule(config)},
+            &ready, &scheduler, &test_sends, &blobs, &jobs,  &feedback},
       dispatch(parts, routes(), make_gate(parts)),
       sweep_timer(loops.lane(0).get_executor()) {
     for (std::size_t i = 0; i < loops.size(); ++i) {
@@ -292,7 +291,10 @@ pns::Task<void> Service::Impl::sweep_expired() {
 pns::Task<void> Service::Impl::stop_lane(std::size_t lane, Clock::time_point deadline,
                                          std::promise<void>& done) {
     try {
-        for (auto& listener : lanes[lane]->listeners) co_await listener->stop(deadline);
+        // All at once: one that waits for a slow handler holds up no other.
+        pns::Nursery stops(loops.lane(lane).get_executor());
+        for (auto& listener : lanes[lane]->listeners) stops.start(listener->stop(deadline));
+        co_await stops.join();
     } catch (const std::exception& bug) {
         log_error("a listener did not stop", {{"what", bug.what()}});
     }

@@ -70,7 +70,8 @@ class Tally {
     /// A copy for the ledger, `done` in run-length form; final state and end time are set if
     /// complete.
     registry::Progress snapshot(std::int64_t now_ms);
-    /// Counts, state and start only, cheap enough for polling. Never final: that is the ledger's word.
+    /// Counts, state and start only, cheap enough for polling. Never final: that is the ledger's
+    /// word.
     registry::Progress summary() const;
 
   private:

@@ -1,7 +1,8 @@
 #pragma once
 
-// The provider-specific half of a sender: pure functions over one opened credential. Only pns/<name>.cpp implements
-// them; pns/sender.cpp drives them and knows no provider. Immutable after opening; any thread.
+// The provider-specific half of a sender: pure functions over one opened credential. Only
+// pns/<name>.cpp implements them; pns/sender.cpp drives them and knows no provider. Immutable after
+// opening; any thread.
 
 #include <cstdint>
 #include <functional>
@@ -17,16 +18,18 @@
 
 namespace pns {
 
-/// A Message encoded for one credential. `head + encoded handle + tail` is the body when the handle stands in it.
+/// A Message encoded for one credential. `head + encoded handle + tail` is the body when the handle
+/// stands in it.
 class Prepared {
   public:
-    Headers headers;                          ///< fixed request headers, names lower case, without authorization
+    Headers headers;  ///< fixed request headers, names lower case, without authorization
     std::shared_ptr<const std::string> body;  ///< whole body, when the handle is not in it
     std::string body_head, body_tail;         ///< else these two around the JSON-escaped handle
     std::int64_t expires_at_ms = std::numeric_limits<std::int64_t>::max();
 };
 
-/// One request, built into buffers that are reused from push to push. Views into it stay valid until the next encode.
+/// One request, built into buffers that are reused from push to push. Views into it stay valid
+/// until the next encode.
 struct Encoded {
     std::string path;
     Headers headers;   ///< only those that differ from push to push
@@ -42,7 +45,8 @@ struct Origin {
 
 /// How a credential proves itself on each request.
 struct NoToken {};
-/// Signed here (APNs ES256): `mint(now_s)` signs a token good until `life_s` later; renewed at `renew_s`.
+/// Signed here (APNs ES256): `mint(now_s)` signs a token good until `life_s` later; renewed at
+/// `renew_s`.
 struct SelfSigned {
     std::function<Result<std::string>(std::int64_t now_s)> mint;
     std::int64_t renew_s = 50 * 60, life_s = 60 * 60;
@@ -52,22 +56,23 @@ struct SelfSigned {
 struct Fetched {
     Origin origin;
     std::string path;
-    std::function<Result<std::string>(std::int64_t now_s)> form;  ///< application/x-www-form-urlencoded body
+    std::function<Result<std::string>(std::int64_t now_s)>
+        form;  ///< application/x-www-form-urlencoded body
 };
 using TokenSource = std::variant<NoToken, SelfSigned, Fetched>;
 
 /// What the sender does with an answer (contracts/pns.md 0).
 struct Judgement {
     enum class Step : std::uint8_t { final, resend_now, reauthorise } step = Step::final;
-    bool reconnect = false;                 ///< take this connection out of service
+    bool reconnect = false;                   ///< take this connection out of service
     std::int64_t throttle_credential_ms = 0;  ///< hold all pushes of this credential for so long
-    Verdict verdict;                        ///< used when step is final, or when its one repeat has been spent
+    Verdict verdict;  ///< used when step is final, or when its one repeat has been spent
 };
 
 struct Answer {
     int status = 0;
     std::span<const std::pair<std::string_view, std::string_view>> headers;  ///< names lower case
-    std::string_view body;   ///< capped
+    std::string_view body;                                                   ///< capped
     bool body_cut = false;
     std::int64_t now_ms = 0;
     std::string_view header(std::string_view name) const;  ///< first value, or empty
@@ -81,9 +86,11 @@ class Account {
     virtual Protocol protocol() const = 0;
     virtual bool starts_with_one_stream() const { return false; }  ///< APNs token authentication
     virtual TokenSource token_source() const = 0;
-    /// Key under which all loops share the token: equal for equal team/key or project; holds no secret in clear.
+    /// Key under which all loops share the token: equal for equal team/key or project; holds no
+    /// secret in clear.
     virtual std::string token_key() const = 0;
-    /// PEM chain and key of a client certificate, for APNs certificate authentication; empty = none.
+    /// PEM chain and key of a client certificate, for APNs certificate authentication; empty =
+    /// none.
     virtual std::pair<std::string, std::string> client_certificate() const { return {}; }
     virtual Checked<std::shared_ptr<const Prepared>> prepare(const Message& message) const = 0;
     virtual Origin origin(std::string_view handle) const = 0;

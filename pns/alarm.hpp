@@ -1,7 +1,8 @@
 #pragma once
 
-// One timer for many deadlines: runs `tick` when the earliest of them has come, and at once after wake(). The owner starts
-// run() in its nursery and ends it by stop(). One loop. Times are milliseconds of the steady clock.
+// One timer for many deadlines: runs `tick` when the earliest of them has come, and at once after
+// wake(). The owner starts run() in its nursery and ends it by stop(). One loop. Times are
+// milliseconds of the steady clock.
 
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <chrono>
@@ -13,8 +14,9 @@
 
 namespace pns {
 
-using SteadyTimer = asio::basic_waitable_timer<std::chrono::steady_clock,
-                                               asio::wait_traits<std::chrono::steady_clock>, Executor>;
+using SteadyTimer =
+    asio::basic_waitable_timer<std::chrono::steady_clock,
+                               asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
 inline constexpr std::int64_t never_ms = std::numeric_limits<std::int64_t>::max();
 

@@ -99,8 +99,8 @@ struct BearerCache::Impl {
         const auto wait_ms =
             trouble.configuration
                 ? configuration_wait_ms
-                : std::max<std::int64_t>(200, backoff_ms(1'000, 60'000, entry.failures,
-                                                         random_number()));
+                : std::max<std::int64_t>(
+                      200, backoff_ms(1'000, 60'000, entry.failures, random_number()));
         ++entry.failures;
         entry.retry_at_ms =
             now_ms + std::max(wait_ms, std::min(retry_after_ms, retry_after_ms_max));
@@ -119,7 +119,9 @@ struct BearerCache::Impl {
 
 BearerCache::BearerCache() : impl_(std::make_unique<Impl>()) {}
 BearerCache::~BearerCache() = default;
-TrustStore& BearerCache::trust() { return impl_->trust; }
+TrustStore& BearerCache::trust() {
+    return impl_->trust;
+}
 
 // The fetch in progress, in fetch()'s frame.
 struct BearerUser::Fetch {
@@ -158,7 +160,9 @@ BearerUser::~BearerUser() {
     std::erase(impl.entries[settings_.account->token_key()].users, mailbox_);
 }
 
-bool BearerUser::needed() const { return !std::holds_alternative<NoToken>(source_); }
+bool BearerUser::needed() const {
+    return !std::holds_alternative<NoToken>(source_);
+}
 
 std::shared_ptr<const Bearer> BearerUser::current(std::int64_t now_ms) {
     const bool fresh = local_ && now_ms < local_->renew_at_ms;
@@ -179,7 +183,14 @@ void BearerUser::consult(std::int64_t now_ms) {
             entry.fetching = mine = true;
         }
     }
-    if (mine) begin(now_ms);
+    if (!mine) return;
+    begin(now_ms);
+    if (std::holds_alternative<Fetched>(source_)) return;
+    // Signed on the spot.
+    auto& impl = cache_.impl();
+    const std::lock_guard lock(impl.mutex);
+    const auto& entry = impl.entries[settings_.account->token_key()];
+    local_ = entry.usable(now_ms) ? entry.bearer : nullptr;
 }
 
 void BearerUser::begin(std::int64_t now_ms) {

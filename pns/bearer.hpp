@@ -1,9 +1,11 @@
 #pragma once
 
-// Provider tokens of a process, one per Account::token_key, shared by all loops (contracts/pns.md 7.3).
+// Provider tokens of a process, one per Account::token_key, shared by all loops
+// (contracts/pns.md 7.3).
 //
-// Single flight: however many pushes find a token missing or refused, one loop fetches or signs and all are told.
-// The old token is served while a new one is being fetched and, after a failed fetch, until it expires.
+// Single flight: however many pushes find a token missing or refused, one loop fetches or signs and
+// all are told. The old token is served while a new one is being fetched and, after a failed fetch,
+// until it expires.
 
 #include <cstdint>
 #include <functional>
@@ -19,8 +21,9 @@
 namespace pns {
 
 struct Bearer {
-    std::string authorization;   ///< header value
-    std::uint64_t serial = 0;    ///< grows with each new token: a 401 for an older serial needs no refresh
+    std::string authorization;  ///< header value
+    std::uint64_t serial =
+        0;  ///< grows with each new token: a 401 for an older serial needs no refresh
     std::int64_t renew_at_ms = 0, expires_at_ms = 0;
 };
 
@@ -32,7 +35,8 @@ struct BearerTrouble {
     std::int64_t retry_at_ms = 0;  ///< when the next attempt may be made (wall clock)
 };
 
-/// Any thread. Outlives every BearerUser. Also keeps the process's trust anchors, which are as shared as the tokens.
+/// Any thread. Outlives every BearerUser. Also keeps the process's trust anchors, which are as
+/// shared as the tokens.
 class BearerCache {
   public:
     BearerCache();
@@ -52,8 +56,9 @@ class BearerUser {
         const Account* account = nullptr;
         ConnectTo connect_to;
         std::string ca_file;
-        std::int64_t timeout_ms = 10'000;  ///< connecting to the token endpoint, and again for its answer
-        std::function<void()> on_news;     ///< on this loop: a token came or a fetch failed
+        std::int64_t timeout_ms =
+            10'000;  ///< connecting to the token endpoint, and again for its answer
+        std::function<void()> on_news;  ///< on this loop: a token came or a fetch failed
     };
     /// Fetches run in `nursery`.
     BearerUser(BearerCache& cache, Nursery& nursery, Settings settings);
@@ -64,12 +69,13 @@ class BearerUser {
 
     /// False for accounts without tokens.
     bool needed() const;
-    /// The token to use now (wall clock), or null while there is none. Starts a fetch when one is due.
+    /// The token to use now (wall clock), or null while there is none. Starts a fetch when one is
+    /// due.
     std::shared_ptr<const Bearer> current(std::int64_t now_ms);
     /// Why current() is null: the last fetch failed. Nothing while one is on its way.
     std::optional<BearerTrouble> trouble() const;
-    /// The provider refused a token. True if a newer one is there or will be tried for; false if nothing can be done
-    /// (signed too recently).
+    /// The provider refused a token. True if a newer one is there or will be tried for; false if
+    /// nothing can be done (signed too recently).
     bool refused(std::uint64_t serial, std::int64_t now_ms);
     /// Ends a fetch in progress; another user takes over when it needs the token.
     void stop();

@@ -30,8 +30,8 @@ using Bio = std::unique_ptr<BIO, Free<BIO_free_all>>;
 
 /// Keychain exports are encrypted with 40-bit RC2, which OpenSSL 3 keeps in its legacy provider.
 void allow_legacy_ciphers() {
-    static const bool loaded = OSSL_PROVIDER_try_load(nullptr, "legacy", 1) != nullptr;
-    static_cast<void>(loaded);
+    static const std::unique_ptr<OSSL_PROVIDER, Free<OSSL_PROVIDER_unload>> legacy(
+        OSSL_PROVIDER_try_load(nullptr, "legacy", 1));
 }
 
 std::string drained(BIO* bio) {

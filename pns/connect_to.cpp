@@ -25,8 +25,7 @@ std::optional<Target> host_and_port(std::string_view s) {
     auto host = s.substr(0, colon);
     const auto digits = s.substr(colon + 1);
     Target out;
-    const auto [end, ec] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
+    const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
     if (ec != std::errc() || end != digits.data() + digits.size() || out.port == 0) return {};
     if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
         host = host.substr(1, host.size() - 2);
@@ -74,10 +73,10 @@ Target ConnectTo::resolve(std::string_view host, std::uint16_t port) const {
     const std::string name = lower(host);
     for (const auto& rule : rules_) {
         if (rule.port != port) continue;
-        const bool covers =
-            rule.wildcard ? name.size() > rule.host.size() + 1 && name.ends_with(rule.host) &&
-                                name[name.size() - rule.host.size() - 1] == '.'
-                          : name == rule.host;
+        const bool covers = rule.wildcard
+                                ? name.size() > rule.host.size() + 1 && name.ends_with(rule.host) &&
+                                      name[name.size() - rule.host.size() - 1] == '.'
+                                : name == rule.host;
         if (covers) return rule.target;
     }
     return out;

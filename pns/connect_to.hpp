@@ -1,7 +1,7 @@
 #pragma once
 
-// Rules that send connections for a provider's name elsewhere, for tests and simulators: HOST:PORT=ADDRESS:PORT. Name
-// and certificate checks still use HOST. Pure; any thread.
+// Rules that send connections for a provider's name elsewhere, for tests and simulators:
+// HOST:PORT=ADDRESS:PORT. Name and certificate checks still use HOST. Pure; any thread.
 
 #include <cstdint>
 #include <string>
@@ -20,7 +20,8 @@ struct Target {
 
 class ConnectTo {
   public:
-    /// errc::bad_connect_to if a rule is none. HOST ignores case; "*.example" covers every name under example, not itself.
+    /// errc::bad_connect_to if a rule is none. HOST ignores case; "*.example" covers every name
+    /// under example, not itself.
     static Result<ConnectTo> parse(const std::vector<std::string>& rules);
     /// Where to connect for host:port: by the first rule that covers it, else there.
     Target resolve(std::string_view host, std::uint16_t port) const;

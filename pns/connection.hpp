@@ -1,8 +1,9 @@
 #pragma once
 
-// What a pool needs of a connection to a provider, HTTP/2 or HTTP/1.1. One loop owns it; its owner starts run() in a
-// nursery and keeps it until run() has ended. Every request submitted ends in exactly one on_answer or on_lost, before
-// run() ends at the latest. Events may call submit, drain and close.
+// What a pool needs of a connection to a provider, HTTP/2 or HTTP/1.1. One loop owns it; its owner
+// starts run() in a nursery and keeps it until run() has ended. Every request submitted ends in
+// exactly one on_answer or on_lost, before run() ends at the latest. Events may call submit, drain
+// and close.
 
 #include <cstdint>
 #include <memory>
@@ -73,11 +74,12 @@ class Connection {
     virtual void close(error_code why) = 0;
 
     virtual State state() const = 0;
-    virtual std::size_t room() const = 0;       ///< requests that may be submitted now
+    virtual std::size_t room() const = 0;  ///< requests that may be submitted now
     virtual std::size_t in_flight() const = 0;
     virtual std::size_t window() const = 0;     ///< requests the peer allows at once
     virtual std::uint64_t answers() const = 0;  ///< ever
-    virtual std::int64_t shrunk_ms() const = 0; ///< when the window last became smaller (steady clock); 0 = never
+    virtual std::int64_t shrunk_ms()
+        const = 0;  ///< when the window last became smaller (steady clock); 0 = never
     virtual std::int64_t ready_ms() const = 0;  ///< when it became ready; 0 = never
 };
 

@@ -65,7 +65,9 @@ struct H1Parser::Impl {
     }
 };
 
-H1Parser::H1Parser() : impl_(std::make_unique<Impl>()) { impl_->renew(); }
+H1Parser::H1Parser() : impl_(std::make_unique<Impl>()) {
+    impl_->renew();
+}
 H1Parser::~H1Parser() = default;
 
 H1Parser::Step H1Parser::feed(std::string_view bytes) {
@@ -104,7 +106,9 @@ H1Parser::Step H1Parser::feed_end() {
     return impl.complete(static_cast<bool>(ec));
 }
 
-const Answer& H1Parser::answer() const { return impl_->answer; }
+const Answer& H1Parser::answer() const {
+    return impl_->answer;
+}
 
 bool H1Parser::keep_alive() const {
     return !impl_->answer.body_cut && !impl_->ended && impl_->parser->get().keep_alive();

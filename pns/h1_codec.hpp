@@ -1,6 +1,7 @@
 #pragma once
 
-// HTTP/1.1 without I/O, for a client that POSTs and reads one answer at a time. Beast's parser is hidden in the .cpp.
+// HTTP/1.1 without I/O, for a client that POSTs and reads one answer at a time. Beast's parser is
+// hidden in the .cpp.
 
 #include <memory>
 #include <string>
@@ -29,10 +30,11 @@ class H1Parser {
     ~H1Parser();
 
     enum class Step { more, complete, broken };
-    /// Takes bytes; `complete` once the final answer is whole (or its body over the cap: body_cut). Bytes after it are an
-    /// error: nothing is pipelined.
+    /// Takes bytes; `complete` once the final answer is whole (or its body over the cap: body_cut).
+    /// Bytes after it are an error: nothing is pipelined.
     Step feed(std::string_view bytes);
-    /// The peer closed: complete if that ends a body without length, or if at least the head had come (body_cut).
+    /// The peer closed: complete if that ends a body without length, or if at least the head had
+    /// come (body_cut).
     Step feed_end();
     /// Valid until the next call. Header names are lower case.
     const Answer& answer() const;

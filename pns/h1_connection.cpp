@@ -70,9 +70,9 @@ class H1Connection final : public Connection {
     State state_ = State::connecting;
     error_code why_;
     bool writer_idle_ = false;
-    bool busy_ = false;     // a request is with us
+    bool busy_ = false;      // a request is with us
     bool to_write_ = false;  // and waits in out_
-    bool written_ = false;  // perhaps in part
+    bool written_ = false;   // perhaps in part
     void* tag_ = nullptr;
     std::uint64_t answers_ = 0;
     std::int64_t ready_ms_ = 0;
@@ -121,7 +121,8 @@ void H1Connection::took(H1Parser::Step step) {
     if (step == H1Parser::Step::more) return;
     if (step == H1Parser::Step::broken) return close(errc::protocol_error);
     ++answers_;
-    // An answer before the request was all written ends the connection: the rest would be read as a request.
+    // An answer before the request was all written ends the connection: the rest would be read as a
+    // request.
     const bool again = parser_.keep_alive() && !to_write_ && state_ == State::ready;
     void* tag = std::exchange(tag_, nullptr);
     busy_ = written_ = false;

@@ -2,9 +2,9 @@
 
 #include "pns/h2_connection.hpp"
 
-#include <boost/asio/write.hpp>
 #include <algorithm>
 #include <array>
+#include <boost/asio/write.hpp>
 #include <cassert>
 #include <deque>
 #include <optional>
@@ -56,7 +56,8 @@ class H2Connection final : public Connection, private H2Events {
     std::int64_t ready_ms() const override { return ready_ms_; }
 
   private:
-    // A request in flight, linked in order of deadline: all have the same timeout, so that is order of submission.
+    // A request in flight, linked in order of deadline: all have the same timeout, so that is order
+    // of submission.
     struct Flight {
         void* tag = nullptr;
         std::int32_t stream = 0;

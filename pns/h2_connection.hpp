@@ -1,6 +1,7 @@
 #pragma once
 
-// An HTTP/2 client connection: one H2Session over TLS. Coroutines read, write and watch deadlines; a request costs none.
+// An HTTP/2 client connection: one H2Session over TLS. Coroutines read, write and watch deadlines;
+// a request costs none.
 
 #include "pns/connection.hpp"
 

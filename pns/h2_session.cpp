@@ -28,18 +28,18 @@ struct HeaderAt {
 
 struct Stream {
     std::int32_t id = 0;
-    int status = 0;                // client: of the header block being read, then the final one
-    bool open = false;             // known to nghttp2, or submitted and not yet closed
-    bool collecting = false;       // the header block now arriving is wanted
-    bool final_status = false;     // client
-    bool announced = false;        // server: on_request_headers returned true
-    bool complete = false;         // END_STREAM seen after final headers / request delivered
-    bool cut = false;              // something was left out of headers or body
-    bool mute = false;             // ended by the owner: no events
-    bool written = false;          // client: HEADERS went out through drain()
+    int status = 0;             // client: of the header block being read, then the final one
+    bool open = false;          // known to nghttp2, or submitted and not yet closed
+    bool collecting = false;    // the header block now arriving is wanted
+    bool final_status = false;  // client
+    bool announced = false;     // server: on_request_headers returned true
+    bool complete = false;      // END_STREAM seen after final headers / request delivered
+    bool cut = false;           // something was left out of headers or body
+    bool mute = false;          // ended by the owner: no events
+    bool written = false;       // client: HEADERS went out through drain()
     bool response_submitted = false;
     std::size_t header_bytes = 0;
-    std::string block;             // names and values of the header block
+    std::string block;  // names and values of the header block
     std::vector<HeaderAt> headers;
     std::string body;
     std::shared_ptr<const std::string> out;  // body being sent
@@ -103,8 +103,8 @@ struct H2Session::Impl {
     std::deque<Stream> slab;  // addresses stay: nghttp2 holds them as user data
     std::vector<Stream*> spare;
     std::size_t streams_open = 0;
-    std::vector<nghttp2_nv> nvs;      // of the submit in progress
-    std::vector<H2Header> views;      // lent to the event in progress
+    std::vector<nghttp2_nv> nvs;  // of the submit in progress
+    std::vector<H2Header> views;  // lent to the event in progress
     bool abandoned = false;
     bool goaway_sent = false;
     bool goaway_received = false;
@@ -134,8 +134,8 @@ struct H2Session::Impl {
         return static_cast<Stream*>(nghttp2_session_get_stream_user_data(session, id));
     }
 
-    // The stream leaves the books before its owner hears, so that the owner may use the slot at once; its
-    // buffers are given back only after the event.
+    // The stream leaves the books before its owner hears, so that the owner may use the slot at
+    // once; its buffers are given back only after the event.
     void close(Stream& s, std::uint32_t error_code) {
         if (!s.open) return;
         s.open = false;
@@ -403,10 +403,9 @@ H2Session::H2Session(Role role, const H2Limits& limits, H2Events& events)
     nghttp2_option_set_peer_max_concurrent_streams(option, limits.streams_max_before_settings);
     // A hub that cancels many streams at once is no attacker (server role only).
     nghttp2_option_set_stream_reset_rate_limit(option, 100'000, 10'000);
-    const int rv =
-        role == Role::client
-            ? nghttp2_session_client_new2(&impl_->session, cb, impl_.get(), option)
-            : nghttp2_session_server_new2(&impl_->session, cb, impl_.get(), option);
+    const int rv = role == Role::client
+                       ? nghttp2_session_client_new2(&impl_->session, cb, impl_.get(), option)
+                       : nghttp2_session_server_new2(&impl_->session, cb, impl_.get(), option);
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(cb);
     if (rv != 0) throw std::bad_alloc();
@@ -415,8 +414,7 @@ H2Session::H2Session(Role role, const H2Limits& limits, H2Events& events)
     if (role == Role::client) {
         settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
     } else {
-        settings.push_back(
-            {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.streams_max_offered});
+        settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.streams_max_offered});
     }
     settings.push_back({NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.window_bytes});
     settings.push_back({NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
@@ -424,11 +422,13 @@ H2Session::H2Session(Role role, const H2Limits& limits, H2Events& events)
     nghttp2_submit_settings(impl_->session, NGHTTP2_FLAG_NONE, settings.data(), settings.size());
     nghttp2_session_set_local_window_size(
         impl_->session, NGHTTP2_FLAG_NONE, 0,
-        static_cast<std::int32_t>(std::min<std::uint32_t>(limits.connection_window_bytes,
-                                                          std::numeric_limits<std::int32_t>::max())));
+        static_cast<std::int32_t>(std::min<std::uint32_t>(
+            limits.connection_window_bytes, std::numeric_limits<std::int32_t>::max())));
 }
 
-H2Session::~H2Session() { assert(!impl_->in_nghttp2); }
+H2Session::~H2Session() {
+    assert(!impl_->in_nghttp2);
+}
 
 bool H2Session::feed(std::span<const std::uint8_t> bytes) {
     auto& impl = *impl_;
@@ -515,8 +515,8 @@ std::int32_t H2Session::submit_request(std::span<const H2Header> headers,
     return id;
 }
 
-void H2Session::submit_response(std::int32_t stream, int status,
-                                std::span<const H2Header> headers, std::string body) {
+void H2Session::submit_response(std::int32_t stream, int status, std::span<const H2Header> headers,
+                                std::string body) {
     auto& impl = *impl_;
     assert(!impl.client());
     Stream* s = impl.abandoned ? nullptr : impl.find(stream);
@@ -560,8 +560,7 @@ void H2Session::submit_goaway(std::uint32_t error_code, std::string_view debug,
     if (impl.abandoned) return;
     impl.goaway_sent = true;
     if (last_stream_id < 0) {
-        last_stream_id =
-            impl.client() ? 0 : nghttp2_session_get_last_proc_stream_id(impl.session);
+        last_stream_id = impl.client() ? 0 : nghttp2_session_get_last_proc_stream_id(impl.session);
     }
     nghttp2_submit_goaway(impl.session, NGHTTP2_FLAG_NONE, last_stream_id, error_code,
                           reinterpret_cast<const std::uint8_t*>(debug.data()), debug.size());
@@ -572,7 +571,9 @@ void H2Session::submit_settings_streams_max(std::uint32_t streams_max) {
     if (!impl_->abandoned) nghttp2_submit_settings(impl_->session, NGHTTP2_FLAG_NONE, &entry, 1);
 }
 
-std::size_t H2Session::streams_open() const { return impl_->streams_open; }
+std::size_t H2Session::streams_open() const {
+    return impl_->streams_open;
+}
 
 std::size_t H2Session::streams_max() const {
     return nghttp2_session_get_remote_settings(impl_->session,
@@ -587,7 +588,9 @@ bool H2Session::may_submit() const {
            nghttp2_session_check_request_allowed(impl.session) != 0;
 }
 
-bool H2Session::going_away() const { return impl_->goaway_received || impl_->goaway_sent; }
+bool H2Session::going_away() const {
+    return impl_->goaway_received || impl_->goaway_sent;
+}
 
 void H2Session::abandon() {
     auto& impl = *impl_;

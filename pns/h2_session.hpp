@@ -1,12 +1,15 @@
 #pragma once
 
-// HTTP/2 without I/O: nghttp2 behind feed() and drain(). The only file that knows nghttp2 is h2_session.cpp.
+// HTTP/2 without I/O: nghttp2 behind feed() and drain(). The only file that knows nghttp2 is
+// h2_session.cpp.
 //
-// One session belongs to one loop. Its owner reads bytes from the socket into feed(), writes what drain() gives, and
-// hears about streams through H2Events. Calls into the session from inside an event are allowed, except destroying it.
-// Client role: every stream submitted ends in exactly one of on_message or on_lost, also when the session is abandoned.
-// Server role: on_request_headers comes first; after it on_message, unless the stream ends before; on_lost at any time
-// until submit_response says that an answer is no longer wanted. Answers to streams that are gone are ignored.
+// One session belongs to one loop. Its owner reads bytes from the socket into feed(), writes what
+// drain() gives, and hears about streams through H2Events. Calls into the session from inside an
+// event are allowed, except destroying it. Client role: every stream submitted ends in exactly one
+// of on_message or on_lost, also when the session is abandoned. Server role: on_request_headers
+// comes first; after it on_message, unless the stream ends before; on_lost at any time until
+// submit_response says that an answer is no longer wanted. Answers to streams that are gone are
+// ignored.
 
 #include <cstdint>
 #include <memory>
@@ -21,7 +24,8 @@ namespace pns {
 struct H2Header {
     std::string_view name;
     std::string_view value;
-    bool never_index = false;  ///< a secret or a value that never repeats: stays out of HPACK's table
+    bool never_index =
+        false;  ///< a secret or a value that never repeats: stays out of HPACK's table
 };
 
 /// A complete request (server role) or response (client role). Views live during the event only.
@@ -30,14 +34,16 @@ struct H2Message {
     std::string_view method, path, authority, scheme;  ///< server role
     std::span<const H2Header> headers;                 ///< without pseudo headers
     std::string_view body;
-    bool body_cut = false;  ///< headers or body incomplete: over a cap, or reset after the final status (contracts/pns.md 0)
+    bool body_cut = false;    ///< headers or body incomplete: over a cap, or reset after the final
+                              ///< status (contracts/pns.md 0)
     void* context = nullptr;  ///< client role: what submit_request was given
     std::string_view header(std::string_view name) const;  ///< first value, or empty
 };
 
 /// Why a stream ended without a message.
 struct H2Lost {
-    bool processed_unknown = false;  ///< false: provably not processed (REFUSED_STREAM, above GOAWAY's id, never written)
+    bool processed_unknown = false;  ///< false: provably not processed (REFUSED_STREAM, above
+                                     ///< GOAWAY's id, never written)
     std::uint32_t error_code = 0;    ///< HTTP/2 error code; 0 when the connection just ended
     void* context = nullptr;         ///< client role: what submit_request was given
 };
@@ -55,7 +61,8 @@ class H2Events {
     virtual void on_settings() {}  ///< streams_max() may have changed
     virtual void on_goaway(const H2Goaway&) {}
     virtual void on_pong() {}
-    /// Server role: the request's headers are complete, its body not. Return false to refuse the stream.
+    /// Server role: the request's headers are complete, its body not. Return false to refuse the
+    /// stream.
     virtual bool on_request_headers(std::int32_t, const H2Message&) { return true; }
 
   protected:
@@ -65,10 +72,11 @@ class H2Events {
 struct H2Limits {
     std::size_t header_list_bytes_max = 64 * 1024;
     std::size_t headers_max = 256;
-    std::size_t body_bytes_max = 256 * 1024;   ///< beyond it: client cuts the body, server resets with on_lost
+    std::size_t body_bytes_max =
+        256 * 1024;  ///< beyond it: client cuts the body, server resets with on_lost
     std::uint32_t streams_max_before_settings = 100;  ///< client role: 1 for APNs token connections
-    std::uint32_t streams_max_offered = 250;          ///< server role: SETTINGS_MAX_CONCURRENT_STREAMS
-    std::uint32_t window_bytes = 65'535;              ///< initial stream window offered
+    std::uint32_t streams_max_offered = 250;  ///< server role: SETTINGS_MAX_CONCURRENT_STREAMS
+    std::uint32_t window_bytes = 65'535;      ///< initial stream window offered
     std::uint32_t connection_window_bytes = 1 << 20;
 };
 
@@ -81,27 +89,33 @@ class H2Session {
     H2Session(const H2Session&) = delete;
     H2Session& operator=(const H2Session&) = delete;
 
-    /// Takes bytes from the peer. False: the connection is beyond repair; drain() what is left and close.
+    /// Takes bytes from the peer. False: the connection is beyond repair; drain() what is left and
+    /// close.
     bool feed(std::span<const std::uint8_t> bytes);
-    /// Appends frames to `out` until it holds about `bytes_max` or nothing is pending. True if something was added.
+    /// Appends frames to `out` until it holds about `bytes_max` or nothing is pending. True if
+    /// something was added.
     bool drain(std::vector<std::uint8_t>& out, std::size_t bytes_max = 64 * 1024);
     bool wants_write() const;
     /// False once both directions are finished: close the socket.
     bool alive() const;
 
-    /// Client role. Starts a request; `headers` are copied. `body_shared` (may be null) is held by reference count:
-    /// many streams share one body without a copy. `context` comes back in the stream's event.
-    /// Returns the stream id, or a negative number if no stream may be started now.
-    std::int32_t submit_request(std::span<const H2Header> headers, std::shared_ptr<const std::string> body_shared,
+    /// Client role. Starts a request; `headers` are copied. `body_shared` (may be null) is held by
+    /// reference count: many streams share one body without a copy. `context` comes back in the
+    /// stream's event. Returns the stream id, or a negative number if no stream may be started now.
+    std::int32_t submit_request(std::span<const H2Header> headers,
+                                std::shared_ptr<const std::string> body_shared,
                                 void* context = nullptr);
     /// Server role.
-    void submit_response(std::int32_t stream, int status, std::span<const H2Header> headers, std::string body);
-    /// Ends a stream early; on_lost is NOT called for it. False: the peer has certainly not seen the stream (client role).
+    void submit_response(std::int32_t stream, int status, std::span<const H2Header> headers,
+                         std::string body);
+    /// Ends a stream early; on_lost is NOT called for it. False: the peer has certainly not seen
+    /// the stream (client role).
     bool reset(std::int32_t stream, std::uint32_t error_code);
     void submit_ping();
-    /// Sends GOAWAY with the last processed id, or a lower one given (server: streams above it end in
-    /// on_lost); streams in flight go on.
-    void submit_goaway(std::uint32_t error_code = 0, std::string_view debug = {}, std::int32_t last_stream_id = -1);
+    /// Sends GOAWAY with the last processed id, or a lower one given (server: streams above it end
+    /// in on_lost); streams in flight go on.
+    void submit_goaway(std::uint32_t error_code = 0, std::string_view debug = {},
+                       std::int32_t last_stream_id = -1);
     void submit_settings_streams_max(std::uint32_t streams_max);
 
     /// Client role: requests in flight, and how many the peer allows at once now.

@@ -22,8 +22,9 @@ bool is_cancellation(const std::exception_ptr& error) {
     }
 }
 
-// Carries the slot itself: with asio::bind_cancellation_slot, co_spawn in Boost 1.81 posts a cancellation that comes from
-// outside the loop's run, and that post may find the signal gone with its child.
+// Carries the slot itself: with asio::bind_cancellation_slot, co_spawn in Boost 1.81 posts a
+// cancellation that comes from outside the loop's run, and that post may find the signal gone with
+// its child.
 template <class Function>
 struct EndHandler {
     using cancellation_slot_type = asio::cancellation_slot;
@@ -38,7 +39,9 @@ struct EndHandler {
 Nursery::Nursery(Executor executor)
     : executor_(executor), empty_(executor, asio::steady_timer::time_point::max()) {}
 
-Nursery::~Nursery() { assert(children_.empty()); }
+Nursery::~Nursery() {
+    assert(children_.empty());
+}
 
 void Nursery::start(Task<void> child) {
     auto place = children_.emplace(children_.end());
@@ -55,8 +58,9 @@ void Nursery::start(Task<void> child) {
     asio::co_spawn(executor_, run(*place, std::move(child)), std::move(handler));
 }
 
-// co_spawn in Boost 1.81 loses its handler if its own waits, before and after the child, find the child cancelled: so a
-// cancellation before the start is kept until then, and none throws after the end.
+// co_spawn in Boost 1.81 loses its handler if its own waits, before and after the child, find the
+// child cancelled: so a cancellation before the start is kept until then, and none throws after the
+// end.
 Task<void> Nursery::run(Child& self, Task<void> child) {
     self.started = true;
     std::exception_ptr error;

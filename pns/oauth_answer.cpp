@@ -22,7 +22,7 @@ constexpr std::int64_t life_s_max = 30 * 86'400;
 
 // Errors that the same credential will meet again. What is not listed is decided by the status.
 constexpr std::array<std::string_view, 6> lasting_errors{
-    "invalid_grant", "invalid_client",         "invalid_scope",
+    "invalid_grant",   "invalid_client",      "invalid_scope",
     "invalid_request", "unauthorized_client", "unsupported_grant_type"};
 
 std::int64_t life_of(const json& answer) {
@@ -50,7 +50,8 @@ bool is_token(std::string_view s) {
 
 std::string printable(std::string_view s) {
     std::string out;
-    for (const char c : s.substr(0, reason_bytes_max)) out.push_back(c >= ' ' && c < 0x7f ? c : '?');
+    for (const char c : s.substr(0, reason_bytes_max))
+        out.push_back(c >= ' ' && c < 0x7f ? c : '?');
     return out;
 }
 

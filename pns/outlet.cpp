@@ -151,8 +151,8 @@ void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
     Push& push = *static_cast<Push*>(tag);
     if (lost.h2_error == h2_enhance_your_calm) owner_.hold_credential(calm_ms);
     if (!lost.processed_unknown) {
-        const bool refused = lost.h2_error == h2_refused_stream &&
-                             connection.state() == Connection::State::ready;
+        const bool refused =
+            lost.h2_error == h2_refused_stream && connection.state() == Connection::State::ready;
         if (refused) pace_refusals(steady_now_ms());
         if (!goaway_debug_.empty()) judge_goaway(push);
         return again(push, later(Outcome::pns_unavailable, "refused unprocessed too often", 1'000));
@@ -165,7 +165,8 @@ void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
     owner_.finish(push, std::move(v));
 }
 
-// REFUSED_STREAM is how servers tell of pressure: after a few the next ones wait, twice as long each time.
+// REFUSED_STREAM is how servers tell of pressure: after a few the next ones wait, twice as long
+// each time.
 void Outlet::pace_refusals(std::int64_t now_ms) {
     if (++refused_in_row_ < refused_in_row_free || now_ms < hold_until_ms_) return;
     hold_until_ms_ = now_ms + std::min<std::int64_t>(1'000, std::int64_t{10} << hold_level_);
@@ -183,7 +184,8 @@ void Outlet::on_goaway(Connection&, std::string_view debug) {
     owner_.wake();
 }
 
-// APNs closes connections of a wrong certificate with the reason in GOAWAY: read as if it were a 403 with that body.
+// APNs closes connections of a wrong certificate with the reason in GOAWAY: read as if it were a
+// 403 with that body.
 void Outlet::judge_goaway(const Push& push) {
     Answer answer;
     answer.status = 403;

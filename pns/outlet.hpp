@@ -1,7 +1,8 @@
 #pragma once
 
-// The queue and the connections of one sender to one origin: takes pushes in order, submits them while there is room,
-// turns answers and losses into verdicts or resends (contracts/pns.md 0). One loop.
+// The queue and the connections of one sender to one origin: takes pushes in order, submits them
+// while there is room, turns answers and losses into verdicts or resends (contracts/pns.md 0). One
+// loop.
 
 #include <string>
 
@@ -9,7 +10,8 @@
 
 namespace pns {
 
-/// What an outlet needs of the sender it belongs to: what is common to all origins of the credential.
+/// What an outlet needs of the sender it belongs to: what is common to all origins of the
+/// credential.
 class OutletOwner {
   public:
     /// The push leaves the sender.
@@ -36,8 +38,8 @@ class Outlet final : private ConnectionEvents {
     void enqueue(Push& push);
     std::size_t queued() const { return queued_; }
     enum class May { nothing, connect, send };
-    /// Submits what there is room for; opens connections if that is not enough. `may` says how far the credential allows
-    /// it. Returns when to be called again at the latest (steady clock).
+    /// Submits what there is room for; opens connections if that is not enough. `may` says how far
+    /// the credential allows it. Returns when to be called again at the latest (steady clock).
     std::int64_t pump(std::int64_t now_ms, std::int64_t wall_ms, May may);
     /// Gives every queued push that has waited at least `waited_ms` this verdict.
     void fail_queued(std::int64_t now_ms, std::int64_t waited_ms, const Verdict& verdict);
@@ -68,8 +70,9 @@ class Outlet final : private ConnectionEvents {
     unsigned refused_in_row_ = 0;
     unsigned hold_level_ = 0;
     std::int64_t last_answer_ms_ = 0;
-    std::string goaway_debug_;        // of the last GOAWAY that had some, until it is judged
-    std::string goaway_configuration_;  // the provider's reason, if GOAWAY named a configuration fault
+    std::string goaway_debug_;  // of the last GOAWAY that had some, until it is judged
+    std::string
+        goaway_configuration_;  // the provider's reason, if GOAWAY named a configuration fault
 };
 
 }  // namespace pns

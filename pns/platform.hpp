@@ -1,6 +1,7 @@
 #pragma once
 
-// What a push is, before and after a provider saw it, and the one table of platforms. Pure values; any thread.
+// What a push is, before and after a provider saw it, and the one table of platforms. Pure values;
+// any thread.
 
 #include <array>
 #include <cstdint>
@@ -17,44 +18,70 @@ namespace pns {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
-/// Final states of one device in one send, by ANH's names (contracts/anh.md 6.2); `unknown` is PushHub's own
-/// (at-most-once after a lost connection).
+/// Final states of one device in one send, by ANH's names (contracts/anh.md 6.2); `unknown` is
+/// PushHub's own (at-most-once after a lost connection).
 enum class Outcome : std::uint8_t {
-    success, abandoned, bad_channel, channel_disconnected, channel_throttled, dropped, expired_channel,
-    invalid_credentials, invalid_notification_format, invalid_notification_size, no_targets, pns_interface_error,
-    pns_server_error, pns_unavailable, pns_unreachable, skipped, throttled, token_provider_interface_error,
-    token_provider_unreachable, invalid_token, wrong_token, wrong_channel, refresh_token, unknown_error, unknown,
+    success,
+    abandoned,
+    bad_channel,
+    channel_disconnected,
+    channel_throttled,
+    dropped,
+    expired_channel,
+    invalid_credentials,
+    invalid_notification_format,
+    invalid_notification_size,
+    no_targets,
+    pns_interface_error,
+    pns_server_error,
+    pns_unavailable,
+    pns_unreachable,
+    skipped,
+    throttled,
+    token_provider_interface_error,
+    token_provider_unreachable,
+    invalid_token,
+    wrong_token,
+    wrong_channel,
+    refresh_token,
+    unknown_error,
+    unknown,
 };
-std::string_view outcome_name(Outcome outcome);  ///< "Success", "AbandonedNotificationMessages", ...
+std::string_view outcome_name(
+    Outcome outcome);  ///< "Success", "AbandonedNotificationMessages", ...
 
 /// What a provider said about one push, as a value (contracts/pns.md 0).
 struct Verdict {
     enum class Kind : std::uint8_t {
-        accepted,      ///< OK or ROTATE (new_handle set)
-        retire,        ///< PRUNE / PRUNE-IF-OLDER: the handle is dead
-        suspect,       ///< SUSPECT: counts against the handle, may be configuration
-        refused,       ///< DROP or CONFIG: this message or this credential; keep the handle
-        retry_later,   ///< RETRY or THROTTLE(handle) after retry_after_ms
-        lost,          ///< ambiguous: written, no answer. The send's mode decides
+        accepted,     ///< OK or ROTATE (new_handle set)
+        retire,       ///< PRUNE / PRUNE-IF-OLDER: the handle is dead
+        suspect,      ///< SUSPECT: counts against the handle, may be configuration
+        refused,      ///< DROP or CONFIG: this message or this credential; keep the handle
+        retry_later,  ///< RETRY or THROTTLE(handle) after retry_after_ms
+        lost,         ///< ambiguous: written, no answer. The send's mode decides
     };
     Kind kind = Kind::accepted;
-    Outcome outcome = Outcome::success;   ///< what it is counted as if it stays final
-    bool configuration = false;           ///< CONFIG: stop the credential, alert the operator
-    std::int64_t dead_since_ms = std::numeric_limits<std::int64_t>::max();  ///< retire only registrations older than this
+    Outcome outcome = Outcome::success;  ///< what it is counted as if it stays final
+    bool configuration = false;          ///< CONFIG: stop the credential, alert the operator
+    std::int64_t dead_since_ms =
+        std::numeric_limits<std::int64_t>::max();  ///< retire only registrations older than this
     std::int64_t retry_after_ms = 0;
-    std::string reason;      ///< the provider's word, at most 200 bytes, printable; never a handle or secret
-    std::string new_handle;  ///< ROTATE
-    std::string provider_id; ///< the provider's id of the message, if it gave one
+    std::string
+        reason;  ///< the provider's word, at most 200 bytes, printable; never a handle or secret
+    std::string new_handle;   ///< ROTATE
+    std::string provider_id;  ///< the provider's id of the message, if it gave one
 };
 
 /// One rendering of one send for one platform: what all devices that share it have in common.
 struct Message {
     std::string body;
-    Headers headers;                  ///< names lower case: apns-*, x-wns-*, ... as the back end or template gave them
+    Headers
+        headers;  ///< names lower case: apns-*, x-wns-*, ... as the back end or template gave them
     std::int64_t expires_at_ms = std::numeric_limits<std::int64_t>::max();
 };
 
-/// Where and with what a hub sends on one platform: credential properties as in contracts/anh.md 10.1.
+/// Where and with what a hub sends on one platform: credential properties as in
+/// contracts/anh.md 10.1.
 struct Credential {
     std::string platform;
     std::map<std::string, std::string> properties;
@@ -69,7 +96,8 @@ template <class T>
 using Checked = std::variant<T, Refusal>;
 
 /// One row of the platform table. Adding a provider is one .cpp and one row.
-/// `name` is what the registry stores; `format` is ServiceBusNotification-Format; `counts` the telemetry element.
+/// `name` is what the registry stores; `format` is ServiceBusNotification-Format; `counts` the
+/// telemetry element.
 struct Platform {
     std::string_view name;    ///< "apns"
     std::string_view format;  ///< "apple"

@@ -32,7 +32,9 @@ Pool::Pool(Nursery& nursery, PoolSettings settings, ConnectionEvents& events,
       events_(events),
       on_ended_(std::move(on_ended)) {}
 
-Pool::~Pool() { assert(connections_.empty()); }
+Pool::~Pool() {
+    assert(connections_.empty());
+}
 
 Connection* Pool::pick() const {
     Connection* best = nullptr;
@@ -130,9 +132,8 @@ void Pool::close(error_code why) {
 
 std::size_t Pool::ready() const {
     return static_cast<std::size_t>(
-        std::count_if(connections_.begin(), connections_.end(), [](const auto& c) {
-            return c->state() == Connection::State::ready;
-        }));
+        std::count_if(connections_.begin(), connections_.end(),
+                      [](const auto& c) { return c->state() == Connection::State::ready; }));
 }
 
 std::size_t Pool::in_flight() const {

@@ -1,7 +1,7 @@
 #pragma once
 
-// The connections of one account to one origin. Opens them when pool_policy says so, hands out the least loaded, forgets
-// them when they end. One loop; the nursery outlives the pool's connections.
+// The connections of one account to one origin. Opens them when pool_policy says so, hands out the
+// least loaded, forgets them when they end. One loop; the nursery outlives the pool's connections.
 
 #include <functional>
 #include <memory>

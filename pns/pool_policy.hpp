@@ -1,6 +1,7 @@
 #pragma once
 
-// When a pool opens connections and how long it waits after failures (contracts/pns.md 1.7, 11). Pure functions.
+// When a pool opens connections and how long it waits after failures (contracts/pns.md 1.7, 11).
+// Pure functions.
 
 #include <cstddef>
 #include <cstdint>
@@ -8,13 +9,13 @@
 namespace pns {
 
 struct PoolNumbers {
-    std::size_t queued = 0;           ///< pushes that found no room
-    std::size_t ready = 0;            ///< connections that take requests
+    std::size_t queued = 0;  ///< pushes that found no room
+    std::size_t ready = 0;   ///< connections that take requests
     std::size_t connecting = 0;
-    std::size_t unproven = 0;         ///< ready, but without an answer yet: their window is not known
-    std::size_t window = 0;           ///< requests the ready ones may have in flight together
+    std::size_t unproven = 0;  ///< ready, but without an answer yet: their window is not known
+    std::size_t window = 0;    ///< requests the ready ones may have in flight together
     std::size_t connections_max = 1;
-    bool one_at_a_time = false;       ///< HTTP/1.1
+    bool one_at_a_time = false;  ///< HTTP/1.1
     std::int64_t now_ms = 0;
     std::int64_t pressed_since_ms = 0;  ///< since when is_pressed() holds; 0 = it does not
     std::int64_t shrunk_ms = 0;         ///< when a peer last lowered its limit; 0 = never
@@ -33,9 +34,11 @@ struct ConnectionRecord {
     bool one_at_a_time = false;
     bool closed_by_us = false;  ///< idle, retired, stopped
 };
-/// Demerits of a pool: 2 for a connection that never answered, 1 for one that ended soon, none after a good one.
+/// Demerits of a pool: 2 for a connection that never answered, 1 for one that ended soon, none
+/// after a good one.
 unsigned demerits_after(unsigned demerits, const ConnectionRecord& record);
-/// Wait before the next connect: full jitter, 1 s doubling to 60 s, never under 50 ms once there was a failure.
+/// Wait before the next connect: full jitter, 1 s doubling to 60 s, never under 50 ms once there
+/// was a failure.
 std::int64_t connect_wait_ms(unsigned demerits, std::uint64_t random);
 
 }  // namespace pns

@@ -64,8 +64,8 @@ std::optional<std::int64_t> unix_s(int year, unsigned month, int day, const Time
     const year_month_day ymd{std::chrono::year(year), std::chrono::month(month),
                              std::chrono::day(static_cast<unsigned>(day))};
     if (!ymd.ok()) return {};
-    return std::int64_t{sys_days(ymd).time_since_epoch().count()} * 86'400 + t.h * 3600 +
-           t.m * 60 + t.s;
+    return std::int64_t{sys_days(ymd).time_since_epoch().count()} * 86'400 + t.h * 3600 + t.m * 60 +
+           t.s;
 }
 
 // "06 Nov 1994 08:49:37 GMT", "06-Nov-94 08:49:37 GMT" after the day name.

@@ -1,6 +1,7 @@
 #pragma once
 
-// When to try again (contracts/pns.md 7.4, 11). Pure functions; the caller brings the random number.
+// When to try again (contracts/pns.md 7.4, 11). Pure functions; the caller brings the random
+// number.
 
 #include <cstdint>
 #include <optional>
@@ -11,24 +12,27 @@ namespace pns {
 struct RetryLimits {
     std::int64_t base_ms = 1'000;
     std::int64_t cap_ms = 15 * 60'000;
-    unsigned attempts_max = 5;                      ///< sends of one push in all, the first included
-    std::int64_t retry_after_ms_max = 60 * 60'000;  ///< a provider's Retry-After is believed up to this
+    unsigned attempts_max = 5;  ///< sends of one push in all, the first included
+    std::int64_t retry_after_ms_max =
+        60 * 60'000;  ///< a provider's Retry-After is believed up to this
 };
 
 /// By Platform::name; the general limits for a name it does not know.
 RetryLimits retry_limits(std::string_view platform);
 
-/// Full jitter: uniform in [0, min(cap, base * 2^attempt)], attempt counting from 0. `random` is uniform over 64 bits.
+/// Full jitter: uniform in [0, min(cap, base * 2^attempt)], attempt counting from 0. `random` is
+/// uniform over 64 bits.
 std::int64_t backoff_ms(std::int64_t base_ms, std::int64_t cap_ms, unsigned attempt,
                         std::uint64_t random);
 
-/// The wait before attempt + 1: backoff, but at least the provider's wish (capped, with up to 20 % added so that not
-/// everyone comes back at once). Nothing when the attempts are used up. `attempts_made` >= 1.
+/// The wait before attempt + 1: backoff, but at least the provider's wish (capped, with up to 20 %
+/// added so that not everyone comes back at once). Nothing when the attempts are used up.
+/// `attempts_made` >= 1.
 std::optional<std::int64_t> retry_delay_ms(const RetryLimits& limits, unsigned attempts_made,
                                            std::int64_t retry_after_ms, std::uint64_t random);
 
-/// Retry-After of RFC 9110 10.2.3, seconds or HTTP date (all three forms of 5.6.7), in ms from now; negative numbers and
-/// dates past are 0, absurd ones a year. Nothing when it is neither.
+/// Retry-After of RFC 9110 10.2.3, seconds or HTTP date (all three forms of 5.6.7), in ms from now;
+/// negative numbers and dates past are 0, absurd ones a year. Nothing when it is neither.
 std::optional<std::int64_t> parse_retry_after_ms(std::string_view value, std::int64_t now_ms);
 
 /// An HTTP date as Unix seconds.

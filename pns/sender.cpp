@@ -128,7 +128,7 @@ class AccountSender final : public Sender, private OutletOwner {
     SenderFigures figures_;
 
     std::shared_ptr<const Bearer> token_;
-    Encoded encoded_;                // reused from push to push
+    Encoded encoded_;  // reused from push to push
     std::vector<H2Header> headers_;
     std::int64_t held_until_ms_ = 0;
     unsigned configuration_in_row_ = 0;
@@ -151,8 +151,8 @@ Outlet* AccountSender::outlet_for(std::string_view handle) {
     pool.connection.tls = tls_;
     pool.connection.times = settings_;
     pool.connection.streams_max_before_settings = account_->starts_with_one_stream() ? 1 : 100;
-    auto outlet = std::make_unique<Outlet>(static_cast<OutletOwner&>(*this), nursery_,
-                                           std::move(pool));
+    auto outlet =
+        std::make_unique<Outlet>(static_cast<OutletOwner&>(*this), nursery_, std::move(pool));
     return outlets_.emplace(origin, std::move(outlet)).first->second.get();
 }
 
@@ -234,8 +234,8 @@ Outlet::May AccountSender::may_do(std::int64_t now_ms, std::int64_t wall_ms) {
     if (now_ms < held_until_ms_) {
         const auto left_ms = held_until_ms_ - now_ms;
         if (left_ms > settings_.request_timeout_ms) {
-            fail_all(now_ms, 0, retry_later(Outcome::throttled, "the credential is throttled",
-                                            left_ms));
+            fail_all(now_ms, 0,
+                     retry_later(Outcome::throttled, "the credential is throttled", left_ms));
         }
         return May::nothing;
     }
@@ -340,8 +340,7 @@ Task<void> AccountSender::stop(std::int64_t drain_ms) {
     alarm_.stop();
     co_await nursery_.join();
     while (queued() > 0) {
-        fail_all(steady_now_ms(), 0,
-                 retry_later(Outcome::pns_unavailable, "the sender stops", 0));
+        fail_all(steady_now_ms(), 0, retry_later(Outcome::pns_unavailable, "the sender stops", 0));
     }
 }
 

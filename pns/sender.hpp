@@ -2,10 +2,11 @@
 
 // Sends pushes of one credential from one loop: encode -> bearer -> connection -> judge -> retry.
 //
-// A Sender owns its connections and its bounded queue; it connects on demand and needs no start. Every push submitted
-// gets exactly one verdict, through its owner, on this loop, on every path (answer, refusal, timeout, connection loss,
-// stop). Resends that are provably safe (RETRY-NOW, one REAUTH) happen inside and are not seen outside; everything that
-// has to wait comes back as retry_later.
+// A Sender owns its connections and its bounded queue; it connects on demand and needs no start.
+// Every push submitted gets exactly one verdict, through its owner, on this loop, on every path
+// (answer, refusal, timeout, connection loss, stop). Resends that are provably safe (RETRY-NOW, one
+// REAUTH) happen inside and are not seen outside; everything that has to wait comes back as
+// retry_later.
 
 #include <array>
 #include <cstdint>
@@ -19,7 +20,8 @@
 
 namespace pns {
 
-class Prepared;  ///< a Message encoded for one credential: headers and body, ready but for handle and id. Immutable
+class Prepared;  ///< a Message encoded for one credential: headers and body, ready but for handle
+                 ///< and id. Immutable
 
 struct Push;
 
@@ -34,17 +36,17 @@ class PushOwner {
 
 /// One message to one device. Owned by the submitter, pinned in memory until its verdict.
 struct Push {
-    std::string_view handle;                   ///< canonical; outlives the verdict
+    std::string_view handle;  ///< canonical; outlives the verdict
     std::shared_ptr<const Prepared> prepared;
-    std::array<std::uint8_t, 16> id{};         ///< dedupe identity, kept over retries: apns-id and friends
+    std::array<std::uint8_t, 16> id{};  ///< dedupe identity, kept over retries: apns-id and friends
     PushOwner* owner = nullptr;
-    std::uint32_t index = 0;                   ///< the owner's
+    std::uint32_t index = 0;  ///< the owner's
     // The sender's, while the push is with it:
     Push* next = nullptr;
     std::uint8_t resends = 0;
     bool reauthorised = false;
-    std::uint64_t bearer_serial = 0;           ///< the token it went out with
-    std::int64_t queued_at_ms = 0;             ///< steady clock
+    std::uint64_t bearer_serial = 0;  ///< the token it went out with
+    std::int64_t queued_at_ms = 0;    ///< steady clock
 };
 
 /// Bounds and waits of one sender; defaults per platform from contracts/pns.md 11.
@@ -63,31 +65,35 @@ struct SenderSettings {
 /// What all senders of a process share about the network; immutable after start.
 struct Network {
     std::string ca_file;  ///< extra trust anchors (PEM); empty = the system's
-    /// HOST:PORT=ADDRESS:PORT, like curl's --connect-to; HOST may start with "*." for any label. Off when empty.
+    /// HOST:PORT=ADDRESS:PORT, like curl's --connect-to; HOST may start with "*." for any label.
+    /// Off when empty.
     std::vector<std::string> connect_to;
 };
 
 struct SenderFigures {
-    std::uint64_t queued = 0, in_flight = 0, connections = 0, connects = 0, resends = 0, lost = 0, accepted = 0,
-                  refused = 0, token_fetches = 0, goaways = 0;
+    std::uint64_t queued = 0, in_flight = 0, connections = 0, connects = 0, resends = 0, lost = 0,
+                  accepted = 0, refused = 0, token_fetches = 0, goaways = 0;
 };
 
 class Account;
-class BearerCache;  ///< tokens of a process, shared by all loops: one per credential, fetched once (pns/bearer.hpp)
+class BearerCache;  ///< tokens of a process, shared by all loops: one per credential, fetched once
+                    ///< (pns/bearer.hpp)
 
 class Sender {
   public:
-    /// `credential` has passed Platform::check_credential. Throws boost::system::system_error if `network` is unusable
-    /// (CA file, rules) or the credential does not open.
-    static std::unique_ptr<Sender> create(asio::io_context& loop, const Credential& credential, const SenderSettings& settings,
-                                          const Network& network, BearerCache& bearers);
+    /// `credential` has passed Platform::check_credential. Throws boost::system::system_error if
+    /// `network` is unusable (CA file, rules) or the credential does not open.
+    static std::unique_ptr<Sender> create(asio::io_context& loop, const Credential& credential,
+                                          const SenderSettings& settings, const Network& network,
+                                          BearerCache& bearers);
     /// The same over an account opened elsewhere (tests, benchmarks).
     static std::unique_ptr<Sender> create(asio::io_context& loop, std::unique_ptr<Account> account,
                                           const SenderSettings& settings, const Network& network,
                                           BearerCache& bearers);
     virtual ~Sender() = default;
 
-    /// Encodes once what all devices share; refuses what the provider would refuse (size, shape, headers).
+    /// Encodes once what all devices share; refuses what the provider would refuse (size, shape,
+    /// headers).
     virtual Checked<std::shared_ptr<const Prepared>> prepare(const Message& message) const = 0;
 
     /// How many pushes may be submitted now. Submitting more is the caller's bug.
@@ -98,8 +104,9 @@ class Sender {
     virtual void when_room(std::size_t low, std::function<void()> on_room) = 0;
 
     virtual SenderFigures figures() const = 0;
-    /// No new connection attempts; waits for streams in flight at most `drain_ms`, then gives every push left its verdict
-    /// (lost or retry_later) and closes. After it ends the Sender may be destroyed.
+    /// No new connection attempts; waits for streams in flight at most `drain_ms`, then gives every
+    /// push left its verdict (lost or retry_later) and closes. After it ends the Sender may be
+    /// destroyed.
     virtual Task<void> stop(std::int64_t drain_ms) = 0;
 };
 

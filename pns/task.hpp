@@ -1,8 +1,8 @@
 #pragma once
 
-// The coroutine vocabulary of pns/ and hub/: one concrete executor, tasks on it, and completion tokens that report
-// errors as values. See the compiler rule in README "Invariants": no capturing lambda and no braced temporary inside a
-// full expression with co_await.
+// The coroutine vocabulary of pns/ and hub/: one concrete executor, tasks on it, and completion
+// tokens that report errors as values. See the compiler rule in README "Invariants": no capturing
+// lambda and no braced temporary inside a full expression with co_await.
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>

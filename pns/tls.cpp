@@ -16,7 +16,9 @@ namespace pns {
 
 namespace {
 
-void forget_errors() { ERR_clear_error(); }
+void forget_errors() {
+    ERR_clear_error();
+}
 
 // ALPN's wire form: each name with its length before it.
 std::string alpn_wire(const std::vector<std::string>& names) {
@@ -54,8 +56,7 @@ bool use_identity(asio::ssl::context& context, const std::string& certificate_pe
 // The server's list of protocols lives in the context's ex data.
 int alpn_index() {
     static const int index = SSL_CTX_get_ex_new_index(
-        0, nullptr, nullptr, nullptr,
-        [](void*, void* list, CRYPTO_EX_DATA*, int, long, void*) {
+        0, nullptr, nullptr, nullptr, [](void*, void* list, CRYPTO_EX_DATA*, int, long, void*) {
             delete static_cast<std::string*>(list);
         });
     return index;

@@ -1,9 +1,11 @@
 #pragma once
 
-// TLS contexts of clients and servers: TLS 1.2 or newer, no compression, no renegotiation. Never unverified.
+// TLS contexts of clients and servers: TLS 1.2 or newer, no compression, no renegotiation. Never
+// unverified.
 //
-// A TrustStore parses the system's anchors (and an extra CA file) once for all contexts of a process: parsing costs tens
-// of milliseconds, a context per credential costs little. Any thread; immutable after making.
+// A TrustStore parses the system's anchors (and an extra CA file) once for all contexts of a
+// process: parsing costs tens of milliseconds, a context per credential costs little. Any thread;
+// immutable after making.
 
 #include <boost/asio/ssl/context.hpp>
 #include <memory>
@@ -24,7 +26,8 @@ using TlsContext = std::shared_ptr<asio::ssl::context>;
 /// Trust anchors by CA file, parsed once each.
 class TrustStore {
   public:
-    /// The system's anchors and those of `ca_file` (PEM; may be empty). errc::bad_pem if the file has none.
+    /// The system's anchors and those of `ca_file` (PEM; may be empty). errc::bad_pem if the file
+    /// has none.
     Result<std::shared_ptr<x509_store_st>> anchors(const std::string& ca_file);
 
   private:
@@ -44,7 +47,7 @@ struct TlsServerOptions {
     std::string certificate_pem;  ///< leaf and its chain
     std::string key_pem;
     std::vector<std::string> alpn;  ///< in order of preference; a client without ALPN is accepted
-    std::string client_ca_pem;      ///< demand client certificates signed by these; empty = none asked
+    std::string client_ca_pem;  ///< demand client certificates signed by these; empty = none asked
 };
 Result<TlsContext> make_server_context(const TlsServerOptions& options);
 
@@ -52,7 +55,8 @@ Result<TlsContext> make_server_context(const TlsServerOptions& options);
 bool expect_host(ssl_st* ssl, const std::string& host);
 /// What ALPN chose, or empty.
 std::string_view chosen_protocol(ssl_st* ssl);
-/// After a failed handshake: was it our check of the peer's certificate (errc::certificate_not_trusted) or something else?
+/// After a failed handshake: was it our check of the peer's certificate
+/// (errc::certificate_not_trusted) or something else?
 error_code handshake_error(ssl_st* ssl, const error_code& ec);
 
 }  // namespace pns

@@ -50,7 +50,8 @@ Task<error_code> TlsLink::resolve(std::vector<asio::ip::tcp::endpoint>& out) {
         co_return error_code();
     }
     const std::string port = std::to_string(options_.target.port);
-    const auto [ec, found] = co_await resolver_.async_resolve(options_.target.host, port, as_result);
+    const auto [ec, found] =
+        co_await resolver_.async_resolve(options_.target.host, port, as_result);
     if (closed_) co_return errc::stopped;
     if (ec) co_return expired_ ? errc::connect_timeout : errc::resolve_failed;
     for (const auto& entry : found) out.push_back(entry.endpoint());

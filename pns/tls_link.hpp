@@ -1,7 +1,8 @@
 #pragma once
 
-// One TLS connection being opened: resolve anew, try the addresses one after another, shake hands. Each step has a
-// deadline; the owner's Alarm calls expire() when deadline_ms() has come. One loop; close() ends whatever is pending.
+// One TLS connection being opened: resolve anew, try the addresses one after another, shake hands.
+// Each step has a deadline; the owner's Alarm calls expire() when deadline_ms() has come. One loop;
+// close() ends whatever is pending.
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/stream.hpp>
@@ -21,8 +22,10 @@ class TlsLink {
         std::string host;  ///< the name that is verified and sent as SNI
         Target target;     ///< where that name is connected to
         TlsContext tls;
-        std::string alpn;  ///< must be chosen by the peer; "http/1.1" also if the peer chooses nothing
-        std::int64_t connect_timeout_ms = 10'000;  ///< for resolving and connecting, and again for the handshake
+        std::string
+            alpn;  ///< must be chosen by the peer; "http/1.1" also if the peer chooses nothing
+        std::int64_t connect_timeout_ms =
+            10'000;  ///< for resolving and connecting, and again for the handshake
     };
     using Socket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
     using Stream = asio::ssl::stream<Socket>;
@@ -30,7 +33,8 @@ class TlsLink {
     /// `at_latest` passes new deadlines to the owner's Alarm.
     TlsLink(Executor executor, Options options, std::function<void(std::int64_t)> at_latest);
 
-    /// errc on failure; certificate_not_trusted is a matter of configuration, everything else of the network.
+    /// errc on failure; certificate_not_trusted is a matter of configuration, everything else of
+    /// the network.
     Task<error_code> open();
     Stream& stream() { return *stream_; }
     std::int64_t deadline_ms() const { return deadline_ms_; }

@@ -22,10 +22,11 @@ std::map<std::string, StoredPart> stored_parts(Transaction& tx, std::uint32_t hu
     std::map<std::string, StoredPart> stored;
     std::vector<Part> expanded = expand(record.value);
     for (const auto& [name, number] : record.parts) {
+        const std::string& key = name;  // clang 14: no captures of structured bindings
         const Address address{partition, number};
         auto row = tx.row(hub, address);
         const auto part = std::find_if(expanded.begin(), expanded.end(),
-                                       [&](const Part& p) { return p.name == name; });
+                                       [&key](const Part& p) { return p.name == key; });
         if (!row || part == expanded.end()) {
             tx.set_fault(make_error_code(errc::corrupt));
             return {};

@@ -10,9 +10,11 @@ namespace {
 
 void put_bitmaps(Transaction& tx, LedgerKind kind, std::uint32_t hub, const std::string& id,
                  const std::vector<Bitmap>& bitmaps) {
-    for (std::uint16_t p = 0; p < bitmaps.size(); ++p) {
+    for (std::size_t p = 0; p < bitmaps.size(); ++p) {
         if (bitmaps[p].isEmpty()) continue;
-        tx.batch().put(Family::ledger, ledger_key(kind, hub, id, p), encode_bitmap(bitmaps[p]));
+        const auto partition = static_cast<std::uint16_t>(p);
+        tx.batch().put(Family::ledger, ledger_key(kind, hub, id, partition),
+                       encode_bitmap(bitmaps[p]));
     }
 }
 

@@ -63,12 +63,13 @@ class PageBuilder {
 Result<Page> list_few(const View& view, std::uint32_t hub, const std::vector<Bitmap>& wanted,
                       std::string_view after, std::size_t count_max) {
     std::vector<std::pair<std::string, Address>> ids;
-    for (std::uint16_t p = 0; p < wanted.size(); ++p) {
+    for (std::size_t p = 0; p < wanted.size(); ++p) {
         for (const std::uint32_t number : wanted[p]) {
-            auto row = read_row(view, hub, {p, number});
+            const Address address{static_cast<std::uint16_t>(p), number};
+            auto row = read_row(view, hub, address);
             if (!row) return row.error();
             if (row->registration_id > after) {
-                ids.emplace_back(std::move(row->registration_id), Address{p, number});
+                ids.emplace_back(std::move(row->registration_id), address);
             }
         }
     }

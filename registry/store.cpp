@@ -115,7 +115,7 @@ class StoreHandles {
         }
         std::vector<rocksdb::ColumnFamilyHandle*> opened;
         rocksdb::DB* raw = nullptr;
-        const rocksdb::Status status = rocksdb::DB::Open(options, path, wanted, &opened, &raw);
+        rocksdb::Status status = rocksdb::DB::Open(options, path, wanted, &opened, &raw);
         db.reset(raw);
         std::copy(opened.begin(), opened.end(), families.begin());
         return status;

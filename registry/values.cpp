@@ -19,9 +19,9 @@ enum RowFlag : std::uint64_t {
 };
 
 template <class T>
-Result<T> checked(const ByteReader& in, T&& value) {
+Result<T> checked(const ByteReader& in, T value) {
     if (!in.at_end()) return {boost::system::in_place_error, make_error_code(errc::corrupt)};
-    return std::forward<T>(value);
+    return value;
 }
 
 void version(ByteReader& in) {
@@ -176,7 +176,7 @@ Result<State> decode_state(std::string_view bytes) {
     version(in);
     state.applied = in.varint();
     state.next_hub = get_number(in);
-    return checked(in, std::move(state));
+    return checked(in, state);
 }
 
 std::string encode_hub(const HubRow& hub) {
@@ -214,7 +214,7 @@ Result<std::uint64_t> decode_count(std::string_view bytes) {
     ByteReader in(bytes);
     version(in);
     std::uint64_t count = in.varint();
-    return checked(in, std::move(count));
+    return checked(in, count);
 }
 
 std::string part_name(const std::string* tile, const std::string* template_name) {
@@ -379,7 +379,7 @@ Result<IdEntry> decode_id(std::string_view bytes) {
         entry.partition = get_partition(in);
         entry.number = get_number(in);
     }
-    return checked(in, std::move(entry));
+    return checked(in, entry);
 }
 
 std::string encode_handle_entry(bool native) {

@@ -11,22 +11,15 @@ Writer::Writer(const Options& options, Store& store, Views& views, Memory memory
 }
 
 void Writer::submit(std::unique_ptr<Change> change) {
-    errc refusal{};
-    {
-        const std::lock_guard lock(mutex_);
-        if (closing_) {
-            refusal = errc::closed;
-        } else if (queue_.size() >= options_.write_queue_changes_max) {
-            refusal = errc::overloaded;
-        } else {
-            queue_.push_back(std::move(change));
-        }
-    }
-    if (change) {
-        change->finish(make_error_code(refusal));
-    } else {
+    std::unique_lock lock(mutex_);
+    if (!closing_ && queue_.size() < options_.write_queue_changes_max) {
+        queue_.push_back(std::move(change));
         wake_.notify_one();
+        return;
     }
+    const errc refusal = closing_ ? errc::closed : errc::overloaded;
+    lock.unlock();
+    change->finish(make_error_code(refusal));
 }
 
 void Writer::close() {

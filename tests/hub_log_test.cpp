@@ -1,5 +1,7 @@
 #include "hub/log.hpp"
 
+#include "hub/ids.hpp"
+
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -58,4 +60,9 @@ TEST_CASE("a line is text or one JSON object, from its level on", "[hub]") {
     CHECK(object["handle"] == "***");
     CHECK(object["at"].get<std::string>().ends_with("Z"));
     hub::open_log("warn", "text");
+}
+
+TEST_CASE("the id of a send stays readable in the log", "[hub]") {
+    const std::string id = hub::new_send_id(1'795'000'000'123);
+    CHECK(hub::redacted("send " + id) == "send " + id);
 }

@@ -181,7 +181,6 @@ TEST_CASE("an HTTP/2 connection carries many requests and drains after GOAWAY", 
 TEST_CASE("a connection that never closes after GOAWAY is closed at the drain deadline", "[pns]") {
     asio::io_context loop(1);
     H2Server server(loop, {"push.test"});
-    server.keep_dead_open = true;
     server.on_request = [&](H2Server::Peer& p, const H2Server::Request&) {
         p.session().submit_goaway();
         p.flush();

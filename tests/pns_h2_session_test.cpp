@@ -41,9 +41,12 @@ struct Client final : H2Events {
     explicit Client(H2Limits limits = {}) : session(H2Session::Role::client, limits, *this) {}
 
     std::int32_t post(std::string_view path, std::shared_ptr<const std::string> body = nullptr) {
-        std::vector<H2Header> h{{":method", "POST"},   {":scheme", "https"},
-                                {":path", path},       {":authority", "push.test"},
-                                {"authorization", "bearer x", true}, {"apns-topic", "t"}};
+        std::vector<H2Header> h{{":method", "POST"},
+                                {":scheme", "https"},
+                                {":path", path},
+                                {":authority", "push.test"},
+                                {"authorization", "bearer x", true},
+                                {"apns-topic", "t"}};
         return session.submit_request(h, std::move(body));
     }
     void on_message(std::int32_t stream, const H2Message& m) override {
@@ -95,7 +98,8 @@ struct Server final : H2Events {
     }
     void on_message(std::int32_t stream, const H2Message& m) override {
         bool never = false;
-        for (const auto& h : m.headers) never = never || (h.name == "authorization" && h.never_index);
+        for (const auto& h : m.headers)
+            never = never || (h.name == "authorization" && h.never_index);
         requests.push_back({stream, std::string(m.path), std::string(m.body),
                             std::string(m.header("authorization")), never});
         if (answer) answer(stream);
@@ -155,7 +159,9 @@ TEST_CASE("a request and its answer pass through two joined sessions", "[pns]") 
     settle(client, server);
     REQUIRE(server.requests.size() == 3);
     for (const auto& r : server.requests) {
-        CHECK(r.path == "/3/device/" + std::string(r.stream == a ? "a" : r.stream == b ? "b" : "c"));
+        CHECK(r.path == "/3/device/" + std::string(r.stream == a   ? "a"
+                                                   : r.stream == b ? "b"
+                                                                   : "c"));
         CHECK(r.body == (r.stream == empty ? "" : *body));
         CHECK(r.authorization == "bearer x");
         CHECK(r.never_index);
@@ -206,7 +212,8 @@ TEST_CASE("GOAWAY gives back streams above its id and leaves those below", "[pns
     CHECK(server.lost == std::vector<std::int32_t>{b, c});
 }
 
-TEST_CASE("requests that were never written are not processed when GOAWAY or the end comes", "[pns]") {
+TEST_CASE("requests that were never written are not processed when GOAWAY or the end comes",
+          "[pns]") {
     Client client;
     Server server;
     const auto written = client.post("/written");
@@ -313,7 +320,9 @@ TEST_CASE("an answer cut after its status counts by its status", "[pns]") {
         server.session.reset(s, cancelled);
         settle(client, server);
     }
-    SECTION("by the end of the connection") { client.session.abandon(); }
+    SECTION("by the end of the connection") {
+        client.session.abandon();
+    }
     CHECK(client.only(s).message);
     CHECK(client.only(s).status == 410);
     CHECK(client.only(s).cut);
@@ -370,12 +379,14 @@ TEST_CASE("informational responses and trailers are skipped", "[pns]") {
     client.session.drain(ignored);
     CHECK(client.session.feed(frame(4, 0, 0, "")));
     // 0x48 0x03 "100": :status literal with the name of static entry 8; 0x88 is :status 200.
-    CHECK(client.session.feed(frame(1, 4, static_cast<std::uint32_t>(s), "\x48\x03" "100")));
+    CHECK(client.session.feed(frame(1, 4, static_cast<std::uint32_t>(s),
+                                    "\x48\x03"
+                                    "100")));
     CHECK(client.ended.empty());
     CHECK(client.session.feed(frame(1, 4, static_cast<std::uint32_t>(s), "\x88")));
     CHECK(client.session.feed(frame(0, 0, static_cast<std::uint32_t>(s), "body")));
-    CHECK(client.session.feed(frame(1, 5, static_cast<std::uint32_t>(s),
-                                    std::string_view("\x40\x01x\x01y", 5))));
+    CHECK(client.session.feed(
+        frame(1, 5, static_cast<std::uint32_t>(s), std::string_view("\x40\x01x\x01y", 5))));
     CHECK(client.only(s).status == 200);
     CHECK(client.only(s).body == "body");
     CHECK(client.only(s).headers == 0);
@@ -445,11 +456,11 @@ TEST_CASE("events may submit, reset and abandon", "[pns]") {
 
 TEST_CASE("garbage ends a session without an event lost", "[pns]") {
     const std::vector<Bytes> bad{
-        frame(4, 0, 0, "123"),                        // SETTINGS of 3 bytes
+        frame(4, 0, 0, "123"),  // SETTINGS of 3 bytes
         frame(0, 0, 0, "data on stream 0"),
-        frame(1, 4, 1, "\xff\xff\xff\xff\xff\xff"),   // HPACK error
+        frame(1, 4, 1, "\xff\xff\xff\xff\xff\xff"),  // HPACK error
         frame(9, 0, 1, "CONTINUATION of nothing"),
-        frame(5, 4, 1, be32(2) + "\x82"),             // PUSH_PROMISE
+        frame(5, 4, 1, be32(2) + "\x82"),  // PUSH_PROMISE
         Bytes(64, 0xff),
     };
     for (std::size_t i = 0; i < bad.size(); ++i) {
@@ -472,7 +483,8 @@ TEST_CASE("garbage ends a session without an event lost", "[pns]") {
     CHECK_FALSE(server.session.feed(Bytes{'G', 'E', 'T', ' ', '/', ' ', 'H', 'T', 'T', 'P'}));
 }
 
-TEST_CASE("random sessions give every stream exactly one end that agrees with the server", "[pns]") {
+TEST_CASE("random sessions give every stream exactly one end that agrees with the server",
+          "[pns]") {
     const auto seed = GENERATE(range(1U, 61U));
     CAPTURE(seed);
     std::mt19937 random(seed);
@@ -498,9 +510,9 @@ TEST_CASE("random sessions give every stream exactly one end that agrees with th
     const bool goes_away = chance(50);
     for (int step = 0; step < 400; ++step) {
         if (chance(60) && client.session.may_submit()) {
-            const auto s = client.post("/", chance(50) ? std::make_shared<const std::string>(
-                                                             random() % 3000, 'b')
-                                                       : nullptr);
+            const auto s = client.post(
+                "/",
+                chance(50) ? std::make_shared<const std::string>(random() % 3000, 'b') : nullptr);
             REQUIRE(s > 0);
             submitted.insert(s);
         }
@@ -523,7 +535,8 @@ TEST_CASE("random sessions give every stream exactly one end that agrees with th
                 answered.insert(s);
             }
         }
-        if (chance(3)) server.session.submit_settings_streams_max(static_cast<std::uint32_t>(random() % 10));
+        if (chance(3))
+            server.session.submit_settings_streams_max(static_cast<std::uint32_t>(random() % 10));
         if (goes_away && step == 200 && !accepted.empty()) {
             const auto last = *std::next(accepted.begin(),
                                          static_cast<std::ptrdiff_t>(random() % accepted.size()));
@@ -541,7 +554,8 @@ TEST_CASE("random sessions give every stream exactly one end that agrees with th
         if (ends != 1) continue;
         const auto& end = client.ended[s][0];
         if (end.message) CHECK(answered.count(s) == 1);
-        // Streams above GOAWAY's id may have been seen by this server: it promises not to act on them.
+        // Streams above GOAWAY's id may have been seen by this server: it promises not to act on
+        // them.
         if (!end.message && !end.unknown && !goes_away) CHECK(accepted.count(s) == 0);
     }
     CHECK(client.session.streams_open() == 0);

@@ -100,8 +100,8 @@ CertificatePair make_ca(const std::string& common_name) {
 CertificatePair make_leaf(const CertificatePair& ca, const std::vector<std::string>& names,
                           const LeafOptions& options) {
     need(!names.empty());
-    const Bio ca_bio(BIO_new_mem_buf(ca.certificate_pem.data(),
-                                     static_cast<int>(ca.certificate_pem.size())));
+    const Bio ca_bio(
+        BIO_new_mem_buf(ca.certificate_pem.data(), static_cast<int>(ca.certificate_pem.size())));
     const Certificate issuer(PEM_read_bio_X509(ca_bio.get(), nullptr, nullptr, nullptr));
     const Bio key_bio(BIO_new_mem_buf(ca.key_pem.data(), static_cast<int>(ca.key_pem.size())));
     const Key issuer_key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, nullptr, nullptr));

@@ -1,6 +1,7 @@
 #pragma once
 
-// Throw-away certificates for simulators, `pushhub dev` and tests: a P-256 authority and leaves it signs. Any thread.
+// Throw-away certificates for simulators, `pushhub dev` and tests: a P-256 authority and leaves it
+// signs. Any thread.
 
 #include <string>
 #include <vector>
@@ -19,10 +20,12 @@ CertificatePair make_ca(const std::string& common_name = "pushhub throw-away CA"
 
 struct LeafOptions {
     int valid_from_s = -3600, valid_until_s = 90 * 86'400;  ///< relative to now
-    std::string subject_uid;  ///< subject UID beside the common name, as in APNs client certificates
+    std::string
+        subject_uid;  ///< subject UID beside the common name, as in APNs client certificates
 };
 
-/// A leaf for server and client authentication. `names` are DNS names or address literals; the first is the common name.
+/// A leaf for server and client authentication. `names` are DNS names or address literals; the
+/// first is the common name.
 CertificatePair make_leaf(const CertificatePair& ca, const std::vector<std::string>& names,
                           const LeafOptions& options = {});
 

@@ -1,6 +1,7 @@
 #pragma once
 
-// An account of a provider that does not exist: its answers say by their status what to do, its handle is the path.
+// An account of a provider that does not exist: its answers say by their status what to do, its
+// handle is the path.
 
 #include <string>
 

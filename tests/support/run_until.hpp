@@ -1,6 +1,7 @@
 #pragma once
 
-// Runs a loop until something has become true; no sleeping, and a bound so that a hang is a failure.
+// Runs a loop until something has become true; no sleeping, and a bound so that a hang is a
+// failure.
 
 #include <boost/asio/io_context.hpp>
 #include <chrono>

@@ -1,8 +1,10 @@
 #pragma once
 
-// TLS servers at the edge of a test, on the test's own loop: HTTP/2 (an H2Session in server role) and HTTP/1.1 by hand.
-// Loopback only, on a port the system chooses. Certificates come from one authority per test program.
+// TLS servers at the edge of a test, on the test's own loop: HTTP/2 (an H2Session in server role)
+// and HTTP/1.1 by hand. Loopback only, on a port the system chooses. Certificates come from one
+// authority per test program.
 
+#include <unistd.h>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
@@ -11,7 +13,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 #include "pns/h2_session.hpp"
@@ -111,8 +112,8 @@ class TlsServer {
         if (stall_handshake) {
             char byte = 0;
             for (;;) {
-                auto [ec, n] = co_await stream->next_layer().async_read_some(
-                    asio::buffer(&byte, 1), pns::as_result);
+                auto [ec, n] = co_await stream->next_layer().async_read_some(asio::buffer(&byte, 1),
+                                                                             pns::as_result);
                 if (ec) co_return;
             }
         }
@@ -134,7 +135,9 @@ class H2Server final : public TlsServer {
     class Peer final : public pns::H2Events {
       public:
         Peer(H2Server& server, Stream& stream, int ordinal)
-            : ordinal_(ordinal), server_(server), stream_(stream),
+            : ordinal_(ordinal),
+              server_(server),
+              stream_(stream),
               session_(pns::H2Session::Role::server, server.limits, *this),
               wake_(stream.get_executor(), asio::steady_timer::time_point::max()) {}
         int ordinal() const { return ordinal_; }
@@ -177,7 +180,7 @@ class H2Server final : public TlsServer {
                     auto [ec, n] =
                         co_await asio::async_write(stream_, asio::buffer(out), pns::as_result);
                     if (ec) break;
-                } else if (!session_.alive() && !server_.keep_dead_open) {
+                } else if (open_ && !session_.alive() && !server_.keep_dead_open) {
                     break;
                 } else {
                     co_await wake_.async_wait(pns::as_result);
@@ -211,10 +214,12 @@ class H2Server final : public TlsServer {
     };
     std::function<void(Peer&)> on_open = [](Peer&) {};
     pns::H2Limits limits;
-    std::vector<Peer*> peers;      ///< those open, in order of opening
+    std::vector<Peer*> peers;  ///< those open, in order of opening
     int lost = 0;
-    bool mute = false;             ///< reads but never writes, not even SETTINGS
-    bool keep_dead_open = false;   ///< does not close after GOAWAY
+    bool mute = false;  ///< reads but never writes, not even SETTINGS
+    /// After GOAWAY the client closes: a server that closes first with input unread resets what it
+    /// has sent.
+    bool keep_dead_open = true;
 
   private:
     pns::Task<void> serve(Stream& stream) override {
@@ -241,7 +246,8 @@ class H2Server final : public TlsServer {
     }
 };
 
-/// HTTP/1.1 endpoint: `reply` gives the bytes to answer a whole request with; empty = close without an answer.
+/// HTTP/1.1 endpoint: `reply` gives the bytes to answer a whole request with; empty = close without
+/// an answer.
 class H1Server final : public TlsServer {
   public:
     struct Request {
@@ -252,7 +258,8 @@ class H1Server final : public TlsServer {
              pns::TlsContext tls = nullptr)
         : TlsServer(loop, tls ? tls : Authority::get().server(names, "http/1.1")) {}
 
-    static std::string answer(int status, const std::string& body, const std::string& headers = {}) {
+    static std::string answer(int status, const std::string& body,
+                              const std::string& headers = {}) {
         return "HTTP/1.1 " + std::to_string(status) + " X\r\n" + headers +
                "content-length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
     }
@@ -291,8 +298,7 @@ class H1Server final : public TlsServer {
             r.nth = nth;
             std::size_t need = std::string::npos;
             while (in.size() < need) {
-                auto [ec, n] =
-                    co_await stream.async_read_some(asio::buffer(piece), pns::as_result);
+                auto [ec, n] = co_await stream.async_read_some(asio::buffer(piece), pns::as_result);
                 if (ec) co_return;
                 in.append(piece.data(), n);
                 const auto end = in.find("\r\n\r\n");
