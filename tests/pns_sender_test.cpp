@@ -502,6 +502,6 @@ TEST_CASE("under random faults every push gets exactly one verdict", "[pns]") {
     // One run may end in nothing but silence; all of them may not.
     static int accepted_of_all_seeds = 0;
     accepted_of_all_seeds += kinds[Kind::accepted];
-    if (seed == 8) CHECK(accepted_of_all_seeds > 100);
+    if (seed == 8) CHECK(accepted_of_all_seeds > 8 * 50);
     bench.end(server);
 }
