@@ -247,7 +247,8 @@ pns::Task<void> FanoutLane::park() {
                                        run->tally.snapshot(now_ms()), std::move(done));
         };
         const auto written = co_await committed<void>(std::move(write));
-        if (!written) {
+        // Not found: its last progress was being written already, and made it final.
+        if (!written && written.error() != registry::errc::not_found) {
             log_error(
                 "writing a send's progress at shutdown failed: some of its pushes may be repeated",
                 {{"send", run->send.id}, {"error", written.error().message()}});
