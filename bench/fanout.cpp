@@ -15,7 +15,9 @@
 #include <vector>
 
 #include "bench/client.hpp"
+#include "bench/hub_process.hpp"
 #include "bench/hub_setup.hpp"
+#include "bench/load.hpp"
 #include "bench/process.hpp"
 #include "bench/sink.hpp"
 #include "bench/telemetry.hpp"
@@ -28,7 +30,6 @@ namespace {
 constexpr const char* hub_name = "fanout";
 constexpr const char* body =
     R"({"aps":{"alert":"Race cancelled: fog on the course. New start 14:30 CET."}})";
-constexpr double ready_timeout_s = 30;
 constexpr double send_timeout_s = 600;
 
 struct Options {
@@ -56,72 +57,6 @@ std::string handle_of(std::uint32_t index) {
     }
     return out;
 }
-
-double median(std::vector<double> values) {
-    std::sort(values.begin(), values.end());
-    const std::size_t n = values.size();
-    return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
-
-std::string joined(const std::vector<std::string>& items) {
-    std::string out;
-    for (const std::string& item : items) out += (out.empty() ? "" : ",") + item;
-    return out;
-}
-
-/// The hub as a process of its own, with its address and key.
-class HubProcess {
-  public:
-    HubProcess(const std::filesystem::path& dir, const Sink& sink, unsigned lanes)
-        : port_(free_port()),
-          data_(dir / "hub"),
-          process_({own_program(), "serve", "--data-dir", data_.string(), "--listen",
-                    "127.0.0.1:" + std::to_string(port_), "--lanes", std::to_string(lanes),
-                    "--provider-ca-file", sink.ca_file(), "--connect-to", joined(sink.connect_to()),
-                    "--log-level", "warn"},
-                   dir / "hub.log") {
-        wait_until_ready();
-        connection_string_ = "Endpoint=sb://localhost:" + std::to_string(port_) +
-                             "/;SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=" +
-                             read_line(data_ / "root.key");
-    }
-    Process& process() { return process_; }
-    const std::string& connection_string() const { return connection_string_; }
-    std::string ca_file() const { return (data_ / "tls" / "ca.pem").string(); }
-
-  private:
-    static std::string read_line(const std::filesystem::path& path) {
-        std::ifstream in(path);
-        std::string line;
-        if (!std::getline(in, line)) throw std::runtime_error("cannot read " + path.string());
-        return line;
-    }
-    void wait_until_ready() {
-        for (int attempt = 0; attempt < ready_timeout_s * 20; ++attempt) {
-            if (!process_.running())
-                throw std::runtime_error("the hub ended: " + process_.output());
-            if (std::filesystem::exists(ca_file()) && std::filesystem::exists(data_ / "root.key")) {
-                try {
-                    HubClient probe("Endpoint=sb://localhost:" + std::to_string(port_) +
-                                        "/;SharedAccessKeyName=none;SharedAccessKey=none",
-                                    ca_file());
-                    ClientRequest request;
-                    request.path = "/readyz";
-                    if (probe.call(std::move(request)).status == 200) return;
-                } catch (const std::exception&) {
-                    // Not listening yet.
-                }
-            }
-            ::usleep(50'000);
-        }
-        throw std::runtime_error("the hub did not become ready: " + process_.output());
-    }
-
-    std::uint16_t port_;
-    std::filesystem::path data_;
-    Process process_;
-    std::string connection_string_;
-};
 
 void register_tokens(HubClient& client, std::uint32_t devices) {
     ProgressBar bar("registering", devices);

@@ -4,9 +4,11 @@
 
 #include "hub/answers.hpp"
 #include "hub/atom.hpp"
+#include "hub/blobs.hpp"
 #include "hub/fanout.hpp"
 #include "hub/hub_description.hpp"
 #include "hub/ids.hpp"
+#include "hub/jobs.hpp"
 #include "hub/text.hpp"
 #include "pns/platform.hpp"
 
@@ -142,6 +144,11 @@ pns::Task<Response> delete_hub(Call call) {
     if (!erased) co_return refused(request, erased.error(), missing);
     call.parts.hubs.erase(call.hub->row.name);
     call.parts.fanout.forget_senders(number);
+    auto free_files = [&call, number] {
+        if (call.parts.jobs != nullptr) call.parts.jobs->forget_hub(number);
+        if (call.parts.blobs != nullptr) call.parts.blobs->erase_hub(lower(call.hub->row.name));
+    };
+    co_await on_store(call.parts.store, std::move(free_files));
     co_return done(200);
 }
 

@@ -18,7 +18,7 @@ using registry::Precondition;
 using registry::Registration;
 
 constexpr std::size_t page_default = 100, page_max = 1'000;  // contracts/anh.md 3.7
-constexpr std::size_t registration_id_bytes_max = 120;
+constexpr std::size_t skip_max = 100'000;
 
 AtomPlace place_of(const Call& call) {
     AtomPlace place;
@@ -60,16 +60,6 @@ Parsed<Precondition> read_if_match(const Request& request) {
     return match;
 }
 
-std::optional<Refusal> check_registration_id(std::string_view id) {
-    const bool fits = !id.empty() && id.size() <= registration_id_bytes_max;
-    const bool clean = std::all_of(id.begin(), id.end(), [](char c) {
-        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-               c == '-' || c == '_' || c == '.';
-    });
-    if (fits && clean) return std::nullopt;
-    return bad_request("A registration id has 1 to 120 letters, digits, '-', '_' or '.'.");
-}
-
 pns::Task<Response> write(Call call, std::string id, Precondition match) {
     const Request& request = call.request;
     auto parsed = parse_registration(request.body, normalise_handle);
@@ -105,26 +95,63 @@ Response feed(const Call& call, const registry::Page& page, std::string_view pat
     return response;
 }
 
-Parsed<std::size_t> read_top(const Request& request) {
-    const auto text = request.param("$top");
-    if (!text || text->empty()) return page_default;
-    std::size_t top = 0;
-    const auto [end, ec] = std::from_chars(text->data(), text->data() + text->size(), top);
-    if (ec != std::errc{} || end != text->data() + text->size() || top == 0) {
-        return bad_request("$top must be a whole number from 1; more than 1000 reads as 1000.");
+/// A whole number in the query; absent or empty: `otherwise`.
+Parsed<std::size_t> read_count(const Request& request, std::string_view name, std::size_t least,
+                               std::size_t otherwise) {
+    const auto text = request.param(name);
+    if (!text || text->empty()) return otherwise;
+    std::size_t count = 0;
+    const auto [end, ec] = std::from_chars(text->data(), text->data() + text->size(), count);
+    if (ec != std::errc{} || end != text->data() + text->size() || count < least) {
+        return bad_request(std::string(name) + " must be a whole number from " +
+                           std::to_string(least) + ".");
     }
-    return std::min(top, page_max);
+    return count;
+}
+
+Parsed<std::size_t> read_top(const Request& request) {
+    auto top = read_count(request, "$top", 1, page_default);
+    if (auto* count = std::get_if<std::size_t>(&top)) *count = std::min(*count, page_max);
+    return top;
+}
+
+/// Clients that know no continuation tokens page by this.
+Parsed<std::size_t> read_skip(const Request& request) {
+    auto skip = read_count(request, "$skip", 0, 0);
+    const auto* count = std::get_if<std::size_t>(&skip);
+    if (count != nullptr && *count > skip_max) {
+        return bad_request("$skip must be at most " + std::to_string(skip_max) +
+                           "; follow the continuation token instead.");
+    }
+    return skip;
+}
+
+/// The page of `top` registrations that comes `skip` registrations behind `after`. Blocks.
+registry::Result<registry::Page> page_behind(const Call& call, std::string_view tag,
+                                             std::string after, std::size_t skip, std::size_t top) {
+    const auto& registry = call.parts.registry;
+    while (skip > 0) {
+        auto passed = registry.list(call.hub->row.number, tag, after, std::min(skip, page_max));
+        if (!passed) return passed.error();
+        if (passed->next.empty()) return registry::Page{};
+        skip -= passed->registrations.size();
+        after = std::move(passed->next);
+    }
+    return registry.list(call.hub->row.number, tag, after, top);
 }
 
 pns::Task<Response> list(Call call, std::string tag, std::string path) {
     const Request& request = call.request;
     const auto top = read_top(request);
     if (!ok(top)) co_return refused(request, std::get<Refusal>(top));
+    const auto skip = read_skip(request);
+    if (!ok(skip)) co_return refused(request, std::get<Refusal>(skip));
     const auto after = read_continuation(request);
     if (!after)
         co_return error(request, 400, "The continuation token is not one that a list returned.");
-    auto read = [&call, &tag, &after, count = std::get<std::size_t>(top)] {
-        return call.parts.registry.list(call.hub->row.number, tag, *after, count);
+    auto read = [&call, &tag, &after, behind = std::get<std::size_t>(skip),
+                 count = std::get<std::size_t>(top)] {
+        return page_behind(call, tag, *after, behind, count);
     };
     const auto page = co_await on_store(call.parts.store, std::move(read));
     if (!page) co_return refused(request, page.error(), "");

@@ -5,17 +5,14 @@
 #include "hub/answers.hpp"
 #include "hub/fanout.hpp"
 #include "hub/handle_check.hpp"
-#include "hub/ids.hpp"
-#include "hub/json_text.hpp"
 #include "hub/metrics.hpp"
 #include "hub/multipart.hpp"
+#include "hub/rate_limits.hpp"
+#include "hub/send_request.hpp"
 #include "hub/telemetry_xml.hpp"
-#include "hub/templates.hpp"
+#include "hub/test_send.hpp"
 #include "hub/text.hpp"
-#include "hub/times.hpp"
-#include "hub/xml.hpp"
 #include "pns/platform.hpp"
-#include "tagexpr/expression.hpp"
 
 namespace hub {
 
@@ -23,139 +20,25 @@ namespace {
 
 using registry::Send;
 
-constexpr std::size_t header_value_bytes_max = 4 * 1024;
-constexpr std::int64_t undelivered_ms_max = 30 * 60'000;  // contracts/anh.md 5.2
-
-/// Headers that concern providers, lower case: apns-*, x-wns-* and their aliases.
-registry::Headers provider_headers(const Request& request) {
-    registry::Headers kept;
-    for (const auto& [name, value] : request.headers) {
-        if (name.starts_with("apns-") || name.starts_with("x-wns-")) {
-            kept.emplace_back(name, value);
-        } else if (name.starts_with("x-apns-")) {  // contracts/anh.md 5.1, 11.7
-            kept.emplace_back(name.substr(2), value);
-        }
-    }
-    const auto has_expiration = [&] {
-        return std::any_of(kept.begin(), kept.end(),
-                           [](const auto& header) { return header.first == "apns-expiration"; });
-    };
-    const auto expiry = request.header("servicebusnotification-apns-expiry");
-    if (!expiry.empty() && !has_expiration()) {
-        // Ambiguous with some clients, therefore only ever passed on, never a reason to drop
-        // (contracts/anh.md 11.2).
-        if (const auto time = parse_time_ms(expiry)) {
-            kept.emplace_back("apns-expiration",
-                              std::to_string(std::max<std::int64_t>(0, *time / 1000)));
-        }
-    }
-    return kept;
+bool is_test(const Request& request) {
+    return request.param("test").has_value();
 }
 
-Parsed<std::string> read_format(const Request& request) {
-    const std::string format = lower(trimmed(request.header("servicebusnotification-format")));
-    if (format == "template" || pns::platform_by_format(format) != nullptr) return format;
-    if (!format.empty()) {
-        return bad_request("ServiceBusNotification-Format '" + shown(format) +
-                           "' is not known. Use apple, fcmv1, gcm, windows, windowsphone, adm, "
-                           "baidu, browser, xiaomi "
-                           "or template.");
-    }
-    for (const auto& header : request.headers) {
-        if (header.first.starts_with("apns-"))
-            return std::string("apple");  // contracts/anh.md 11.2
-    }
-    return bad_request("The header ServiceBusNotification-Format is missing.");
-}
-
-std::string_view header_of(const registry::Headers& headers, std::string_view name) {
-    for (const auto& [known, value] : headers) {
-        if (known == name) return value;
-    }
-    return {};
-}
-
-/// The body's shape by its format; what only the provider can judge becomes an outcome later.
-std::optional<Refusal> check_body(const Send& send) {
-    if (send.body.empty()) return bad_request("The notification has no body.");
-    if (send.format == "template") {
-        const auto properties = parse_properties(send.body);
-        if (!ok(properties)) return std::get<Refusal>(properties);
-        return std::nullopt;
-    }
-    if (send.format == "windows" || send.format == "windowsphone") {
-        const auto type = lower(header_of(send.headers, "x-wns-type"));
-        if (type == "wns/raw" || send.format == "windowsphone") return std::nullopt;
-        pugi::xml_document document;
-        return read_xml(send.body, document);
-    }
-    auto json = read_json(send.body, "The notification");
-    if (!ok(json)) return std::get<Refusal>(std::move(json));
-    const auto& value = std::get<nlohmann::json>(json);
-    if (!value.is_object()) return bad_request("The notification must be a JSON object.");
-    if (send.format == "fcmv1") {
-        const auto message = value.find("message");
-        if (message == value.end() || !message->is_object()) {
-            return bad_request(
-                "An fcmv1 notification must be {\"message\":{...}} without a token.");
-        }
-    }
-    return std::nullopt;
-}
-
-/// Everything of a send but its audience.
-Parsed<Send> read_send(const Request& request, std::string body) {
-    auto format = read_format(request);
-    if (!ok(format)) return std::get<Refusal>(std::move(format));
-    Send send;
-    send.format = std::get<std::string>(std::move(format));
-    send.headers = provider_headers(request);
-    for (const auto& [name, value] : send.headers) {
-        if (value.size() > header_value_bytes_max)
-            return bad_request("The header " + name + " is longer than 4096 bytes.");
-    }
-    send.body = std::move(body);
-    if (auto refusal = check_body(send)) return std::move(*refusal);
-    const std::string delivery = lower(trimmed(request.header("pushhub-delivery")));
-    if (delivery == "at-most-once") {
-        send.delivery = registry::Delivery::at_most_once;
-    } else if (!delivery.empty() && delivery != "at-least-once") {
-        return bad_request("PushHub-Delivery must be at-least-once or at-most-once.");
-    }
-    send.enqueued_at_ms = request.received_at_ms;
-    send.deadline_ms = request.received_at_ms + undelivered_ms_max;
-    send.id = new_send_id(request.received_at_ms);
-    return send;
-}
-
-Parsed<tagexpr::Plan> read_tags(const Request& request, const Config& config, std::string& text) {
-    text = std::string(trimmed(request.header("servicebusnotification-tags")));
-    tagexpr::Limits limits;
-    limits.length_bytes_max = config.expression_bytes_max;
-    limits.depth_max = config.expression_depth_max;
-    auto parsed = tagexpr::parse(text, limits);
-    if (const auto* wrong = std::get_if<tagexpr::ParseError>(&parsed)) {
-        return bad_request("The tag expression is invalid at column " +
-                           std::to_string(wrong->column) + ": " + wrong->message + "\n" +
-                           wrong->caret(text) + "\n");
-    }
-    return tagexpr::simplify(std::get<tagexpr::Expression>(parsed));
-}
-
-registry::Universe universe_of(const Send& send) {
-    registry::Universe universe;
-    if (send.format == "template") {
-        universe.kind = registry::Universe::Kind::templated;
-    } else {
-        universe.kind = registry::Universe::Kind::native;
-        universe.platforms = {std::string(pns::platform_by_format(send.format)->name)};
-    }
-    return universe;
+/// What keeps this request from being taken before anything is read of it.
+std::optional<Response> refuse_early(const Call& call) {
+    if (!call.parts.fanout.may_accept()) return busy(call.request, "Too many sends are open.");
+    if (!is_test(call.request)) return std::nullopt;
+    const auto wait_ms = call.parts.test_sends->take(call.hub->row.number, {}, now_ms());
+    if (wait_ms == 0) return std::nullopt;
+    Response slow = error(call.request, 429, "A hub may have 10 test sends a minute.");
+    slow.headers.emplace_back("Retry-After", retry_after_s(wait_ms));
+    return slow;
 }
 
 /// Puts the send into the ledger, starts it, answers.
 pns::Task<Response> accept(Call call, Send send, registry::Selection selection) {
     const Request& request = call.request;
+    if (is_test(request)) keep_first(selection, test_devices_max);
     registry::Progress progress;
     const bool nobody = selection.count() == 0;
     if (nobody) {
@@ -169,11 +52,29 @@ pns::Task<Response> accept(Call call, Send send, registry::Selection selection) 
     const auto accepted = co_await committed<void>(std::move(write));
     if (!accepted) co_return refused(request, accepted.error(), "");
     call.parts.metrics.send_accepted(send.format);
+    const std::string location = absolute_url(request, {call.hub->row.name, "messages", send.id});
     Response response = done(201);
-    response.headers.emplace_back("Location",
-                                  absolute_url(request, {call.hub->row.name, "messages", send.id}));
-    if (!nobody) call.parts.fanout.start(call.hub, std::move(send), std::move(selection));
+    if (is_test(request)) {
+        response = co_await answer_test_send(call, std::move(send), std::move(selection));
+    } else if (!nobody) {
+        call.parts.fanout.start(call.hub, std::move(send), std::move(selection));
+    }
+    response.headers.emplace_back("Location", location);
     co_return response;
+}
+
+/// The handle a direct send names. A Web Push subscription comes in three headers
+/// (contracts/anh.md 5.1).
+std::string direct_handle(const Request& request, std::string_view format) {
+    std::string handle(trimmed(request.header("servicebusnotification-devicehandle")));
+    if (format != "browser" || handle.empty() || handle.front() == '{') return handle;
+    std::string subscription = R"({"endpoint":")";
+    append_json(subscription, handle);
+    subscription += R"(","p256dh":")";
+    append_json(subscription, trimmed(request.header("p256dh")));
+    subscription += R"(","auth":")";
+    append_json(subscription, trimmed(request.header("auth")));
+    return subscription + R"("})";
 }
 
 pns::Task<Response> send_direct(Call call, Send send, std::vector<std::string> handles) {
@@ -182,6 +83,8 @@ pns::Task<Response> send_direct(Call call, Send send, std::vector<std::string> h
             call.request, 400,
             "A direct send needs a platform's format; template sends go to registrations.");
     }
+    if (is_test(call.request) && handles.size() > test_devices_max)
+        co_return error(call.request, 400, "A test send goes to 10 devices at most.");
     const std::string platform(pns::platform_by_format(send.format)->name);
     for (std::string& handle : handles) {
         auto checked = normalise_handle(platform, handle);
@@ -202,22 +105,22 @@ pns::Task<Response> send_direct(Call call, Send send, std::vector<std::string> h
 
 pns::Task<Response> post_message(Call call) {
     const Request& request = call.request;
-    if (!call.parts.fanout.may_accept()) co_return busy(request, "Too many sends are open.");
-    auto parsed = read_send(request, request.body);
+    if (auto early = refuse_early(call)) co_return std::move(*early);
+    auto parsed = read_send(request, request.body, call.parts.config);
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     Send send = std::get<Send>(std::move(parsed));
     if (request.param("direct")) {
-        std::vector<std::string> handles{
-            std::string(trimmed(request.header("servicebusnotification-devicehandle")))};
+        std::vector<std::string> handles{direct_handle(request, send.format)};
         if (handles[0].empty()) {
             co_return error(request, 400,
                             "A direct send needs the header ServiceBusNotification-DeviceHandle.");
         }
         co_return co_await send_direct(std::move(call), std::move(send), std::move(handles));
     }
-    const auto plan = read_tags(request, call.parts.config, send.tag_expression);
+    send.tag_expression = std::string(trimmed(request.header("servicebusnotification-tags")));
+    const auto plan = plan_of(send.tag_expression, call.parts.config);
     if (!ok(plan)) co_return refused(request, std::get<Refusal>(plan));
-    const registry::Universe universe = universe_of(send);
+    const registry::Universe universe = universe_of(send, call.parts.config);
     auto read = [&call, &plan, &universe] {
         return call.parts.registry.select(call.hub->row.number, std::get<tagexpr::Plan>(plan),
                                           universe);
@@ -230,13 +133,13 @@ pns::Task<Response> post_message(Call call) {
 
 pns::Task<Response> post_direct_batch(Call call) {
     const Request& request = call.request;
-    if (!call.parts.fanout.may_accept()) co_return busy(request, "Too many sends are open.");
+    if (auto early = refuse_early(call)) co_return std::move(*early);
     if (!request.param("direct"))
         co_return error(request, 400, "A batch is a direct send: add ?direct to the address.");
     auto batch = parse_direct_batch(request.header("content-type"), request.body);
     if (!ok(batch)) co_return refused(request, std::get<Refusal>(batch));
     DirectBatch parts = std::get<DirectBatch>(std::move(batch));
-    auto parsed = read_send(request, std::move(parts.notification));
+    auto parsed = read_send(request, std::move(parts.notification), call.parts.config);
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     Send send = std::get<Send>(std::move(parsed));
     co_return co_await send_direct(std::move(call), std::move(send), std::move(parts.handles));
@@ -257,7 +160,8 @@ pns::Task<Response> get_message(Call call) {
     Response response = done(200);
     std::string location = absolute_url(request, {call.hub->row.name, "messages", id});
     location.replace(0, std::string_view("https").size(), "sb");
-    response.body = notification_details(send, fresher ? *live : progress, location);
+    const std::string errors = co_await error_details_url(call, id);
+    response.body = notification_details(send, fresher ? *live : progress, location, errors);
     co_return response;
 }
 

@@ -22,6 +22,11 @@ constexpr std::string_view atom_feed_type = "application/atom+xml; type=feed; ch
 /// variables, tile and template are set and valid; id, ETag and times are left to the caller.
 Parsed<registry::Registration> parse_registration(std::string_view body,
                                                   const NormaliseHandle& normalise);
+/// The same with the body's RegistrationId, as lines of bulk files have it; empty: none.
+Parsed<registry::Registration> parse_bulk_registration(std::string_view body,
+                                                       const NormaliseHandle& normalise);
+/// The RegistrationId of a description alone; nothing else of it is looked at.
+Parsed<std::string> parse_registration_id(std::string_view body);
 
 /// Where an answer stands: absolute URLs come from here.
 struct AtomPlace {

@@ -185,4 +185,28 @@ Parsed<registry::Registration> parse_registration(std::string_view body,
     return Reader(std::get<Description>(description), normalise).run();
 }
 
+Parsed<registry::Registration> parse_bulk_registration(std::string_view body,
+                                                       const NormaliseHandle& normalise) {
+    pugi::xml_document document;
+    if (auto refusal = read_xml(body, document)) return std::move(*refusal);
+    const auto description = find_description(document);
+    if (const auto* refusal = std::get_if<Refusal>(&description)) return *refusal;
+    auto parsed = Reader(std::get<Description>(description), normalise).run();
+    if (auto* registration = std::get_if<registry::Registration>(&parsed)) {
+        const auto& node = std::get<Description>(description).node;
+        registration->id = trimmed(child_text(node, "RegistrationId").value_or(std::string()));
+    }
+    return parsed;
+}
+
+Parsed<std::string> parse_registration_id(std::string_view body) {
+    pugi::xml_document document;
+    if (auto refusal = read_xml(body, document)) return std::move(*refusal);
+    pugi::xml_node node = first_element(document);
+    if (local_name(node) == "entry") node = first_element(child_element(node, "content"));
+    if (!local_name(node).ends_with("RegistrationDescription"))
+        return bad_request(std::string(invalid_description));
+    return std::string(trimmed(child_text(node, "RegistrationId").value_or(std::string())));
+}
+
 }  // namespace hub

@@ -18,7 +18,7 @@ namespace {
 
 using Member = std::variant<std::string Config::*, std::filesystem::path Config::*,
                             std::vector<std::string> Config::*, unsigned Config::*,
-                            std::size_t Config::*, std::int64_t Config::*>;
+                            std::size_t Config::*, std::int64_t Config::*, bool Config::*>;
 
 /// One key: where it lives, its bounds (numbers only) and what it means.
 struct Setting {
@@ -56,6 +56,10 @@ const std::vector<Setting>& settings() {
         {"drain_ms_max", &C::drain_ms_max, 0, 3'600'000,
          "work in flight at SIGTERM gets this long"},
         {"sas_clock_skew_s", &C::sas_clock_skew_s, 0, 86'400, "tolerance for expired tokens"},
+        {"requests_per_second_per_key", &C::requests_per_second_per_key, 0, 1'000'000,
+         "per access rule; beyond it 429; 0 = no limit"},
+        {"requests_per_second_per_connection", &C::requests_per_second_per_connection, 0, 1'000'000,
+         "per inbound connection; beyond it 429; 0 = no limit"},
         {"posting_cache_mib", &C::posting_cache_mib, 1, 1'048'576, "memory for tag postings"},
         {"block_cache_mib", &C::block_cache_mib, 1, 1'048'576, "memory for RocksDB blocks"},
         {"write_queue_changes_max", &C::write_queue_changes_max, 16, 16'777'216,
@@ -66,12 +70,28 @@ const std::vector<Setting>& settings() {
         {"expression_depth_max", &C::expression_depth_max, 4, 10'000,
          "nesting of a tag expression"},
         {"sends_open_max", &C::sends_open_max, 1, 1'000'000, "sends not final; beyond it 429"},
+        {"sends_scheduled_max", &C::sends_scheduled_max, 0, 10'000'000,
+         "sends waiting for their time; beyond it 429"},
         {"fanout_chunk_devices", &C::fanout_chunk_devices, 1, 65'536, "devices read at once"},
         {"fanout_window_pushes", &C::fanout_window_pushes, 1, 1'048'576,
          "pushes in flight per lane"},
         {"retries_waiting_max", &C::retries_waiting_max, 0, 100'000'000,
          "pushes per send waiting for a later attempt"},
+        {"device_results_max", &C::device_results_max, 0, 10'000'000,
+         "results of single devices in memory, all open sends together"},
+        {"gcm_through_fcmv1", &C::gcm_through_fcmv1, 0, 1,
+         "gcm registrations and sends go through the hub's FCM v1 credential"},
         {"checkpoint_ms", &C::checkpoint_ms, 1, 60'000, "between checkpoints of a running send"},
+        {"blob_upload_bytes_max", &C::blob_upload_bytes_max, 1'024, 1'073'741'824,
+         "bytes of a blob written over HTTP, held in memory meanwhile; beyond it 413"},
+        {"blob_url_valid_s", &C::blob_url_valid_s, 60, 31'536'000,
+         "how long signed URLs of the blob area are valid"},
+        {"feedback_days", &C::feedback_days, 1, 3'650, "feedback and error details are kept"},
+        {"feedback_mib_max", &C::feedback_mib_max, 1, 1'048'576,
+         "feedback and error details, each, per hub; beyond it the oldest go"},
+        {"jobs_running_max", &C::jobs_running_max, 1, 64, "bulk jobs at work, one per hub"},
+        {"jobs_external_hosts", &C::jobs_external_hosts, 0, 0,
+         "HOST, HOST:PORT or *.DOMAIN that jobs may read and write over https; empty = none"},
         {"provider_ca_file", &C::provider_ca_file, 0, 0,
          "PEM trust anchors for providers; empty = the system's"},
         {"connect_to", &C::connect_to, 0, 0, "HOST:PORT=ADDRESS:PORT, reroutes providers"},
@@ -121,6 +141,10 @@ std::string assign(Config& config, const Setting& setting, const std::vector<std
         if constexpr (std::is_same_v<Place, std::vector<std::string>>) {
             place = values;
             std::erase(place, "");
+        } else if constexpr (std::is_same_v<Place, bool>) {
+            if (value != "true" && value != "false")
+                wrong = complaint(setting, value, "must be true or false");
+            place = value == "true";
         } else if constexpr (std::is_integral_v<Place>) {
             std::int64_t number = 0;
             if (!parse_number(value, number) || number < setting.min || number > setting.max) {
@@ -143,6 +167,8 @@ std::vector<std::string> texts_of(const Config& config, const Setting& setting) 
         using Place = std::remove_cvref_t<decltype(place)>;
         if constexpr (std::is_same_v<Place, std::vector<std::string>>) {
             out = place;
+        } else if constexpr (std::is_same_v<Place, bool>) {
+            out.push_back(place ? "true" : "false");
         } else if constexpr (std::is_integral_v<Place>) {
             out.push_back(std::to_string(place));
         } else if constexpr (std::is_same_v<Place, std::filesystem::path>) {
@@ -296,6 +322,11 @@ void Check::names() {
     expect(key.empty() || (key.size() >= 16 && key.size() <= 256 &&
                            key.find_first_of("; \n") == std::string::npos),
            "root_key", key, "must be 16 to 256 characters without blank or ';'");
+    for (const auto& host : config.jobs_external_hosts) {
+        const auto name = host.starts_with("*.") ? host.substr(2) : host;
+        expect(is_host_name(name) && (name.find(':') == std::string::npos || is_host_port(name)),
+               "jobs_external_hosts", host, "must be HOST, HOST:PORT or *.DOMAIN");
+    }
     for (const auto& route : config.connect_to) {
         const auto equals = route.find('=');
         expect(equals != std::string::npos && is_host_port(route.substr(0, equals)) &&
@@ -390,7 +421,10 @@ std::variant<Settings, Ended> read_settings(const std::vector<std::string>& args
         if (std::holds_alternative<std::vector<std::string> Config::*>(setting.member)) {
             option->delimiter(',')->expected(1, 1'000)->type_name("LIST");
         } else {
-            option->expected(1)->type_name(setting.max != 0 ? "NUMBER" : "TEXT");
+            const bool is_switch = std::holds_alternative<bool Config::*>(setting.member);
+            option->expected(1)->type_name(is_switch          ? "true|false"
+                                           : setting.max != 0 ? "NUMBER"
+                                                              : "TEXT");
             option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
         }
     }

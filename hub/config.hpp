@@ -34,6 +34,10 @@ struct Config {
     std::int64_t idle_timeout_ms = 120'000;       ///< keep-alive without a request
     std::int64_t drain_ms_max = 10'000;           ///< SIGTERM: in-flight work gets this long
     std::int64_t sas_clock_skew_s = 300;
+    /// Steady rates beyond which requests answer 429 with Retry-After; a burst of one second's
+    /// worth is free. 0 = off.
+    std::size_t requests_per_second_per_key = 0;         ///< per rule of a hub or the namespace
+    std::size_t requests_per_second_per_connection = 0;  ///< per inbound connection
 
     std::size_t posting_cache_mib = 256;
     std::size_t block_cache_mib = 256;
@@ -42,11 +46,24 @@ struct Config {
 
     std::size_t expression_bytes_max = 16'384;
     std::size_t expression_depth_max = 256;
-    std::size_t sends_open_max = 1'000;  ///< beyond it sends answer 429 with Retry-After
+    std::size_t sends_open_max = 1'000;        ///< beyond it sends answer 429 with Retry-After
+    std::size_t sends_scheduled_max = 10'000;  ///< waiting for their time; beyond it 429
     std::size_t fanout_chunk_devices = 512;
     std::size_t fanout_window_pushes = 8'192;   ///< per lane: loaded and not yet final
     std::size_t retries_waiting_max = 100'000;  ///< pushes per send waiting for a later attempt
+    std::size_t device_results_max =
+        200'000;  ///< results of single devices in memory, all open sends together
+    bool gcm_through_fcmv1 =
+        false;  ///< gcm registrations and sends go through the FCM v1 credential
     std::int64_t checkpoint_ms = 250;  ///< longest time between two checkpoints of a running send
+
+    std::size_t blob_upload_bytes_max = 64u << 20;  ///< of one blob written over HTTP
+    std::int64_t blob_url_valid_s = 86'400;         ///< signed URLs of the blob area
+    std::int64_t feedback_days = 30;                ///< feedback and error details are kept
+    std::size_t feedback_mib_max = 1'024;           ///< of each, per hub; the oldest go first
+    unsigned jobs_running_max = 2;                  ///< bulk jobs at work, one per hub
+    std::vector<std::string>
+        jobs_external_hosts;  ///< HOST, HOST:PORT, *.DOMAIN jobs may read and write; empty = none
 
     std::string provider_ca_file;  ///< extra trust anchors for providers; empty = the system's
     std::vector<std::string> connect_to;  ///< HOST:PORT=ADDRESS:PORT for providers; off when empty

@@ -35,7 +35,10 @@ Dispatch::Dispatch(Parts& parts, std::span<const Route> routes, Gate gate)
 std::size_t Dispatch::body_bytes_max(const Request& request) const {
     const auto found = match(routes_, request.method, request.segments);
     const auto* matched = std::get_if<Matched>(&found);
-    return matched == nullptr ? unrouted_body_bytes_max : matched->route->body_bytes_max;
+    if (matched == nullptr) return unrouted_body_bytes_max;
+    if (matched->route->handler == put_blob)
+        return blob_upload_bound(parts_, request, matched->args);
+    return matched->route->body_bytes_max;
 }
 
 Response Dispatch::finish(const Request& request, std::string_view pattern, Response response) {
@@ -55,8 +58,15 @@ Response Dispatch::refuse(const Request& request, int status, std::string_view m
     return finish(request, no_route, error(request, status, message));
 }
 
-pns::Task<Response> Dispatch::answer(const Request& request) {
+pns::Task<Response> Dispatch::answer(const Request& request, TokenBucket* connection) {
     const Counted counted(in_flight_);
+    const auto wait_ms = connection == nullptr ? 0 : connection->take(now_ms());
+    if (wait_ms > 0) {
+        parts_.metrics.limited("connection");
+        Response slow = error(request, 429, "This connection sends requests too fast.");
+        slow.headers.emplace_back("Retry-After", retry_after_s(wait_ms));
+        co_return finish(request, no_route, std::move(slow));
+    }
     if (counted.before >= parts_.config.requests_in_flight_max) {
         Response busy = error(request, 503, "Too many requests are at work. Try again.");
         busy.headers.emplace_back("Retry-After", "1");

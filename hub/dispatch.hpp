@@ -12,6 +12,7 @@
 
 #include "hub/http.hpp"
 #include "hub/parts.hpp"
+#include "hub/rate_limits.hpp"
 #include "hub/routes.hpp"
 
 namespace hub {
@@ -31,8 +32,9 @@ class Dispatch {
 
     /// Bytes that a body of this request may have; `request` has passed parse_target().
     std::size_t body_bytes_max(const Request& request) const;
-    /// Never throws. `request` is complete and outlives the task.
-    pns::Task<Response> answer(const Request& request);
+    /// Never throws. `request` is complete and outlives the task; so does `connection`, what bounds
+    /// the rate of the connection it came on.
+    pns::Task<Response> answer(const Request& request, TokenBucket* connection = nullptr);
     /// The answer to something that did not become a request.
     Response refuse(const Request& request, int status, std::string_view message);
 

@@ -70,14 +70,18 @@ pns::Task<void> stop_lane(FanoutLane& lane, Phase phase, std::int64_t drain_ms,
 struct Fanout::Impl {
     Impl(Loops& all_loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
          Metrics& metrics, const Config& config)
-        : loops(all_loops), parts{store,   registry,
-                                  hubs,    metrics,
-                                  config,  gates,
-                                  bearers, pns::Network{config.provider_ca_file, config.connect_to},
-                                  {},      {}} {
+        : loops(all_loops),
+          room(std::make_shared<ResultsRoom>(config.device_results_max)),
+          parts{store,  registry, hubs,    metrics,
+                config, gates,    bearers, pns::Network{config.provider_ca_file, config.connect_to},
+                {},     {}} {
         parts.on_ended = [this](const std::shared_ptr<SendRun>& run) {
-            std::lock_guard lock(mutex);
-            open.erase({run->hub->row.number, run->send.id});
+            {
+                std::lock_guard lock(mutex);
+                open.erase({run->hub->row.number, run->send.id});
+            }
+            if (ended) ended(run->hub, run->send, *run->results);
+            if (run->on_ended) run->on_ended();
         };
         parts.on_complete = [this](const std::shared_ptr<SendRun>& run) {
             FanoutLane& home = *lanes[run->home];
@@ -96,7 +100,13 @@ struct Fanout::Impl {
     pns::Task<void> open_strands(std::shared_ptr<SendRun> run);
     void begin(const std::shared_ptr<SendRun>& run, std::vector<Strand> strands);
 
+    std::shared_ptr<DeviceResults> keep(DeviceResults::Keep what) const {
+        return std::make_shared<DeviceResults>(what, room);
+    }
+
     Loops& loops;
+    Ended ended;
+    std::shared_ptr<ResultsRoom> room;
     PruneGates gates;
     pns::BearerCache bearers;
     FanoutParts parts;
@@ -119,6 +129,9 @@ void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
             return;
         }
         const pns::Platform* platform = pns::platform_by_format(run->send.format);
+        const bool pooled = run->gcm_through_fcmv1 && run->send.direct_handles.empty() &&
+                            (run->send.format == "gcm" || run->send.format == "fcmv1");
+        if (pooled) platform = nullptr;  // registrations of both platforms
         const bool small = run->todo.count() <= parts.config.fanout_chunk_devices;
         if (platform != nullptr) {
             begin(run, {{platform_index(*platform), run->todo.partitions}});
@@ -155,11 +168,14 @@ bool Fanout::may_accept() const {
 }
 
 void Fanout::start(std::shared_ptr<const HubState> hub, registry::Send send,
-                   registry::Selection selection) {
+                   registry::Selection selection, std::shared_ptr<DeviceResults> results,
+                   std::function<void()> ended) {
     const std::uint64_t audience = selection.count();
     auto run = std::make_shared<SendRun>(std::move(hub), std::move(send), std::move(selection),
                                          audience, registry::Progress{});
-    run->prepare(impl_->lanes.size());
+    run->results = results ? std::move(results) : impl_->keep(DeviceResults::Keep::failures);
+    run->on_ended = std::move(ended);
+    run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
     impl_->launch(run);
 }
 
@@ -174,7 +190,8 @@ void Fanout::resume(std::vector<registry::OpenSend> open) {
         }
         auto run = std::make_shared<SendRun>(std::move(hub), std::move(left.send), std::move(todo),
                                              audience, std::move(left.progress));
-        run->prepare(impl_->lanes.size());
+        run->results = impl_->keep(DeviceResults::Keep::failures);
+        run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
         log_info("taking up a send that was open",
                  {{"send", run->send.id}, {"devices_left", std::to_string(run->todo.count())}});
         impl_->launch(run);
@@ -187,6 +204,21 @@ std::unique_ptr<registry::Progress> Fanout::progress(std::uint32_t hub,
     const auto run = impl_->open.find({hub, send_id});
     if (run == impl_->open.end()) return nullptr;
     return std::make_unique<registry::Progress>(run->second->tally.summary());
+}
+
+std::shared_ptr<DeviceResults> Fanout::results_of_all() const {
+    return impl_->keep(DeviceResults::Keep::all);
+}
+
+std::shared_ptr<DeviceResults> Fanout::results(std::uint32_t hub,
+                                               const std::string& send_id) const {
+    std::lock_guard lock(impl_->mutex);
+    const auto run = impl_->open.find({hub, send_id});
+    return run == impl_->open.end() ? nullptr : run->second->results;
+}
+
+void Fanout::set_on_ended(Ended ended) {
+    impl_->ended = std::move(ended);
 }
 
 void Fanout::forget_senders(std::uint32_t hub) {
@@ -207,6 +239,7 @@ Fanout::Figures Fanout::figures() const {
         figures.retries_waiting += lane->retries_waiting();
     }
     figures.retirements_held = impl_->gates.held();
+    figures.device_results_held = impl_->room->held();
     return figures;
 }
 

@@ -8,10 +8,12 @@
 // restart, sends that were open go on from `selection - done`.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "hub/device_results.hpp"
 #include "hub/hubs.hpp"
 #include "hub/loops.hpp"
 #include "pns/bearer.hpp"
@@ -27,20 +29,34 @@ class Fanout {
   public:
     struct Figures {
         std::uint64_t sends_open = 0, pushes_in_flight = 0, retries_waiting = 0,
-                      retirements_held = 0;
+                      retirements_held = 0, device_results_held = 0;
     };
+
+    /// Told when a send has ended, with what was kept of its devices.
+    using Ended = std::function<void(const std::shared_ptr<const HubState>& hub,
+                                     const registry::Send& send, DeviceResults& results)>;
 
     Fanout(Loops& loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
            Metrics& metrics, const Config& config);
     ~Fanout();
 
+    /// For every send that ends from now on, once its last checkpoint is on disk; any thread, must
+    /// not block. Once, before resume().
+    void set_on_ended(Ended ended);
     /// Takes up what an earlier process left open. Before the listeners start.
     void resume(std::vector<registry::OpenSend> open);
     /// May one more send be accepted now (Config::sends_open_max)?
     bool may_accept() const;
-    /// Starts the pushes of a send that the ledger has accepted. Any thread.
+    /// Starts the pushes of a send that the ledger has accepted. Any thread. `ended` is called once
+    /// its last checkpoint is on disk, on any thread; never if the process stops before.
     void start(std::shared_ptr<const HubState> hub, registry::Send send,
-               registry::Selection selection);
+               registry::Selection selection, std::shared_ptr<DeviceResults> results = nullptr,
+               std::function<void()> ended = nullptr);
+    /// For start(): keeps all devices of a send instead of the failures only. Bounded for all sends
+    /// together by Config::device_results_max.
+    std::shared_ptr<DeviceResults> results_of_all() const;
+    /// What is kept of the devices of an open send; null if it is not open here.
+    std::shared_ptr<DeviceResults> results(std::uint32_t hub, const std::string& send_id) const;
     /// Progress of an open send as of now, fresher than its last checkpoint; null if it is not open
     /// here.
     std::unique_ptr<registry::Progress> progress(std::uint32_t hub,

@@ -22,6 +22,9 @@ using registry::Device;
 
 constexpr std::int64_t no_room_wait_ms = 250;
 constexpr std::int64_t store_fault_wait_ms = 1'000;
+constexpr std::string_view no_sender_reason = "the hub cannot send to this platform";
+constexpr std::string_view no_credential_reason =
+    "the hub has no usable credential for the platform";
 
 std::size_t platform_index(std::string_view name, std::size_t otherwise) {
     const pns::Platform* platform = pns::platform_by_name(name);
@@ -34,6 +37,21 @@ std::uint64_t mix(std::uint64_t x) {
     x ^= x >> 27;
     x *= 0x94D049BB133111EBu;
     return x ^ (x >> 31);
+}
+
+DeviceResult result_of(const Device& device, std::size_t platform, pns::Outcome outcome,
+                       std::string_view reason, std::string_view new_handle) {
+    DeviceResult result;
+    result.platform = pns::platforms()[platform].name;
+    result.handle = device.handle;
+    result.registration_id = device.registration_id;
+    result.installation_id = device.installation_id;
+    result.templated = !device.template_bytes.empty();
+    result.outcome = outcome;
+    result.reason = reason;
+    result.new_handle = new_handle;
+    result.at_ms = now_ms();
+    return result;
 }
 
 /// The push's dedupe identity: the same for every attempt and after every restart, different for
@@ -211,8 +229,8 @@ void FanoutLane::build(Chunk& chunk) {
             finish(chunk, i, pns::Outcome::skipped);
             continue;
         }
-        if (!pns::platforms()[last_platform].has_sender) {
-            finish(chunk, i, pns::Outcome::pns_interface_error);
+        if (!pns::platforms()[serving(last_platform)].has_sender) {
+            finish(chunk, i, pns::Outcome::pns_interface_error, no_sender_reason);
             continue;
         }
         Slot& to = slot(hub, last_platform);
@@ -220,7 +238,7 @@ void FanoutLane::build(Chunk& chunk) {
             if (stopping_) {
                 later(chunk, i, 0, Attempt::not_made, pns::Outcome::abandoned);
             } else {
-                finish(chunk, i, pns::Outcome::invalid_credentials);
+                finish(chunk, i, pns::Outcome::invalid_credentials, no_credential_reason);
             }
             continue;
         }
@@ -229,7 +247,7 @@ void FanoutLane::build(Chunk& chunk) {
                 ? mine.rendering.get(device, last_platform, *to.sender, to.epoch)
                 : mine.rendering.native(last_platform, *to.sender, to.epoch);
         if (!rendered.prepared) {
-            finish(chunk, i, rendered.refusal.outcome);
+            finish(chunk, i, rendered.refusal.outcome, rendered.refusal.message);
             continue;
         }
         pns::Push& push = chunk.pushes.emplace_back();
@@ -295,7 +313,7 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
             ++learned.accepted;
             if (!verdict.new_handle.empty() && registered) {
                 mine.rotations.push_back({chunk.partition, device.number, device.generation,
-                                          std::string(device.handle), std::move(verdict.new_handle),
+                                          std::string(device.handle), verdict.new_handle,
                                           now_ms()});
             }
             break;
@@ -307,7 +325,7 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
                                           device.generation,
                                           std::string(device.handle),
                                           verdict.dead_since_ms,
-                                          std::move(verdict.reason),
+                                          verdict.reason,
                                           now_ms()};
                 learned.dead.push_back({std::move(dead), verdict.kind == Kind::retire});
             }
@@ -321,17 +339,27 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
             }
             [[fallthrough]];
         case Kind::retry_later:
-            later(chunk, i, verdict.retry_after_ms, Attempt::made, outcome);
+            later(chunk, i, verdict.retry_after_ms, Attempt::made, outcome, verdict.reason);
             close_chunk(chunk);
             return;
     }
-    finish(chunk, i, outcome);
+    finish(chunk, i, outcome, verdict.reason, verdict.new_handle);
     close_chunk(chunk);
 }
 
-void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome) {
+void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
+                        std::string_view reason, std::string_view new_handle) {
     LaneRun& run = *chunk.run;
     const std::size_t platform = chunk.platforms[device];
+    DeviceResults* results = run.run->results.get();
+    const Device& row = chunk.rows.devices[device];
+    if (results != nullptr && row.present && results->wants(outcome, !new_handle.empty())) {
+        if (results->full()) {
+            results->leave_out();
+        } else {
+            results->add(result_of(row, platform, outcome, reason, new_handle));
+        }
+    }
     ++run.learned[platform].finals[static_cast<std::size_t>(outcome)];
     if (chunk.marked) {
         run.notes.settle(platform, pns::Outcome::unknown, outcome);
@@ -345,19 +373,20 @@ void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome) 
 }
 
 void FanoutLane::later(Chunk& chunk, std::size_t device, std::int64_t wait_ms, Attempt attempt,
-                       pns::Outcome otherwise) {
+                       pns::Outcome otherwise, std::string_view reason) {
     LaneRun& run = *chunk.run;
     unsigned attempts = chunk.attempts.empty() ? 0 : chunk.attempts[device];
     bool possible = run.retries.size() < parts_.config.retries_waiting_max;
     if (attempt == Attempt::made) {
-        const auto limits = pns::retry_limits(pns::platforms()[chunk.platforms[device]].name);
+        const auto limits =
+            pns::retry_limits(pns::platforms()[serving(chunk.platforms[device])].name);
         const auto delay = pns::retry_delay_ms(limits, ++attempts, wait_ms, random_());
         possible = possible && delay.has_value();
         wait_ms = delay.value_or(0);
     }
     const std::int64_t due = now_ms() + wait_ms;
     if (!possible || due >= run.run->send.deadline_ms) {
-        finish(chunk, device, otherwise);
+        finish(chunk, device, otherwise, reason);
         return;
     }
     run.retries.emplace(due, Retry{chunk.partition, chunk.numbers[device],

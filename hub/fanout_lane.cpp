@@ -58,7 +58,14 @@ void FanoutLane::adopt(std::shared_ptr<SendRun> run) {
 
 // --- senders ---
 
+std::size_t FanoutLane::serving(std::size_t platform) const {
+    const auto& table = pns::platforms();
+    if (!parts_.config.gcm_through_fcmv1 || table[platform].name != "gcm") return platform;
+    return static_cast<std::size_t>(pns::platform_by_name("fcmv1") - table.data());
+}
+
 FanoutLane::Slot& FanoutLane::slot(std::uint32_t hub, std::size_t platform) {
+    platform = serving(platform);
     std::unique_ptr<Slot>& slot = slots_[{hub, platform}];
     if (!slot) {
         slot = std::make_unique<Slot>(loop_.get_executor(), parts_.config.fanout_window_pushes);

@@ -12,6 +12,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "hub/config.hpp"
@@ -172,17 +173,22 @@ class FanoutLane {
     void submit(Chunk& chunk);
     void build(Chunk& chunk);
     void judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict);
-    void finish(Chunk& chunk, std::size_t device, pns::Outcome outcome);
+    /// `reason` is the provider's or our word, `new_handle` what the provider named instead.
+    void finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
+                std::string_view reason = {}, std::string_view new_handle = {});
     enum class Attempt : std::uint8_t { made, not_made };
     /// Keeps the device for another attempt, or finishes it with `otherwise` if its time, its
     /// attempts or the list's bound are used up.
     void later(Chunk& chunk, std::size_t device, std::int64_t wait_ms, Attempt attempt,
-               pns::Outcome otherwise);
+               pns::Outcome otherwise, std::string_view reason = {});
     void start_due_retries(LaneRun& run, std::int64_t now);
     void flush(LaneRun& run);
     void prune(LaneRun& run);
     void end_if_done();
     void end_soon();  ///< from inside a walk or a verdict, which still use their run
+    /// The platform through which registrations of `platform` are served: itself but for gcm
+    /// behind the alias.
+    std::size_t serving(std::size_t platform) const;
     Slot& slot(std::uint32_t hub, std::size_t platform);
     void open_sender(Slot& slot, std::uint32_t hub, std::size_t platform);
 };

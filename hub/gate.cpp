@@ -4,6 +4,8 @@
 
 #include "hub/answers.hpp"
 #include "hub/log.hpp"
+#include "hub/metrics.hpp"
+#include "hub/rate_limits.hpp"
 
 namespace hub {
 
@@ -39,8 +41,8 @@ void log_refusal(const Request& request, const Route& route, int status, std::st
                                 {"tracking_id", request.tracking_id}});
 }
 
-std::optional<Response> refuse(const Parts& parts, const Request& request, const HubState* hub,
-                               const Route& route) {
+std::optional<Response> refuse(const Parts& parts, KeyLimits& limits, const Request& request,
+                               const HubState* hub, const Route& route) {
     SasCheck check;
     check.authorization = request.header("authorization");
     check.host = request.host;
@@ -64,6 +66,13 @@ std::optional<Response> refuse(const Parts& parts, const Request& request, const
         forbidden.status = 403;
         return forbidden;
     }
+    const std::uint32_t owner = caller.of_namespace ? KeyLimits::of_namespace : hub->row.number;
+    if (const auto wait_ms = limits.take(owner, caller.rule->name, now_ms()); wait_ms > 0) {
+        parts.metrics.limited("key");
+        Response slow = error(request, 429, "Requests signed with this key come too fast.");
+        slow.headers.emplace_back("Retry-After", retry_after_s(wait_ms));
+        return slow;
+    }
     const bool inside_hub = names_hub(route) && route.pattern != "/{hub}";
     if (hub != nullptr && inside_hub && hub->description.disabled) {
         log_refusal(request, route, 403, "the hub is disabled");
@@ -77,8 +86,10 @@ std::optional<Response> refuse(const Parts& parts, const Request& request, const
 Gate make_gate(Parts& parts) {
     Gate gate;
     gate.find_hub = [&parts](std::string_view name) { return parts.hubs.find(name); };
-    gate.refuse = [&parts](const Request& request, const HubState* hub, const Route& route) {
-        return refuse(parts, request, hub, route);
+    const auto limits = std::make_shared<KeyLimits>(parts.config.requests_per_second_per_key);
+    gate.refuse = [&parts, limits](const Request& request, const HubState* hub,
+                                   const Route& route) {
+        return refuse(parts, *limits, request, hub, route);
     };
     return gate;
 }

@@ -55,8 +55,29 @@ pns::Task<Response> get_installation(Call call);
 pns::Task<Response> delete_installation(Call call);
 
 // sends (api_sends.cpp)
-pns::Task<Response> post_message(Call call);  ///< also ?direct
+pns::Task<Response> post_message(Call call);  ///< also ?direct and ?test
 pns::Task<Response> post_direct_batch(Call call);
 pns::Task<Response> get_message(Call call);
+
+// scheduled sends (api_schedules.cpp)
+pns::Task<Response> post_scheduled(Call call);
+pns::Task<Response> delete_scheduled(Call call);
+
+// bulk jobs, containers (api_jobs.cpp)
+pns::Task<Response> post_job(Call call);
+pns::Task<Response> get_job(Call call);
+pns::Task<Response> list_jobs(Call call);
+pns::Task<Response> get_feedback_container(Call call);
+pns::Task<Response> get_blob_container(Call call);
+/// The signed URL of the failures of a send; empty: it has none.
+pns::Task<std::string> error_details_url(const Call& call, const std::string& send_id);
+
+// the blob area (api_blobs.cpp)
+pns::Task<Response> list_blobs(Call call);
+pns::Task<Response> get_blob(Call call);  ///< also HEAD
+pns::Task<Response> put_blob(Call call);
+/// How large the body of a PUT may be: only who may write may send much.
+std::size_t blob_upload_bound(const Parts& parts, const Request& request,
+                              const std::vector<std::string>& args);
 
 }  // namespace hub

@@ -3,11 +3,14 @@
 // HTTP as the handlers see it: plain values, the same for HTTP/1.1 and HTTP/2.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "pns/task.hpp"
 
 namespace hub {
 
@@ -38,6 +41,10 @@ struct Response {
     Headers headers;  ///< without content-length, TrackingId and x-ms-correlation-request-id: the
                       ///< server adds these
     std::string body;
+    /// What follows `body`, for answers too large for memory: called until `more_bytes` have come,
+    /// one piece a call; an empty piece cuts the connection.
+    std::function<pns::Task<std::string>()> more;
+    std::uint64_t more_bytes = 0;
 };
 
 /// Fills segments, query, host and path of `request` from `request.target` and its headers. False:

@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <ctime>
@@ -27,6 +28,16 @@ std::uint64_t random_u64() {
 }
 
 }  // namespace
+
+std::optional<Refusal> check_registration_id(std::string_view id) {
+    const bool fits = !id.empty() && id.size() <= registration_id_bytes_max;
+    const bool clean = std::all_of(id.begin(), id.end(), [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+               c == '-' || c == '_' || c == '.';
+    });
+    if (fits && clean) return std::nullopt;
+    return bad_request("A registration id has 1 to 120 letters, digits, '-', '_' or '.'.");
+}
 
 std::string new_registration_id(std::uint16_t partitions) {
     constexpr std::uint64_t positive = 0x7FFF'FFFF'FFFF'FFFFu;

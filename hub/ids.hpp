@@ -3,9 +3,17 @@
 // Fresh ids and keys from the system's random source. Any thread.
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
+
+#include "hub/wire_error.hpp"
 
 namespace hub {
+
+constexpr std::size_t registration_id_bytes_max = 120;
+/// What clients may choose as the id of a registration.
+std::optional<Refusal> check_registration_id(std::string_view id);
 
 /// `<int64>-<int64>-<n>`, n = partition + 1 of a random partition (contracts/anh.md 3.5).
 std::string new_registration_id(std::uint16_t partitions);

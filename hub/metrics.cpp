@@ -55,6 +55,11 @@ struct Metrics::Impl {
                                                          .Name("pushhub_sends_accepted_total")
                                                          .Help("Sends accepted into the ledger.")
                                                          .Register(registry);
+    prometheus::Family<prometheus::Counter>& limited =
+        prometheus::BuildCounter()
+            .Name("pushhub_requests_limited_total")
+            .Help("Requests answered 429 because their key or connection was too fast.")
+            .Register(registry);
     struct ReadGauge {
         prometheus::Gauge* gauge;
         std::function<double()> read;
@@ -87,6 +92,10 @@ void Metrics::retired(std::string_view platform, std::uint64_t count) {
 
 void Metrics::send_accepted(std::string_view format) {
     impl_->sends.Add({{"format", std::string(format)}}).Increment();
+}
+
+void Metrics::limited(std::string_view by) {
+    impl_->limited.Add({{"by", std::string(by)}}).Increment();
 }
 
 void Metrics::gauge(std::string name, std::string help, std::function<double()> read) {

@@ -22,6 +22,8 @@ class Metrics {
     void pushes(std::string_view platform, std::string_view outcome, std::uint64_t count);
     void retired(std::string_view platform, std::uint64_t count);
     void send_accepted(std::string_view format);
+    /// pushhub_requests_limited_total{by}: answered 429 because of a rate; by key or connection.
+    void limited(std::string_view by);
     /// A gauge read when the page is served (queue depths, sends open, registrations, ...).
     void gauge(std::string name, std::string help, std::function<double()> read);
     std::string text() const;

@@ -14,8 +14,13 @@
 
 namespace hub {
 
+class Blobs;
 class Fanout;
+class Feedback;
+class Jobs;
+class KeyLimits;
 class Metrics;
+class Scheduler;
 
 struct Parts {
     const Config& config;
@@ -27,6 +32,11 @@ struct Parts {
     std::vector<Rule> namespace_rules;  ///< of the configured namespace
     /// Set while the process takes work: store open, lanes running, not draining. Null: always.
     const std::atomic<bool>* ready = nullptr;
+    Scheduler* scheduler = nullptr;
+    KeyLimits* test_sends = nullptr;  ///< by hub number
+    const Blobs* blobs = nullptr;
+    Jobs* jobs = nullptr;
+    Feedback* feedback = nullptr;
 };
 
 /// Wall clock in milliseconds since 1970 UTC. The only reading of it in hub/.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "hub/gcm_alias.hpp"
 #include "hub/text.hpp"
 #include "hub/times.hpp"
 
@@ -36,7 +37,8 @@ const RenderedPush& Rendering::native(std::size_t platform, const pns::Sender& s
     if (native_.size() <= platform) native_.resize(platform + 1);
     Native& mine = native_[platform];
     if (!mine.push || mine.epoch != epoch) {
-        mine.push = prepared(sender, run_.native);
+        mine.push = run_.native_refusal ? RenderedPush{nullptr, *run_.native_refusal}
+                                        : prepared(sender, run_.native);
         mine.epoch = epoch;
     }
     return *mine.push;
@@ -84,6 +86,14 @@ RenderedPush Rendering::render(const registry::Device& device, std::size_t platf
         return refuse(pns::Outcome::invalid_notification_size, "the rendered template is too big");
     pns::Message message;
     message.body = std::move(rendered.body);
+    if (run_.gcm_through_fcmv1 && device.platform == "gcm") {
+        auto converted = gcm_to_fcmv1(message.body);
+        if (!ok(converted)) {
+            return refuse(pns::Outcome::invalid_notification_format,
+                          std::get<Refusal>(std::move(converted)).message);
+        }
+        message.body = std::get<std::string>(std::move(converted));
+    }
     message.headers = run_.native.headers;
     message.expires_at_ms = run_.native.expires_at_ms;
     for (auto& [name, value] : rendered.headers)

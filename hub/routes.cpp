@@ -22,6 +22,12 @@ constexpr std::array table{
     Route{"GET", "/metrics", Right::none, no_body_bytes, get_metrics},
     Route{"GET", "/version", Right::none, no_body_bytes, get_version},
 
+    // Authorised by the signature of the URL; the bound of a PUT depends on it (dispatch.cpp).
+    Route{"GET", "/$blobs/{hub}/{container}", Right::none, no_body_bytes, list_blobs},
+    Route{"GET", "/$blobs/{hub}/{container}/{name...}", Right::none, no_body_bytes, get_blob},
+    Route{"HEAD", "/$blobs/{hub}/{container}/{name...}", Right::none, no_body_bytes, get_blob},
+    Route{"PUT", "/$blobs/{hub}/{container}/{name...}", Right::none, no_body_bytes, put_blob},
+
     Route{"GET", "/", Right::manage_namespace, no_body_bytes, list_hubs},
     Route{"GET", "/$Resources/NotificationHubs", Right::manage_namespace, no_body_bytes, list_hubs},
     Route{"PUT", "/{hub}", Right::manage_namespace, hub_bytes, put_hub},
@@ -45,7 +51,18 @@ constexpr std::array table{
 
     Route{"POST", "/{hub}/messages", Right::send, body_bytes, post_message},
     Route{"POST", "/{hub}/messages/$batch", Right::send, batch_bytes, post_direct_batch},
+    Route{"POST", "/{hub}/schedulednotifications", Right::send, body_bytes, post_scheduled},
+    Route{"DELETE", "/{hub}/schedulednotifications/{id}", Right::send, no_body_bytes,
+          delete_scheduled},
     Route{"GET", "/{hub}/messages/{id}", Right::send_or_manage, no_body_bytes, get_message},
+
+    Route{"GET", "/{hub}/feedbackcontainer", Right::send_or_manage, no_body_bytes,
+          get_feedback_container},
+    Route{"GET", "/{hub}/blobcontainers/{container}", Right::manage, no_body_bytes,
+          get_blob_container},
+    Route{"POST", "/{hub}/jobs", Right::manage, body_bytes, post_job},
+    Route{"GET", "/{hub}/jobs", Right::manage, no_body_bytes, list_jobs},
+    Route{"GET", "/{hub}/jobs/{id}", Right::manage, no_body_bytes, get_job},
 };
 
 /// The next segment of a pattern, taken off its front. Empty: no more.
@@ -56,6 +73,10 @@ std::string_view take_segment(std::string_view& pattern) {
     return segment;
 }
 
+bool takes_rest(std::string_view pattern_segment) {
+    return pattern_segment.ends_with("...}");
+}
+
 /// Literal segments that matched, counted from the left as digits: the more literal route wins. -1:
 /// no match.
 int fit(std::string_view pattern, std::span<const std::string> segments) {
@@ -63,6 +84,11 @@ int fit(std::string_view pattern, std::span<const std::string> segments) {
     for (const auto& segment : segments) {
         const auto wanted = take_segment(pattern);
         if (wanted.empty()) return -1;
+        if (takes_rest(wanted)) {
+            const auto left =
+                static_cast<std::size_t>(segments.data() + segments.size() - &segment);
+            return score << left;
+        }
         const bool literal = wanted.front() != '{';
         if (literal && !same_ignoring_case(wanted, segment)) return -1;
         score = score * 2 + (literal ? 1 : 0);
@@ -73,8 +99,15 @@ int fit(std::string_view pattern, std::span<const std::string> segments) {
 std::vector<std::string> arguments(std::string_view pattern,
                                    std::span<const std::string> segments) {
     std::vector<std::string> out;
+    bool in_rest = false;
     for (const auto& segment : segments) {
-        if (take_segment(pattern).front() == '{') out.push_back(segment);
+        if (in_rest) {
+            out.back().append("/").append(segment);
+            continue;
+        }
+        const auto wanted = take_segment(pattern);
+        in_rest = takes_rest(wanted);
+        if (wanted.front() == '{') out.push_back(segment);
     }
     return out;
 }
@@ -96,7 +129,7 @@ std::variant<Matched, NoRoute> match(std::string_view method,
 
 std::variant<Matched, NoRoute> match(std::span<const Route> routes, std::string_view method,
                                      std::span<const std::string> segments) {
-    constexpr std::size_t segments_max = 8;  // no pattern is longer
+    constexpr std::size_t segments_max = 20;  // bounds the score of a pattern with `...`
     int best = -1;
     if (segments.size() <= segments_max) {
         for (const auto& route : routes) best = std::max(best, fit(route.pattern, segments));

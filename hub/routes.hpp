@@ -3,8 +3,9 @@
 // The one table of the REST surface: method, pattern, right, body bound, handler. 404, 405 (with
 // Allow) and 413 follow from it; nothing else in hub/ decides them.
 //
-// Patterns are path segments after splitting at '/': a literal (compared ignoring case) or `{name}`
-// for one argument. The first segment `{hub}` names the hub.
+// Patterns are path segments after splitting at '/': a literal (compared ignoring case), `{name}`
+// for one argument, or at the end `{name...}` for one argument of all segments that are left,
+// joined by '/'. The first segment `{hub}` names the hub.
 
 #include <cstddef>
 #include <cstdint>

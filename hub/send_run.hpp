@@ -5,12 +5,15 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
 
+#include "hub/device_results.hpp"
 #include "hub/hubs.hpp"
 #include "hub/tally.hpp"
 #include "hub/templates.hpp"
@@ -27,7 +30,8 @@ struct SendRun {
           tally(audience, std::move(progress)) {}
 
     /// Once, before any lane sees it: parses what the send's body and headers say for all devices.
-    void prepare(std::size_t lanes);
+    /// `gcm_alias` is Config::gcm_through_fcmv1.
+    void prepare(std::size_t lanes, bool gcm_alias);
 
     const std::shared_ptr<const HubState> hub;
     const registry::Send send;
@@ -35,9 +39,13 @@ struct SendRun {
         todo;               ///< the frozen selection without what was done before a restart
     Properties properties;  ///< template sends: the message's values
     pns::Message native;    ///< native sends: the message, the same for every device
-    std::size_t home = 0;   ///< the lane that writes its checkpoints
+    std::optional<pns::Refusal> native_refusal;  ///< set = no device can get the native message
+    bool gcm_through_fcmv1 = false;              ///< gcm bodies become FCM v1 bodies
+    std::size_t home = 0;                        ///< the lane that writes its checkpoints
 
-    Tally tally;  ///< thread-safe
+    Tally tally;                             ///< thread-safe
+    std::shared_ptr<DeviceResults> results;  ///< thread-safe; set before any lane sees the run
+    std::function<void()> on_ended;  ///< after its last checkpoint; any thread; may be empty
 
     /// The first of several native registrations with one handle gets the push
     /// (contracts/anh.md 5.2). Thread-safe.

@@ -31,7 +31,9 @@ std::string wire_form(const Request& request, const Response& response, bool kee
         out.append(name).append(": ").append(value).append("\r\n");
     }
     if (response.status != 204) {
-        out.append("Content-Length: ").append(std::to_string(response.body.size())).append("\r\n");
+        out.append("Content-Length: ")
+            .append(std::to_string(response.body.size() + response.more_bytes))
+            .append("\r\n");
     }
     out.append("Date: ").append(http_date(now_ms())).append("\r\n");
     if (!keep_alive) out.append("Connection: close\r\n");
@@ -44,7 +46,10 @@ std::string wire_form(const Request& request, const Response& response, bool kee
 class H1Connection {
   public:
     H1Connection(Peer& peer, Dispatch& dispatch, const Config& config)
-        : peer_(peer), dispatch_(dispatch), config_(config) {}
+        : peer_(peer),
+          dispatch_(dispatch),
+          config_(config),
+          rate_(config.requests_per_second_per_connection, now_ms()) {}
     pns::Task<void> run();
 
   private:
@@ -64,6 +69,7 @@ class H1Connection {
     Peer& peer_;
     Dispatch& dispatch_;
     const Config& config_;
+    TokenBucket rate_;
     boost::beast::flat_buffer buffer_;
     std::optional<Parser> parser_;
     boost::beast::error_code parse_failure_;
@@ -202,7 +208,14 @@ pns::Task<bool> H1Connection::read_body() {
 pns::Task<bool> H1Connection::send(Response response, bool keep_alive) {
     const std::string bytes = wire_form(request_, response, keep_alive);
     peer_.expect_nothing();
-    const auto failure = co_await peer_.write(boost::asio::buffer(bytes));
+    auto failure = co_await peer_.write(boost::asio::buffer(bytes));
+    if (request_.method == "HEAD") response.more_bytes = 0;
+    for (std::uint64_t left = response.more_bytes; left > 0 && !failure;) {
+        const std::string piece = co_await response.more();
+        if (piece.empty()) co_return false;
+        failure = co_await peer_.write(boost::asio::buffer(piece));
+        left -= std::min<std::uint64_t>(left, piece.size());
+    }
     co_return !failure;
 }
 
@@ -267,7 +280,7 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
     request_.received_at_ms = now_ms();
     peer_.expect_nothing();
 
-    Response response = co_await dispatch_.answer(request_);
+    Response response = co_await dispatch_.answer(request_, &rate_);
     const bool keep_alive = may_go_on && !peer_.draining();
     const bool sent = co_await send(std::move(response), keep_alive);
     co_return sent&& keep_alive ? Step::go_on : Step::stop;

@@ -2,6 +2,7 @@
 
 #include "hub/serve_h2.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <map>
@@ -17,13 +18,15 @@ namespace hub {
 namespace {
 
 constexpr std::size_t head_bytes_max = 16 * 1024;
-constexpr std::uint32_t error_cancel = 8;  // RFC 9113 7
+constexpr std::size_t body_bytes_max = 512 * 1024;
+constexpr std::size_t answer_bytes_max = 8u << 20;  // whole answers are kept until they are read
+constexpr std::uint32_t error_cancel = 8;           // RFC 9113 7
 
 pns::H2Limits limits_for(const Config& config) {
     pns::H2Limits limits;
     limits.header_list_bytes_max = head_bytes_max;
     limits.headers_max = 100;
-    limits.body_bytes_max = 512 * 1024;
+    limits.body_bytes_max = body_bytes_max;
     limits.streams_max_offered = static_cast<std::uint32_t>(config.streams_max);
     return limits;
 }
@@ -34,6 +37,7 @@ class H2Connection final : pns::H2Events {
         : peer_(peer),
           dispatch_(dispatch),
           config_(config),
+          rate_(config.requests_per_second_per_connection, now_ms()),
           session_(pns::H2Session::Role::server, limits_for(config), *this),
           children_(peer.executor()),
           wake_(peer.executor()) {}
@@ -50,6 +54,7 @@ class H2Connection final : pns::H2Events {
     pns::Task<void> read_loop();
     pns::Task<void> write_loop();
     pns::Task<void> answer(std::int32_t stream, Request request);
+    pns::Task<void> gather(const Request& request, Response& response);
     Request request_of(const pns::H2Message& message) const;
     bool refused(std::int32_t stream, const Request& request, std::size_t body_bytes);
     void respond(std::int32_t stream, const Request& request, Response response);
@@ -61,6 +66,7 @@ class H2Connection final : pns::H2Events {
     Peer& peer_;
     Dispatch& dispatch_;
     const Config& config_;
+    TokenBucket rate_;
     pns::H2Session session_;
     pns::Nursery children_;  // the writer and one for each request at work
     boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>, pns::Executor> wake_;
@@ -167,7 +173,7 @@ Request H2Connection::request_of(const pns::H2Message& message) const {
 
 /// Answers what must not reach a handler. Depends on the head and on `body_bytes` only.
 bool H2Connection::refused(std::int32_t stream, const Request& request, std::size_t body_bytes) {
-    const std::size_t bound = dispatch_.body_bytes_max(request);
+    const std::size_t bound = std::min(dispatch_.body_bytes_max(request), body_bytes_max);
     if (body_bytes <= bound) return false;
     const auto text = "The request body is larger than " + std::to_string(bound) + " bytes.";
     respond(stream, request, dispatch_.refuse(request, 413, text));
@@ -216,18 +222,39 @@ void H2Connection::on_lost(std::int32_t stream, const pns::H2Lost&) {
 }
 
 pns::Task<void> H2Connection::answer(std::int32_t stream, Request request) {
-    Response response = co_await dispatch_.answer(request);
+    Response response = co_await dispatch_.answer(request, &rate_);
+    if (response.more_bytes > 0 && request.method != "HEAD") co_await gather(request, response);
     respond(stream, request, std::move(response));
     --working_;
     set_deadline();
     wake();
 }
 
+/// Takes in what follows the body: streams are answered whole.
+pns::Task<void> H2Connection::gather(const Request& request, Response& response) {
+    if (response.more_bytes > answer_bytes_max) {
+        response = error(request, 413,
+                         "The answer is larger than " + std::to_string(answer_bytes_max) +
+                             " bytes: ask for ranges of it, or over HTTP/1.1.");
+        co_return;
+    }
+    while (response.more_bytes > 0) {
+        const std::string piece = co_await response.more();
+        if (piece.empty()) {
+            response = error(request, 503, "The answer could not be read.");
+            co_return;
+        }
+        response.body += piece;
+        response.more_bytes -= std::min<std::uint64_t>(response.more_bytes, piece.size());
+    }
+}
+
 void H2Connection::respond(std::int32_t stream, const Request& request, Response response) {
     auto& headers = response.headers;
     for (auto& [name, value] : headers) name = lower(name);
     if (response.status != 204) {
-        headers.emplace_back("content-length", std::to_string(response.body.size()));
+        const auto bytes = response.body.size() + response.more_bytes;
+        headers.emplace_back("content-length", std::to_string(bytes));
     }
     headers.emplace_back("date", http_date(now_ms()));
     std::vector<pns::H2Header> lent;

@@ -10,14 +10,20 @@
 #include <stdexcept>
 #include <thread>
 
+#include "hub/blobs.hpp"
 #include "hub/dispatch.hpp"
 #include "hub/fanout.hpp"
+#include "hub/feedback.hpp"
 #include "hub/gate.hpp"
 #include "hub/ids.hpp"
+#include "hub/jobs.hpp"
 #include "hub/listener.hpp"
 #include "hub/log.hpp"
 #include "hub/metrics.hpp"
 #include "hub/private_file.hpp"
+#include "hub/rate_limits.hpp"
+#include "hub/scheduler.hpp"
+#include "hub/test_send.hpp"
 #include "hub/tls_files.hpp"
 #include "pns/nursery.hpp"
 
@@ -67,6 +73,23 @@ Rule root_rule(const Config& config) {
     return rule;
 }
 
+/// What signs URLs of the blob area; made once.
+std::string blob_key(const Config& config) {
+    const auto file = config.data_dir / "blobs.key";
+    if (!std::filesystem::exists(file)) write_private_file(file, new_sas_key() + "\n");
+    auto key = read_small_file(file);
+    if (key.size() < 16)
+        throw std::runtime_error(file.string() + " holds no key: remove it to make a new one");
+    return key;
+}
+
+Feedback::Settings feedback_settings(const Config& config) {
+    Feedback::Settings settings;
+    settings.kept_ms = config.feedback_days * 86'400'000;
+    settings.kept_bytes_max = static_cast<std::uint64_t>(config.feedback_mib_max) << 20;
+    return settings;
+}
+
 asio::ip::tcp::endpoint endpoint_of(const std::string& text) {
     ListenAddress address;
     if (!parse_listen(text, address)) throw std::runtime_error("not an address: " + text);
@@ -106,7 +129,12 @@ struct Service::Impl {
     Metrics metrics;
     std::atomic<bool> ready = false;
     std::atomic<std::size_t> connections = 0;
+    Blobs blobs;
+    Feedback feedback;
+    Jobs jobs;
     Fanout fanout;
+    Scheduler scheduler;
+    KeyLimits test_sends;
     Parts parts;
     Dispatch dispatch;
     std::vector<std::unique_ptr<Lane>> lanes;
@@ -126,8 +154,14 @@ Service::Impl::Impl(const Config& given)
       tls(make_tls_context(tls_files)),
       loops(lane_count(config)),
       store(config.store_threads),
+      blobs(config.data_dir / "blobs", blob_key(config)),
+      feedback(blobs, feedback_settings(config)),
+      jobs(*registry, blobs, hubs, config, config.data_dir / "jobs"),
       fanout(loops, store, *registry, hubs, metrics, config),
-      parts{config, *registry, store, hubs, fanout, metrics, {root_rule(config)}, &ready},
+      scheduler(loops.lane(0), {store, *registry, hubs, fanout, metrics, config}, now_ms),
+      test_sends(test_calls_max, test_period_ms),
+      parts{config, *registry,  store,       hubs,   fanout, metrics,  {root_rule(config)},
+            &ready, &scheduler, &test_sends, &blobs, &jobs,  &feedback},
       dispatch(parts, routes(), make_gate(parts)),
       sweep_timer(loops.lane(0).get_executor()) {
     for (std::size_t i = 0; i < loops.size(); ++i) {
@@ -160,6 +194,35 @@ void Service::Impl::build_gauges() {
                   &F::pushes_in_flight);
     fanout_figure("pushhub_retries_waiting", "Pushes waiting for a later attempt.",
                   &F::retries_waiting);
+    fanout_figure("pushhub_device_results_held", "Results of single devices in memory.",
+                  &F::device_results_held);
+    const auto schedule_figure = [this](const char* name, const char* help, auto member) {
+        metrics.gauge(name, help,
+                      [this, member] { return static_cast<double>(scheduler.figures().*member); });
+    };
+    using S = Scheduler::Figures;
+    schedule_figure("pushhub_sends_scheduled", "Sends that wait for their time.", &S::waiting);
+    schedule_figure("pushhub_schedules_fired_total", "Scheduled sends fired.", &S::fired);
+    schedule_figure("pushhub_schedule_late_ms", "How late the last scheduled send fired.",
+                    &S::late_ms);
+    const auto job_figure = [this](const char* name, const char* help, auto member) {
+        metrics.gauge(name, help,
+                      [this, member] { return static_cast<double>(jobs.figures().*member); });
+    };
+    job_figure("pushhub_jobs_waiting", "Bulk jobs that wait for their turn.",
+               &Jobs::Figures::waiting);
+    job_figure("pushhub_jobs_running", "Bulk jobs at work.", &Jobs::Figures::running);
+    job_figure("pushhub_job_lines_total", "Lines that bulk jobs have done.", &Jobs::Figures::lines);
+    const auto feedback_figure = [this](const char* name, const char* help, auto member) {
+        metrics.gauge(name, help,
+                      [this, member] { return static_cast<double>(feedback.figures().*member); });
+    };
+    feedback_figure("pushhub_feedback_queued", "Results of devices waiting to be written.",
+                    &Feedback::Figures::queued);
+    feedback_figure("pushhub_feedback_written_total", "Results of devices written.",
+                    &Feedback::Figures::written);
+    feedback_figure("pushhub_feedback_dropped_total", "Results of devices over a bound.",
+                    &Feedback::Figures::dropped);
     metrics.gauge("pushhub_connections", "Inbound connections.",
                   [this] { return static_cast<double>(connections.load()); });
     metrics.gauge("pushhub_requests_in_flight", "Requests at work.",
@@ -189,11 +252,19 @@ void Service::Impl::begin() {
     open_listeners();
     auto open = registry->open_sends();
     if (!open) throw std::runtime_error("cannot read the open sends: " + open.error().message());
+    scheduler.resume(*open);
+    fanout.set_on_ended([this](const std::shared_ptr<const HubState>& hub,
+                               const registry::Send& send, DeviceResults& results) {
+        feedback.ended(hub->row.number, hub->row.name, send.id, results.snapshot());
+    });
     fanout.resume(std::move(*open));
+    blobs.clean();
+    jobs.start();
     for (auto& lane : lanes) {
         for (auto& listener : lane->listeners) listener->start();
     }
     lanes.front()->children.start(sweep_expired());
+    lanes.front()->children.start(scheduler.run());
     loops.run();
     running = true;
     ready = true;
@@ -230,6 +301,11 @@ pns::Task<void> Service::Impl::stop_lane(std::size_t lane, Clock::time_point dea
     if (lane == 0) {
         sweeping = false;
         sweep_timer.cancel();
+        try {
+            co_await scheduler.stop();
+        } catch (const std::exception& bug) {
+            log_error("the scheduler did not stop", {{"what", bug.what()}});
+        }
     }
     done.set_value();
 }
@@ -268,9 +344,11 @@ void Service::Impl::stop() {
         });
         parked.get_future().wait();
     }
+    jobs.stop();
     loops.stop();
     store.join();
     registry->close();
+    feedback.stop();
 }
 
 std::unique_ptr<Service> Service::start(const Config& config, std::string& why) {

@@ -36,6 +36,17 @@ std::optional<Refusal> check_tree(const pugi::xml_document& document) {
     return std::nullopt;
 }
 
+/// How many characters at the front are ASCII and stand for themselves.
+std::size_t plain_length(std::string_view text) {
+    const char* const bytes = text.data();
+    std::size_t length = 0;
+    for (; length < text.size(); ++length) {
+        const auto c = static_cast<unsigned char>(bytes[length]);
+        if (c < 0x20 || c >= 0x80 || c == '&' || c == '<' || c == '>' || c == '"') break;
+    }
+    return length;
+}
+
 }  // namespace
 
 std::optional<Refusal> read_xml(std::string_view text, pugi::xml_document& document,
@@ -101,7 +112,11 @@ std::optional<std::string> child_text(const pugi::xml_node& node, std::string_vi
 
 void append_xml(std::string& out, std::string_view text) {
     constexpr std::string_view replacement = "\xEF\xBF\xBD";
-    while (!text.empty()) {
+    for (;;) {
+        const std::size_t plain = plain_length(text);
+        out += text.substr(0, plain);
+        text.remove_prefix(plain);
+        if (text.empty()) break;
         const char c = text.front();
         std::size_t length = 1;
         switch (c) {

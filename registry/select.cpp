@@ -95,7 +95,9 @@ Result<Selection> select_devices(const Views& views, std::uint32_t hub, const ta
         Bitmap matches = tagexpr::evaluate<Bitmap>(
             plan, [&](std::string_view tag) { return postings.tag(tag); },
             [&] { return postings.addressable(universe); });
-        if (!unrestricted(universe)) matches &= postings.addressable(universe);
+        // Most partitions have nobody of a tag that one user carries.
+        if (!unrestricted(universe) && !matches.isEmpty())
+            matches &= postings.addressable(universe);
         if (postings.error()) return postings.error();
         selection.partitions[p] = std::move(matches);
     }

@@ -174,3 +174,15 @@ TEST_CASE("defaults are sound and help tells every key", "[hub]") {
     CHECK(std::get<Settings>(asked).check_only);
     CHECK(std::get<Settings>(asked).print_config);
 }
+
+TEST_CASE("a switch is true or false and nothing else", "[hub]") {
+    const File file("gcm_through_fcmv1 = true\n");
+    CHECK_FALSE(taken({}).gcm_through_fcmv1);
+    CHECK(taken({"--config", file.path.string()}).gcm_through_fcmv1);
+    CHECK_FALSE(
+        taken({"--config", file.path.string(), "--gcm-through-fcmv1=false"}).gcm_through_fcmv1);
+    CHECK(mentions(refusal({"--gcm-through-fcmv1=1"}), "must be true or false"));
+    Config config;
+    config.gcm_through_fcmv1 = true;
+    CHECK(mentions(hub::print_config(config), "\ngcm_through_fcmv1 = true\n"));
+}

@@ -60,6 +60,18 @@ TEST_CASE("every operation of the contract finds its route in every spelling", "
         {"GET", "/readyz", "/readyz"},
         {"GET", "/metrics", "/metrics"},
         {"GET", "/version", "/version"},
+        {"GET", "/orders/feedbackcontainer", "/{hub}/feedbackcontainer"},
+        {"GET", "/orders/blobcontainers/jobs", "/{hub}/blobcontainers/{container}"},
+        {"POST", "/orders/Jobs", "/{hub}/jobs"},
+        {"GET", "/orders/jobs/", "/{hub}/jobs"},
+        {"GET", "/orders/jobs/2518", "/{hub}/jobs/{id}"},
+        {"GET", "/$blobs/orders/jobs", "/$blobs/{hub}/{container}"},
+        {"GET", "/$blobs/registrations/jobs", "/$blobs/{hub}/{container}"},
+        {"GET", "/$blobs/orders/jobs/a", "/$blobs/{hub}/{container}/{name...}"},
+        {"HEAD", "/$Blobs/orders/jobs/ns//orders/1/Output.txt",
+         "/$blobs/{hub}/{container}/{name...}"},
+        {"PUT", "/$blobs/orders/jobs/registrations", "/$blobs/{hub}/{container}/{name...}"},
+        {"DELETE", "/$blobs/orders/jobs/a/b", "405 GET, HEAD, PUT"},
         {"GET", "/orders/nothing", "404"},
         {"POST", "/orders/messages/$batch/x", "404"},
         {"GET", "/orders/tags/a", "404"},
@@ -81,6 +93,12 @@ TEST_CASE("arguments come decoded, in order, the hub first", "[hub]") {
     const std::vector<std::string> segments{"Orders", "TAGS", "a/b", "Registrations"};
     const auto found = hub::match("GET", segments);
     CHECK(std::get<hub::Matched>(found).args == std::vector<std::string>{"Orders", "a/b"});
+    const std::vector<std::string> blob{"$blobs", "orders", "jobs", "ns", "a/b", "Output.txt"};
+    const auto rest = hub::match("GET", blob);
+    CHECK(std::get<hub::Matched>(rest).args ==
+          std::vector<std::string>{"orders", "jobs", "ns/a/b/Output.txt"});
+    const std::vector<std::string> deep(21, "$blobs");
+    CHECK(std::get<hub::NoRoute>(hub::match("GET", deep)).status == 404);
 }
 
 TEST_CASE("the table is sound", "[hub]") {

@@ -1,0 +1,86 @@
+#pragma once
+
+// What became of single devices of one send: for test sends (contracts/anh.md 5.6), for
+// PnsErrorDetails and for feedback (6.1, 6.3). Lanes add as devices become final; any thread may
+// read. In memory only: what was kept before a restart is gone. Handles are in here: never log it.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "pns/platform.hpp"
+
+namespace hub {
+
+struct DeviceResult {
+    std::string platform;  ///< stored name
+    std::string handle;
+    std::string registration_id;  ///< empty: direct send
+    std::string installation_id;  ///< empty: a plain registration or a direct send
+    bool templated = false;
+    pns::Outcome outcome = pns::Outcome::success;
+    std::string reason;      ///< the provider's or the hub's word; may be empty
+    std::string new_handle;  ///< the provider named this in place of `handle`
+    std::int64_t at_ms = 0;
+};
+
+/// A device that neither got the message nor was left out on purpose.
+inline bool is_failure(pns::Outcome outcome) {
+    return outcome != pns::Outcome::success && outcome != pns::Outcome::skipped;
+}
+
+/// How many results all sends together may keep. Thread-safe.
+class ResultsRoom {
+  public:
+    explicit ResultsRoom(std::size_t results_max) : results_max_(results_max) {}
+    bool take();
+    void give_back(std::size_t count) { held_.fetch_sub(count, std::memory_order_relaxed); }
+    std::size_t held() const { return held_.load(std::memory_order_relaxed); }
+
+  private:
+    const std::size_t results_max_;
+    std::atomic<std::size_t> held_{0};
+};
+
+class DeviceResults {
+  public:
+    enum class Keep : std::uint8_t { none, failures, all };
+    static constexpr std::size_t results_max = 10'000;  ///< per send; more are only counted
+
+    DeviceResults(Keep keep, std::shared_ptr<ResultsRoom> room);
+    ~DeviceResults();
+    DeviceResults(const DeviceResults&) = delete;
+    DeviceResults& operator=(const DeviceResults&) = delete;
+
+    /// Is a result of this kind kept? Ask before building one. A named new handle always is.
+    bool wants(pns::Outcome outcome, bool renamed) const {
+        if (keep_ == Keep::none) return false;
+        return keep_ == Keep::all || renamed || is_failure(outcome);
+    }
+    void add(DeviceResult&& result);
+    /// Is there no place left? Then leave_out() says the same as add(), without a result being
+    /// built.
+    bool full() const { return full_.load(std::memory_order_relaxed); }
+    void leave_out() { left_out_.fetch_add(1, std::memory_order_relaxed); }
+
+    std::vector<DeviceResult> snapshot() const;
+    /// Takes out what was kept since the last take(); its places, here and in the room, are free
+    /// again.
+    std::vector<DeviceResult> take();
+    /// Wanted, but over a bound.
+    std::uint64_t left_out() const { return left_out_.load(std::memory_order_relaxed); }
+
+  private:
+    const Keep keep_;
+    const std::shared_ptr<ResultsRoom> room_;
+    mutable std::mutex mutex_;
+    std::vector<DeviceResult> results_;
+    std::atomic<bool> full_{false};  ///< this send's own bound only
+    std::atomic<std::uint64_t> left_out_{0};
+};
+
+}  // namespace hub

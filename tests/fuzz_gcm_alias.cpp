@@ -1,0 +1,23 @@
+// Any text as a legacy gcm body: refused with a reason, or a JSON object with one message object.
+
+#include <cstdint>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "hub/gcm_alias.hpp"
+#include "hub/utf8.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+    const std::string_view text(reinterpret_cast<const char*>(bytes), size);
+    const auto body = hub::gcm_to_fcmv1(text);
+    if (hub::ok(body)) {
+        const auto json = nlohmann::json::parse(std::get<std::string>(body), nullptr, false);
+        if (!json.is_object() || !json.contains("message") || !json["message"].is_object())
+            std::abort();
+    } else {
+        const auto& message = std::get<hub::Refusal>(body).message;
+        if (message.empty() || (hub::is_utf8(text) && !hub::is_utf8(message))) std::abort();
+    }
+    return 0;
+}

@@ -1,0 +1,76 @@
+// The client of other services' blobs, against a hub's own blob area.
+
+#include "hub/blob_client.hpp"
+
+#include <catch2/catch.hpp>
+#include <fstream>
+
+#include "tests/support/hub_world.hpp"
+
+TEST_CASE("URLs of blobs are taken apart, or refused", "[hub]") {
+    struct Row {
+        std::string url, host;
+        int port;
+    };
+    for (const auto& row : std::vector<Row>{{"https://A.b/c/d?e=f", "a.b", 443},
+                                            {"https://a.b:8443/c", "a.b", 8443},
+                                            {"https://[::1]:8443/c", "[::1]", 8443}}) {
+        const auto url = hub::parse_blob_url(row.url);
+        REQUIRE(hub::ok(url));
+        CHECK(std::get<hub::BlobUrl>(url).host == row.host);
+        CHECK(std::get<hub::BlobUrl>(url).port == row.port);
+    }
+    for (const char* wrong :
+         {"", "https://", "http://a/b", "https://a b/c", "https://u@h/c", "https://h/c#d",
+          "https://h:0/c", "https://h:99999/", "https://h:x/", "ftp://h/c", "https://h/\r\nX: y"}) {
+        INFO(wrong);
+        CHECK_FALSE(hub::ok(hub::parse_blob_url(wrong)));
+    }
+    const auto container = std::get<hub::BlobUrl>(hub::parse_blob_url("https://h/c/?s=1"));
+    const auto blob = hub::blob_in(container, "ns//a b/x");
+    CHECK(blob.path == "/c/ns//a%20b/x");
+    CHECK(blob.query == "s=1");
+    const auto allowed = [](const std::string& url, std::vector<std::string> hosts) {
+        return hub::is_allowed_host(std::get<hub::BlobUrl>(hub::parse_blob_url(url)), hosts);
+    };
+    CHECK(allowed("https://a.b/", {"A.b"}));
+    CHECK(allowed("https://x.a.b/", {"*.a.b"}));
+    CHECK_FALSE(allowed("https://a.b/", {"*.a.b"}));
+    CHECK_FALSE(allowed("https://xa.b/", {"*.a.b"}));
+    CHECK_FALSE(allowed("https://a.b:8443/", {"a.b"}));
+    CHECK(allowed("https://a.b:8443/", {"a.b:8443"}));
+    CHECK_FALSE(allowed("https://a.b/", {}));
+}
+
+TEST_CASE("blobs of another service are read in pieces and written; what is in the way is told",
+          "[hub]") {
+    // A hub takes no blocks: what it answers becomes the job's failure, after no retries.
+    support::HubWorld store;
+    store.put_hub("orders");
+    std::atomic<bool> stop = false;
+    hub::BlobClient::Settings settings;
+    settings.ca_file = store.service().ca_file().string();
+    hub::BlobClient client(settings, stop);
+    const support::Folder folder;
+    std::ofstream(folder.path / "large") << std::string(5u << 20, 'x');
+    const auto url =
+        store.client().request("GET", "/orders/blobcontainers/jobs", store.root_headers()).body;
+    const auto target = std::get<hub::BlobUrl>(hub::parse_blob_url(url));
+    const auto sent = client.put(hub::blob_in(target, "large"), folder.path / "large");
+    REQUIRE_FALSE(hub::ok(sent));
+    CHECK(std::get<hub::Refusal>(sent).message == "localhost answered 501.");
+    std::ofstream(folder.path / "small") << "hello";
+    CHECK(hub::ok(client.put(hub::blob_in(target, "small"), folder.path / "small")));
+    auto got = client.get(hub::blob_in(target, "small"), 1, "");
+    REQUIRE(hub::ok(got));
+    CHECK(std::get<hub::BlobClient::Piece>(got).bytes == "ello");
+    CHECK(std::get<hub::BlobClient::Piece>(got).total == 5);
+    got = client.get(hub::blob_in(target, "small"), 5, "");
+    REQUIRE(hub::ok(got));
+    CHECK(std::get<hub::BlobClient::Piece>(got).bytes.empty());
+    CHECK_FALSE(hub::ok(client.get(hub::blob_in(target, "small"), 0, "\"other\"")));
+    hub::BlobClient stranger(hub::BlobClient::Settings(), stop);
+    const auto distrusted = stranger.get(hub::blob_in(target, "small"), 0, "");
+    REQUIRE_FALSE(hub::ok(distrusted));
+    CHECK(std::get<hub::Refusal>(distrusted).message.find("not trusted") != std::string::npos);
+}

@@ -1,0 +1,99 @@
+#include "hub/device_results.hpp"
+
+#include <catch2/catch.hpp>
+#include <thread>
+
+using hub::DeviceResult;
+using hub::DeviceResults;
+using hub::ResultsRoom;
+using Keep = hub::DeviceResults::Keep;
+using pns::Outcome;
+
+namespace {
+
+DeviceResult result(Outcome outcome, std::string new_handle = {}) {
+    DeviceResult made;
+    made.platform = "apns";
+    made.handle = "AB";
+    made.outcome = outcome;
+    made.new_handle = std::move(new_handle);
+    return made;
+}
+
+std::shared_ptr<ResultsRoom> room(std::size_t results_max = 1'000'000) {
+    return std::make_shared<ResultsRoom>(results_max);
+}
+
+}  // namespace
+
+TEST_CASE("failures and renewed handles are kept, the rest only on request", "[hub]") {
+    struct Case {
+        Keep keep;
+        Outcome outcome;
+        bool renamed;
+        bool kept;
+    };
+    const auto c = GENERATE(values<Case>({
+        {Keep::none, Outcome::bad_channel, false, false},
+        {Keep::none, Outcome::success, true, false},
+        {Keep::failures, Outcome::success, false, false},
+        {Keep::failures, Outcome::success, true, true},
+        {Keep::failures, Outcome::skipped, false, false},
+        {Keep::failures, Outcome::bad_channel, false, true},
+        {Keep::failures, Outcome::unknown, false, true},
+        {Keep::all, Outcome::success, false, true},
+        {Keep::all, Outcome::skipped, false, true},
+    }));
+    DeviceResults results(c.keep, room());
+    CHECK(results.wants(c.outcome, c.renamed) == c.kept);
+    results.add(result(c.outcome, c.renamed ? "CD" : ""));
+    CHECK(results.snapshot().size() == (c.kept ? 1 : 0));
+    CHECK(results.left_out() == 0);
+}
+
+TEST_CASE("a send keeps a bounded number of results and counts the rest", "[hub]") {
+    DeviceResults results(Keep::failures, room());
+    for (std::size_t i = 0; i < DeviceResults::results_max + 5; ++i)
+        results.add(result(Outcome::throttled));
+    CHECK(results.snapshot().size() == DeviceResults::results_max);
+    CHECK(results.left_out() == 5);
+    CHECK(results.full());
+    results.leave_out();
+    CHECK(results.left_out() == 6);
+    CHECK(results.take().size() == DeviceResults::results_max);
+    CHECK_FALSE(results.full());
+    results.add(result(Outcome::throttled));
+    CHECK(results.snapshot().size() == 1);
+}
+
+TEST_CASE("all sends together keep what the room holds, and give it back", "[hub]") {
+    const auto shared = room(3);
+    auto first = std::make_unique<DeviceResults>(Keep::failures, shared);
+    DeviceResults second(Keep::failures, shared);
+    first->add(result(Outcome::dropped));
+    first->add(result(Outcome::dropped));
+    second.add(result(Outcome::dropped));
+    second.add(result(Outcome::dropped));
+    CHECK(second.left_out() == 1);
+    CHECK(shared->held() == 3);
+    CHECK(first->take().size() == 2);
+    CHECK(shared->held() == 1);
+    first->add(result(Outcome::dropped));
+    first.reset();
+    CHECK(shared->held() == 1);
+    second.add(result(Outcome::dropped));
+    CHECK(second.take().size() == 2);
+    CHECK(second.snapshot().empty());
+}
+
+TEST_CASE("lanes add at the same time and lose nothing", "[hub]") {
+    DeviceResults results(Keep::all, room());
+    std::vector<std::thread> lanes;
+    for (int t = 0; t < 4; ++t) {
+        lanes.emplace_back([&] {
+            for (int i = 0; i < 500; ++i) results.add(result(Outcome::success));
+        });
+    }
+    for (auto& lane : lanes) lane.join();
+    CHECK(results.snapshot().size() == 2'000);
+}
