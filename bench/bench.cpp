@@ -1,36 +1,60 @@
 #include "bench/bench.hpp"
 
+#include <array>
 #include <cstdio>
 #include <string_view>
 
+#include "bench/audience.hpp"
 #include "bench/bare.hpp"
 #include "bench/fanout.hpp"
 #include "bench/games.hpp"
 #include "bench/register.hpp"
+#include "bench/restart.hpp"
+#include "bench/scale.hpp"
+#include "bench/terminal.hpp"
 #include "bench/unicast.hpp"
+#include "bench/wire.hpp"
 
 namespace bench {
 namespace {
 
-constexpr const char* usage =
-    "usage: pushhub bench VERB [options]   (--help after a verb shows its options)\n"
-    "  fanout   one broadcast over a fast APNs sink: pushes/s, CPU per push, memory, beside "
-    "h2load\n"
-    "  games    the Winter Games: 100,000 devices, four platforms, every push checked\n"
-    "  register durable writes of installations, beside a server that only answers\n"
-    "  unicast  sends to single users, accepted durably, beside a server that only answers\n";
+struct Verb {
+    std::string_view name;
+    int (*run)(int argc, char** argv);
+    std::string_view what;  ///< empty = not for people
+};
+
+constexpr std::array verbs{
+    Verb{"fanout", fanout_main,
+         "broadcasts into a fast provider, beside h2load: rate, cost by stage, memory"},
+    Verb{"audience", audience_main, "select and count by tag expression, beside bitmaps in memory"},
+    Verb{"register", register_main,
+         "durable installations, beside a server that only answers and RocksDB alone"},
+    Verb{"unicast", unicast_main,
+         "sends to single users: time to the provider, alone and beside a broadcast"},
+    Verb{"restart", restart_main, "time to ready after a clean stop and after SIGKILL"},
+    Verb{"scale", scale_main,
+         "100,000 to 10 million devices: cost per push and question, memory, disk"},
+    Verb{"wire", wire_main,
+         "senders alone: rate over distance, a stalled provider, an outage, CPU per push"},
+    Verb{"games", games_main, "the Winter Games: four platforms, every push checked"},
+    Verb{"bare", bare_main, ""},  // the yardstick of register and unicast
+};
 
 }  // namespace
 
 int bench_main(int argc, char** argv) {
-    const std::string_view verb = argc > 1 ? argv[1] : "";
-    if (verb == "fanout") return fanout_main(argc - 1, argv + 1);
-    if (verb == "games") return games_main(argc - 1, argv + 1);
-    if (verb == "register") return register_main(argc - 1, argv + 1);
-    if (verb == "unicast") return unicast_main(argc - 1, argv + 1);
-    if (verb == "bare") return bare_main(argc - 1, argv + 1);  // the yardstick of these two
-    const bool help = verb == "--help" || verb == "-h";
-    std::fputs(usage, help ? stdout : stderr);
+    const std::string_view wanted = argc > 1 ? argv[1] : "";
+    for (const Verb& verb : verbs)
+        if (verb.name == wanted) return verb.run(argc - 1, argv + 1);
+    const bool help = wanted == "--help" || wanted == "-h";
+    std::FILE* const out = help ? stdout : stderr;
+    std::fputs("usage: pushhub bench VERB [options]   (--help after a verb shows its options)\n",
+               out);
+    for (const Verb& verb : verbs)
+        if (!verb.what.empty())
+            std::fprintf(out, "  %s %s\n", padded(verb.name, 9).c_str(),
+                         std::string(verb.what).c_str());
     return help ? 0 : 2;
 }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -25,6 +26,9 @@ namespace bench {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// Those that the seeded devices have, and browsers, which come by hand.
+constexpr std::array<std::string_view, 5> dev_platforms{"apns", "fcmv1", "wns", "adm", "browser"};
 
 constexpr unsigned client_connections = 2;
 
@@ -69,7 +73,7 @@ DevHub::Impl::Impl(const DevOptions& options) {
 
     std::vector<pns::Credential> credentials;
     hub::Config config;
-    for (const std::string_view platform : platform_names) {
+    for (const std::string_view platform : dev_platforms) {
         pns::sim::MadeCredential made = pns::sim::make_credential(platform);
         const pns::sim::CertificatePair leaf =
             pns::sim::make_leaf(ca, pns::sim::host_names(platform));
@@ -98,6 +102,7 @@ DevHub::Impl::Impl(const DevOptions& options) {
     config.tls_key_file = (data_dir / "hub.key").string();
     config.provider_ca_file = ca_file;
     config.log_level = options.log_level;
+    config.fcm_messages_per_minute = 0;  // the simulator has no quota
     if (const auto wrong = hub::check_config(config); !wrong.empty())
         throw std::runtime_error(wrong.front());
     hub::open_log(config.log_level, config.log_format);
@@ -147,6 +152,7 @@ void write_env_file(const fs::path& file, const DevHub& hub) {
         {"PUSHHUB_SIM_FCM_URL", hub.sim_url("fcmv1")},
         {"PUSHHUB_SIM_WNS_URL", hub.sim_url("wns")},
         {"PUSHHUB_SIM_ADM_URL", hub.sim_url("adm")},
+        {"PUSHHUB_SIM_BROWSER_URL", hub.sim_url("browser")},
     };
     std::string text;
     for (const auto& [name, value] : values) text += "export " + name + "=" + quoted(value) + "\n";
@@ -159,7 +165,7 @@ void introduce(const DevHub& hub, const fs::path& data_dir) {
                 std::string(DevHub::hub_name).c_str());
     std::printf("  connection string  %s\n", hub.connection_string().c_str());
     std::printf("  trust this CA      %s\n", hub.ca_file().c_str());
-    for (const std::string_view platform : platform_names)
+    for (const std::string_view platform : dev_platforms)
         std::printf("  simulator %-8s %s\n", std::string(platform).c_str(),
                     hub.sim_url(platform).c_str());
     const ConnectionString given = ConnectionString::parse(hub.connection_string());

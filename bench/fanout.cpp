@@ -1,232 +1,223 @@
 #include "bench/fanout.hpp"
 
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstdio>
-#include <ctime>
-#include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
-#include <sstream>
-#include <stdexcept>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "bench/broadcast.hpp"
 #include "bench/client.hpp"
+#include "bench/crowd.hpp"
+#include "bench/experiment.hpp"
+#include "bench/h2load.hpp"
 #include "bench/hub_process.hpp"
 #include "bench/hub_setup.hpp"
-#include "bench/load.hpp"
-#include "bench/process.hpp"
 #include "bench/sink.hpp"
-#include "bench/telemetry.hpp"
+#include "bench/stages.hpp"
+#include "bench/store_fill.hpp"
+#include "bench/targets.hpp"
 #include "bench/terminal.hpp"
-#include "hub/times.hpp"
 
 namespace bench {
 namespace {
 
-constexpr const char* hub_name = "fanout";
-constexpr const char* body =
-    R"({"aps":{"alert":"Race cancelled: fog on the course. New start 14:30 CET."}})";
-constexpr double send_timeout_s = 600;
+constexpr const char* native_hub = "native";
+constexpr const char* template_hub = "templates";
+constexpr const char* expression = "half:0 && !(third:0 || lang:3)";
 
 struct Options {
     std::uint32_t devices = 200'000;
-    unsigned runs = 3;
-    unsigned lanes = 0;
-    unsigned clients = 2, streams = 500, threads = 1;  ///< of h2load
-    std::string json_file;
+    unsigned lanes = 0, sink_threads = 1;
+    std::string platform = "apns";
+    H2loadOptions h2load;
+    bool no_profile = false;
 };
 
-struct Figures {
-    double pushes_per_s = 0, cpu_us_per_push = 0;
+class Fanout {
+  public:
+    Fanout(Experiment& experiment, const Options& options)
+        : experiment_(experiment),
+          results_(experiment.results()),
+          options_(options),
+          target_(target(options.platform)),
+          sink_(experiment.dir(), {{target_.platform}, options.sink_threads, true, ""}),
+          hub_(experiment.dir(), sink_, {options.lanes, {}}) {}
+
+    void run() {
+        prepare();
+        for (unsigned i = 1; i <= experiment_.runs(); ++i) one_round(i);
+        results_.add("peak_rss_mib", hub_.process().peak_rss_mib());
+        results_.add_ratio("rate_ratio", "pushes_per_s", "h2load_per_s");
+        results_.add_ratio("cpu_ratio", "cpu_us_per_push", "h2load_cpu_us");
+        results_.add_ratio("template_cpu_ratio", "template_cpu_us_per_push", "h2load_cpu_us");
+        if (options_.no_profile) return;
+        profile();
+        count_allocations();
+    }
+
+  private:
+    void prepare();
+    void one_round(unsigned number);
+    void profile();
+    void count_allocations();
+    BroadcastOrder native() const;
+    BroadcastOrder templates() const;
+    Broadcast broadcast(const BroadcastOrder& order) {
+        return run_broadcast(hub_, *client_, sink_, order);
+    }
+    void connect() {
+        client_ = std::make_unique<HubClient>(hub_.connection_string(), hub_.ca_file());
+    }
+
+    Experiment& experiment_;
+    Results& results_;
+    const Options& options_;
+    const Target& target_;
+    Sink sink_;
+    HubProcess hub_;
+    std::unique_ptr<HubClient> client_;
+    std::uint64_t matching_ = 0;  ///< devices of `expression`
 };
 
-std::string handle_of(std::uint32_t index) {
-    // 64 hex digits, unlike in their first ones, as real tokens are.
-    std::uint64_t x = (std::uint64_t{index} + 1) * 0x9e3779b97f4a7c15u;
-    std::string out;
-    for (int word = 0; word < 4; ++word) {
-        x ^= x >> 30;
-        x *= 0xbf58476d1ce4e5b9u;
-        x ^= x >> 27;
-        for (int nibble = 60; nibble >= 0; nibble -= 4)
-            out += "0123456789ABCDEF"[(x >> nibble) & 15];
+void Fanout::prepare() {
+    results_.option("platform", options_.platform);
+    results_.option("devices", options_.devices);
+    connect();
+    put_hub(*client_, native_hub, sink_.credentials());
+    put_hub(*client_, template_hub, sink_.credentials());
+    client_.reset();
+    hub_.stop();
+    const std::string& host = sink_.host(target_.platform);
+    for (const bool with_templates : {false, true}) {
+        const Crowd crowd(target_, host, with_templates);
+        fill_store(hub_.data_dir(), with_templates ? template_hub : native_hub, options_.devices,
+                   [&crowd](std::uint32_t i) { return crowd.device(i); });
     }
-    return out;
+    for (std::uint32_t i = 0; i < options_.devices; ++i)
+        matching_ += tag_value(i, 0) == 0 && tag_value(i, 1) != 0 && tag_value(i, 2) != 3;
+    hub_.start();
+    connect();
+    write_h2load_files(experiment_.dir(), sink_, target_, options_.devices);
 }
 
-void register_tokens(HubClient& client, std::uint32_t devices) {
-    ProgressBar bar("registering", devices);
-    std::uint32_t asked = 0;
-    std::uint64_t answered = 0;
-    std::string refusal;
-    client.call_many(
-        [&](ClientRequest& request) {
-            if (asked == devices || !refusal.empty()) return false;
-            const std::string id = "d" + std::to_string(asked);
-            request.method = "PUT";
-            request.path = std::string("/") + hub_name + "/installations/" + id;
-            request.headers = {{"content-type", "application/json"}};
-            request.body = R"({"installationId":")" + id +
-                           R"(","platform":"apns","pushChannel":")" + handle_of(asked) +
-                           R"(","tags":["all"]})";
-            ++asked;
-            return true;
-        },
-        [&](const ClientRequest&, const ClientReply& reply) {
-            if (reply.status != 200) refusal = std::to_string(reply.status) + ": " + reply.body;
-            bar.set(++answered);
-        });
-    bar.finish();
-    if (!refusal.empty()) throw std::runtime_error("registering: " + refusal);
+BroadcastOrder Fanout::native() const {
+    return {native_hub,   target_.platform,       target_.format,  "",
+            target_.body, target_.send_headers(), options_.devices};
 }
 
-Figures run_hub(HubProcess& hub, HubClient& client, const Options& options) {
-    const double before = hub.process().cpu_seconds();
-    const std::string id = post_send(client, hub_name, "apple", "", body);
-    const Telemetry t = wait_until_final(client, hub_name, id, send_timeout_s);
-    const double cpu = hub.process().cpu_seconds() - before;
-    if (t.devices("Success") != options.devices)
-        throw std::runtime_error("only " + grouped(t.devices("Success")) + " of " +
-                                 grouped(options.devices) + " pushes succeeded");
-    const double seconds =
-        static_cast<double>(std::max<std::int64_t>(1, t.ended_at_ms - t.enqueued_at_ms)) / 1000;
-    return {options.devices / seconds, cpu * 1e6 / options.devices};
+BroadcastOrder Fanout::templates() const {
+    return {template_hub, target_.platform, "template", "", Crowd::properties(),
+            {},           options_.devices};
 }
 
-Figures run_h2load(const std::filesystem::path& dir, const Sink& sink, const Options& options) {
-    std::vector<std::string> command{"h2load",
-                                     "-n",
-                                     std::to_string(options.devices),
-                                     "-c",
-                                     std::to_string(options.clients),
-                                     "-t",
-                                     std::to_string(options.threads),
-                                     "-m",
-                                     std::to_string(options.streams),
-                                     "-i",
-                                     (dir / "paths").string(),
-                                     "-d",
-                                     (dir / "body").string()};
-    for (const std::string& header : sink.h2load_headers()) {
-        command.emplace_back("-H");
-        command.push_back(header);
-    }
-    Process process(command, dir / "h2load.log");
-    const double cpu = process.finish();
-    const std::string output = process.output();
-    double rate = 0;
-    unsigned long long succeeded = 0;
-    std::istringstream lines(output);
-    for (std::string line; std::getline(lines, line);) {
-        if (line.starts_with("finished in ")) {
-            const std::size_t comma = line.find(", ");
-            if (comma != std::string::npos) rate = std::stod(line.substr(comma + 2));
+void Fanout::one_round(unsigned number) {
+    const Usage sink_of_hub(sink_.process());
+    const Broadcast ours = broadcast(native());
+    experiment_.check_sink("hub", sink_of_hub, sink_);
+    results_.add("pushes_per_s", ours.pushes_per_s);
+    results_.add("cpu_us_per_push", ours.cpu_us_per_push);
+    results_.add("first_push_ms", ours.first_ms);
+    results_.add("last_push_ms", ours.last_ms);
+    print_run(number, "broadcast", describe(ours));
+
+    H2loadOptions asked = options_.h2load;
+    asked.requests = options_.devices;
+    const Usage sink_of_h2load(sink_.process());
+    const H2loadFigures theirs = run_h2load(experiment_.dir(), sink_, target_, asked);
+    experiment_.check_sink("h2load", sink_of_h2load, sink_);
+    results_.add("h2load_per_s", theirs.requests_per_s);
+    results_.add("h2load_cpu_us", theirs.cpu_us_per_request);
+    print_run(number, "h2load",
+              grouped(static_cast<std::uint64_t>(theirs.requests_per_s)) + "/s, " +
+                  fixed(theirs.cpu_us_per_request, 2) + " us CPU per request");
+
+    const Broadcast rendered = broadcast(templates());
+    results_.add("template_pushes_per_s", rendered.pushes_per_s);
+    results_.add("template_cpu_us_per_push", rendered.cpu_us_per_push);
+    print_run(number, "templates", describe(rendered));
+
+    BroadcastOrder order = native();
+    order.expression = expression;
+    order.devices = matching_;
+    const Broadcast part = broadcast(order);
+    results_.add("expression_pushes_per_s", part.pushes_per_s);
+    results_.add("expression_cpu_us_per_push", part.cpu_us_per_push);
+    print_run(number, "expression", describe(part));
+    results_.plot("rate_over_time",
+                  {{"native broadcast", ours.rate}, {"templates", rendered.rate}});
+}
+
+/// Shares of samples, times what a push costs when nobody looks.
+void Fanout::profile() {
+    for (const bool with_templates : {false, true}) {
+        StageProfile perf(experiment_.dir(), hub_.process());
+        if (!perf.active()) {
+            std::puts("  perf is not there or not allowed: no cost by stage");
+            return;
         }
-        if (line.starts_with("status codes: ")) succeeded = std::stoull(line.substr(14));
+        broadcast(with_templates ? templates() : native());
+        const double cost =
+            results_.value(with_templates ? "template_cpu_us_per_push" : "cpu_us_per_push");
+        nlohmann::ordered_json drawn = nlohmann::ordered_json::object();
+        for (const auto& [stage, share] : perf.finish()) {
+            results_.add((with_templates ? "template_stage_us_" : "stage_us_") + stage,
+                         share * cost);
+            drawn[stage] = share * cost;
+        }
+        results_.plot(with_templates ? "template_stages_us" : "stages_us", drawn);
     }
-    if (succeeded != options.devices || rate <= 0)
-        throw std::runtime_error("h2load did not succeed: " + output);
-    return {rate, cpu * 1e6 / options.devices};
 }
 
-void write_h2load_files(const std::filesystem::path& dir, const Sink& sink, std::uint32_t devices) {
-    std::ofstream paths(dir / "paths");
-    for (std::uint32_t i = 0; i < devices; ++i) {
-        std::string handle = handle_of(i);
-        std::transform(handle.begin(), handle.end(), handle.begin(),
-                       [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-        paths << sink.origin() << "/3/device/" << handle << '\n';
-    }
-    std::ofstream(dir / "body") << body;
-    if (!paths) throw std::runtime_error("cannot write " + (dir / "paths").string());
-}
-
-int run(const Options& options, const std::filesystem::path& dir) {
-    std::filesystem::create_directories(dir);
-    Sink sink(dir);
-    write_h2load_files(dir, sink, options.devices);
-    HubProcess hub(dir, sink, options.lanes);
-    HubClient client(hub.connection_string(), hub.ca_file(), 4);
-    put_hub(client, hub_name, {sink.credential()});
-    register_tokens(client, options.devices);
-
-    std::vector<double> hub_rates, hub_cpu, h2load_rates, h2load_cpu;
-    for (unsigned i = 1; i <= options.runs; ++i) {
-        const Figures ours = run_hub(hub, client, options);
-        const Figures theirs = run_h2load(dir, sink, options);
-        hub_rates.push_back(ours.pushes_per_s);
-        hub_cpu.push_back(ours.cpu_us_per_push);
-        h2load_rates.push_back(theirs.pushes_per_s);
-        h2load_cpu.push_back(theirs.cpu_us_per_push);
-        std::printf("  run %u: hub %s/s, %s us CPU per push; h2load %s/s, %s us CPU per request\n",
-                    i, grouped(static_cast<std::uint64_t>(ours.pushes_per_s)).c_str(),
-                    fixed(ours.cpu_us_per_push, 1).c_str(),
-                    grouped(static_cast<std::uint64_t>(theirs.pushes_per_s)).c_str(),
-                    fixed(theirs.cpu_us_per_push, 1).c_str());
-        std::fflush(stdout);
-    }
-
-    nlohmann::ordered_json result;
-    result["bench"] = "fanout";
-    result["commit"] = commit_description();
-    result["machine"] = machine_description();
-    result["date"] = hub::iso_seconds(static_cast<std::int64_t>(std::time(nullptr)) * 1000);
-    result["devices"] = options.devices;
-    result["runs"] = options.runs;
-    const auto rounded = [](double value) { return std::stod(fixed(value, 3)); };
-    nlohmann::ordered_json& metrics = result["metrics"];
-    metrics["rate_ratio"] = rounded(median(hub_rates) / median(h2load_rates));
-    metrics["cpu_ratio"] = rounded(median(hub_cpu) / median(h2load_cpu));
-    metrics["cpu_us_per_push"] = rounded(median(hub_cpu));
-    metrics["pushes_per_s"] = rounded(median(hub_rates));
-    metrics["peak_rss_mib"] = rounded(hub.process().peak_rss_mib());
-    metrics["h2load_per_s"] = rounded(median(h2load_rates));
-    metrics["h2load_cpu_us"] = rounded(median(h2load_cpu));
-    std::printf("\nmedians of %u runs, %s devices, on %s\n", options.runs,
-                grouped(options.devices).c_str(), machine_description().c_str());
-    for (const auto& [name, value] : metrics.items())
-        std::printf("  %s %s\n", padded(name, 18).c_str(), fixed(value.get<double>(), 3).c_str());
-    if (!options.json_file.empty()) {
-        std::ofstream out(options.json_file);
-        out << result.dump(2) << '\n';
-        if (!out.flush()) throw std::runtime_error("cannot write " + options.json_file);
-    }
-    return 0;
+/// With a hub of its own: what counts is preloaded into it.
+void Fanout::count_allocations() {
+    const AllocationCount allocations(experiment_.dir());
+    if (!allocations.available()) return;
+    client_.reset();
+    hub_.stop();
+    hub_.start(allocations.environment());
+    connect();
+    broadcast(native());  // connections, caches and buffers are there after this
+    const double before = allocations.total();
+    broadcast(native());
+    results_.add("allocations_per_push", (allocations.total() - before) / options_.devices);
+    const double between = allocations.total();
+    broadcast(templates());
+    results_.add("template_allocations_per_push",
+                 (allocations.total() - between) / options_.devices);
 }
 
 }  // namespace
 
 int fanout_main(int argc, char** argv) {
-    CLI::App app(
-        "Broadcasts to many APNs devices through a hub of its own into a fast sink, beside h2load.",
-        "pushhub bench fanout");
+    Experiment experiment(
+        "fanout",
+        "Broadcasts through a hub of its own into a fast provider, beside h2load with the same "
+        "requests: native, with a template a device in 20 languages, and to an expression.",
+        {3, 100, 900});
     Options options;
+    CLI::App& app = experiment.app();
     app.add_option("--devices", options.devices, "devices, and requests of h2load")
+        ->capture_default_str()
         ->check(CLI::Range(100, 10'000'000));
-    app.add_option("--runs", options.runs, "broadcasts; medians are reported")
-        ->check(CLI::Range(1, 100));
+    app.add_option("--platform", options.platform, "where to")
+        ->capture_default_str()
+        ->check(CLI::IsMember(target_names()));
     app.add_option("--lanes", options.lanes, "loops of the hub; 0 = one per core");
-    app.add_option("--clients", options.clients, "connections of h2load")->check(CLI::Range(1, 64));
-    app.add_option("--threads", options.threads, "threads of h2load")->check(CLI::Range(1, 64));
-    app.add_option("--streams", options.streams, "streams of h2load per connection")
+    app.add_option("--sink-threads", options.sink_threads, "threads of the provider")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 64));
+    app.add_option("--clients", options.h2load.clients, "connections of h2load")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 64));
+    app.add_option("--threads", options.h2load.threads, "threads of h2load")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 64));
+    app.add_option("--streams", options.h2load.streams, "streams of h2load per connection")
+        ->capture_default_str()
         ->check(CLI::Range(1, 1'000));
-    app.add_option("--json", options.json_file, "write the figures to this file");
-    CLI11_PARSE(app, argc, argv);
-
-    const std::filesystem::path dir = "pushhub-fanout-" + std::to_string(::getpid());
-    int code = 1;
-    try {
-        code = run(options, dir);
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "pushhub bench fanout: %s\n", error.what());
-    }
-    std::error_code ignored;
-    std::filesystem::remove_all(dir, ignored);
-    return code;
+    app.add_flag("--no-profile", options.no_profile, "no cost by stage, no count of allocations");
+    return experiment.run(argc, argv, [&] { Fanout(experiment, options).run(); });
 }
 
 }  // namespace bench

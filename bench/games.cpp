@@ -1,32 +1,41 @@
 #include "bench/games.hpp"
 
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <set>
 #include <stdexcept>
 
 #include "bench/client.hpp"
-#include "bench/dev.hpp"
+#include "bench/experiment.hpp"
+#include "bench/hub_process.hpp"
 #include "bench/hub_setup.hpp"
 #include "bench/sim_control.hpp"
+#include "bench/store_fill.hpp"
 #include "bench/telemetry.hpp"
 #include "bench/terminal.hpp"
 #include "bench/winter_games.hpp"
+#include "hub/installation_json.hpp"
 
 namespace bench {
 namespace {
 
 constexpr unsigned client_connections = 4;
-constexpr double send_timeout_s = 120;
 constexpr std::size_t bodies_compared_max = 100;
+constexpr const char* hub_name = "games";
+constexpr std::size_t stream_sends = 30;
+constexpr double promise_s = 120;  ///< every device of a broadcast is reached by then
+
+struct Options {
+    std::uint32_t devices = 100'000;
+    std::uint64_t seed = 2026;
+    unsigned lanes = 0;
+    bool fill = false;
+};
 
 /// One send of the programme. Native sends go to one platform, template sends (platform empty) to
 /// all.
@@ -36,23 +45,27 @@ struct Event {
     std::string format;
     std::string expression;
     std::string body;
-    std::string athlete;  ///< template sends: the one property
+    std::string athlete;     ///< template sends: the one property
+    bool everybody = false;  ///< the first send to all: the one the promise is about
 };
 
 std::vector<Event> programme(std::uint32_t devices) {
     const std::string somebody = "$UserId:{u" + std::to_string(devices / 2 / 10 * 10 + 8) + "}";
     const auto everywhere = [](std::string title, std::string expression, std::string athlete) {
         std::string body = R"({"athlete":")" + athlete + "\"}";
-        return Event{std::move(title),  "", "template", std::move(expression), std::move(body),
-                     std::move(athlete)};
+        const bool everybody = expression.empty();
+        return Event{
+            std::move(title),   "",       "template", std::move(expression), std::move(body),
+            std::move(athlete), everybody};
     };
     return {
         everywhere("Dutch fans and Kramer's followers, unless muted",
                    "(country:nl || athlete:kramer) && !muted", "Kramer"),
         {"Biathlon start list, native FCM", "fcmv1", "fcmv1", "sport:biathlon && !muted",
-         R"({"message":{"notification":{"title":"Biathlon","body":"The start list is out"}}})", ""},
+         R"({"message":{"notification":{"title":"Biathlon","body":"The start list is out"}}})", "",
+         false},
         {"Skating record, native APNs", "apns", "apple", "sport:speedskating || sport:shorttrack",
-         R"({"aps":{"alert":{"title":"Speed skating","body":"New Olympic record"}}})", ""},
+         R"({"aps":{"alert":{"title":"Speed skating","body":"New Olympic record"}}})", "", false},
         everywhere(
             "Localised, each device in its own language: ice hockey and curling outside three "
             "countries",
@@ -66,37 +79,52 @@ std::vector<Event> programme(std::uint32_t devices) {
 
 class Scenario {
   public:
-    Scenario(std::uint32_t devices, std::uint64_t seed, const DevHub& hub)
-        : games_(devices, seed),
-          hub_(hub),
-          client_(hub.connection_string(), hub.ca_file(), client_connections),
-          pruned_(devices, false) {
-        for (const std::string_view platform : platform_names)
-            sims_.emplace(platform, SimControl(hub.sim_url(platform)));
+    Scenario(Experiment& experiment, const Options& options)
+        : options_(options),
+          results_(experiment.results()),
+          games_(options.devices, options.seed),
+          sink_(experiment.dir(),
+                {{platform_names.begin(), platform_names.end()}, 1, false, std::string()}),
+          hub_(experiment.dir(), sink_, {options.lanes, {}}),
+          pruned_(options.devices, false) {
+        connect();
+        put_hub(*client_, hub_name, sink_.credentials());
     }
 
     void register_devices();
     void run(const Event& event, std::size_t number);
-    bool finish() const;
+    /// Localised sends to the followers of many athletes, posted without waiting for one another.
+    void run_stream();
+    void finish();
 
   private:
+    void connect() {
+        client_ = std::make_unique<HubClient>(hub_.connection_string(), hub_.ca_file(),
+                                              client_connections);
+    }
+    const SimControl& sim(std::string_view platform) const {
+        return sink_.control(std::string(platform));
+    }
+    double send_timeout_s() const { return 120 + options_.devices / 5'000.0; }
     void check(bool holds, const std::string& what);
     void compare_received(const std::map<std::string_view, std::vector<std::string>>& expected);
     void check_languages(const Event& event, const std::vector<std::uint32_t>& audience);
     void check_pruned(const std::vector<std::uint32_t>& audience);
     std::string installation_path(std::string_view id) const;
 
+    const Options& options_;
+    Results& results_;
     WinterGames games_;
-    const DevHub& hub_;
-    HubClient client_;
-    std::map<std::string_view, SimControl> sims_;
+    Sink sink_;
+    HubProcess hub_;
+    std::unique_ptr<HubClient> client_;
     std::vector<bool> pruned_;
     std::uint64_t pushes_ = 0, checks_ = 0, failures_ = 0, pruned_count_ = 0, sends_ = 0;
     std::int64_t first_ms_ = 0, last_ms_ = 0;  ///< of the event at hand, as the simulators saw it
 };
 
 std::string Scenario::installation_path(std::string_view id) const {
-    return "/" + std::string(DevHub::hub_name) + "/installations/" + std::string(id) +
+    return std::string("/") + hub_name + "/installations/" + std::string(id) +
            "?api-version=2020-06";
 }
 
@@ -111,17 +139,36 @@ void Scenario::register_devices() {
     std::map<std::string_view, std::vector<std::string>> dead;
     for (std::uint32_t i = 0; i < games_.size(); ++i)
         if (const Device d = games_.device(i); d.dead) dead[d.platform].push_back(d.handle);
-    for (const auto& [platform, handles] : dead) sims_.at(platform).kill(handles);
+    for (const auto& [platform, handles] : dead) sim(platform).kill(handles);
 
-    bench::register_devices(client_, std::string(DevHub::hub_name), games_);
+    const auto begun = std::chrono::steady_clock::now();
+    if (options_.fill) {
+        client_.reset();
+        hub_.stop();
+        fill_store(hub_.data_dir(), hub_name, games_.size(), [this](std::uint32_t i) {
+            const Device d = games_.device(i);
+            auto parsed = hub::parse_installation(games_.installation_json(d), d.installation_id,
+                                                  hub::normalise_handle);
+            if (!hub::ok(parsed)) throw std::runtime_error("no installation: " + d.handle);
+            return std::get<registry::Installation>(std::move(parsed));
+        });
+        hub_.start();
+        connect();
+    } else {
+        bench::register_devices(*client_, hub_name, games_);
+    }
+    results_.add(
+        "register_per_s",
+        games_.size() /
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
 }
 
 void Scenario::compare_received(
     const std::map<std::string_view, std::vector<std::string>>& expected) {
     std::uint64_t received = 0;
     first_ms_ = last_ms_ = 0;
-    for (const auto& [platform, sim] : sims_) {
-        SimControl::Accepted accepted = sim.accepted();
+    for (const std::string_view platform : platform_names) {
+        SimControl::Accepted accepted = sim(platform).accepted();
         std::sort(accepted.handles.begin(), accepted.handles.end());
         std::vector<std::string> wanted;
         if (const auto it = expected.find(platform); it != expected.end()) wanted = it->second;
@@ -153,7 +200,7 @@ void Scenario::check_languages(const Event& event, const std::vector<std::uint32
         if (d.dead) continue;
         ++asked;
         languages.insert(d.language);
-        const std::string body = sims_.at(d.platform).body_of(d.handle);
+        const std::string body = sim(d.platform).body_of(d.handle);
         // JSON and XML may escape what is not ASCII: compare what is left after undoing JSON's way.
         std::string text = body;
         if (d.platform != "wns") {
@@ -183,7 +230,7 @@ void Scenario::check_pruned(const std::vector<std::uint32_t>& audience) {
         if (!games_.device(i).dead) asked.push_back(i);
     }
     std::size_t next = 0, wrong = 0;
-    client_.call_many(
+    client_->call_many(
         [&](ClientRequest& request) {
             if (next == asked.size()) return false;
             request.tag = asked[next++];
@@ -225,12 +272,11 @@ void Scenario::run(const Event& event, std::size_t number) {
     std::printf("\n  %s %s\n", bold("Send " + std::to_string(number)).c_str(), event.title.c_str());
     std::printf("    %s  tags: %s\n", event.format.c_str(),
                 event.expression.empty() ? "(broadcast)" : event.expression.c_str());
-    for (const auto& [platform, sim] : sims_) sim.forget();
+    for (const std::string_view platform : platform_names) sim(platform).forget();
     const auto started = std::chrono::steady_clock::now();
-    const std::string id = post_send(client_, std::string(DevHub::hub_name), event.format,
-                                     event.expression, event.body);
-    const Telemetry t =
-        wait_until_final(client_, std::string(DevHub::hub_name), id, send_timeout_s);
+    const std::string id =
+        post_send(*client_, hub_name, event.format, event.expression, event.body);
+    const Telemetry t = wait_until_final(*client_, hub_name, id, send_timeout_s());
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
 
@@ -261,6 +307,14 @@ void Scenario::run(const Event& event, std::size_t number) {
                                                    std::max(push_seconds, 0.001)))
                     .c_str());
 
+    if (event.everybody && !results_.has("broadcast_s")) {
+        results_.add("broadcast_s", push_seconds);
+        results_.add("broadcast_pushes_per_s", static_cast<double>(t.devices()) / push_seconds);
+        results_.add("broadcast_first_ms", static_cast<double>(first_ms_ - t.enqueued_at_ms));
+        results_.add("promise_share", push_seconds / promise_s);
+        if (options_.devices <= 3'000'000)
+            check(push_seconds < promise_s, "a broadcast took longer than two minutes");
+    }
     check(t.state == (audience.empty() ? "NoTargetFound" : "Completed"), "the state is " + t.state);
     check(t.devices() == audience.size(), "the counts add up to " + grouped(t.devices()));
     check(t.devices("Success") == alive_count,
@@ -282,62 +336,87 @@ void Scenario::run(const Event& event, std::size_t number) {
     std::fflush(stdout);
 }
 
-bool Scenario::finish() const {
-    std::puts("");
-    if (failures_ == 0)
-        std::printf(
-            "%s %s sends, %s pushes, %s dead handles pruned: every device was reached exactly as "
-            "expected "
-            "(%s checks)\n",
-            green("PASS").c_str(), grouped(sends_).c_str(), grouped(pushes_).c_str(),
-            grouped(pruned_count_).c_str(), grouped(checks_).c_str());
-    else
-        std::printf("%s %s of %s checks do not hold\n", red("FAIL").c_str(),
-                    grouped(failures_).c_str(), grouped(checks_).c_str());
-    return failures_ == 0;
+void Scenario::run_stream() {
+    // After the broadcasts no dead handle is left: whoever follows must be reached.
+    const std::vector<std::string>& athletes = WinterGames::athletes();
+    std::map<std::string, std::uint64_t> expected;
+    for (std::size_t i = 0; i < stream_sends; ++i) expected[athletes[i * 5 % athletes.size()]] = 0;
+    for (std::uint32_t i = 0; i < games_.size(); ++i) {
+        const Device d = games_.device(i);
+        if (d.dead || std::find(d.tags.begin(), d.tags.end(), "muted") != d.tags.end()) continue;
+        for (const std::string& tag : d.tags)
+            if (const auto it = expected.find(tag); it != expected.end()) ++it->second;
+    }
+    for (const std::string_view platform : platform_names) sim(platform).forget();
+    const auto begun = std::chrono::steady_clock::now();
+    std::map<std::string, std::string> ids;
+    for (const auto& [tag, count] : expected)
+        ids[tag] = post_send(*client_, hub_name, "template", tag + " && !muted",
+                             R"({"athlete":"Kramer"})");
+    std::uint64_t pushes = 0;
+    for (const auto& [tag, count] : expected) {
+        const Telemetry t = wait_until_final(*client_, hub_name, ids[tag], send_timeout_s());
+        pushes += t.devices("Success");
+        check(t.devices() == count && t.devices("Success") == count,
+              tag + " reached " + grouped(t.devices("Success")) + " of " + grouped(count));
+    }
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+    results_.add("stream_pushes_per_s", static_cast<double>(pushes) / seconds);
+    results_.add("stream_sends_per_s", static_cast<double>(expected.size()) / seconds);
+    pushes_ += pushes;
+    sends_ += expected.size();
+    std::printf("\n  %s %s localised sends at once, %s pushes in %s s, %s pushes/s\n",
+                bold("Stream").c_str(), grouped(expected.size()).c_str(), grouped(pushes).c_str(),
+                fixed(seconds, 1).c_str(),
+                grouped(static_cast<std::uint64_t>(static_cast<double>(pushes) / seconds)).c_str());
+}
+
+void Scenario::finish() {
+    results_.add("sends", static_cast<double>(sends_));
+    results_.add("pushes", static_cast<double>(pushes_));
+    results_.add("pruned", static_cast<double>(pruned_count_));
+    results_.add("peak_rss_mib", hub_.process().peak_rss_mib());
+    if (failures_ > 0)
+        throw std::runtime_error(grouped(failures_) + " of " + grouped(checks_) +
+                                 " checks do not hold");
+    std::printf(
+        "\n%s %s sends, %s pushes, %s dead handles pruned: every device was reached exactly as "
+        "expected (%s checks)\n",
+        green("PASS").c_str(), grouped(sends_).c_str(), grouped(pushes_).c_str(),
+        grouped(pruned_count_).c_str(), grouped(checks_).c_str());
 }
 
 }  // namespace
 
 int games_main(int argc, char** argv) {
-    CLI::App app(
-        "The Winter Games: registers devices, sends, and checks every push against an oracle.",
-        "pushhub bench games");
-    std::uint32_t devices = 100'000;
-    std::uint64_t seed = 2026;
-    std::filesystem::path data_dir;
-    app.add_option("--devices", devices, "devices to register")->check(CLI::Range(100, 10'000'000));
-    app.add_option("--seed", seed, "seed of the population");
-    app.add_option("--data-dir", data_dir,
-                   "kept afterwards; default: a directory of its own that is removed");
-    CLI11_PARSE(app, argc, argv);
-
-    const bool keep = !data_dir.empty();
-    if (!keep) data_dir = "pushhub-games-" + std::to_string(::getpid());
-    bool held = false;
-    try {
+    Experiment experiment(
+        "games",
+        "The Winter Games: registers devices, sends, and checks every push against an "
+        "oracle.",
+        {1, 1, 2 * 3'600});
+    Options options;
+    CLI::App& app = experiment.app();
+    app.add_option("--devices", options.devices, "devices to register")
+        ->capture_default_str()
+        ->check(CLI::Range(100, 10'000'000));
+    app.add_option("--seed", options.seed, "seed of the population")->capture_default_str();
+    app.add_option("--lanes", options.lanes, "loops of the hub; 0 = one per core");
+    app.add_flag("--fill", options.fill,
+                 "write the devices straight into the store instead of registering them");
+    return experiment.run(argc, argv, [&] {
+        experiment.results().option("devices", options.devices);
         std::printf(
             "%s devices on four platforms, 300 interest tags, 20 languages, 2%% dead handles, seed "
             "%s\n",
-            bold(grouped(devices)).c_str(), std::to_string(seed).c_str());
-        DevOptions options;
-        options.data_dir = data_dir;
-        const DevHub hub(options);
-        std::printf("  hub and simulators are up: %s, data in %s\n", hub.url().c_str(),
-                    data_dir.c_str());
-        Scenario scenario(devices, seed, hub);
+            bold(grouped(options.devices)).c_str(), std::to_string(options.seed).c_str());
+        Scenario scenario(experiment, options);
         scenario.register_devices();
         std::size_t number = 0;
-        for (const Event& event : programme(devices)) scenario.run(event, ++number);
-        held = scenario.finish();
-    } catch (const std::exception& error) {
-        std::printf("%s %s\n", red("FAIL").c_str(), error.what());
-    }
-    if (!keep) {
-        std::error_code ignored;
-        std::filesystem::remove_all(data_dir, ignored);
-    }
-    return held ? 0 : 1;
+        for (const Event& event : programme(options.devices)) scenario.run(event, ++number);
+        scenario.run_stream();
+        scenario.finish();
+    });
 }
 
 }  // namespace bench

@@ -2,16 +2,18 @@
 
 #include <unistd.h>
 
-#include <fstream>
+#include <chrono>
+#include <sstream>
 #include <stdexcept>
-#include <vector>
 
 #include "bench/client.hpp"
+#include "bench/machine.hpp"
 
 namespace bench {
 namespace {
 
-constexpr double ready_timeout_s = 30;
+constexpr double ready_timeout_s = 120;
+constexpr unsigned poll_us = 500;
 
 std::string joined(const std::vector<std::string>& items) {
     std::string out;
@@ -19,47 +21,72 @@ std::string joined(const std::vector<std::string>& items) {
     return out;
 }
 
-std::string read_line(const std::filesystem::path& path) {
-    std::ifstream in(path);
-    std::string line;
-    if (!std::getline(in, line)) throw std::runtime_error("cannot read " + path.string());
-    return line;
+std::uint16_t free_port_but(std::uint16_t taken) {
+    std::uint16_t port = free_port();
+    while (port == taken) port = free_port();
+    return port;
+}
+
+std::string plain_url(std::uint16_t port) {
+    return "http://127.0.0.1:" + std::to_string(port);
 }
 
 }  // namespace
 
-HubProcess::HubProcess(const std::filesystem::path& dir, const Sink& sink, unsigned lanes)
+HubProcess::HubProcess(const std::filesystem::path& dir, const Sink& sink, HubOptions options)
     : port_(free_port()),
+      plain_port_(free_port_but(port_)),
       data_(dir / "hub"),
-      process_({own_program(), "serve", "--data-dir", data_.string(), "--listen",
-                "127.0.0.1:" + std::to_string(port_), "--lanes", std::to_string(lanes),
-                "--provider-ca-file", sink.ca_file(), "--connect-to", joined(sink.connect_to()),
-                "--log-level", "warn"},
-               dir / "hub.log") {
-    wait_until_ready();
+      log_(dir / "hub.log"),
+      command_({own_program(), "serve", "--data-dir", data_.string(), "--listen",
+                "127.0.0.1:" + std::to_string(port_), "--listen-plain",
+                "127.0.0.1:" + std::to_string(plain_port_), "--lanes",
+                std::to_string(options.lanes), "--provider-ca-file", sink.ca_file(), "--connect-to",
+                joined(sink.connect_to()), "--fcm-messages-per-minute", "0", "--log-level",
+                "warn"}) {
+    command_.insert(command_.end(), options.arguments.begin(), options.arguments.end());
+    start();
+    std::string key = read_all(data_ / "root.key");
+    key = key.substr(0, key.find('\n'));
+    if (key.empty()) throw std::runtime_error("cannot read " + (data_ / "root.key").string());
     connection_string_ = "Endpoint=sb://localhost:" + std::to_string(port_) +
-                         "/;SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=" +
-                         read_line(data_ / "root.key");
+                         "/;SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=" + key;
 }
 
-void HubProcess::wait_until_ready() {
-    for (int attempt = 0; attempt < ready_timeout_s * 20; ++attempt) {
-        if (!process_.running()) throw std::runtime_error("the hub ended: " + process_.output());
-        if (std::filesystem::exists(ca_file()) && std::filesystem::exists(data_ / "root.key")) {
-            try {
-                HubClient probe("Endpoint=sb://localhost:" + std::to_string(port_) +
-                                    "/;SharedAccessKeyName=none;SharedAccessKey=none",
-                                ca_file());
-                ClientRequest request;
-                request.path = "/readyz";
-                if (probe.call(std::move(request)).status == 200) return;
-            } catch (const std::exception&) {
-                // Not listening yet.
-            }
+double HubProcess::start(const std::vector<std::string>& environment) {
+    using Clock = std::chrono::steady_clock;
+    const auto begun = Clock::now();
+    const auto elapsed_s = [&begun] {
+        return std::chrono::duration<double>(Clock::now() - begun).count();
+    };
+    process_ = std::make_unique<Process>(command_, log_, environment);
+    while (true) {
+        try {
+            if (plain_call(plain_url(plain_port_), "GET", "/readyz").status == 200)
+                return elapsed_s();
+        } catch (const std::exception&) {
+            // Not listening yet.
         }
-        ::usleep(50'000);
+        if (!process_->running()) throw std::runtime_error("the hub ended: " + process_->output());
+        if (elapsed_s() > ready_timeout_s) break;
+        ::usleep(poll_us);
     }
-    throw std::runtime_error("the hub did not become ready: " + process_.output());
+    throw std::runtime_error("the hub did not become ready: " + process_->output());
+}
+
+void HubProcess::stop() {
+    process_->stop();
+}
+
+void HubProcess::kill() {
+    process_->kill();
+}
+
+double HubProcess::metric(const std::string& name) const {
+    std::istringstream lines(plain_call(plain_url(plain_port_), "GET", "/metrics").body);
+    for (std::string line; std::getline(lines, line);)
+        if (line.starts_with(name + " ")) return std::stod(line.substr(name.size() + 1));
+    return 0;
 }
 
 }  // namespace bench

@@ -1,6 +1,5 @@
 #include "bench/hub_setup.hpp"
 
-#include <array>
 #include <pugixml.hpp>
 #include <sstream>
 #include <stdexcept>
@@ -15,14 +14,6 @@ namespace {
 constexpr const char* connect_namespace =
     "http://schemas.microsoft.com/netservices/2010/10/servicebus/connect";
 
-/// Element of a platform's credential, in the order of the contract.
-constexpr std::array<std::pair<std::string_view, const char*>, 4> elements{{
-    {"apns", "ApnsCredential"},
-    {"wns", "WnsCredential"},
-    {"adm", "AdmCredential"},
-    {"fcmv1", "FcmV1Credential"},
-}};
-
 std::string description(const std::vector<pns::Credential>& credentials) {
     pugi::xml_document document;
     pugi::xml_node entry = document.append_child("entry");
@@ -31,15 +22,13 @@ std::string description(const std::vector<pns::Credential>& credentials) {
     content.append_attribute("type") = "application/xml";
     pugi::xml_node hub = content.append_child("NotificationHubDescription");
     hub.append_attribute("xmlns") = connect_namespace;
-    for (const auto& [platform, element] : elements) {
-        for (const pns::Credential& credential : credentials) {
-            if (credential.platform != platform) continue;
-            pugi::xml_node list = hub.append_child(element).append_child("Properties");
-            for (const auto& [name, value] : credential.properties) {
-                pugi::xml_node property = list.append_child("Property");
-                property.append_child("Name").text().set(name.c_str());
-                property.append_child("Value").text().set(value.c_str());
-            }
+    for (const pns::Credential& credential : credentials) {
+        const std::string element(pns::platform_by_name(credential.platform)->credential);
+        pugi::xml_node list = hub.append_child(element.c_str()).append_child("Properties");
+        for (const auto& [name, value] : credential.properties) {
+            pugi::xml_node property = list.append_child("Property");
+            property.append_child("Name").text().set(name.c_str());
+            property.append_child("Value").text().set(value.c_str());
         }
     }
     std::ostringstream out;

@@ -1,9 +1,11 @@
 #pragma once
 
-// Child processes of the benchmark: start, measure, stop. Linux only. One thread.
+// Child processes of the benchmark: start, measure, stop. Linux only. One thread, but for
+// kill_children().
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -13,34 +15,59 @@ namespace bench {
 
 class Process {
   public:
-    /// Starts `arguments[0]` (looked up in PATH) with output and errors in `log`. Throws
-    /// std::runtime_error.
-    Process(const std::vector<std::string>& arguments, std::filesystem::path log);
+    /// Starts `arguments[0]` (looked up in PATH) with output and errors in `log`, and with
+    /// `environment` (NAME=VALUE) added to ours. Throws std::runtime_error.
+    Process(const std::vector<std::string>& arguments, std::filesystem::path log,
+            const std::vector<std::string>& environment = {});
     ~Process();  ///< stop()
     Process(const Process&) = delete;
     Process& operator=(const Process&) = delete;
 
     bool running();
-    double cpu_seconds() const;   ///< user and system so far, from /proc/<pid>/stat
+    pid_t pid() const { return pid_; }
+    double cpu_seconds() const;   ///< user and system, all threads, so far
+    double rss_mib() const;       ///< VmRSS
     double peak_rss_mib() const;  ///< VmHWM
-    std::string output() const;   ///< the log so far
+    /// From now on peak_rss_mib() counts anew. Needs Linux 4.0.
+    void forget_peak_rss() const;
+    std::string output() const;  ///< the log so far
     /// Waits up to `timeout_s` for a line of the log that starts with `prefix`; the rest of that
     /// line. Throws when the process ends or the time is over.
     std::string wait_for(const std::string& prefix, double timeout_s);
     /// SIGTERM, then after ten seconds SIGKILL. Idempotent.
     void stop();
+    void interrupt();  ///< SIGINT, and waits for the end
+    void kill();       ///< SIGKILL, and waits for the end
     /// Waits for the end by itself; the CPU seconds it took. Throws if it failed.
     double finish();
 
   private:
+    void forget();
+
     pid_t pid_ = -1;
     std::filesystem::path log_;
     std::string name_;
 };
 
-std::string own_program();          ///< path of this executable
-std::uint16_t free_port();          ///< of 127.0.0.1, free at this moment
-std::string machine_description();  ///< processor, cores, memory
-std::string commit_description();   ///< of the tree the process runs in, or "unknown"
+/// What a process used since this was made.
+class Usage {
+  public:
+    explicit Usage(const Process& process)
+        : process_(process), cpu_before_s_(process.cpu_seconds()), begun_(Clock::now()) {}
+    double cpu_s() const { return process_.cpu_seconds() - cpu_before_s_; }
+    double wall_s() const { return std::chrono::duration<double>(Clock::now() - begun_).count(); }
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    const Process& process_;
+    double cpu_before_s_;
+    Clock::time_point begun_;
+};
+
+/// SIGKILL to every child that runs. Any thread; for an end in a hurry.
+void kill_children();
+
+std::string own_program();  ///< path of this executable
+std::uint16_t free_port();  ///< of 127.0.0.1, free at this moment
 
 }  // namespace bench

@@ -1,20 +1,22 @@
 #include "bench/register.hpp"
 
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
-#include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <string>
-#include <vector>
+#include <thread>
 
 #include "bench/bare.hpp"
 #include "bench/client.hpp"
+#include "bench/experiment.hpp"
 #include "bench/hub_process.hpp"
 #include "bench/hub_setup.hpp"
 #include "bench/load.hpp"
-#include "bench/sink.hpp"
+#include "bench/raw_store.hpp"
+#include "bench/targets.hpp"
 #include "bench/terminal.hpp"
 
 namespace bench {
@@ -22,167 +24,235 @@ namespace {
 
 constexpr const char* hub_name = "register";
 constexpr std::uint64_t days = 365 * 20;  ///< expiry dates to choose from
+constexpr std::uint64_t send_every = 10;  ///< mixed: one request of so many is a send
+constexpr unsigned raw_threads_max = 256;
+constexpr double import_timeout_s = 600;
 
 struct Options {
-    unsigned runs = 3;
     unsigned lanes = 0;
     unsigned connections = 64, streams = 1;
+    std::uint32_t import_lines = 200'000;
     double seconds = 3;
-    std::string json_file;
 };
 
-/// Spreads bits: neighbours get tokens and tags that have nothing in common.
-std::uint64_t mixed(std::uint64_t x) {
-    x = (x + 1) * 0x9e3779b97f4a7c15U;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-    return x ^ (x >> 31);
+std::string path_of(std::uint64_t number) {
+    return std::string("/") + hub_name + "/installations/device-" + std::to_string(number) +
+           "?api-version=2020-06";
 }
 
-std::string token_of(std::uint64_t number) {
-    std::string out;
-    for (std::uint64_t word = 0; word < 4; ++word) {
-        const std::uint64_t x = mixed(number * 4 + word);
-        for (int nibble = 60; nibble >= 0; nibble -= 4)
-            out += "0123456789ABCDEF"[(x >> nibble) & 15];
-    }
-    return out;
+std::string five_tags(std::uint64_t number, const char* between) {
+    const std::uint64_t x = mixed(number);
+    return "country:" + std::to_string(x % 60) + between +
+           "sport:" + std::to_string((x >> 8) % 40) + between +
+           "athlete:" + std::to_string((x >> 16) % 200) + between +
+           "version:" + std::to_string((x >> 24) % 12) + between +
+           "lang:" + std::to_string((x >> 32) % 20);
 }
 
 /// The installation with this number as an app writes it at a start: five tags, and an expiry that
 /// moves with every start, as the mobile SDKs have it.
 void make_put(ClientRequest& request, std::uint64_t number, std::uint64_t start) {
-    const std::string id = "device-" + std::to_string(number);
-    const std::uint64_t x = mixed(number);
     const std::uint64_t day = start % days;
-    const std::string year = std::to_string(2030 + day / 365);
-    const std::string month = std::to_string(day % 365 / 31 + 1);
-    const std::string dom = std::to_string(day % 28 + 1);
-    const auto two = [](const std::string& digits) {
-        return digits.size() < 2 ? "0" + digits : digits;
+    const auto two = [](std::uint64_t value) {
+        return (value < 10 ? "0" : "") + std::to_string(value);
     };
     request.method = "PUT";
-    request.path = std::string("/") + hub_name + "/installations/" + id + "?api-version=2020-06";
+    request.path = path_of(number);
     request.headers = {{"content-type", "application/json"}};
-    request.body = R"({"installationId":")" + id + R"(","platform":"apns","pushChannel":")" +
-                   token_of(number) + R"(","userId":"user-)" + std::to_string(number) +
-                   R"(","expirationTime":")" + year + "-" + two(month) + "-" + two(dom) +
-                   R"(T12:00:00Z","tags":["country:)" + std::to_string(x % 60) + R"(","sport:)" +
-                   std::to_string((x >> 8) % 40) + R"(","athlete:)" +
-                   std::to_string((x >> 16) % 200) + R"(","version:)" +
-                   std::to_string((x >> 24) % 12) + R"(","lang:)" + std::to_string((x >> 32) % 20) +
+    request.body = R"({"installationId":"device-)" + std::to_string(number) +
+                   R"(","platform":"apns","pushChannel":")" + token_of(number) +
+                   R"(","userId":"user-)" + std::to_string(number) + R"(","expirationTime":")" +
+                   std::to_string(2030 + day / 365) + "-" + two(day % 365 / 31 + 1) + "-" +
+                   two(day % 28 + 1) + R"(T12:00:00Z","tags":[")" + five_tags(number, "\",\"") +
                    "\"]}";
 }
 
-std::string line_of(unsigned run, const char* what, const Measured& m) {
-    return "  run " + std::to_string(run) + ": " + padded(what, 8) +
-           grouped(static_cast<std::uint64_t>(m.per_s)) + "/s, p50 " + fixed(m.p50_ms, 2) +
-           " ms, p99 " + fixed(m.p99_ms, 2) + " ms, " + fixed(m.cpu_us, 0) + " us CPU\n";
+/// A device whose provider gave it a new handle.
+void make_patch(ClientRequest& request, std::uint64_t number, std::uint64_t turn) {
+    request.method = "PATCH";
+    request.path = path_of(number);
+    request.headers = {{"content-type", "application/json"}};
+    request.body = R"([{"op":"replace","path":"/pushChannel","value":")" +
+                   token_of(number + turn * 1'000'003) + "\"}]";
 }
 
-int run(const Options& options, const std::filesystem::path& dir) {
-    std::filesystem::create_directories(dir);
-    Sink sink(dir);
-    HubProcess hub(dir, sink, options.lanes);
-    BareServer bare(dir, options.lanes);
-    HubClient to_hub(hub.connection_string(), hub.ca_file(), options.connections);
-    HubClient to_bare(bare.connection_string(), bare.ca_file(), options.connections);
-    put_hub(to_hub, hub_name, {sink.credential()});
+void make_send(ClientRequest& request, std::uint64_t number) {
+    request.method = "POST";
+    request.path = std::string("/") + hub_name + "/messages?api-version=2020-06";
+    request.headers = {
+        {"content-type", "application/json;charset=utf-8"},
+        {"servicebusnotification-format", "apple"},
+        {"servicebusnotification-tags", "$UserId:{user-" + std::to_string(number) + "}"}};
+    request.body = target("apns").body;
+}
 
+class Register {
+  public:
+    Register(Experiment& experiment, const Options& options)
+        : experiment_(experiment),
+          results_(experiment.results()),
+          options_(options),
+          sink_(experiment.dir()),
+          hub_(experiment.dir(), sink_, {options.lanes, {}}),
+          bare_(experiment.dir(), options.lanes),
+          to_hub_(hub_.connection_string(), hub_.ca_file(), options.connections),
+          to_bare_(bare_.connection_string(), bare_.ca_file(), options.connections) {}
+
+    void run() {
+        put_hub(to_hub_, hub_name, sink_.credentials());
+        for (unsigned i = 1; i <= experiment_.runs(); ++i) one_round(i);
+        results_.add_ratio("put_ratio", "puts_per_s", "bare_per_s");
+        results_.add_ratio("put_new_ratio", "new_puts_per_s", "bare_per_s");
+        results_.add_ratio("patch_ratio", "patches_per_s", "bare_per_s");
+        results_.add_ratio("put_raw_ratio", "puts_per_s", "raw_store_per_s");
+        import_in_bulk();
+        results_.add("peak_rss_mib", hub_.process().peak_rss_mib());
+    }
+
+  private:
+    void one_round(unsigned number);
+    Measured measure(unsigned number, HubClient& client, Process& server, const std::string& name,
+                     const std::function<void(ClientRequest&)>& make);
+    void import_in_bulk();
+
+    Experiment& experiment_;
+    Results& results_;
+    const Options& options_;
+    Sink sink_;
+    HubProcess hub_;
+    BareServer bare_;
+    HubClient to_hub_, to_bare_;
+    std::uint64_t next_ = 0, turn_ = 0;
+};
+
+Measured Register::measure(unsigned number, HubClient& client, Process& server,
+                           const std::string& name,
+                           const std::function<void(ClientRequest&)>& make) {
     Load load;
-    load.seconds = options.seconds;
-    load.per_connection = options.streams;
-    std::vector<double> bare_rates, new_rates, refresh_rates, p50, p99, new_p99;
-    std::vector<double> bare_cpu, new_cpu, refresh_cpu;
-    std::uint64_t known = 0, next = 0, start = 0;
-    ProgressBar bar("seconds", static_cast<std::uint64_t>(options.runs * 3 * options.seconds));
-    double spent = 0;
-    std::string lines;  // printed below the bar
-    for (unsigned i = 1; i <= options.runs; ++i) {
-        const auto measure = [&](HubClient& client, Process& server, const char* what,
-                                 const auto& make) {
-            const double cpu_before = server.cpu_seconds();
-            Measured m = run_load(client, load, make, bar, spent);
-            m.cpu_us = (server.cpu_seconds() - cpu_before) * 1e6 / static_cast<double>(m.counted);
-            spent += options.seconds;
-            lines += line_of(i, what, m);
-            return m;
-        };
-        const Measured answered =
-            measure(to_bare, bare.process(), "bare", [&](ClientRequest& request) {
-                ++start;
-                make_put(request, start, start);
-            });
-        const Measured created = measure(to_hub, hub.process(), "new", [&](ClientRequest& request) {
-            make_put(request, next++, 0);
+    load.seconds = options_.seconds;
+    load.per_connection = options_.streams;
+    load.status_also = 201;
+    load.status_when_busy = 429;
+    const Usage usage(server);
+    Measured m = run_load(client, load, make);
+    m.cpu_us = usage.cpu_s() * 1e6 / static_cast<double>(m.counted);
+    print_run(number, name, describe(m));
+    results_.add((name == "refresh" ? "puts"
+                  : name == "new"   ? "new_puts"
+                                    : name) +
+                     "_per_s",
+                 m.per_s);
+    results_.add(name + "_p50_ms", m.p50_ms);
+    results_.add(name + "_p99_ms", m.p99_ms);
+    results_.add(name + "_cpu_us", m.cpu_us);
+    return m;
+}
+
+void Register::one_round(unsigned number) {
+    // In an order of its own, so that neighbours in the store are not neighbours in time.
+    const auto somebody = [this] { return mixed(++turn_) % next_; };
+    measure(number, to_bare_, bare_.process(), "bare", [this](ClientRequest& request) {
+        ++turn_;
+        make_put(request, turn_, turn_);
+    });
+    measure(number, to_hub_, hub_.process(), "new",
+            [this](ClientRequest& request) { make_put(request, next_++, 0); });
+    Measured refreshed =
+        measure(number, to_hub_, hub_.process(), "refresh", [&](ClientRequest& request) {
+            const std::uint64_t known = somebody();
+            make_put(request, known, turn_);
         });
-        known = next;
-        // In an order of its own, so that neighbours in the store are not neighbours in time.
-        const Measured refreshed =
-            measure(to_hub, hub.process(), "refresh", [&](ClientRequest& request) {
-                ++start;
-                make_put(request, mixed(start) % known, start);
-            });
-        bare_rates.push_back(answered.per_s);
-        new_rates.push_back(created.per_s);
-        refresh_rates.push_back(refreshed.per_s);
-        p50.push_back(refreshed.p50_ms);
-        p99.push_back(refreshed.p99_ms);
-        new_p99.push_back(created.p99_ms);
-        bare_cpu.push_back(answered.cpu_us);
-        new_cpu.push_back(created.cpu_us);
-        refresh_cpu.push_back(refreshed.cpu_us);
+    measure(number, to_hub_, hub_.process(), "patches", [&](ClientRequest& request) {
+        const std::uint64_t known = somebody();
+        make_patch(request, known, turn_);
+    });
+    measure(number, to_hub_, hub_.process(), "mixed", [&](ClientRequest& request) {
+        const std::uint64_t known = somebody();
+        if (turn_ % send_every == 0)
+            make_send(request, known);
+        else
+            make_put(request, known, turn_);
+    });
+    results_.plot("put_latency_ms", quantile_curve(refreshed.latencies_ms));
+    RawStoreLoad raw;
+    raw.threads = std::min(raw_threads_max, options_.connections * options_.streams);
+    raw.seconds = options_.seconds;
+    const auto directory = experiment_.dir() / "raw";
+    const double rate = raw_synced_writes_per_s(directory, raw);
+    std::filesystem::remove_all(directory);
+    results_.add("raw_store_per_s", rate);
+    print_run(number, "raw store", grouped(static_cast<std::uint64_t>(rate)) + "/s");
+}
+
+/// A bulk job (contracts/anh.md 9) with a file in the hub's own blob area.
+void Register::import_in_bulk() {
+    if (options_.import_lines == 0) return;
+    const auto folder = hub_.data_dir() / "blobs" / hub_name / "uploads";
+    std::filesystem::create_directories(folder);
+    std::ofstream file(folder / "import.txt", std::ios::binary);
+    for (std::uint32_t i = 0; i < options_.import_lines; ++i)
+        file << "<RegistrationDescription i:type=\"AppleRegistrationDescription\" "
+                "xmlns=\"http://schemas.microsoft.com/netservices/2010/10/servicebus/connect\" "
+                "xmlns:i=\"http://www.w3.org/2001/XMLSchema-instance\"><Tags>"
+             << five_tags(i, ",") << "</Tags><DeviceToken>" << token_of(i + (1ULL << 40))
+             << "</DeviceToken></RegistrationDescription>\n";
+    if (!file.flush()) throw std::runtime_error("cannot write the import file");
+    const std::string area = std::string("https://localhost/$blobs/") + hub_name;
+    ClientRequest request;
+    request.method = "POST";
+    request.path = std::string("/") + hub_name + "/jobs?api-version=2020-06";
+    request.headers = {{"content-type", "application/atom+xml;type=entry;charset=utf-8"}};
+    request.body =
+        "<NotificationHubJob><Type>ImportCreateRegistrations</Type><OutputContainerUri>" + area +
+        "/jobs</OutputContainerUri><ImportFileUri>" + area +
+        "/uploads/import.txt</ImportFileUri></NotificationHubJob>";
+    using Clock = std::chrono::steady_clock;
+    const auto begun = Clock::now();
+    const double before = hub_.metric("pushhub_job_lines_total");
+    const Usage usage(hub_.process());
+    const ClientReply reply = to_hub_.call(std::move(request));
+    if (reply.status != 201)
+        throw std::runtime_error("the import was answered " + std::to_string(reply.status) + ": " +
+                                 reply.body);
+    ProgressBar bar("importing", options_.import_lines);
+    double lines = 0, seconds = 0;
+    while (lines < options_.import_lines) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        lines = hub_.metric("pushhub_job_lines_total") - before;
+        seconds = std::chrono::duration<double>(Clock::now() - begun).count();
+        bar.set(static_cast<std::uint64_t>(lines));
+        if (seconds > import_timeout_s) throw std::runtime_error("the import does not end");
     }
     bar.finish();
-    std::fputs(lines.c_str(), stdout);
-    const double bare_rate = median(bare_rates);
-    report("register", options.runs,
-           {{"put_ratio", median(refresh_rates) / bare_rate},
-            {"put_new_ratio", median(new_rates) / bare_rate},
-            {"puts_per_s", median(refresh_rates)},
-            {"new_puts_per_s", median(new_rates)},
-            {"bare_per_s", bare_rate},
-            {"put_p50_ms", median(p50)},
-            {"put_p99_ms", median(p99)},
-            {"new_put_p99_ms", median(new_p99)},
-            {"put_cpu_us", median(refresh_cpu)},
-            {"new_put_cpu_us", median(new_cpu)},
-            {"bare_cpu_us", median(bare_cpu)},
-            {"peak_rss_mib", hub.process().peak_rss_mib()}},
-           options.json_file);
-    return 0;
+    results_.add("import_per_s", lines / seconds);
+    results_.add("import_cpu_us", usage.cpu_s() * 1e6 / lines);
 }
 
 }  // namespace
 
 int register_main(int argc, char** argv) {
-    CLI::App app(
-        "Writes installations through a hub of its own, beside a server that only parses and "
-        "answers.",
-        "pushhub bench register");
+    Experiment experiment(
+        "register",
+        "Writes installations durably through a hub of its own: new, known again, patched, mixed "
+        "with sends, and by a bulk job; beside a server that only parses and answers, and RocksDB "
+        "alone.",
+        {3, 20, 900});
     Options options;
-    app.add_option("--runs", options.runs, "rounds of bare, new, refresh; medians are reported")
-        ->check(CLI::Range(1, 20));
-    app.add_option("--seconds", options.seconds, "length of each of the three parts of a round")
+    CLI::App& app = experiment.app();
+    app.add_option("--seconds", options.seconds, "length of each part of a round")
+        ->capture_default_str()
         ->check(CLI::Range(0.2, 60.0));
     app.add_option("--connections", options.connections, "TLS connections")
+        ->capture_default_str()
         ->check(CLI::Range(1, 1'000));
     app.add_option("--streams", options.streams, "requests open on each connection")
+        ->capture_default_str()
         ->check(CLI::Range(1, 100));
+    app.add_option("--import", options.import_lines, "lines of the bulk job; 0 = none")
+        ->capture_default_str()
+        ->check(CLI::Range(0, 10'000'000));
     app.add_option("--lanes", options.lanes, "loops of hub and bare server; 0 = one per core");
-    app.add_option("--json", options.json_file, "write the figures to this file");
-    CLI11_PARSE(app, argc, argv);
-
-    const std::filesystem::path dir = "pushhub-register-" + std::to_string(::getpid());
-    int code = 1;
-    try {
-        code = run(options, dir);
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "pushhub bench register: %s\n", error.what());
-    }
-    std::error_code ignored;
-    std::filesystem::remove_all(dir, ignored);
-    return code;
+    return experiment.run(argc, argv, [&] { Register(experiment, options).run(); });
 }
 
 }  // namespace bench

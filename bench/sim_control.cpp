@@ -57,9 +57,23 @@ SimControl::Accepted SimControl::accepted() const {
     std::istringstream lines(checked(url_, "GET", "/received"));
     for (std::string line; std::getline(lines, line);)
         if (!line.empty()) out.handles.push_back(std::move(line));
+    const Taken figures = taken();
+    out.first_at_ms = figures.first_at_us / 1000;
+    out.last_at_ms = figures.last_at_us / 1000;
+    return out;
+}
+
+SimControl::Taken SimControl::taken() const {
     const auto counters = nlohmann::json::parse(checked(url_, "GET", "/counters"));
-    out.first_at_ms = counters.value("first_push_us", std::int64_t{0}) / 1000;
-    out.last_at_ms = counters.value("last_push_us", std::int64_t{0}) / 1000;
+    return {counters.value("accepted", std::uint64_t{0}),
+            counters.value("first_push_us", std::int64_t{0}),
+            counters.value("last_push_us", std::int64_t{0})};
+}
+
+std::vector<SimControl::Arrival> SimControl::arrivals() const {
+    std::vector<Arrival> out;
+    std::istringstream lines(checked(url_, "GET", "/received?times=1"));
+    for (Arrival arrival; lines >> arrival.at_us >> arrival.handle;) out.push_back(arrival);
     return out;
 }
 

@@ -24,6 +24,17 @@ class SimControl {
         std::int64_t first_at_ms = 0, last_at_ms = 0;  ///< wall clock; 0 = none
     };
     Accepted accepted() const;
+    /// Only the figures: pushes taken since forget(), and when the first and last of them came.
+    struct Taken {
+        std::uint64_t pushes = 0;
+        std::int64_t first_at_us = 0, last_at_us = 0;  ///< wall clock; 0 = none
+    };
+    Taken taken() const;
+    struct Arrival {
+        std::int64_t at_us = 0;  ///< wall clock
+        std::string handle;
+    };
+    std::vector<Arrival> arrivals() const;  ///< accepted pushes on record, in order
     /// The last body that arrived for a handle.
     std::string body_of(const std::string& handle) const;
 

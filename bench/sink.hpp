@@ -1,35 +1,57 @@
 #pragma once
 
-// The fast APNs sink of the benchmark: `pushhub sim apns --fast` as a process of its own.
+// Simulated providers as a process of their own: `pushhub sim`. Fast, they answer 200 to everything
+// and count; else they check every request and keep a journal.
 
-#include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
-#include "bench/client.hpp"
 #include "bench/process.hpp"
+#include "bench/sim_control.hpp"
 #include "pns/platform.hpp"
 
 namespace bench {
 
+struct SinkOptions {
+    std::vector<std::string> platforms{"apns"};
+    unsigned threads = 1;  ///< of each
+    bool fast = true;
+    /// Fast, HTTP/2: pushes whose path holds this are also recorded with the time of their arrival.
+    std::string watch;
+};
+
 class Sink {
   public:
     /// Starts it with its files under `dir`. Throws std::runtime_error.
-    explicit Sink(const std::filesystem::path& dir);
+    explicit Sink(const std::filesystem::path& dir, SinkOptions options = {});
 
     const std::string& ca_file() const { return ca_file_; }
     const std::vector<std::string>& connect_to() const { return connect_to_; }
-    const std::string& origin() const { return origin_; }  ///< https://ADDRESS:PORT
-    const pns::Credential& credential() const { return credential_; }
-    /// Request headers of the same names and sizes as the hub sends.
-    std::vector<std::string> h2load_headers() const;
-    double cpu_seconds() const { return process_.cpu_seconds(); }
+    const std::vector<pns::Credential>& credentials() const { return credentials_; }
+
+    const pns::Credential& credential(const std::string& platform) const;
+    const std::string& origin(const std::string& platform) const;  ///< https://ADDRESS:PORT
+    /// A host name that this platform's pushes go to.
+    const std::string& host(const std::string& platform) const;
+    const SimControl& control(const std::string& platform) const;
+
+    unsigned threads() const { return threads_; }  ///< of all platforms
+    const Process& process() const { return process_; }
 
   private:
+    struct Platform {
+        std::string origin, host;
+        SimControl control;
+    };
+    const Platform& at(const std::string& platform) const;
+
+    unsigned threads_;
     Process process_;
-    std::string ca_file_, origin_;
+    std::string ca_file_;
     std::vector<std::string> connect_to_;
-    pns::Credential credential_;
+    std::vector<pns::Credential> credentials_;
+    std::map<std::string, Platform> platforms_;
 };
 
 }  // namespace bench

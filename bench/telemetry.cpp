@@ -75,7 +75,8 @@ Telemetry wait_until_final(HubClient& client, const std::string& hub, const std:
 }
 
 std::string post_send(HubClient& client, const std::string& hub, const std::string& format,
-                      const std::string& tag_expression, const std::string& body) {
+                      const std::string& tag_expression, const std::string& body,
+                      const std::vector<std::pair<std::string, std::string>>& headers) {
     ClientRequest request;
     request.method = "POST";
     request.path = "/" + hub + "/messages?api-version=2020-06";
@@ -83,6 +84,7 @@ std::string post_send(HubClient& client, const std::string& hub, const std::stri
                        {"servicebusnotification-format", format}};
     if (!tag_expression.empty())
         request.headers.emplace_back("servicebusnotification-tags", tag_expression);
+    request.headers.insert(request.headers.end(), headers.begin(), headers.end());
     request.body = body;
     const ClientReply reply = client.call(std::move(request));
     if (reply.status != 201)

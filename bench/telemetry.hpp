@@ -6,6 +6,8 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "bench/client.hpp"
 
@@ -34,6 +36,7 @@ Telemetry wait_until_final(HubClient& client, const std::string& hub, const std:
 /// Posts one notification; the id of the send. Throws std::runtime_error unless the hub answers
 /// 201.
 std::string post_send(HubClient& client, const std::string& hub, const std::string& format,
-                      const std::string& tag_expression, const std::string& body);
+                      const std::string& tag_expression, const std::string& body,
+                      const std::vector<std::pair<std::string, std::string>>& headers = {});
 
 }  // namespace bench

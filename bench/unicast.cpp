@@ -1,20 +1,27 @@
 #include "bench/unicast.hpp"
 
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
+#include <atomic>
+#include <charconv>
+#include <chrono>
 #include <cstdio>
-#include <filesystem>
+#include <deque>
+#include <map>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "bench/bare.hpp"
+#include "bench/broadcast.hpp"
 #include "bench/client.hpp"
+#include "bench/crowd.hpp"
+#include "bench/experiment.hpp"
+#include "bench/h2load.hpp"
 #include "bench/hub_process.hpp"
 #include "bench/hub_setup.hpp"
 #include "bench/load.hpp"
-#include "bench/sink.hpp"
+#include "bench/store_fill.hpp"
 #include "bench/telemetry.hpp"
 #include "bench/terminal.hpp"
 
@@ -23,60 +30,279 @@ namespace {
 
 constexpr const char* hub_name = "unicast";
 constexpr const char* body = R"({"aps":{"alert":"Your parcel is at the door."}})";
+constexpr const char* crowd_expression = "half:0 || half:1";  // readers carry no such tag
+constexpr const char* reader_mark = "FEED";                   // how readers' tokens begin
+constexpr const char* watched = "/feed";                      // as their pushes' paths show them
 constexpr double settle_timeout_s = 20;
+constexpr std::uint32_t h2load_requests = 500;
 
 struct Options {
-    unsigned runs = 3;
-    unsigned lanes = 0;
+    unsigned lanes = 0, sink_threads = 2;
     unsigned connections = 64, streams = 1;
-    std::uint32_t users = 20'000;
+    std::uint32_t readers = 20'000, crowd = 200'000;
     double seconds = 4;
-    std::string json_file;
 };
 
-std::string user_of(std::uint64_t number) {
-    return "user-" + std::to_string(number);
+std::int64_t wall_us() {
+    return std::chrono::duration_cast<std::chrono::microseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
 }
 
-void register_users(HubClient& client, std::uint32_t users) {
-    ProgressBar bar("registering", users);
-    std::uint32_t asked = 0;
-    std::uint64_t answered = 0;
-    std::string refusal;
-    client.call_many(
-        [&](ClientRequest& request) {
-            if (asked == users || !refusal.empty()) return false;
-            const std::string id = std::to_string(asked);
-            const std::string digits = std::to_string(1'000'000'000ULL + asked);
-            request.method = "PUT";
-            request.path = std::string("/") + hub_name + "/installations/" + id;
-            request.headers = {{"content-type", "application/json"}};
-            request.body = R"({"installationId":")" + id +
-                           R"(","platform":"apns","pushChannel":")" +
-                           std::string(64 - digits.size(), 'A') + digits + R"(","userId":")" +
-                           user_of(asked) + R"("})";
-            ++asked;
-            return true;
-        },
-        [&](const ClientRequest&, const ClientReply& reply) {
-            if (reply.status != 200) refusal = std::to_string(reply.status) + ": " + reply.body;
-            bar.set(++answered);
-        });
-    bar.finish();
-    if (!refusal.empty()) throw std::runtime_error("registering: " + refusal);
+std::string reader_id(std::uint64_t number) {
+    return "reader-" + std::to_string(number);
 }
 
-void make_post(ClientRequest& request, std::uint64_t user) {
-    request.method = "POST";
-    request.path = std::string("/") + hub_name + "/messages?api-version=2020-06";
-    request.headers = {{"content-type", "application/json;charset=utf-8"},
-                       {"servicebusnotification-format", "apple"},
-                       {"servicebusnotification-tags", "$UserId:{" + user_of(user) + "}"}};
-    request.body = body;
+registry::Installation reader(std::uint32_t number) {
+    const std::string digits = std::to_string(1'000'000'000ULL + number);
+    registry::Installation out;
+    out.id = out.user_id = reader_id(number);
+    out.platform = "apns";
+    out.push_channel = reader_mark + std::string(60 - digits.size(), '0') + digits;
+    return out;
+}
+
+/// When each reader's sends were posted, until the sink tells when they came.
+class Trips {
+  public:
+    void posted(std::uint64_t reader, std::int64_t at_us) { open_[reader].push_back(at_us); }
+    /// Milliseconds from POST to arrival, in no order.
+    std::vector<double> match(const std::vector<SimControl::Arrival>& arrivals) {
+        std::vector<double> out;
+        for (const SimControl::Arrival& arrival : arrivals) {
+            const std::string digits = arrival.handle.substr(arrival.handle.size() - 10);
+            std::uint64_t number = 0;
+            std::from_chars(digits.data(), digits.data() + digits.size(), number);
+            const auto it = open_.find(number - 1'000'000'000ULL);
+            if (it == open_.end() || it->second.empty()) continue;
+            out.push_back(static_cast<double>(arrival.at_us - it->second.front()) / 1e3);
+            it->second.pop_front();
+        }
+        return out;
+    }
+
+  private:
+    std::map<std::uint64_t, std::deque<std::int64_t>> open_;
+};
+
+/// Broadcasts to the crowd, one after the other, until it is gone.
+class Noise {
+  public:
+    explicit Noise(HubProcess& hub)
+        : client_(hub.connection_string(), hub.ca_file()), thread_([this] { run(); }) {}
+    ~Noise() {
+        over_ = true;
+        thread_.join();
+    }
+    Noise(const Noise&) = delete;
+    Noise& operator=(const Noise&) = delete;
+
+    /// Throws what ended it early.
+    void check() const {
+        if (failed_) throw std::runtime_error("a broadcast failed: " + failure_);
+    }
+
+  private:
+    void run() {
+        try {
+            while (!over_) {
+                const std::string id =
+                    post_send(client_, hub_name, "apple", crowd_expression, target("apns").body);
+                wait_until_final(client_, hub_name, id, settle_timeout_s * 10);
+            }
+        } catch (const std::exception& error) {
+            failure_ = error.what();
+            failed_ = true;
+        }
+    }
+
+    HubClient client_;
+    std::atomic<bool> over_ = false, failed_ = false;
+    std::string failure_;  // once failed_ is set
+    std::thread thread_;
+};
+
+class Unicast {
+  public:
+    Unicast(Experiment& experiment, const Options& options)
+        : experiment_(experiment),
+          results_(experiment.results()),
+          options_(options),
+          sink_(experiment.dir(), {{"apns"}, options.sink_threads, true, watched}),
+          hub_(experiment.dir(), sink_, {options.lanes, {}}),
+          bare_(experiment.dir(), options.lanes) {}
+
+    void run() {
+        prepare();
+        for (unsigned i = 1; i <= experiment_.runs(); ++i) one_round(i);
+        results_.add_ratio("accept_ratio", "accepts_per_s", "bare_per_s");
+        results_.add("peak_rss_mib", hub_.process().peak_rss_mib());
+        results_.plot("accept_latency_ms", {{"alone", quantile_curve(alone_)},
+                                            {"beside a broadcast", quantile_curve(beside_)},
+                                            {"reference", quantile_curve(reference_)}});
+    }
+
+  private:
+    void prepare();
+    void one_round(unsigned number);
+    void reference(unsigned number);
+    /// One send at a time, each timed from its POST to its arrival at the provider.
+    std::vector<double> trips(unsigned number, const std::string& name);
+    void full_load(unsigned number);
+    void make_post(ClientRequest& request) {
+        // A step without a common factor reaches every reader before one comes again.
+        last_reader_ = turn_++ * 7'919 % options_.readers;
+        request.method = "POST";
+        request.path = std::string("/") + hub_name + "/messages?api-version=2020-06";
+        request.headers = {
+            {"content-type", "application/json;charset=utf-8"},
+            {"servicebusnotification-format", "apple"},
+            {"servicebusnotification-tags", "$UserId:{" + reader_id(last_reader_) + "}"}};
+        request.body = body;
+    }
+    void check_delivered(HubClient& client, const std::string& location);
+
+    Experiment& experiment_;
+    Results& results_;
+    const Options& options_;
+    Sink sink_;
+    HubProcess hub_;
+    BareServer bare_;
+    std::uint64_t turn_ = 0, last_reader_ = 0;
+    std::vector<double> alone_, beside_, reference_;
+};
+
+void Unicast::prepare() {
+    results_.option("readers", options_.readers);
+    results_.option("crowd", options_.crowd);
+    {
+        HubClient client(hub_.connection_string(), hub_.ca_file());
+        put_hub(client, hub_name, sink_.credentials());
+    }
+    hub_.stop();
+    const Crowd crowd(target("apns"), "", false);
+    fill_store(hub_.data_dir(), hub_name, options_.readers + options_.crowd, [&](std::uint32_t i) {
+        return i < options_.readers ? reader(i) : crowd.device(i - options_.readers);
+    });
+    hub_.start();
+    write_h2load_files(experiment_.dir(), sink_, target("apns"), h2load_requests);
+}
+
+void Unicast::one_round(unsigned number) {
+    reference(number);
+    std::vector<double> quiet = trips(number, "alone");
+    results_.add("accept_p50_ms", percentile(quiet, 0.5));
+    results_.add("accept_p99_ms", percentile(quiet, 0.99));
+    results_.add("accept_p999_ms", percentile(quiet, 0.999));
+    alone_.insert(alone_.end(), quiet.begin(), quiet.end());
+
+    std::uint64_t pushes = 0;
+    std::vector<double> noisy;
+    {
+        const Usage usage(sink_.process());
+        sink_.control("apns").forget();
+        const Noise noise(hub_);
+        while (sink_.control("apns").taken().pushes == 0) {
+            noise.check();
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        noisy = trips(number, "beside");
+        noise.check();
+        experiment_.check_sink("beside", usage, sink_);
+        pushes = sink_.control("apns").taken().pushes;
+    }
+    if (pushes < noisy.size() * 2)
+        throw std::runtime_error("no broadcast ran beside the single sends");
+    results_.add("accept_beside_broadcast_p50_ms", percentile(noisy, 0.5));
+    results_.add("accept_beside_broadcast_p99_ms", percentile(noisy, 0.99));
+    results_.add("accept_beside_broadcast_p999_ms", percentile(noisy, 0.999));
+    beside_.insert(beside_.end(), noisy.begin(), noisy.end());
+    full_load(number);
+}
+
+void Unicast::reference(unsigned number) {
+    HubClient client(bare_.connection_string(), bare_.ca_file());
+    Load load;
+    load.seconds = options_.seconds / 2;
+    load.status = 201;
+    Measured bare = run_load(client, load, [this](ClientRequest& request) { make_post(request); });
+    H2loadOptions one;
+    one.requests = h2load_requests;
+    one.clients = one.streams = one.threads = 1;
+    const H2loadFigures request = run_h2load(experiment_.dir(), sink_, target("apns"), one);
+    results_.add("reference_p50_ms", bare.p50_ms + request.mean_ms);
+    for (const double ms : bare.latencies_ms) reference_.push_back(ms + request.mean_ms);
+    print_run(number, "reference",
+              "bare server and one request of h2load: p50 " +
+                  fixed(bare.p50_ms + request.mean_ms, 2) + " ms");
+}
+
+std::vector<double> Unicast::trips(unsigned number, const std::string& name) {
+    const SimControl& sink = sink_.control("apns");
+    sink.forget();
+    HubClient client(hub_.connection_string(), hub_.ca_file());
+    Trips open;
+    Load load;
+    load.seconds = options_.seconds;
+    load.status = 201;
+    load.status_when_busy = 429;
+    const Measured answered = run_load(client, load, [&](ClientRequest& request) {
+        make_post(request);
+        open.posted(last_reader_, wall_us());
+    });
+    const auto until =
+        std::chrono::steady_clock::now() + std::chrono::duration<double>(settle_timeout_s);
+    std::vector<SimControl::Arrival> arrivals = sink.arrivals();
+    while (arrivals.size() < answered.counted && std::chrono::steady_clock::now() < until) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        arrivals = sink.arrivals();
+    }
+    if (arrivals.size() < answered.counted)
+        throw std::runtime_error("of " + grouped(answered.counted) + " sends to single users " +
+                                 grouped(arrivals.size()) + " reached the provider");
+    std::vector<double> out = open.match(arrivals);
+    results_.add("answer_" + name + "_p50_ms", answered.p50_ms);
+    results_.add("answer_" + name + "_p99_ms", answered.p99_ms);
+    print_run(number, name,
+              grouped(static_cast<std::uint64_t>(answered.per_s)) +
+                  "/s one by one, at the "
+                  "provider p50 " +
+                  fixed(percentile(out, 0.5), 2) + " ms, p99 " + fixed(percentile(out, 0.99), 2) +
+                  " ms, p99.9 " + fixed(percentile(out, 0.999), 2) + " ms");
+    return out;
+}
+
+/// As many at once as connections and streams allow, beside the bare server under the same load.
+void Unicast::full_load(unsigned number) {
+    Load load;
+    load.seconds = options_.seconds;
+    load.per_connection = options_.streams;
+    load.status = 201;
+    load.status_when_busy = 429;
+    const auto make = [this](ClientRequest& request) { make_post(request); };
+    HubClient to_bare(bare_.connection_string(), bare_.ca_file(), options_.connections);
+    const Usage of_bare(bare_.process());
+    Measured answered = run_load(to_bare, load, make);
+    answered.cpu_us = of_bare.cpu_s() * 1e6 / static_cast<double>(answered.counted);
+    results_.add("bare_per_s", answered.per_s);
+    results_.add("bare_cpu_us", answered.cpu_us);
+    print_run(number, "bare", describe(answered));
+
+    HubClient to_hub(hub_.connection_string(), hub_.ca_file(), options_.connections);
+    const Usage of_hub(hub_.process());
+    Measured accepted = run_load(to_hub, load, make);
+    accepted.cpu_us = of_hub.cpu_s() * 1e6 / static_cast<double>(accepted.counted);
+    results_.add("accepts_per_s", accepted.per_s);
+    results_.add("accept_cpu_us", accepted.cpu_us);
+    results_.add("answer_loaded_p50_ms", accepted.p50_ms);
+    results_.add("answer_loaded_p99_ms", accepted.p99_ms);
+    results_.add("told_to_come_back", static_cast<double>(accepted.busy));
+    print_run(number, "hub", describe(accepted));
+    check_delivered(to_hub, accepted.last_location);
 }
 
 /// The last send accepted reached its one device: what was accepted was not forgotten.
-void check_delivered(HubClient& client, const std::string& location) {
+void Unicast::check_delivered(HubClient& client, const std::string& location) {
     const std::size_t from = location.rfind('/') + 1;
     const std::string id = location.substr(from, location.find('?') - from);
     const Telemetry telemetry = wait_until_final(client, hub_name, id, settle_timeout_s);
@@ -84,105 +310,36 @@ void check_delivered(HubClient& client, const std::string& location) {
         throw std::runtime_error("a send did not reach its one device: " + telemetry.state);
 }
 
-std::string line_of(unsigned run, const char* what, const Measured& m) {
-    return "  run " + std::to_string(run) + ": " + padded(what, 5) +
-           grouped(static_cast<std::uint64_t>(m.per_s)) + "/s, p50 " + fixed(m.p50_ms, 2) +
-           " ms, p99 " + fixed(m.p99_ms, 2) + " ms, " + grouped(m.busy) + " told to come back\n";
-}
-
-int run(const Options& options, const std::filesystem::path& dir) {
-    std::filesystem::create_directories(dir);
-    Sink sink(dir);
-    HubProcess hub(dir, sink, options.lanes);
-    BareServer bare(dir, options.lanes);
-    HubClient to_hub(hub.connection_string(), hub.ca_file(), options.connections);
-    HubClient to_bare(bare.connection_string(), bare.ca_file(), options.connections);
-    put_hub(to_hub, hub_name, {sink.credential()});
-    register_users(to_hub, options.users);
-
-    Load load;
-    load.seconds = options.seconds;
-    load.per_connection = options.streams;
-    load.status = 201;
-    load.status_when_busy = 429;
-    std::vector<double> bare_rates, rates, p50, p99, bare_cpu, cpu;
-    std::uint64_t busy = 0, turn = 0;
-    ProgressBar bar("seconds", static_cast<std::uint64_t>(options.runs * 2 * options.seconds));
-    double spent = 0;
-    std::string lines;  // printed below the bar
-    const auto make = [&](ClientRequest& request) {
-        // A step without a common factor reaches every user before one comes again.
-        make_post(request, turn++ * 7'919 % options.users);
-    };
-    for (unsigned i = 1; i <= options.runs; ++i) {
-        double cpu_before = bare.process().cpu_seconds();
-        const Measured answered = run_load(to_bare, load, make, bar, spent);
-        bare_cpu.push_back((bare.process().cpu_seconds() - cpu_before) * 1e6 /
-                           static_cast<double>(answered.counted));
-        spent += options.seconds;
-        lines += line_of(i, "bare", answered);
-        cpu_before = hub.process().cpu_seconds();
-        const Measured accepted = run_load(to_hub, load, make, bar, spent);
-        cpu.push_back((hub.process().cpu_seconds() - cpu_before) * 1e6 /
-                      static_cast<double>(accepted.counted));
-        spent += options.seconds;
-        lines += line_of(i, "hub", accepted);
-        check_delivered(to_hub, accepted.last_location);
-        bare_rates.push_back(answered.per_s);
-        rates.push_back(accepted.per_s);
-        p50.push_back(accepted.p50_ms);
-        p99.push_back(accepted.p99_ms);
-        busy += accepted.busy;
-    }
-    bar.finish();
-    std::fputs(lines.c_str(), stdout);
-    const double bare_rate = median(bare_rates);
-    report("unicast", options.runs,
-           {{"accept_ratio", median(rates) / bare_rate},
-            {"accept_p50_ms", median(p50)},
-            {"accept_p99_ms", median(p99)},
-            {"accepts_per_s", median(rates)},
-            {"bare_per_s", bare_rate},
-            {"accept_cpu_us", median(cpu)},
-            {"bare_cpu_us", median(bare_cpu)},
-            {"told_to_come_back", static_cast<double>(busy)},
-            {"peak_rss_mib", hub.process().peak_rss_mib()}},
-           options.json_file);
-    return 0;
-}
-
 }  // namespace
 
 int unicast_main(int argc, char** argv) {
-    CLI::App app(
-        "Posts sends to single users through a hub of its own, beside a server that only parses "
-        "and answers.",
-        "pushhub bench unicast");
+    Experiment experiment(
+        "unicast",
+        "Posts sends to single users: from the POST to the arrival at the provider, on an idle hub "
+        "and beside broadcasts, and how many a second.",
+        {3, 20, 900});
     Options options;
-    app.add_option("--runs", options.runs, "rounds of bare and hub; medians are reported")
-        ->check(CLI::Range(1, 20));
-    app.add_option("--seconds", options.seconds, "length of each of the two parts of a round")
+    CLI::App& app = experiment.app();
+    app.add_option("--seconds", options.seconds, "length of each part of a round")
+        ->capture_default_str()
         ->check(CLI::Range(0.2, 60.0));
-    app.add_option("--users", options.users, "users with one device each")
-        ->check(CLI::Range(1, 10'000'000));
-    app.add_option("--connections", options.connections, "TLS connections")
+    app.add_option("--users", options.readers, "users with one device each")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 1'000'000));
+    app.add_option("--crowd", options.crowd, "devices of the broadcasts beside")
+        ->capture_default_str()
+        ->check(CLI::Range(1'000, 10'000'000));
+    app.add_option("--connections", options.connections, "TLS connections under full load")
+        ->capture_default_str()
         ->check(CLI::Range(1, 1'000));
-    app.add_option("--streams", options.streams, "requests open on each connection")
+    app.add_option("--streams", options.streams, "requests open on each of them")
+        ->capture_default_str()
         ->check(CLI::Range(1, 100));
+    app.add_option("--sink-threads", options.sink_threads, "threads of the provider")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 64));
     app.add_option("--lanes", options.lanes, "loops of hub and bare server; 0 = one per core");
-    app.add_option("--json", options.json_file, "write the figures to this file");
-    CLI11_PARSE(app, argc, argv);
-
-    const std::filesystem::path dir = "pushhub-unicast-" + std::to_string(::getpid());
-    int code = 1;
-    try {
-        code = run(options, dir);
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "pushhub bench unicast: %s\n", error.what());
-    }
-    std::error_code ignored;
-    std::filesystem::remove_all(dir, ignored);
-    return code;
+    return experiment.run(argc, argv, [&] { Unicast(experiment, options).run(); });
 }
 
 }  // namespace bench

@@ -40,7 +40,7 @@ pns::Task<registry::Result<Installation>> write(Call call, Installation value,
 
 pns::Task<Response> put_installation(Call call) {
     const Request& request = call.request;
-    auto parsed = parse_installation(request.body, call.args.back(), normalise_handle);
+    auto parsed = parse_installation(request.body, call.args.back(), call.parts.handle_rule);
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     Installation value = std::get<Installation>(std::move(parsed));
     value.registered_at_ms = request.received_at_ms;
@@ -62,7 +62,7 @@ pns::Task<Response> patch_installation(Call call) {
     for (int attempt = 0; attempt < patch_attempts_max; ++attempt) {
         const auto current = co_await read(call, id);
         if (!current) co_return refused(request, current.error(), missing);
-        auto patched = patch_installation(*current, request.body, normalise_handle);
+        auto patched = patch_installation(*current, request.body, call.parts.handle_rule);
         if (!ok(patched)) co_return refused(request, std::get<Refusal>(patched));
         auto& change = std::get<PatchedInstallation>(patched);
         if (change.push_channel_written) change.value.registered_at_ms = request.received_at_ms;

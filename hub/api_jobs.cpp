@@ -9,6 +9,7 @@
 #include "hub/blobs.hpp"
 #include "hub/feedback.hpp"
 #include "hub/http.hpp"
+#include "hub/idempotency.hpp"
 #include "hub/job_xml.hpp"
 #include "hub/jobs.hpp"
 #include "hub/text.hpp"
@@ -123,7 +124,14 @@ pns::Task<Response> post_job(Call call) {
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     auto& wanted = std::get<JobRequest>(parsed);
     JobRecord job;
-    job.id = new_job_id(request.received_at_ms);
+    // The id is on disk before the job is, so that a repeat after a crash finds the job.
+    if (call.once != nullptr && !call.once->planned().empty()) {
+        job.id = call.once->planned();
+        if (auto begun = call.parts.jobs->find(call.hub->row.number, job.id))
+            co_return entry(call, 201, *begun);
+    } else {
+        job.id = new_job_id(request.received_at_ms);
+    }
     job.hub_number = call.hub->row.number;
     job.hub = call.hub->row.name;
     job.type = wanted.type;
@@ -141,6 +149,14 @@ pns::Task<Response> post_job(Call call) {
         }
         return call.parts.jobs->submit(job) ? 201 : 429;
     };
+    if (call.once != nullptr && call.once->planned().empty()) {
+        auto plan = [&call, &job](registry::Done<void> done) {
+            call.parts.registry.keep_answer(call.hub->row.number, call.once->plan(job.id),
+                                            std::move(done));
+        };
+        const auto planned = co_await committed<void>(std::move(plan));
+        if (!planned) co_return refused(request, planned.error(), "");
+    }
     const int status = co_await on_store(call.parts.store, std::move(work));
     if (status == 404) co_return error(request, 400, "The import file does not exist.");
     if (status == 429) co_return busy(request, "Too many jobs of this hub are open.");

@@ -7,6 +7,7 @@
 #include "hub/atom.hpp"
 #include "hub/filter.hpp"
 #include "hub/handle_check.hpp"
+#include "hub/idempotency.hpp"
 #include "hub/ids.hpp"
 #include "hub/text.hpp"
 
@@ -62,7 +63,7 @@ Parsed<Precondition> read_if_match(const Request& request) {
 
 pns::Task<Response> write(Call call, std::string id, Precondition match) {
     const Request& request = call.request;
-    auto parsed = parse_registration(request.body, normalise_handle);
+    auto parsed = parse_registration(request.body, call.parts.handle_rule);
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     Registration registration = std::get<Registration>(std::move(parsed));
     registration.id = std::move(id);
@@ -70,12 +71,21 @@ pns::Task<Response> write(Call call, std::string id, Precondition match) {
     const std::int64_t ttl = call.hub->description.registration_ttl_ms;
     registration.expires_at_ms =
         ttl == registry::never_ms ? registry::never_ms : request.received_at_ms + ttl;
+    registration.etag = 1;  // of a new one; else the registry knows better
     auto put = [&call, &registration, match](registry::Done<Registration> done) {
-        call.parts.registry.put_registration(call.hub->row.number, std::move(registration), match,
-                                             std::move(done));
+        const std::uint32_t hub = call.hub->row.number;
+        if (call.once != nullptr) {
+            auto answer = call.once->answer(entry(call, registration));
+            call.parts.registry.put_registration_once(hub, std::move(registration),
+                                                      std::move(answer), std::move(done));
+        } else {
+            call.parts.registry.put_registration(hub, std::move(registration), match,
+                                                 std::move(done));
+        }
     };
     const auto written = co_await committed<Registration>(std::move(put));
     if (!written) co_return refused(request, written.error(), "");
+    if (call.once != nullptr) call.once->kept();
     co_return entry(call, *written);
 }
 

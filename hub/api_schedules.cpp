@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "hub/answers.hpp"
+#include "hub/audience_guard.hpp"
+#include "hub/idempotency.hpp"
 #include "hub/scheduler.hpp"
 #include "hub/send_request.hpp"
 #include "hub/text.hpp"
@@ -45,7 +47,13 @@ Parsed<registry::Send> read_scheduled(const Request& request, const Config& conf
     if (!ok(parsed)) return parsed;
     auto& send = std::get<registry::Send>(parsed);
     send.scheduled_at_ms = std::get<std::int64_t>(due_ms);
-    send.deadline_ms = send.scheduled_at_ms + undelivered_ms_max;  // anew when it fires
+    if (!send.deadline_given) {
+        send.deadline_ms = send.scheduled_at_ms + undelivered_ms_max;  // anew when it fires
+    } else if (send.deadline_ms <= send.scheduled_at_ms) {
+        return bad_request(
+            "PushHub-Deadline is not after ServiceBusNotification-ScheduleTime: nothing would go "
+            "out.");
+    }
     send.tag_expression = std::string(trimmed(request.header("servicebusnotification-tags")));
     const auto plan = plan_of(send.tag_expression, config);
     if (!ok(plan)) return std::get<Refusal>(plan);
@@ -61,18 +69,26 @@ pns::Task<Response> post_scheduled(Call call) {
     auto parsed = read_scheduled(request, call.parts.config);
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     const registry::Send send = std::get<registry::Send>(std::move(parsed));
+    auto refusal = co_await refuse_scheduled_audience(call, send);
+    if (refusal) co_return std::move(*refusal);
     registry::Progress progress;
     progress.state = registry::SendState::scheduled;
     const std::uint32_t hub = call.hub->row.number;
-    auto write = [&call, hub, &send, &progress](registry::Done<void> done) {
-        call.parts.registry.accept(hub, send, registry::Selection{}, progress, std::move(done));
-    };
-    const auto accepted = co_await committed<void>(std::move(write));
-    if (!accepted) co_return refused(request, accepted.error(), "");
-    call.parts.scheduler->add(hub, send);
     Response response = done(201);
     response.headers.emplace_back(
         "Location", absolute_url(request, {call.hub->row.name, "schedulednotifications", send.id}));
+    auto write = [&call, hub, &send, &progress, &response](registry::Done<void> done) {
+        if (call.once != nullptr) {
+            call.parts.registry.accept_once(hub, send, registry::Selection{}, progress,
+                                            call.once->answer(response), std::move(done));
+        } else {
+            call.parts.registry.accept(hub, send, registry::Selection{}, progress, std::move(done));
+        }
+    };
+    const auto accepted = co_await committed<void>(std::move(write));
+    if (!accepted) co_return refused(request, accepted.error(), "");
+    if (call.once != nullptr) call.once->kept();
+    call.parts.scheduler->add(hub, send);
     co_return response;
 }
 

@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "hub/answers.hpp"
+#include "hub/audience_guard.hpp"
 #include "hub/fanout.hpp"
 #include "hub/handle_check.hpp"
+#include "hub/idempotency.hpp"
 #include "hub/metrics.hpp"
 #include "hub/multipart.hpp"
 #include "hub/rate_limits.hpp"
@@ -26,7 +28,12 @@ bool is_test(const Request& request) {
 
 /// What keeps this request from being taken before anything is read of it.
 std::optional<Response> refuse_early(const Call& call) {
-    if (!call.parts.fanout.may_accept()) return busy(call.request, "Too many sends are open.");
+    if (const auto full = call.parts.fanout.busy()) {
+        Response slow =
+            error(call.request, 429, full->why + " Try again after the time in Retry-After.");
+        slow.headers.emplace_back("Retry-After", retry_after_s(full->wait_ms));
+        return slow;
+    }
     if (!is_test(call.request)) return std::nullopt;
     const auto wait_ms = call.parts.test_sends->take(call.hub->row.number, {}, now_ms());
     if (wait_ms == 0) return std::nullopt;
@@ -38,6 +45,10 @@ std::optional<Response> refuse_early(const Call& call) {
 /// Puts the send into the ledger, starts it, answers.
 pns::Task<Response> accept(Call call, Send send, registry::Selection selection) {
     const Request& request = call.request;
+    if (auto refusal =
+            refuse_audience(request, call.parts.config, call.hub->row.name, selection.count())) {
+        co_return std::move(*refusal);
+    }
     if (is_test(request)) keep_first(selection, test_devices_max);
     registry::Progress progress;
     const bool nobody = selection.count() == 0;
@@ -45,15 +56,24 @@ pns::Task<Response> accept(Call call, Send send, registry::Selection selection) 
         progress.state = registry::SendState::no_target;
         progress.started_at_ms = progress.ended_at_ms = request.received_at_ms;
     }
-    auto write = [&call, &send, &selection, &progress](registry::Done<void> done) {
-        call.parts.registry.accept(call.hub->row.number, send, selection, progress,
-                                   std::move(done));
+    const std::string location = absolute_url(request, {call.hub->row.name, "messages", send.id});
+    Response response = done(201);
+    Response planned = response;
+    planned.headers.emplace_back("Location", location);
+    auto write = [&call, &send, &selection, &progress, &planned](registry::Done<void> done) {
+        const std::uint32_t hub = call.hub->row.number;
+        if (call.once != nullptr) {
+            call.parts.registry.accept_once(hub, send, selection, progress,
+                                            call.once->answer(planned), std::move(done));
+        } else {
+            call.parts.registry.accept(hub, send, selection, progress, std::move(done));
+        }
     };
     const auto accepted = co_await committed<void>(std::move(write));
     if (!accepted) co_return refused(request, accepted.error(), "");
+    // The answer of a test send is kept again when it is complete.
+    if (call.once != nullptr && !is_test(request)) call.once->kept();
     call.parts.metrics.send_accepted(send.format);
-    const std::string location = absolute_url(request, {call.hub->row.name, "messages", send.id});
-    Response response = done(201);
     if (is_test(request)) {
         response = co_await answer_test_send(call, std::move(send), std::move(selection));
     } else if (!nobody) {
@@ -87,7 +107,7 @@ pns::Task<Response> send_direct(Call call, Send send, std::vector<std::string> h
         co_return error(call.request, 400, "A test send goes to 10 devices at most.");
     const std::string platform(pns::platform_by_format(send.format)->name);
     for (std::string& handle : handles) {
-        auto checked = normalise_handle(platform, handle);
+        auto checked = call.parts.handle_rule(platform, handle);
         if (!ok(checked)) co_return refused(call.request, std::get<Refusal>(checked));
         handle = std::get<std::string>(std::move(checked));
     }

@@ -12,6 +12,9 @@
 #include <limits>
 #include <sstream>
 
+#include "hub/audience_guard.hpp"
+#include "pns/endpoint_guard.hpp"
+
 namespace hub {
 
 namespace {
@@ -70,8 +73,24 @@ const std::vector<Setting>& settings() {
         {"expression_depth_max", &C::expression_depth_max, 4, 10'000,
          "nesting of a tag expression"},
         {"sends_open_max", &C::sends_open_max, 1, 1'000'000, "sends not final; beyond it 429"},
+        {"backlog_devices_max", &C::backlog_devices_max, 1, 4'000'000'000,
+         "devices of open sends that are not final; beyond it sends answer 429"},
+        {"disk_free_mib_min", &C::disk_free_mib_min, 0, 1'048'576,
+         "with less free under data_dir sends answer 429; 0 = do not look"},
+        {"sends_paused_hours_max", &C::sends_paused_hours_max, 1, 8'760,
+         "a paused or held send gives up what is left after this long"},
+        {"event_streams_max", &C::event_streams_max, 0, 100'000,
+         "readers of sends' progress; beyond it 429"},
         {"sends_scheduled_max", &C::sends_scheduled_max, 0, 10'000'000,
          "sends waiting for their time; beyond it 429"},
+        {"idempotency_kept_s", &C::idempotency_kept_s, 60, 2'592'000,
+         "how long answers to requests with an Idempotency-Key are kept"},
+        {"idempotency_keys_max", &C::idempotency_keys_max, 0, 100'000'000,
+         "such answers kept at a time; beyond it 429"},
+        {"audience_ceiling", &C::audience_ceiling, 0, 1'000'000'000,
+         "largest audience of a send without PushHub-Allow: broadcast; 0 = off"},
+        {"audience_ceilings", &C::audience_ceilings, 0, 0,
+         "HUB=COUNT, the same for single hubs; 0 = off"},
         {"fanout_chunk_devices", &C::fanout_chunk_devices, 1, 65'536, "devices read at once"},
         {"fanout_window_pushes", &C::fanout_window_pushes, 1, 1'048'576,
          "pushes in flight per lane"},
@@ -81,6 +100,15 @@ const std::vector<Setting>& settings() {
          "results of single devices in memory, all open sends together"},
         {"gcm_through_fcmv1", &C::gcm_through_fcmv1, 0, 1,
          "gcm registrations and sends go through the hub's FCM v1 credential"},
+        {"trace", &C::trace, 0, 0, "off, failures or all: pushes kept one by one"},
+        {"trace_days", &C::trace_days, 1, 365, "they are kept"},
+        {"trace_mib_max", &C::trace_mib_max, 8, 1'048'576,
+         "of them on disk; beyond it the oldest go"},
+        {"trace_buffer_mib", &C::trace_buffer_mib, 1, 16'384,
+         "of them waiting for the disk; beyond it they are dropped and counted"},
+        {"retirement_days", &C::retirement_days, 1, 3'650, "why handles were retired is kept"},
+        {"web_push_grace_s", &C::web_push_grace_s, 0, 3'600,
+         "a Web Push subscription younger than this is asked twice before it is dead; 0 = off"},
         {"checkpoint_ms", &C::checkpoint_ms, 1, 60'000, "between checkpoints of a running send"},
         {"blob_upload_bytes_max", &C::blob_upload_bytes_max, 1'024, 1'073'741'824,
          "bytes of a blob written over HTTP, held in memory meanwhile; beyond it 413"},
@@ -95,8 +123,15 @@ const std::vector<Setting>& settings() {
         {"provider_ca_file", &C::provider_ca_file, 0, 0,
          "PEM trust anchors for providers; empty = the system's"},
         {"connect_to", &C::connect_to, 0, 0, "HOST:PORT=ADDRESS:PORT, reroutes providers"},
+        {"push_services", &C::push_services, 0, 0,
+         "NAME, *.NAME or *, with :PORT if not 443: Web Push services that subscriptions may name; "
+         "empty = those of Chrome, Edge, Firefox and Safari"},
         {"provider_connections_max", &C::provider_connections_max, 0, 10'000,
          "per credential and lane; 0 = the provider's default"},
+        {"fcm_messages_per_minute", &C::fcm_messages_per_minute, 0, 100'000'000,
+         "quota of a Firebase project; 0 = no guard"},
+        {"fcm_ramp_s", &C::fcm_ramp_s, 0, 3'600,
+         "time in which the rate to FCM rises after a pause; 0 = at once"},
         {"log_level", &C::log_level, 0, 0, "debug, info, warn, error or off"},
         {"log_format", &C::log_format, 0, 0, "text or json"},
     };
@@ -322,6 +357,10 @@ void Check::names() {
     expect(key.empty() || (key.size() >= 16 && key.size() <= 256 &&
                            key.find_first_of("; \n") == std::string::npos),
            "root_key", key, "must be 16 to 256 characters without blank or ';'");
+    for (const auto& ceiling : config.audience_ceilings) {
+        expect(parse_ceiling(ceiling).has_value(), "audience_ceilings", ceiling,
+               "must be HUB=COUNT");
+    }
     for (const auto& host : config.jobs_external_hosts) {
         const auto name = host.starts_with("*.") ? host.substr(2) : host;
         expect(is_host_name(name) && (name.find(':') == std::string::npos || is_host_port(name)),
@@ -333,6 +372,14 @@ void Check::names() {
                    is_host_port(route.substr(equals + 1)),
                "connect_to", route, "must be HOST:PORT=ADDRESS:PORT");
     }
+    for (const auto& service : config.push_services) {
+        expect(pns::EndpointGuard::parse({service}).has_value(), "push_services", service,
+               "must be NAME, *.NAME or *, with :PORT or without");
+    }
+    expect(config.push_services.size() <= pns::EndpointGuard::rules_max, "push_services",
+           std::to_string(config.push_services.size()) + " entries", "must be at most 256 entries");
+    expect(one_of(config.trace, {"off", "failures", "all"}), "trace", config.trace,
+           "must be off, failures or all");
     expect(one_of(config.log_level, {"debug", "info", "warn", "error", "off"}), "log_level",
            config.log_level, "must be debug, info, warn, error or off");
     expect(one_of(config.log_format, {"text", "json"}), "log_format", config.log_format,

@@ -46,8 +46,19 @@ struct Config {
 
     std::size_t expression_bytes_max = 16'384;
     std::size_t expression_depth_max = 256;
-    std::size_t sends_open_max = 1'000;        ///< beyond it sends answer 429 with Retry-After
-    std::size_t sends_scheduled_max = 10'000;  ///< waiting for their time; beyond it 429
+    std::size_t sends_open_max = 1'000;  ///< beyond it sends answer 429 with Retry-After
+    std::size_t backlog_devices_max =
+        50'000'000;  ///< devices of open sends that are not final; beyond it 429
+    std::size_t disk_free_mib_min = 256;        ///< with less free under data_dir sends answer 429
+    std::int64_t sends_paused_hours_max = 168;  ///< a paused or held send gives up after this long
+    std::size_t event_streams_max = 1'000;      ///< readers of sends' progress; beyond it 429
+    std::size_t sends_scheduled_max = 10'000;   ///< waiting for their time; beyond it 429
+    std::int64_t idempotency_kept_s = 86'400;   ///< answers to requests with an Idempotency-Key
+    std::size_t idempotency_keys_max = 1'000'000;  ///< kept at a time; beyond it 429
+    /// Largest audience of a send without `PushHub-Allow: broadcast`; 0 = off. `audience_ceilings`
+    /// has HUB=COUNT for hubs that differ.
+    std::size_t audience_ceiling = 0;
+    std::vector<std::string> audience_ceilings;
     std::size_t fanout_chunk_devices = 512;
     std::size_t fanout_window_pushes = 8'192;   ///< per lane: loaded and not yet final
     std::size_t retries_waiting_max = 100'000;  ///< pushes per send waiting for a later attempt
@@ -55,7 +66,13 @@ struct Config {
         200'000;  ///< results of single devices in memory, all open sends together
     bool gcm_through_fcmv1 =
         false;  ///< gcm registrations and sends go through the FCM v1 credential
-    std::int64_t checkpoint_ms = 250;  ///< longest time between two checkpoints of a running send
+    std::string trace = "failures";      ///< off, failures or all: pushes kept one by one
+    std::int64_t trace_days = 7;         ///< they are kept
+    std::size_t trace_mib_max = 1'024;   ///< on disk; the oldest go first
+    std::size_t trace_buffer_mib = 32;   ///< waiting for the disk, all lanes together
+    std::int64_t retirement_days = 30;   ///< why handles were retired is kept
+    std::int64_t web_push_grace_s = 60;  ///< a younger subscription called dead is asked twice
+    std::int64_t checkpoint_ms = 250;    ///< longest time between two checkpoints of a running send
 
     std::size_t blob_upload_bytes_max = 64u << 20;  ///< of one blob written over HTTP
     std::int64_t blob_url_valid_s = 86'400;         ///< signed URLs of the blob area
@@ -67,8 +84,14 @@ struct Config {
 
     std::string provider_ca_file;  ///< extra trust anchors for providers; empty = the system's
     std::vector<std::string> connect_to;  ///< HOST:PORT=ADDRESS:PORT for providers; off when empty
+    /// NAME, *.NAME or *, each with :PORT or without: whose Web Push endpoints are taken; empty =
+    /// those of the known browsers.
+    std::vector<std::string> push_services;
     std::size_t provider_connections_max =
         0;  ///< per credential and lane; 0 = the provider's default
+    std::size_t fcm_messages_per_minute =
+        600'000;                   ///< quota of a Firebase project, whole process; 0 = no guard
+    std::int64_t fcm_ramp_s = 60;  ///< after such a pause the rate rises to all of it in that time
 
     std::string log_level = "info";
     std::string log_format = "text";  ///< text or json

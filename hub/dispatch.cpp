@@ -4,8 +4,10 @@
 
 #include <chrono>
 
+#include "hub/idempotency.hpp"
 #include "hub/log.hpp"
 #include "hub/metrics.hpp"
+#include "hub/problem.hpp"
 
 namespace hub {
 
@@ -91,6 +93,7 @@ pns::Task<Response> Dispatch::answer(const Request& request, TokenBucket* connec
                                        {"tracking_id", request.tracking_id}});
         response = error(request, 500, "The request could not be processed.");
     }
+    if (speaks_json(*matched.route)) response = as_problem(request, std::move(response));
     co_return finish(request, matched.route->pattern, std::move(response));
 }
 
@@ -107,6 +110,9 @@ pns::Task<Response> Dispatch::guarded(const Request& request, const Matched& mat
         co_return error(request, 404, "No service is hosted at the specified address.");
     }
     Call call{request, std::move(hub), matched.args, parts_};
+    const bool once = route.creates && parts_.idempotency != nullptr &&
+                      !request.header("idempotency-key").empty();
+    if (once) co_return co_await answer_once(std::move(call), route.handler);
     co_return co_await route.handler(std::move(call));
 }
 

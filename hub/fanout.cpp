@@ -1,5 +1,6 @@
 #include "hub/fanout.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <boost/asio/post.hpp>
 #include <map>
@@ -8,6 +9,7 @@
 #include "hub/fanout_lane.hpp"
 #include "hub/log.hpp"
 #include "hub/parts.hpp"
+#include "hub/send_request.hpp"
 #include "tagexpr/expression.hpp"
 
 namespace asio = boost::asio;
@@ -31,9 +33,9 @@ tagexpr::Plan everything() {
 /// Splits a selection by platform. Platforms of frozen numbers do not change; numbers in no
 /// platform's posting are gone meanwhile and end up in the mixed strand, where their rows will say
 /// so.
-std::vector<Strand> split(const registry::Registry& registry, const SendRun& run) {
+std::vector<Strand> split(const registry::Registry& registry, const SendRun& run,
+                          std::vector<Bitmap> rest) {
     std::vector<Strand> strands;
-    std::vector<Bitmap> rest = run.todo.partitions;
     for (const pns::Platform& platform : pns::platforms()) {
         registry::Universe universe;
         universe.platforms = {std::string(platform.name)};
@@ -65,27 +67,46 @@ pns::Task<void> stop_lane(FanoutLane& lane, Phase phase, std::int64_t drain_ms,
     if (left->fetch_sub(1) == 1) done(registry::Result<void>{});
 }
 
+pns::Network network_of(const Config& config) {
+    pns::Network out;
+    out.ca_file = config.provider_ca_file;
+    out.connect_to = config.connect_to;
+    out.push_services = config.push_services;
+    return out;
+}
+
 }  // namespace
 
 struct Fanout::Impl {
     Impl(Loops& all_loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
-         Metrics& metrics, const Config& config)
+         Metrics& metrics, const Config& config, Trace& trace)
         : loops(all_loops),
           room(std::make_shared<ResultsRoom>(config.device_results_max)),
-          parts{store,  registry, hubs,    metrics,
-                config, gates,    bearers, pns::Network{config.provider_ca_file, config.connect_to},
-                {},     {}} {
+          gates(&trace),
+          parts{store, registry, hubs, metrics, config, gates, trace, bearers, network_of(config),
+                {},    {},       {},   {},      {},     {}} {
         parts.on_ended = [this](const std::shared_ptr<SendRun>& run) {
+            const auto never_final =
+                static_cast<std::int64_t>(run->tally.audience() - run->tally.final_devices());
             {
                 std::lock_guard lock(mutex);
                 open.erase({run->hub->row.number, run->send.id});
+                parts.backlog.fetch_sub(never_final, std::memory_order_relaxed);
+                // What lanes count of a send whose hub is gone may be off by what was in flight.
+                if (open.empty()) parts.backlog = 0;
             }
             if (ended) ended(run->hub, run->send, *run->results);
             if (run->on_ended) run->on_ended();
         };
         parts.on_complete = [this](const std::shared_ptr<SendRun>& run) {
             FanoutLane& home = *lanes[run->home];
-            asio::post(home.executor(), [&home, run] { home.checkpoint(run); });
+            asio::post(home.executor(), [&home, run] { home.reached(run); });
+        };
+        parts.open_round = [this](const std::shared_ptr<SendRun>& run) {
+            lanes[run->home]->nursery().start(open_round(run));
+        };
+        parts.tell_lanes = [this](const std::shared_ptr<SendRun>& run, std::function<void()> told) {
+            tell_lanes(run, std::move(told));
         };
         for (std::size_t i = 0; i < loops.size(); ++i) {
             lanes.push_back(std::make_unique<FanoutLane>(loops.lane(i), i, loops.size(), parts));
@@ -97,7 +118,11 @@ struct Fanout::Impl {
     }
 
     void launch(const std::shared_ptr<SendRun>& run);
-    pns::Task<void> open_strands(std::shared_ptr<SendRun> run);
+    pns::Task<void> open_round(std::shared_ptr<SendRun> run);
+    pns::Task<void> find_canary(std::shared_ptr<SendRun> run);
+    std::shared_ptr<pns::RateBucket> hub_rate(const HubState& hub);
+    void tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told);
+    std::shared_ptr<SendRun> find(std::uint32_t hub, const std::string& send_id) const;
     void begin(const std::shared_ptr<SendRun>& run, std::vector<Strand> strands);
 
     std::shared_ptr<DeviceResults> keep(DeviceResults::Keep what) const {
@@ -114,39 +139,125 @@ struct Fanout::Impl {
     std::vector<std::unique_ptr<pns::Nursery>> stoppers;  ///< by lane
     mutable std::mutex mutex;
     std::map<std::pair<std::uint32_t, std::string>, std::shared_ptr<SendRun>> open;
+    std::map<std::uint32_t, std::shared_ptr<pns::RateBucket>> hub_rates;  ///< by hub number
+    std::uint32_t flows = 0;
 };
 
+/// As much of a second's pushes may go at once, so that a rate holds within every second.
+std::uint64_t burst_of(std::uint64_t per_s) {
+    return std::max<std::uint64_t>(1, per_s / 20);
+}
+
+std::shared_ptr<pns::RateBucket> Fanout::Impl::hub_rate(const HubState& hub) {
+    const std::uint64_t per_s = hub.description.pushes_per_s;
+    std::lock_guard lock(mutex);
+    if (per_s == 0) {
+        hub_rates.erase(hub.row.number);
+        return nullptr;
+    }
+    auto& bucket = hub_rates[hub.row.number];
+    if (!bucket || bucket->per_s() != per_s) {
+        bucket = std::make_shared<pns::RateBucket>(per_s, burst_of(per_s));
+    }
+    return bucket;
+}
+
 void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
+    const registry::Send& send = run->send;
+    const std::uint64_t left = run->todo.count();
+    const auto saved = run->tally.summary();
+    run->mode = mode_of(run->tally.state());
+    run->deadline_ms = saved.deadline_ms != 0 ? saved.deadline_ms
+                       : send.deadline_given
+                           ? send.deadline_ms
+                           : undelivered_after_ms(send, run->tally.audience(),
+                                                  send.deadline_ms - undelivered_ms_max);
+    if (send.rate_per_s != 0) run->rate.emplace(send.rate_per_s, burst_of(send.rate_per_s));
+    run->hub_rate = hub_rate(*run->hub);
+    const std::uint64_t not_final = run->tally.audience() - run->tally.final_devices();
     {
         std::lock_guard lock(mutex);
-        open[{run->hub->row.number, run->send.id}] = run;
+        parts.backlog.fetch_add(static_cast<std::int64_t>(not_final), std::memory_order_relaxed);
+        run->flow = ++flows;
+        open[{run->hub->row.number, send.id}] = run;
     }
     FanoutLane& home = *lanes[run->home];
-    asio::post(home.executor(), [this, &home, run] {
+    asio::post(home.executor(), [this, &home, run, left] {
         home.adopt(run);
-        if (run->tally.complete()) {
+        if (left == 0) {
             home.checkpoint(run);
-            return;
-        }
-        const pns::Platform* platform = pns::platform_by_format(run->send.format);
-        const bool pooled = run->gcm_through_fcmv1 && run->send.direct_handles.empty() &&
-                            (run->send.format == "gcm" || run->send.format == "fcmv1");
-        if (pooled) platform = nullptr;  // registrations of both platforms
-        const bool small = run->todo.count() <= parts.config.fanout_chunk_devices;
-        if (platform != nullptr) {
-            begin(run, {{platform_index(*platform), run->todo.partitions}});
-        } else if (small) {
-            begin(run, {{Strand::mixed, run->todo.partitions}});
         } else {
-            home.nursery().start(open_strands(run));
+            home.nursery().start(open_round(run));
         }
     });
 }
 
-pns::Task<void> Fanout::Impl::open_strands(std::shared_ptr<SendRun> run) {
-    auto read = [this, run] { return split(parts.registry, *run); };
-    auto strands = co_await on_store(parts.store, std::move(read));
+/// Which devices of an open canary are still to go. On the home lane.
+pns::Task<void> Fanout::Impl::find_canary(std::shared_ptr<SendRun> run) {
+    auto choose = [run] {
+        std::vector<Bitmap> chosen = canary_of(run->whole, run->send.id, run->send.canary_ppm);
+        for (std::size_t p = 0; p < chosen.size(); ++p) chosen[p] &= run->todo.partitions[p];
+        return chosen;
+    };
+    auto chosen = co_await on_store(parts.store, std::move(choose));
+    run->whole.clear();
+    if (run->tally.released()) co_return;  // cancelled meanwhile: one round takes all
+    std::uint64_t left = 0;
+    for (const Bitmap& bitmap : chosen) left += bitmap.cardinality();
+    run->canary = std::move(chosen);
+    run->tally.set_goal(run->tally.final_devices() + left);
+}
+
+pns::Task<void> Fanout::Impl::open_round(std::shared_ptr<SendRun> run) {
+    const bool first = !run->rounds_known;
+    const bool canary = run->send.canary_ppm != 0 && !run->tally.released();
+    if (first && canary) co_await find_canary(run);
+    run->rounds_known = true;
+    registry::Selection round;
+    round.partitions = run->todo.partitions;
+    if (first && !run->canary.empty()) {
+        round.partitions = run->canary;
+        if (round.count() == 0) {
+            lanes[run->home]->reached(run);
+            co_return;
+        }
+    } else {
+        for (std::size_t p = 0; p < run->canary.size(); ++p) round.partitions[p] -= run->canary[p];
+    }
+    const pns::Platform* platform = pns::platform_by_format(run->send.format);
+    const bool pooled = run->gcm_through_fcmv1 && run->send.direct_handles.empty() &&
+                        (run->send.format == "gcm" || run->send.format == "fcmv1");
+    if (pooled) platform = nullptr;  // registrations of both platforms
+    std::vector<Strand> strands;
+    if (platform != nullptr) {
+        strands.push_back({platform_index(*platform), std::move(round.partitions)});
+    } else if (round.count() <= parts.config.fanout_chunk_devices) {
+        strands.push_back({Strand::mixed, std::move(round.partitions)});
+    } else {
+        auto read = [this, run, devices = std::move(round.partitions)] {
+            return split(parts.registry, *run, devices);
+        };
+        strands = co_await on_store(parts.store, std::move(read));
+    }
     begin(run, std::move(strands));
+}
+
+void Fanout::Impl::tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told) {
+    const auto left = std::make_shared<std::atomic<std::size_t>>(lanes.size());
+    const auto last = std::make_shared<const std::function<void()>>(std::move(told));
+    for (auto& lane : lanes) {
+        asio::post(lane->executor(), [this, &lane = *lane, run, left, last] {
+            lane.obey(run);
+            if (left->fetch_sub(1) != 1) return;
+            asio::post(lanes[run->home]->executor(), [last] { (*last)(); });
+        });
+    }
+}
+
+std::shared_ptr<SendRun> Fanout::Impl::find(std::uint32_t hub, const std::string& send_id) const {
+    std::lock_guard lock(mutex);
+    const auto run = open.find({hub, send_id});
+    return run == open.end() ? nullptr : run->second;
 }
 
 void Fanout::Impl::begin(const std::shared_ptr<SendRun>& run, std::vector<Strand> strands) {
@@ -157,14 +268,24 @@ void Fanout::Impl::begin(const std::shared_ptr<SendRun>& run, std::vector<Strand
 }
 
 Fanout::Fanout(Loops& loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
-               Metrics& metrics, const Config& config)
-    : impl_(std::make_unique<Impl>(loops, store, registry, hubs, metrics, config)) {}
+               Metrics& metrics, const Config& config, Trace& trace)
+    : impl_(std::make_unique<Impl>(loops, store, registry, hubs, metrics, config, trace)) {}
 
 Fanout::~Fanout() = default;
 
-bool Fanout::may_accept() const {
-    std::lock_guard lock(impl_->mutex);
-    return impl_->open.size() < impl_->parts.config.sends_open_max;
+std::optional<Fanout::Busy> Fanout::busy() const {
+    const Config& config = impl_->parts.config;
+    const std::int64_t backlog = impl_->parts.backlog.load(std::memory_order_relaxed);
+    std::size_t sends = 0;
+    {
+        std::lock_guard lock(impl_->mutex);
+        sends = impl_->open.size();
+    }
+    if (sends >= config.sends_open_max) return Busy{"Too many sends are open.", 1'000};
+    if (backlog >= static_cast<std::int64_t>(config.backlog_devices_max))
+        return Busy{"Too many devices wait for the sends that are open.", 5'000};
+    if (impl_->parts.disk_low) return Busy{"There is little room left on the disk.", 30'000};
+    return std::nullopt;
 }
 
 void Fanout::start(std::shared_ptr<const HubState> hub, registry::Send send,
@@ -175,6 +296,7 @@ void Fanout::start(std::shared_ptr<const HubState> hub, registry::Send send,
                                          audience, registry::Progress{});
     run->results = results ? std::move(results) : impl_->keep(DeviceResults::Keep::failures);
     run->on_ended = std::move(ended);
+    if (run->send.canary_ppm != 0) run->whole = run->todo.partitions;
     run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
     impl_->launch(run);
 }
@@ -184,6 +306,8 @@ void Fanout::resume(std::vector<registry::OpenSend> open) {
         auto hub = impl_->parts.hubs.find(left.hub.number);
         if (!hub) continue;
         const std::uint64_t audience = left.selection.count();
+        std::vector<Bitmap> whole;
+        if (left.send.canary_ppm != 0 && !left.progress.released) whole = left.selection.partitions;
         registry::Selection todo = std::move(left.selection);
         for (std::size_t p = 0; p < todo.partitions.size() && p < left.progress.done.size(); ++p) {
             todo.partitions[p] -= left.progress.done[p];
@@ -191,6 +315,7 @@ void Fanout::resume(std::vector<registry::OpenSend> open) {
         auto run = std::make_shared<SendRun>(std::move(hub), std::move(left.send), std::move(todo),
                                              audience, std::move(left.progress));
         run->results = impl_->keep(DeviceResults::Keep::failures);
+        run->whole = std::move(whole);
         run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
         log_info("taking up a send that was open",
                  {{"send", run->send.id}, {"devices_left", std::to_string(run->todo.count())}});
@@ -200,10 +325,31 @@ void Fanout::resume(std::vector<registry::OpenSend> open) {
 
 std::unique_ptr<registry::Progress> Fanout::progress(std::uint32_t hub,
                                                      const std::string& send_id) const {
-    std::lock_guard lock(impl_->mutex);
-    const auto run = impl_->open.find({hub, send_id});
-    if (run == impl_->open.end()) return nullptr;
-    return std::make_unique<registry::Progress>(run->second->tally.summary());
+    const auto run = impl_->find(hub, send_id);
+    if (!run) return nullptr;
+    return std::make_unique<registry::Progress>(run->tally.summary());
+}
+
+std::optional<Fanout::Watched> Fanout::watch(std::uint32_t hub, const std::string& send_id) const {
+    const auto run = impl_->find(hub, send_id);
+    if (!run) return std::nullopt;
+    Watched watched;
+    watched.progress = run->tally.summary();
+    watched.in_flight = static_cast<std::uint64_t>(std::max<std::int64_t>(run->in_flight, 0));
+    watched.retries = static_cast<std::uint64_t>(std::max<std::int64_t>(run->retries, 0));
+    watched.rate_per_s = run->tally.rate_per_s();
+    watched.deadline_ms = run->deadline_ms;
+    return watched;
+}
+
+void Fanout::control(std::uint32_t hub, const std::string& send_id, SendEvent event,
+                     registry::Done<ControlAnswer> done) {
+    const auto run = impl_->find(hub, send_id);
+    if (!run) return done(registry::make_error_code(registry::errc::not_found));
+    FanoutLane& home = *impl_->lanes[run->home];
+    asio::post(home.executor(), [&home, run, event, done = std::move(done)]() mutable {
+        home.control(run, event, std::move(done));
+    });
 }
 
 std::shared_ptr<DeviceResults> Fanout::results_of_all() const {
@@ -219,6 +365,26 @@ std::shared_ptr<DeviceResults> Fanout::results(std::uint32_t hub,
 
 void Fanout::set_on_ended(Ended ended) {
     impl_->ended = std::move(ended);
+}
+
+pns::Sender* Fanout::sender(const pns::Executor& lane, std::uint32_t hub,
+                            const pns::Platform& platform) {
+    for (auto& mine : impl_->lanes) {
+        if (mine->executor() == lane) return mine->sender(hub, platform_index(platform));
+    }
+    return nullptr;
+}
+
+const pns::Network& Fanout::network() const {
+    return impl_->parts.network;
+}
+
+pns::BearerCache& Fanout::bearers() {
+    return impl_->bearers;
+}
+
+PruneGates& Fanout::prune_gates() {
+    return impl_->gates;
 }
 
 void Fanout::forget_senders(std::uint32_t hub) {
@@ -240,6 +406,9 @@ Fanout::Figures Fanout::figures() const {
     }
     figures.retirements_held = impl_->gates.held();
     figures.device_results_held = impl_->room->held();
+    figures.backlog_devices =
+        static_cast<std::uint64_t>(std::max<std::int64_t>(impl_->parts.backlog, 0));
+    figures.disk_low = impl_->parts.disk_low ? 1 : 0;
     return figures;
 }
 

@@ -1,16 +1,14 @@
 // Chunks of a selection on their way: loaded, rendered, submitted, judged.
 
-#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cassert>
 #include <cstring>
-#include <tuple>
 
 #include "hub/fanout_lane.hpp"
 #include "hub/log.hpp"
 #include "hub/parts.hpp"
-#include "pns/retry_policy.hpp"
+#include "hub/trace.hpp"
 
 namespace asio = boost::asio;
 
@@ -79,39 +77,42 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
         nullptr;  // a small mixed send is bounded by its own size and the senders' room
     if (!mixed) window = &slot(run.run->hub->row.number, strand.platform).window;
     if (mixed && !small) window = &mixed_window_;
-    bool open = true;
-    for (std::size_t p = index_; open && p < strand.partitions.size(); p += lanes_) {
+    const std::size_t platform = mixed ? 0 : strand.platform;
+    for (std::size_t p = index_; p < strand.partitions.size(); p += lanes_) {
+        const auto partition = static_cast<std::uint16_t>(p);
         auto next = strand.partitions[p].begin();
         const auto end = strand.partitions[p].end();
-        while (open && next != end) {
-            Chunk& chunk = take_chunk(run, static_cast<std::uint16_t>(p));
-            chunk.platform = mixed ? 0 : strand.platform;
-            for (; next != end && chunk.numbers.size() < parts_.config.fanout_chunk_devices;
-                 ++next) {
+        while (next != end && may_walk(run)) {
+            if (run.mode == Mode::hold) {
+                co_await sleep(run, std::chrono::steady_clock::time_point::max());
+                continue;
+            }
+            if (run.mode == Mode::drop) {
+                co_await drop_rest(run, platform, partition, next, end);
+                continue;
+            }
+            std::size_t room = parts_.config.fanout_chunk_devices;
+            if (run.rated) {
+                room = co_await take_rate(run, room);
+                if (room == 0) continue;
+            }
+            const auto first = next;
+            Chunk& chunk = take_chunk(run, partition);
+            chunk.platform = platform;
+            for (; next != end && chunk.numbers.size() < room; ++next) {
                 chunk.numbers.push_back(*next);
             }
-            open = !stopping_ && !run.run->dropped;
-            if (open && window != nullptr)
-                open = co_await window->take(chunk.numbers.size(), small);
-            if (open) {
+            bool taken = true;
+            if (window != nullptr) taken = co_await window->take(chunk.numbers.size(), small, &run);
+            if (run.rated) give_rate_back(run, room - (taken ? chunk.numbers.size() : 0));
+            if (taken) {
                 chunk.window = window;
                 co_await send_chunk(chunk);
             } else {
+                next = first;
                 close_chunk(chunk);
             }
         }
-    }
-    --run.walks;
-    end_soon();
-}
-
-pns::Task<void> FanoutLane::walk_retries(LaneRun& run, Chunk& chunk) {
-    const bool open = co_await mixed_window_.take(chunk.numbers.size(), false);
-    if (open) {
-        chunk.window = &mixed_window_;
-        co_await send_chunk(chunk);
-    } else {
-        close_chunk(chunk);
     }
     --run.walks;
     end_soon();
@@ -130,7 +131,10 @@ FanoutLane::Chunk& FanoutLane::take_chunk(LaneRun& run, std::uint16_t partition)
     chunk.platform = 0;
     chunk.numbers.clear();
     chunk.attempts.clear();
+    chunk.claimed.clear();
+    chunk.built = false;
     chunk.marked = false;
+    chunk.marked_as.clear();
     chunk.pushes.clear();
     chunk.platforms.clear();
     chunk.open = 1;
@@ -151,6 +155,7 @@ void FanoutLane::close_chunk(Chunk& chunk) {
 pns::Task<void> FanoutLane::send_chunk(Chunk& chunk) {
     const SendRun& run = *chunk.run->run;
     in_flight_.fetch_add(chunk.numbers.size(), std::memory_order_relaxed);
+    chunk.run->in_flight += static_cast<std::int64_t>(chunk.numbers.size());
     if (!run.send.direct_handles.empty()) {
         fill_direct(chunk);
     } else {
@@ -162,7 +167,9 @@ pns::Task<void> FanoutLane::send_chunk(Chunk& chunk) {
             log_error("reading registrations for a send failed",
                       {{"send", run.send.id}, {"error", loaded.error().message()}});
             chunk.rows.devices.assign(chunk.numbers.size(), Device{});
-            chunk.platforms.assign(chunk.numbers.size(), chunk.platform);
+            if (chunk.platforms.empty()) {
+                chunk.platforms.assign(chunk.numbers.size(), chunk.platform);
+            }
             for (std::size_t i = 0; i < chunk.numbers.size(); ++i) {
                 later(chunk, i, store_fault_wait_ms, Attempt::made, pns::Outcome::abandoned);
             }
@@ -171,6 +178,7 @@ pns::Task<void> FanoutLane::send_chunk(Chunk& chunk) {
         }
     }
     build(chunk);
+    if (chunk.run->rated) give_rate_back(*chunk.run, chunk.numbers.size() - chunk.pushes.size());
     const bool mark = run.send.delivery == registry::Delivery::at_most_once && !chunk.marked &&
                       !chunk.pushes.empty();
     bool may_submit = true;
@@ -198,9 +206,16 @@ void FanoutLane::build(Chunk& chunk) {
     SendRun& run = *mine.run;
     const std::uint32_t hub = run.hub->row.number;
     const std::int64_t now = now_ms();
+    const std::int64_t deadline_ms = run.deadline_ms;
     const std::uint64_t send_hash = std::hash<std::string>{}(run.send.id);
     assert(chunk.rows.devices.size() == chunk.numbers.size());
-    chunk.platforms.assign(chunk.numbers.size(), chunk.platform);
+    chunk.built_ms = now;
+    if (chunk.platforms.empty()) chunk.platforms.assign(chunk.numbers.size(), chunk.platform);
+    if (mine.mode != Mode::go) {
+        for (std::size_t i = 0; i < chunk.numbers.size(); ++i) set_aside(chunk, i);
+        return;
+    }
+    chunk.built = true;
     chunk.pushes.reserve(chunk.numbers.size());
     std::string_view last_name;
     std::size_t last_platform = chunk.platform;
@@ -219,12 +234,13 @@ void FanoutLane::build(Chunk& chunk) {
             finish(chunk, i, pns::Outcome::expired_channel);
             continue;
         }
-        if (now >= run.send.deadline_ms) {
+        if (now >= deadline_ms) {
             run.tally.set_abandoned();
             finish(chunk, i, pns::Outcome::abandoned);
             continue;
         }
-        if (device.shares_handle && device.template_bytes.empty() && chunk.attempts.empty() &&
+        if (device.shares_handle && device.template_bytes.empty() &&
+            (chunk.claimed.empty() || chunk.claimed[i] == 0) &&
             !run.first_with_handle(device.platform, device.handle)) {
             finish(chunk, i, pns::Outcome::skipped);
             continue;
@@ -256,6 +272,8 @@ void FanoutLane::build(Chunk& chunk) {
         push.id = push_id(send_hash, chunk.partition, device.number);
         push.owner = &chunk;
         push.index = static_cast<std::uint32_t>(i);
+        push.flow = run.flow;
+        push.attempt = chunk.attempts.empty() ? 0 : chunk.attempts[i];
     }
 }
 
@@ -267,6 +285,7 @@ pns::Task<bool> FanoutLane::mark_before_submit(Chunk& chunk) {
                         chunk.numbers[push.index], true);
     }
     chunk.marked = true;
+    chunk.marked_as = chunk.platforms;
     flush(mine);
     for (;;) {
         auto write = [this, &run](registry::Done<void> done) {
@@ -286,8 +305,16 @@ pns::Task<bool> FanoutLane::mark_before_submit(Chunk& chunk) {
 }
 
 void FanoutLane::submit(Chunk& chunk) {
-    const std::uint32_t hub = chunk.run->run->hub->row.number;
+    LaneRun& mine = *chunk.run;
+    if (mine.mode != Mode::go) {  // a command came while the ledger wrote the marks
+        for (const pns::Push& push : chunk.pushes) set_aside(chunk, push.index);
+        return;
+    }
+    if (chunk.pushes.empty()) return;
+    const std::uint32_t hub = mine.run->hub->row.number;
     chunk.open += chunk.pushes.size();
+    chunk.submitted_us = steady_us();
+    mine.notes.pushed(chunk.built_ms);
     for (pns::Push& push : chunk.pushes) {
         Slot& to = slot(hub, chunk.platforms[push.index]);
         if (!senders_stopped_ && to.sender && to.sender->room() > 0) {
@@ -302,12 +329,19 @@ void FanoutLane::submit(Chunk& chunk) {
 void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
     using Kind = pns::Verdict::Kind;
     LaneRun& mine = *chunk.run;
+    if (withdrawing_) {
+        set_aside(chunk, push.index);
+        close_chunk(chunk);
+        return;
+    }
     const SendRun& run = *mine.run;
     const std::size_t i = push.index;
     const Device& device = chunk.rows.devices[i];
     LaneRun::Learned& learned = mine.learned[chunk.platforms[i]];
+    if (i % latency_sample == 0) mine.notes.timed(steady_us() - chunk.submitted_us);
     const bool registered = run.send.direct_handles.empty();
     pns::Outcome outcome = verdict.outcome;
+    verdict_ = &verdict;
     switch (verdict.kind) {
         case Kind::accepted:
             ++learned.accepted;
@@ -319,15 +353,12 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
             break;
         case Kind::retire:
         case Kind::suspect:
-            if (registered) {
-                registry::Retirement dead{chunk.partition,
-                                          device.number,
-                                          device.generation,
-                                          std::string(device.handle),
-                                          verdict.dead_since_ms,
-                                          verdict.reason,
-                                          now_ms()};
-                learned.dead.push_back({std::move(dead), verdict.kind == Kind::retire});
+            if (!registered) break;
+            if (const auto wait_ms = accuse(chunk, i, verdict)) {
+                later(chunk, i, *wait_ms, Attempt::made, outcome, verdict.reason);
+                verdict_ = nullptr;
+                close_chunk(chunk);
+                return;
             }
             break;
         case Kind::refused:
@@ -339,11 +370,14 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
             }
             [[fallthrough]];
         case Kind::retry_later:
-            later(chunk, i, verdict.retry_after_ms, Attempt::made, outcome, verdict.reason);
+            later(chunk, i, verdict.retry_after_ms,
+                  verdict.unsent ? Attempt::not_made : Attempt::made, outcome, verdict.reason);
+            verdict_ = nullptr;
             close_chunk(chunk);
             return;
     }
     finish(chunk, i, outcome, verdict.reason, verdict.new_handle);
+    verdict_ = nullptr;
     close_chunk(chunk);
 }
 
@@ -360,9 +394,10 @@ void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
             results->add(result_of(row, platform, outcome, reason, new_handle));
         }
     }
+    if (parts_.trace.on()) tell_trace(chunk, device, outcome, reason, 0);
     ++run.learned[platform].finals[static_cast<std::size_t>(outcome)];
     if (chunk.marked) {
-        run.notes.settle(platform, pns::Outcome::unknown, outcome);
+        run.notes.settle(chunk.marked_as[device], platform, outcome);
     } else {
         run.notes.mark(platform, outcome, chunk.partition, chunk.numbers[device]);
     }
@@ -370,57 +405,7 @@ void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
     --run.todo;
     if (chunk.window != nullptr) chunk.window->give_back(1);
     in_flight_.fetch_sub(1, std::memory_order_relaxed);
-}
-
-void FanoutLane::later(Chunk& chunk, std::size_t device, std::int64_t wait_ms, Attempt attempt,
-                       pns::Outcome otherwise, std::string_view reason) {
-    LaneRun& run = *chunk.run;
-    unsigned attempts = chunk.attempts.empty() ? 0 : chunk.attempts[device];
-    bool possible = run.retries.size() < parts_.config.retries_waiting_max;
-    if (attempt == Attempt::made) {
-        const auto limits =
-            pns::retry_limits(pns::platforms()[serving(chunk.platforms[device])].name);
-        const auto delay = pns::retry_delay_ms(limits, ++attempts, wait_ms, random_());
-        possible = possible && delay.has_value();
-        wait_ms = delay.value_or(0);
-    }
-    const std::int64_t due = now_ms() + wait_ms;
-    if (!possible || due >= run.run->send.deadline_ms) {
-        finish(chunk, device, otherwise, reason);
-        return;
-    }
-    run.retries.emplace(due, Retry{chunk.partition, chunk.numbers[device],
-                                   static_cast<std::uint8_t>(attempts), chunk.marked});
-    retries_waiting_.fetch_add(1, std::memory_order_relaxed);
-    if (chunk.window != nullptr) chunk.window->give_back(1);
-    in_flight_.fetch_sub(1, std::memory_order_relaxed);
-}
-
-void FanoutLane::start_due_retries(LaneRun& run, std::int64_t now) {
-    const auto due_end = run.retries.upper_bound(now);
-    std::vector<Retry> due;
-    for (auto it = run.retries.begin(); it != due_end; ++it) due.push_back(it->second);
-    if (due.empty()) return;
-    run.retries.erase(run.retries.begin(), due_end);
-    retries_waiting_.fetch_sub(due.size(), std::memory_order_relaxed);
-    std::sort(due.begin(), due.end(), [](const Retry& a, const Retry& b) {
-        return std::tie(a.marked, a.partition, a.number) <
-               std::tie(b.marked, b.partition, b.number);
-    });
-    for (std::size_t i = 0; i < due.size();) {
-        const Retry& first = due[i];
-        Chunk& chunk = take_chunk(run, first.partition);
-        chunk.marked = first.marked;
-        for (; i < due.size() && due[i].partition == first.partition &&
-               due[i].marked == first.marked &&
-               chunk.numbers.size() < parts_.config.fanout_chunk_devices;
-             ++i) {
-            chunk.numbers.push_back(due[i].number);
-            chunk.attempts.push_back(due[i].attempts);
-        }
-        ++run.walks;
-        nursery_.start(walk_retries(run, chunk));
-    }
+    if (--run.in_flight == 0 && run.mode != Mode::go) end_soon();
 }
 
 }  // namespace hub

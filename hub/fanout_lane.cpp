@@ -14,10 +14,6 @@ namespace hub {
 
 namespace {
 
-using Timer =
-    asio::basic_waitable_timer<std::chrono::steady_clock,
-                               asio::wait_traits<std::chrono::steady_clock>, pns::Executor>;
-
 constexpr std::int64_t drain_poll_ms = 10;
 
 }  // namespace
@@ -87,6 +83,11 @@ void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform
     if (parts_.config.provider_connections_max != 0) {
         settings.connections_max = parts_.config.provider_connections_max;
     }
+    if (row.name == "fcmv1") {
+        // A twentieth stays free: the provider's minute is not ours.
+        settings.pushes_per_s_max = (parts_.config.fcm_messages_per_minute * 95 / 100 + 59) / 60;
+        settings.ramp_ms = parts_.config.fcm_ramp_s * 1'000;
+    }
     auto opened = pns::open_account(credential);
     if (const auto* refusal = std::get_if<pns::Refusal>(&opened)) {
         log_error("a stored credential cannot be used: its sends end as InvalidCredentials",
@@ -115,7 +116,10 @@ pns::Task<void> FanoutLane::retire_sender(std::unique_ptr<pns::Sender> sender) {
 // --- what was learned goes to the tally, the gates, the ledger ---
 
 void FanoutLane::flush(LaneRun& run) {
+    tell_figures(run);
     if (run.notes.empty()) return;
+    const auto ended = static_cast<std::int64_t>(run.notes.ended());
+    if (!run.run->dropped) parts_.backlog.fetch_sub(ended, std::memory_order_relaxed);
     const auto& table = pns::platforms();
     for (std::size_t p = 0; p < table.size(); ++p) {
         auto& finals = run.learned[p].finals;
@@ -141,18 +145,16 @@ void FanoutLane::prune(LaneRun& run) {
         learned.accepted = 0;
         learned.dead.clear();
         if (dead.empty()) continue;
-        parts_.registry.retire(
-            hub, std::move(dead),
-            [&metrics = parts_.metrics,
-             name = table[p].name](registry::Result<std::size_t> retired) {
-                if (retired) {
-                    metrics.retired(name, *retired);
-                } else {
-                    log_error(
-                        "retiring dead handles failed: they will be tried again with the next send",
-                        {{"error", retired.error().message()}});
-                }
-            });
+        auto told = [&metrics = parts_.metrics,
+                     name = table[p].name](registry::Result<std::size_t> retired) {
+            if (retired) {
+                metrics.retired(name, *retired);
+            } else {
+                log_error("retiring dead handles failed: they are held until the next send",
+                          {{"error", retired.error().message()}});
+            }
+        };
+        parts_.gates.retire(parts_.registry, hub, p, "provider", std::move(dead), std::move(told));
     }
     if (run.rotations.empty()) return;
     parts_.registry.rotate(
@@ -174,9 +176,14 @@ void FanoutLane::end_soon() {
 
 void FanoutLane::end_if_done() {
     for (auto run = runs_.begin(); run != runs_.end();) {
-        if (run->todo == 0 || run->run->dropped) flush(*run);
+        const bool settled = run->mode != Mode::go && run->in_flight == 0;
+        if (run->todo == 0 || run->run->dropped || settled) flush(*run);
         const bool ended = run->walks == 0 && (run->todo == 0 || run->run->dropped);
-        if (ended) retries_waiting_.fetch_sub(run->retries.size(), std::memory_order_relaxed);
+        if (ended) {
+            retries_waiting_.fetch_sub(run->retries.size(), std::memory_order_relaxed);
+            run->retries.clear();
+            tell_figures(*run);
+        }
         run = ended ? runs_.erase(run) : std::next(run);
     }
 }
@@ -215,13 +222,17 @@ pns::Task<void> FanoutLane::tick() {
         const auto [ec] = co_await timer.async_wait(pns::as_result);
         if (ec) co_return;
         const std::int64_t now = now_ms();
+        if (index_ == 0) look_at_disk();
         for (LaneRun& run : runs_) {
             flush(run);
-            if (!stopping_) start_due_retries(run, now);
+            if (run.run->dropped) wake(run);
+            if (!stopping_ && run.mode == Mode::go) start_due_retries(run, now);
         }
         end_if_done();
         const auto mine = home_runs_;
         for (const auto& run : mine) {
+            run->tally.note_pace(now);
+            if (!stopping_ && now >= run->deadline_ms) expire(run, now);
             if (run->tally.take_touched() || run->dropped) checkpoint(run);
         }
     }
@@ -231,6 +242,7 @@ pns::Task<void> FanoutLane::drain(std::int64_t drain_ms) {
     stopping_ = true;
     mixed_window_.close();
     for (auto& [key, slot] : slots_) slot->window.close();
+    for (LaneRun& run : runs_) wake(run);
     const std::int64_t until = now_ms() + drain_ms;
     Timer timer(loop_.get_executor());
     while (in_flight_ > 0 && now_ms() < until) {

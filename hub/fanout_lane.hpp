@@ -5,11 +5,14 @@
 
 #include <array>
 #include <atomic>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -28,6 +31,14 @@
 
 namespace hub {
 
+class Trace;
+
+inline std::int64_t steady_us() {
+    return std::chrono::duration_cast<std::chrono::microseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
+
 /// What all lanes work with. Outlives them.
 struct FanoutParts {
     StorePool& store;
@@ -36,13 +47,31 @@ struct FanoutParts {
     Metrics& metrics;
     const Config& config;
     PruneGates& gates;
+    Trace& trace;
     pns::BearerCache& bearers;
     pns::Network network;
     std::function<void(const std::shared_ptr<SendRun>&)>
         on_ended;  ///< final checkpoint is on disk; any thread
     std::function<void(const std::shared_ptr<SendRun>&)>
-        on_complete;  ///< every device is final; any thread
+        on_complete;  ///< every device is final, or every one of the canary; any thread
+    /// Opens the next round of the run: its canary, or what is left. Called on its home lane.
+    std::function<void(const std::shared_ptr<SendRun>&)> open_round;
+    /// Has every lane obey the run's mode, then calls `done` on the run's home lane.
+    std::function<void(const std::shared_ptr<SendRun>&, std::function<void()> done)> tell_lanes;
+    std::atomic<std::int64_t> backlog{0};  ///< devices of open sends that are not final
+    std::atomic<bool> disk_low{false};     ///< as lane 0 last saw it
 };
+
+/// What became of a command to a send.
+struct ControlAnswer {
+    bool allowed = false;
+    registry::SendState state = registry::SendState::enqueued;  ///< now
+};
+
+/// When a send without a deadline of its own gives up, counted from `from_ms`: later if its rate
+/// asks for it.
+std::int64_t undelivered_after_ms(const registry::Send& send, std::uint64_t devices,
+                                  std::int64_t from_ms);
 
 /// A part of a send's selection that is walked on its own, so that one stalled provider holds up
 /// nobody else.
@@ -67,7 +96,20 @@ class FanoutLane {
     /// Writes the run's progress unless a write is on its way; ends the run if it is complete. Home
     /// lane only.
     void checkpoint(const std::shared_ptr<SendRun>& run);
+    /// Pauses, resumes or cancels; `done` once all lanes obey and the ledger has it. Home lane
+    /// only.
+    void control(const std::shared_ptr<SendRun>& run, SendEvent event,
+                 registry::Done<ControlAnswer> done);
+    /// All devices are final, or those of the canary. Home lane only.
+    void reached(const std::shared_ptr<SendRun>& run);
+    /// Does what the run's mode says with this lane's share of it.
+    void obey(const std::shared_ptr<SendRun>& run);
     void forget_senders(std::uint32_t hub);
+    /// The sender of one platform of a hub, for a push that belongs to no send; null when there is
+    /// no credential. Good until the next turn of the loop.
+    pns::Sender* sender(std::uint32_t hub, std::size_t platform) {
+        return slot(hub, platform).sender.get();
+    }
 
     /// Until cancelled: flushes notes, sends due retries, writes checkpoints.
     pns::Task<void> tick();
@@ -90,14 +132,29 @@ class FanoutLane {
         std::uint16_t partition = 0;
         std::uint32_t number = 0;
         std::uint8_t attempts = 0;
-        bool marked = false;  ///< at-most-once: already in `done` as Unknown
+        std::uint8_t platform = 0;
+        bool marked = false;   ///< at-most-once: already in `done` as Unknown of `platform`
+        bool claimed = false;  ///< it is the one of its handle that gets the push
     };
+    using Timer =
+        boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                          boost::asio::wait_traits<std::chrono::steady_clock>,
+                                          pns::Executor>;
 
     /// One send on this lane. Lives until none of its devices, walks and chunks is left here.
     struct LaneRun {
         LaneRun(std::shared_ptr<SendRun> shared, std::size_t partitions)
-            : run(std::move(shared)), notes(partitions), rendering(*run) {}
+            : run(std::move(shared)),
+              mode(run->mode.load()),
+              rated(run->rate.has_value() || run->hub_rate != nullptr),
+              notes(partitions),
+              rendering(*run) {}
         std::shared_ptr<SendRun> run;
+        Mode mode;
+        const bool rated;
+        std::vector<Timer*> sleepers;  ///< walks that wait for a command or for their rate
+        std::int64_t in_flight = 0;    ///< loaded and neither final nor put off
+        std::int64_t in_flight_told = 0, retries_told = 0;
         Notes notes;
         Rendering rendering;
         std::uint64_t todo = 0;                      ///< devices of this lane that are not final
@@ -134,7 +191,12 @@ class FanoutLane {
         std::size_t platform = 0;  ///< counted under this if the device is gone
         std::vector<std::uint32_t> numbers;
         std::vector<std::uint8_t> attempts;  ///< empty: all first attempts
+        std::vector<std::uint8_t> claimed;   ///< retries: Retry::claimed, by device
+        bool built = false;                  ///< its pushes were made
         bool marked = false;                 ///< at-most-once: already in `done` as Unknown
+        std::vector<std::size_t> marked_as;  ///< by device: the platform it was marked under
+        std::int64_t built_ms = 0;           ///< wall clock
+        std::int64_t submitted_us = 0;       ///< steady clock
         registry::DeviceChunk rows;
         std::vector<pns::Push> pushes;
         std::vector<std::size_t> platforms;  ///< by device
@@ -148,7 +210,10 @@ class FanoutLane {
     bool stopping_ = false;
     bool senders_stopped_ = false;
     bool end_posted_ = false;
+    bool withdrawing_ = false;  ///< verdicts of this moment are of pushes taken back
+    std::chrono::steady_clock::time_point disk_looked_{};
     std::mt19937_64 random_{std::random_device{}()};
+    const pns::Verdict* verdict_ = nullptr;  ///< while judge() deals with it
     std::list<LaneRun> runs_;
     std::vector<std::shared_ptr<SendRun>> home_runs_;
     std::map<std::pair<std::uint32_t, std::size_t>, std::unique_ptr<Slot>> slots_;
@@ -176,12 +241,46 @@ class FanoutLane {
     /// `reason` is the provider's or our word, `new_handle` what the provider named instead.
     void finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
                 std::string_view reason = {}, std::string_view new_handle = {});
-    enum class Attempt : std::uint8_t { made, not_made };
+    /// Tells the trace how an attempt, or the whole push if `retry_at_ms` is 0, has ended.
+    void tell_trace(const Chunk& chunk, std::size_t device, pns::Outcome outcome,
+                    std::string_view reason, std::int64_t retry_at_ms);
+    /// Weighs a verdict against the device's handle. A time: ask once more after so many ms.
+    std::optional<std::int64_t> accuse(Chunk& chunk, std::size_t device,
+                                       const pns::Verdict& verdict);
+    enum class Attempt : std::uint8_t {
+        made,
+        not_made,
+        put_off,  ///< held back by a command: any number, for as long as it takes
+    };
     /// Keeps the device for another attempt, or finishes it with `otherwise` if its time, its
     /// attempts or the list's bound are used up.
     void later(Chunk& chunk, std::size_t device, std::int64_t wait_ms, Attempt attempt,
                pns::Outcome otherwise, std::string_view reason = {});
     void start_due_retries(LaneRun& run, std::int64_t now);
+    /// Puts a loaded device off or drops it, as the mode says, which is not `go`.
+    void set_aside(Chunk& chunk, std::size_t device);
+    /// The same for a chunk of retries that was not loaded yet.
+    void return_retries(Chunk& chunk);
+    /// Ends a device that is not loaded as abandoned.
+    void drop_device(LaneRun& run, std::size_t platform, std::uint16_t partition,
+                     std::uint32_t number, bool marked);
+    void drop_retries(LaneRun& run);
+    /// Ends what the iterators have left.
+    pns::Task<void> drop_rest(LaneRun& run, std::size_t platform, std::uint16_t partition,
+                              registry::Bitmap::const_iterator& next,
+                              registry::Bitmap::const_iterator end);
+    bool may_walk(const LaneRun& run) const { return !stopping_ && !run.run->dropped; }
+    /// Until `until`, or until a command comes.
+    pns::Task<void> sleep(LaneRun& run, std::chrono::steady_clock::time_point until);
+    static void wake(LaneRun& run);
+    /// Waits until the send's and the hub's rate let some of `want` pushes pass; how many. 0: a
+    /// command came first.
+    pns::Task<std::size_t> take_rate(LaneRun& run, std::size_t want);
+    static void give_rate_back(LaneRun& run, std::size_t count);
+    void tell_figures(LaneRun& run);
+    void expire(const std::shared_ptr<SendRun>& run, std::int64_t now);
+    void write_state(const std::shared_ptr<SendRun>& run, registry::Done<void> done);
+    void look_at_disk();
     void flush(LaneRun& run);
     void prune(LaneRun& run);
     void end_if_done();

@@ -8,6 +8,7 @@
 
 #include "hub/text.hpp"
 #include "hub/utf8.hpp"
+#include "pns/platform.hpp"
 
 // Tested by tests/hub_filter_test.cpp.
 
@@ -21,13 +22,9 @@ struct Field {
     std::string_view platform;
 };
 
-constexpr std::array<Field, 12> fields{{
+constexpr std::array<Field, 8> fields{{
     {"channeluri", ""},
     {"devicetoken", "apns"},
-    {"gcmregistrationid", "gcm"},
-    {"fcmv1registrationid", "fcmv1"},
-    {"admregistrationid", "adm"},
-    {"xiaomiregistrationid", "xiaomi"},
     {"baiduuserid-baiduchannelid", "baidu"},
     {"baiduuserid", "baidu"},
     {"baiduchannelid", "baidu"},
@@ -41,6 +38,24 @@ Refusal bad_filter(std::size_t offset) {
                        ": <field> eq '<value>' is expected, with fields joined by 'and'.");
 }
 
+/// What a field names, empty for a channel URI; nothing for an unknown one. Handles without a name
+/// of their own are the <Kind>RegistrationId of their platform.
+std::optional<std::string_view> platform_of_field(std::string_view name) {
+    for (const Field& field : fields)
+        if (field.name == name) return field.platform;
+    constexpr std::string_view suffix = "registrationid";
+    if (!name.ends_with(suffix)) return std::nullopt;
+    const auto kind = name.substr(0, name.size() - suffix.size());
+    for (const pns::Platform& platform : pns::platforms()) {
+        const bool has_own = std::any_of(fields.begin(), fields.end(), [&](const Field& field) {
+            return field.platform == platform.name;
+        });
+        const bool by_uri = platform.name == "wns" || platform.name == "mpns";
+        if (!has_own && !by_uri && same_ignoring_case(platform.kind, kind)) return platform.name;
+    }
+    return std::nullopt;
+}
+
 class Parser {
   public:
     explicit Parser(std::string_view text) : text_(text) {}
@@ -48,8 +63,7 @@ class Parser {
     std::optional<Refusal> run(std::map<std::string, std::string>& terms) {
         for (;;) {
             const std::string name = lower(word());
-            const bool known = std::any_of(fields.begin(), fields.end(),
-                                           [&](const Field& field) { return field.name == name; });
+            const bool known = platform_of_field(name).has_value();
             if (!name.empty() && !known && utf8_length(name) > 0 && is_utf8(name))
                 return bad_request("The $filter field '" + shown(name) + "' is not supported.");
             if (!known || !same_ignoring_case(word(), "eq")) return bad_filter(at_);
@@ -141,9 +155,7 @@ Parsed<HandleQuery> parse_filter(std::string_view text) {
     } else if (terms.size() == 1) {
         const std::string& name = terms.begin()->first;
         const std::string& value = terms.begin()->second;
-        const auto field = std::find_if(fields.begin(), fields.end(),
-                                        [&](const Field& row) { return row.name == name; });
-        query.platform = field->platform;
+        query.platform = *platform_of_field(name);
         if (query.platform == "browser" || name == "baiduuserid" || name == "baiduchannelid")
             return bad_request("The $filter names only a part of a handle.");
         first = query.platform == "apns" ? upper(value) : value;

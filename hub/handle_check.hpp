@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "hub/wire_error.hpp"
 
@@ -16,5 +17,8 @@ using NormaliseHandle =
 
 /// The rule of pns/platforms.cpp for that platform.
 Parsed<std::string> normalise_handle(std::string_view platform, std::string_view handle);
+
+/// The same, and a Web Push endpoint must be of one of these services (Config::push_services).
+NormaliseHandle handle_rule(const std::vector<std::string>& push_services);
 
 }  // namespace hub

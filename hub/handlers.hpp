@@ -14,6 +14,7 @@ namespace hub {
 
 struct HubState;  ///< one hub in memory: row, description, senders (hubs.hpp)
 struct Parts;     ///< what handlers work with (parts.hpp)
+class Once;       ///< a request with an idempotency key (idempotency.hpp)
 
 /// A request behind routing and authentication.
 struct Call {
@@ -23,6 +24,7 @@ struct Call {
     std::vector<std::string>
         args;  ///< decoded path arguments, in pattern order, the hub's name first if any
     Parts& parts;
+    Once* once = nullptr;  ///< set if the request carries an idempotency key
 };
 
 using Handler = pns::Task<Response> (*)(Call);
@@ -71,6 +73,40 @@ pns::Task<Response> get_feedback_container(Call call);
 pns::Task<Response> get_blob_container(Call call);
 /// The signed URL of the failures of a send; empty: it has none.
 pns::Task<std::string> error_details_url(const Call& call, const std::string& send_id);
+
+// audience, devices, users (api_audience.cpp, api_devices.cpp, api_users.cpp)
+pns::Task<Response> post_audience(Call call);
+pns::Task<Response> list_devices(Call call);
+pns::Task<Response> erase_user(Call call);
+
+// sends as nouns of their own (api_control.cpp, events.cpp)
+pns::Task<Response> list_sends(Call call);
+pns::Task<Response> get_send(Call call);
+pns::Task<Response> get_send_events(Call call);
+pns::Task<Response> pause_send(Call call);
+pns::Task<Response> resume_send(Call call);
+pns::Task<Response> cancel_send(Call call);
+
+// single pushes and retired handles (api_trace.cpp)
+pns::Task<Response> get_send_devices(Call call);
+pns::Task<Response> get_device_pushes(Call call);
+pns::Task<Response> get_retirements(Call call);
+pns::Task<Response> list_held_retirements(Call call);
+pns::Task<Response> release_held_retirements(Call call);
+pns::Task<Response> discard_held_retirements(Call call);
+
+// the description of all routes (openapi.cpp)
+pns::Task<Response> get_openapi(Call call);
+
+// broadcast channels of Live Activities (api_channels.cpp)
+pns::Task<Response> post_channel(Call call);
+pns::Task<Response> list_channels(Call call);
+pns::Task<Response> get_channel(Call call);
+pns::Task<Response> delete_channel(Call call);
+pns::Task<Response> post_channel_message(Call call);
+
+// FCM topics and conditions (api_topics.cpp)
+pns::Task<Response> post_topic_message(Call call);
 
 // the blob area (api_blobs.cpp)
 pns::Task<Response> list_blobs(Call call);

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "hub/text.hpp"
@@ -198,21 +197,6 @@ Response error(const Request& request, int status, std::string_view message) {
     response.status = status;
     response.headers.emplace_back("Content-Type", "application/xml; charset=utf-8");
     response.body = error_xml(status, message, request.tracking_id, request.received_at_ms);
-    return response;
-}
-
-Response problem(const Request& request, int status, std::string_view title,
-                 std::string_view detail) {
-    nlohmann::ordered_json body;
-    body["type"] = "about:blank";
-    body["title"] = title;
-    body["status"] = status;
-    if (!detail.empty()) body["detail"] = detail;
-    body["trackingId"] = request.tracking_id;
-    Response response;
-    response.status = status;
-    response.headers.emplace_back("Content-Type", "application/problem+json");
-    response.body = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     return response;
 }
 

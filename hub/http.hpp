@@ -45,6 +45,9 @@ struct Response {
     /// one piece a call; an empty piece cuts the connection.
     std::function<pns::Task<std::string>()> more;
     std::uint64_t more_bytes = 0;
+    /// The answer has no end known yet: `more` is called until it gives an empty piece, which ends
+    /// it. `more_bytes` counts for nothing then.
+    bool streams = false;
 };
 
 /// Fills segments, query, host and path of `request` from `request.target` and its headers. False:
@@ -59,8 +62,5 @@ std::string_view reason_phrase(int status);
 
 /// The contract's error body (contracts/anh.md 2.5) with the request's tracking id.
 Response error(const Request& request, int status, std::string_view message);
-/// RFC 9457 body for the JSON surface.
-Response problem(const Request& request, int status, std::string_view title,
-                 std::string_view detail);
 
 }  // namespace hub

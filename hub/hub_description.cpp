@@ -1,7 +1,7 @@
 #include "hub/hub_description.hpp"
 
 #include <algorithm>
-#include <array>
+#include <charconv>
 #include <set>
 #include <utility>
 
@@ -9,6 +9,7 @@
 #include "hub/times.hpp"
 #include "hub/utf8.hpp"
 #include "hub/xml.hpp"
+#include "pns/platform.hpp"
 
 // Tested by tests/hub_description_test.cpp. The stored form is in hub_description_json.cpp.
 
@@ -17,34 +18,14 @@ namespace {
 
 constexpr std::size_t user_metadata_bytes_max = 4096;
 
-struct CredentialNames {
-    std::string_view element;
-    std::string_view platform;
-    std::array<std::string_view, 8> properties;  ///< empty ones at the end are unused
-};
-
-constexpr std::array<CredentialNames, 8> credential_names{{
-    {"ApnsCredential",
-     "apns",
-     {"Endpoint", "ApnsCertificate", "CertificateKey", "Thumbprint", "Token", "KeyId", "AppName",
-      "AppId"}},
-    {"WnsCredential", "wns", {"PackageSid", "SecretKey", "WindowsLiveEndpoint"}},
-    {"GcmCredential", "gcm", {"GoogleApiKey", "GcmEndpoint"}},
-    {"MpnsCredential", "mpns", {"MpnsCertificate", "CertificateKey", "Thumbprint"}},
-    {"AdmCredential", "adm", {"ClientId", "ClientSecret", "AuthTokenUrl", "SendUrlTemplate"}},
-    {"BaiduCredential", "baidu", {"BaiduApiKey", "BaiduSecretKey", "BaiduEndPoint"}},
-    {"FcmV1Credential", "fcmv1", {"PrivateKey", "ProjectId", "ClientEmail", "FcmV1Endpoint"}},
-    {"BrowserCredential", "browser", {"Subject", "VapidPublicKey", "VapidPrivateKey"}},
-}};
-
 std::map<std::string, std::string> read_properties(const pugi::xml_node& credential,
-                                                   const CredentialNames& names) {
+                                                   const pns::Platform& platform) {
     std::map<std::string, std::string> out;
     for (const pugi::xml_node& property : child_element(credential, "Properties").children()) {
         const std::string name = child_text(property, "Name").value_or(std::string());
         const auto value = child_text(property, "Value");
-        const bool known = std::find(names.properties.begin(), names.properties.end(), name) !=
-                           names.properties.end();
+        const bool known = std::find(platform.properties.begin(), platform.properties.end(),
+                                     name) != platform.properties.end();
         if (!name.empty() && known && value && *value != "null") out[name] = *value;
     }
     return out;
@@ -122,22 +103,19 @@ std::optional<Refusal> read_rules(const pugi::xml_node& list, std::vector<Rule>&
     return std::nullopt;
 }
 
-void append_credential(std::string& out, const HubDescription& hub, std::string_view element) {
-    const auto names =
-        std::find_if(credential_names.begin(), credential_names.end(),
-                     [&](const CredentialNames& row) { return row.element == element; });
-    const auto found = hub.credentials.find(std::string(names->platform));
-    if (found == hub.credentials.end()) return;
-    out.append("<").append(element).append("><Properties>");
-    for (const std::string_view name : names->properties) {
+void append_credential(std::string& out, const HubDescription& hub, const pns::Platform& platform) {
+    const auto found = hub.credentials.find(std::string(platform.name));
+    if (found == hub.credentials.end() || platform.credential.empty()) return;
+    out.append("<").append(platform.credential).append("><Properties>");
+    for (const std::string_view name : platform.properties) {
         const auto property = found->second.find(std::string(name));
-        if (name.empty() || property == found->second.end()) continue;
+        if (property == found->second.end()) continue;
         out += "<Property>";
         append_element(out, "Name", name);
         append_element(out, "Value", property->second);
         out += "</Property>";
     }
-    out.append("</Properties></").append(element).append(">");
+    out.append("</Properties></").append(platform.credential).append(">");
 }
 
 void append_rule(std::string& out, const Rule& rule) {
@@ -169,10 +147,11 @@ Parsed<HubDescription> parse_hub_description(std::string_view body) {
     }
     if (local_name(node) != "NotificationHubDescription")
         return bad_request("The specified resource description is invalid.");
-    for (const CredentialNames& names : credential_names) {
-        auto properties = read_properties(child_element(node, names.element), names);
+    for (const pns::Platform& platform : pns::platforms()) {
+        if (platform.credential.empty()) continue;
+        auto properties = read_properties(child_element(node, platform.credential), platform);
         if (!properties.empty())
-            hub.credentials[std::string(names.platform)] = std::move(properties);
+            hub.credentials[std::string(platform.name)] = std::move(properties);
     }
     const auto ttl = child_text(node, "RegistrationTtl");
     if (ttl && !trimmed(*ttl).empty() && *ttl != "null") {
@@ -190,6 +169,14 @@ Parsed<HubDescription> parse_hub_description(std::string_view body) {
     if (hub.user_metadata.size() > user_metadata_bytes_max)
         return bad_request("UserMetadata is longer than " +
                            std::to_string(user_metadata_bytes_max) + " bytes.");
+    const std::string rate(trimmed(child_text(node, "PushesPerSecond").value_or(std::string("0"))));
+    const auto [end, failure] =
+        std::from_chars(rate.data(), rate.data() + rate.size(), hub.pushes_per_s);
+    if (failure != std::errc() || end != rate.data() + rate.size() ||
+        hub.pushes_per_s > pushes_per_s_max) {
+        return bad_request("PushesPerSecond must be a whole number from 0 (no limit) to " +
+                           std::to_string(pushes_per_s_max) + ".");
+    }
     hub.disabled = lower(child_text(node, "Status").value_or(std::string())) == "true";
     return hub;
 }
@@ -214,22 +201,33 @@ std::string hub_description_xml(const HubDescription& hub) {
         "<NotificationHubDescription "
         "xmlns=\"http://schemas.microsoft.com/netservices/2010/10/servicebus/connect\" "
         "xmlns:i=\"http://www.w3.org/2001/XMLSchema-instance\">";
-    append_credential(out, hub, "ApnsCredential");
+    // .NET reads the members it knows in this order; platforms it does not know come last.
+    std::set<std::string_view> written;
+    const auto append = [&](std::string_view name) {
+        written.insert(name);
+        append_credential(out, hub, *pns::platform_by_name(name));
+    };
+    append("apns");
     append_element(out, "RegistrationTtl", duration_text(hub.registration_ttl_ms));
-    append_credential(out, hub, "WnsCredential");
+    append("wns");
     if (!hub.rules.empty()) {
         out += "<AuthorizationRules>";
         for (const Rule& rule : hub.rules) append_rule(out, rule);
         out += "</AuthorizationRules>";
     }
-    append_credential(out, hub, "GcmCredential");
-    append_credential(out, hub, "MpnsCredential");
+    append("gcm");
+    append("mpns");
     if (!hub.user_metadata.empty()) append_element(out, "UserMetadata", hub.user_metadata);
-    append_credential(out, hub, "AdmCredential");
-    append_credential(out, hub, "BaiduCredential");
+    append("adm");
+    append("baidu");
     if (hub.disabled) append_element(out, "Status", "true");
-    append_credential(out, hub, "FcmV1Credential");
-    append_credential(out, hub, "BrowserCredential");
+    if (hub.pushes_per_s != 0)
+        append_element(out, "PushesPerSecond", std::to_string(hub.pushes_per_s));
+    append("fcmv1");
+    append("browser");
+    for (const pns::Platform& platform : pns::platforms()) {
+        if (!written.contains(platform.name)) append(platform.name);
+    }
     return out + "</NotificationHubDescription>";
 }
 

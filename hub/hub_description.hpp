@@ -21,6 +21,7 @@ namespace hub {
 constexpr std::size_t rules_max = 12;
 constexpr std::size_t rule_name_characters_max = 256;
 constexpr std::size_t rule_key_bytes_max = 256;
+constexpr std::uint32_t pushes_per_s_max = 10'000'000;
 constexpr std::int64_t registration_ttl_ms_min = 86'400'000;
 
 struct HubDescription {
@@ -31,6 +32,8 @@ struct HubDescription {
     std::vector<Rule> rules;
     std::string user_metadata;
     bool disabled = false;
+    /// pushhub's own: what all sends of the hub may push together; 0 = no limit.
+    std::uint32_t pushes_per_s = 0;
     std::int64_t created_at_ms = 0;
     std::int64_t updated_at_ms = 0;
     friend bool operator==(const HubDescription&, const HubDescription&) = default;

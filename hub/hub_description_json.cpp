@@ -1,6 +1,8 @@
 #include <nlohmann/json.hpp>
 
 #include "hub/hub_description.hpp"
+
+#include <algorithm>
 #include "hub/json_text.hpp"
 
 // Tested by tests/hub_description_test.cpp.
@@ -49,11 +51,11 @@ std::string hub_description_json(const HubDescription& hub) {
                          {"modifiedAtMs", rule.modified_at_ms}});
     }
     const json out = {
-        {"version", format_version},       {"name", hub.name},
-        {"credentials", hub.credentials},  {"registrationTtlMs", hub.registration_ttl_ms},
-        {"rules", std::move(rules)},       {"userMetadata", hub.user_metadata},
-        {"disabled", hub.disabled},        {"createdAtMs", hub.created_at_ms},
-        {"updatedAtMs", hub.updated_at_ms}};
+        {"version", format_version},        {"name", hub.name},
+        {"credentials", hub.credentials},   {"registrationTtlMs", hub.registration_ttl_ms},
+        {"rules", std::move(rules)},        {"userMetadata", hub.user_metadata},
+        {"disabled", hub.disabled},         {"createdAtMs", hub.created_at_ms},
+        {"updatedAtMs", hub.updated_at_ms}, {"pushesPerSecond", hub.pushes_per_s}};
     return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -73,6 +75,8 @@ Parsed<HubDescription> read_hub_description_json(std::string_view stored) {
     hub.disabled = flag(object, "disabled");
     hub.created_at_ms = integer(object, "createdAtMs", 0);
     hub.updated_at_ms = integer(object, "updatedAtMs", 0);
+    hub.pushes_per_s = static_cast<std::uint32_t>(
+        std::clamp<std::int64_t>(integer(object, "pushesPerSecond", 0), 0, pushes_per_s_max));
     const json credentials = object.value("credentials", json::object());
     const json rules = object.value("rules", json::array());
     if (!credentials.is_object() || !rules.is_array())

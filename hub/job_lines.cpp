@@ -45,14 +45,14 @@ std::optional<JobType> job_type_of(std::string_view text) {
     return std::nullopt;
 }
 
-Parsed<JobLine> parse_job_line(JobType type, std::string_view line) {
+Parsed<JobLine> parse_job_line(JobType type, std::string_view line, const NormaliseHandle& rule) {
     JobLine out;
     if (type == JobType::import_delete) {
         auto id = parse_registration_id(line);
         if (!ok(id)) return std::get<Refusal>(std::move(id));
         out.registration.id = std::get<std::string>(std::move(id));
     } else {
-        auto parsed = parse_bulk_registration(line, normalise_handle);
+        auto parsed = parse_bulk_registration(line, rule);
         if (!ok(parsed)) return std::get<Refusal>(std::move(parsed));
         out.registration = std::get<registry::Registration>(std::move(parsed));
     }

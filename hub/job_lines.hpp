@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "hub/handle_check.hpp"
 #include "hub/wire_error.hpp"
 #include "registry/registration.hpp"
 
@@ -29,7 +30,8 @@ struct JobLine {
     /// Its id is the line's RegistrationId; empty: the line has none (create and upsert only).
     registry::Registration registration;
 };
-Parsed<JobLine> parse_job_line(JobType type, std::string_view line);
+Parsed<JobLine> parse_job_line(JobType type, std::string_view line,
+                               const NormaliseHandle& rule = normalise_handle);
 
 /// Is there anything on the line?
 bool is_blank_line(std::string_view line);

@@ -80,6 +80,7 @@ class Run {
           job_(job),
           stop_(stop),
           calls_(calls),
+          rule_(handle_rule(tools.config.push_services)),
           input_(tools, job, stop),
           output_(tools, job, "Output.txt"),
           failed_(tools, job, "Failed.txt") {}
@@ -107,6 +108,7 @@ class Run {
     JobRecord& job_;
     const std::atomic<bool>& stop_;
     const JobCalls& calls_;
+    NormaliseHandle rule_;
     JobInput input_;
     JobOutput output_, failed_;
     std::shared_ptr<const HubState> hub_;
@@ -205,7 +207,7 @@ void Run::read_batch(LineReader& reader, Batch& batch, bool& ended) {
             item.refused = "The line is longer than " + std::to_string(xml_bytes_max) + " bytes.";
             continue;
         }
-        auto parsed = parse_job_line(job_.type, text.text);
+        auto parsed = parse_job_line(job_.type, text.text, rule_);
         if (!ok(parsed)) {
             item.refused = std::move(std::get<Refusal>(parsed).message);
             continue;

@@ -5,6 +5,7 @@
 
 #include "bench/bench.hpp"
 #include "bench/dev.hpp"
+#include "hub/sends_watch.hpp"
 #include "hub/service.hpp"
 #include "pns/sim/simulator.hpp"
 
@@ -19,6 +20,7 @@ Usage: pushhub VERB [OPTIONS]
   serve    run the hub (settings: flags, PUSHHUB_* environment, --config FILE)
   dev      hub, provider simulators and seeded devices in one command
   sim      the provider simulators alone
+  sends    watch, list, pause, resume and cancel the sends of a hub
   bench    measure
 
   --help, -h      this text; `pushhub VERB --help` tells more
@@ -34,10 +36,8 @@ struct Verb {
 };
 
 constexpr Verb verbs[] = {
-    {"serve", hub::serve_main},
-    {"dev", bench::dev_main},
-    {"sim", pns::sim::sim_main},
-    {"bench", bench::bench_main},
+    {"serve", hub::serve_main}, {"dev", bench::dev_main},     {"sim", pns::sim::sim_main},
+    {"sends", hub::sends_main}, {"bench", bench::bench_main},
 };
 
 }  // namespace

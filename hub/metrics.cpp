@@ -51,6 +51,11 @@ struct Metrics::Impl {
             .Name("pushhub_handles_retired_total")
             .Help("Handles removed because their provider called them dead.")
             .Register(registry);
+    prometheus::Family<prometheus::Counter>& accused =
+        prometheus::BuildCounter()
+            .Name("pushhub_handles_accused_total")
+            .Help("Answers that call a handle dead, by what they were worth.")
+            .Register(registry);
     prometheus::Family<prometheus::Counter>& sends = prometheus::BuildCounter()
                                                          .Name("pushhub_sends_accepted_total")
                                                          .Help("Sends accepted into the ledger.")
@@ -88,6 +93,11 @@ void Metrics::pushes(std::string_view platform, std::string_view outcome, std::u
 
 void Metrics::retired(std::string_view platform, std::uint64_t count) {
     impl_->retired.Add({{"platform", std::string(platform)}}).Increment(static_cast<double>(count));
+}
+
+void Metrics::accused(std::string_view platform, std::string_view proof) {
+    impl_->accused.Add({{"platform", std::string(platform)}, {"proof", std::string(proof)}})
+        .Increment();
 }
 
 void Metrics::send_accepted(std::string_view format) {

@@ -21,6 +21,9 @@ class Metrics {
     /// pushhub_pushes_total{platform,outcome}
     void pushes(std::string_view platform, std::string_view outcome, std::uint64_t count);
     void retired(std::string_view platform, std::uint64_t count);
+    /// pushhub_handles_accused_total{platform,proof}: a provider spoke against a handle, and what
+    /// that was worth (hub/prune_proof.hpp).
+    void accused(std::string_view platform, std::string_view proof);
     void send_accepted(std::string_view format);
     /// pushhub_requests_limited_total{by}: answered 429 because of a rate; by key or connection.
     void limited(std::string_view by);

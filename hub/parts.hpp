@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "hub/config.hpp"
+#include "hub/handle_check.hpp"
 #include "hub/hubs.hpp"
 #include "hub/loops.hpp"
 #include "hub/sas.hpp"
@@ -15,12 +16,15 @@
 namespace hub {
 
 class Blobs;
+class EventStreams;
 class Fanout;
 class Feedback;
 class Jobs;
+class Idempotency;
 class KeyLimits;
 class Metrics;
 class Scheduler;
+class Trace;
 
 struct Parts {
     const Config& config;
@@ -37,6 +41,10 @@ struct Parts {
     const Blobs* blobs = nullptr;
     Jobs* jobs = nullptr;
     Feedback* feedback = nullptr;
+    Idempotency* idempotency = nullptr;
+    EventStreams* event_streams = nullptr;
+    Trace* trace = nullptr;
+    NormaliseHandle handle_rule = normalise_handle;
 };
 
 /// Wall clock in milliseconds since 1970 UTC. The only reading of it in hub/.

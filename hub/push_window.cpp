@@ -5,26 +5,35 @@
 
 namespace hub {
 
-pns::Task<bool> PushWindow::take(std::size_t count, bool small) {
+pns::Task<bool> PushWindow::take(std::size_t count, bool small, const void* owner) {
     if (closed_) co_return false;
     if (waiters_.empty() && fits(count)) {
         taken_ += count;
         co_return true;
     }
-    Waiter waiter{count, small, false, Timer(executor_, Timer::time_point::max())};
+    Waiter waiter{count, small, owner, false, false, Timer(executor_, Timer::time_point::max())};
     auto place = waiters_.end();
     if (small)
         place = std::find_if(waiters_.begin(), waiters_.end(), [](Waiter* w) { return !w->small; });
     const auto me = waiters_.insert(place, &waiter);
     serve();
-    while (!waiter.served && !closed_) {
+    while (!waiter.served && !waiter.withdrawn && !closed_) {
         co_await waiter.wake.async_wait(pns::as_result);
         const auto cancelled = (co_await boost::asio::this_coro::cancellation_state).cancelled();
         if (cancelled != boost::asio::cancellation_type::none) break;
     }
     if (waiter.served) co_return true;
     waiters_.erase(me);
+    serve();
     co_return false;
+}
+
+void PushWindow::withdraw(const void* owner) {
+    for (Waiter* waiter : waiters_) {
+        if (waiter->owner != owner) continue;
+        waiter->withdrawn = true;
+        waiter->wake.cancel();
+    }
 }
 
 void PushWindow::serve() {

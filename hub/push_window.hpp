@@ -16,9 +16,12 @@ class PushWindow {
     PushWindow(pns::Executor executor, std::size_t pushes_max)
         : executor_(executor), max_(pushes_max) {}
 
-    /// Takes `count` places, waiting until they are free. False if the window was closed meanwhile.
-    pns::Task<bool> take(std::size_t count, bool small);
+    /// Takes `count` places, waiting until they are free. False if the window was closed meanwhile,
+    /// or if `owner` was withdrawn while it waited.
+    pns::Task<bool> take(std::size_t count, bool small, const void* owner = nullptr);
     void give_back(std::size_t count);
+    /// Ends the waiting of this owner, who may come back.
+    void withdraw(const void* owner);
     /// Ends all waiting and everything that comes later.
     void close();
 
@@ -32,7 +35,9 @@ class PushWindow {
     struct Waiter {
         std::size_t count;
         bool small;
+        const void* owner;
         bool served = false;
+        bool withdrawn = false;
         Timer wake;
     };
     pns::Executor executor_;

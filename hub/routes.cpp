@@ -21,6 +21,7 @@ constexpr std::array table{
     Route{"GET", "/readyz", Right::none, no_body_bytes, get_readyz},
     Route{"GET", "/metrics", Right::none, no_body_bytes, get_metrics},
     Route{"GET", "/version", Right::none, no_body_bytes, get_version},
+    Route{"GET", "/openapi.json", Right::none, no_body_bytes, get_openapi},
 
     // Authorised by the signature of the URL; the bound of a PUT depends on it (dispatch.cpp).
     Route{"GET", "/$blobs/{hub}/{container}", Right::none, no_body_bytes, list_blobs},
@@ -34,8 +35,9 @@ constexpr std::array table{
     Route{"GET", "/{hub}", Right::manage, no_body_bytes, get_hub},
     Route{"DELETE", "/{hub}", Right::manage_namespace, no_body_bytes, delete_hub},
 
-    Route{"POST", "/{hub}/registrationids", Right::listen, no_body_bytes, create_registration_id},
-    Route{"POST", "/{hub}/registrations", Right::listen, body_bytes, create_registration},
+    Route{"POST", "/{hub}/registrationids", Right::listen, no_body_bytes, create_registration_id,
+          true},
+    Route{"POST", "/{hub}/registrations", Right::listen, body_bytes, create_registration, true},
     Route{"GET", "/{hub}/registrations", Right::listen_if_filtered, no_body_bytes,
           list_registrations},
     Route{"PUT", "/{hub}/registrations/{id}", Right::listen, body_bytes, put_registration},
@@ -49,18 +51,47 @@ constexpr std::array table{
     Route{"GET", "/{hub}/installations/{id}", Right::listen, no_body_bytes, get_installation},
     Route{"DELETE", "/{hub}/installations/{id}", Right::listen, no_body_bytes, delete_installation},
 
-    Route{"POST", "/{hub}/messages", Right::send, body_bytes, post_message},
-    Route{"POST", "/{hub}/messages/$batch", Right::send, batch_bytes, post_direct_batch},
-    Route{"POST", "/{hub}/schedulednotifications", Right::send, body_bytes, post_scheduled},
+    Route{"POST", "/{hub}/messages", Right::send, body_bytes, post_message, true},
+    Route{"POST", "/{hub}/messages/$batch", Right::send, batch_bytes, post_direct_batch, true},
+    Route{"POST", "/{hub}/schedulednotifications", Right::send, body_bytes, post_scheduled, true},
     Route{"DELETE", "/{hub}/schedulednotifications/{id}", Right::send, no_body_bytes,
           delete_scheduled},
     Route{"GET", "/{hub}/messages/{id}", Right::send_or_manage, no_body_bytes, get_message},
+
+    Route{"POST", "/{hub}/audience", Right::send_or_manage, body_bytes, post_audience},
+    Route{"GET", "/{hub}/devices", Right::manage, no_body_bytes, list_devices},
+    Route{"DELETE", "/{hub}/users/{id}", Right::manage, no_body_bytes, erase_user},
+
+    Route{"POST", "/{hub}/apns/channels", Right::manage, body_bytes, post_channel, true},
+    Route{"GET", "/{hub}/apns/channels", Right::manage, no_body_bytes, list_channels},
+    Route{"GET", "/{hub}/apns/channels/{id}", Right::manage, no_body_bytes, get_channel},
+    Route{"DELETE", "/{hub}/apns/channels/{id}", Right::manage, no_body_bytes, delete_channel},
+    Route{"POST", "/{hub}/apns/channels/{id}/messages", Right::send, body_bytes,
+          post_channel_message, true},
+    Route{"POST", "/{hub}/fcmv1/messages", Right::send, body_bytes, post_topic_message, true},
+
+    Route{"GET", "/{hub}/sends", Right::send_or_manage, no_body_bytes, list_sends},
+    Route{"GET", "/{hub}/sends/{id}", Right::send_or_manage, no_body_bytes, get_send},
+    Route{"GET", "/{hub}/sends/{id}/events", Right::send_or_manage, no_body_bytes, get_send_events},
+    Route{"POST", "/{hub}/sends/{id}/pause", Right::send, no_body_bytes, pause_send},
+    Route{"POST", "/{hub}/sends/{id}/resume", Right::send, no_body_bytes, resume_send},
+    Route{"POST", "/{hub}/sends/{id}/cancel", Right::send, no_body_bytes, cancel_send},
+    Route{"GET", "/{hub}/sends/{id}/devices", Right::send_or_manage, no_body_bytes,
+          get_send_devices},
+    Route{"GET", "/{hub}/devices/{id}/pushes", Right::send_or_manage, no_body_bytes,
+          get_device_pushes},
+    Route{"GET", "/{hub}/retirements", Right::send_or_manage, no_body_bytes, get_retirements},
+    Route{"GET", "/{hub}/retirements/held", Right::manage, no_body_bytes, list_held_retirements},
+    Route{"POST", "/{hub}/retirements/held/release", Right::manage, no_body_bytes,
+          release_held_retirements},
+    Route{"POST", "/{hub}/retirements/held/discard", Right::manage, no_body_bytes,
+          discard_held_retirements},
 
     Route{"GET", "/{hub}/feedbackcontainer", Right::send_or_manage, no_body_bytes,
           get_feedback_container},
     Route{"GET", "/{hub}/blobcontainers/{container}", Right::manage, no_body_bytes,
           get_blob_container},
-    Route{"POST", "/{hub}/jobs", Right::manage, body_bytes, post_job},
+    Route{"POST", "/{hub}/jobs", Right::manage, body_bytes, post_job, true},
     Route{"GET", "/{hub}/jobs", Right::manage, no_body_bytes, list_jobs},
     Route{"GET", "/{hub}/jobs/{id}", Right::manage, no_body_bytes, get_job},
 };
@@ -116,6 +147,14 @@ std::vector<std::string> arguments(std::string_view pattern,
 
 std::span<const Route> routes() {
     return table;
+}
+
+bool speaks_json(const Route& route) {
+    constexpr std::array<std::string_view, 7> nouns{
+        "/{hub}/audience",    "/{hub}/sends", "/{hub}/devices", "/{hub}/users",
+        "/{hub}/retirements", "/{hub}/apns",  "/{hub}/fcmv1"};
+    return std::any_of(nouns.begin(), nouns.end(),
+                       [&](std::string_view noun) { return route.pattern.starts_with(noun); });
 }
 
 bool names_hub(const Route& route) {

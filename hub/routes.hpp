@@ -35,6 +35,7 @@ struct Route {
     Right right;
     std::size_t body_bytes_max;
     Handler handler;
+    bool creates = false;  ///< may be made safe to repeat by an Idempotency-Key
 };
 
 std::span<const Route> routes();
@@ -52,6 +53,9 @@ std::variant<Matched, NoRoute> match(std::string_view method,
                                      std::span<const std::string> segments);
 std::variant<Matched, NoRoute> match(std::span<const Route> table, std::string_view method,
                                      std::span<const std::string> segments);
+/// Do errors of routing and credentials answer as problems (problem.hpp) here? Where the wire
+/// contract has its own error body, they do not.
+bool speaks_json(const Route& route);
 /// Does the pattern begin with the hub's name?
 bool names_hub(const Route& route);
 

@@ -140,7 +140,7 @@ pns::Task<Scheduler::Fired> Scheduler::try_fire(const Entry& entry, std::int64_t
     }
     if (stored->second.state != registry::SendState::scheduled) co_return Fired::gone;
     registry::Send send = std::move(stored->first);
-    send.deadline_ms = now_ms + undelivered_ms_max;
+    if (!send.deadline_given) send.deadline_ms = now_ms + undelivered_ms_max;
 
     registry::Selection selection;
     registry::Progress progress;

@@ -7,6 +7,7 @@
 #include "hub/gcm_alias.hpp"
 #include "hub/ids.hpp"
 #include "hub/json_text.hpp"
+#include "hub/send_options.hpp"
 #include "hub/templates.hpp"
 #include "hub/text.hpp"
 #include "hub/times.hpp"
@@ -37,11 +38,19 @@ std::string unix_seconds(std::int64_t time_ms) {
     return std::to_string(std::max<std::int64_t>(0, time_ms / 1'000));
 }
 
-/// Headers that concern providers, lower case: apns-*, x-wns-* and their aliases.
-registry::Headers provider_headers(const Request& request) {
+bool is_web_push_header(std::string_view name) {
+    return name == "ttl" || name == "urgency" || name == "topic";
+}
+
+/// Headers that concern providers, lower case: apns-*, x-wns-* and their aliases, and RFC 8030's
+/// for browsers.
+registry::Headers provider_headers(const Request& request, std::string_view format) {
+    const bool to_browsers = format == "browser" || format == "template";
     registry::Headers kept;
     for (const auto& [name, value] : request.headers) {
-        if (name.starts_with("apns-") || name.starts_with("x-wns-")) kept.emplace_back(name, value);
+        if (name.starts_with("apns-") || name.starts_with("x-wns-") ||
+            (to_browsers && is_web_push_header(name)))
+            kept.emplace_back(name, value);
     }
     for (const auto& [name, value] : request.headers) {  // contracts/anh.md 5.1, 11.7
         if (!name.starts_with("x-apns-")) continue;
@@ -68,10 +77,11 @@ Parsed<std::string> read_format(const Request& request) {
     const std::string format = lower(trimmed(request.header("servicebusnotification-format")));
     if (format == "template" || pns::platform_by_format(format) != nullptr) return format;
     if (!format.empty()) {
+        std::string known;
+        for (const pns::Platform& platform : pns::platforms())
+            known.append(platform.format).append(", ");
         return bad_request("ServiceBusNotification-Format '" + shown(format) +
-                           "' is not known. Use apple, fcmv1, gcm, windows, windowsphone, adm, "
-                           "baidu, browser, xiaomi "
-                           "or template.");
+                           "' is not known. Use " + known + "or template.");
     }
     for (const auto& header : request.headers) {
         if (header.first.starts_with("apns-"))
@@ -120,7 +130,7 @@ Parsed<Send> read_send(const Request& request, std::string body, const Config& c
     if (!ok(format)) return std::get<Refusal>(std::move(format));
     Send send;
     send.format = std::get<std::string>(std::move(format));
-    send.headers = provider_headers(request);
+    send.headers = provider_headers(request, send.format);
     for (const auto& [name, value] : send.headers) {
         if (value.size() > header_value_bytes_max)
             return bad_request("The header " + name + " is longer than 4096 bytes.");
@@ -135,6 +145,7 @@ Parsed<Send> read_send(const Request& request, std::string body, const Config& c
     }
     send.enqueued_at_ms = request.received_at_ms;
     send.deadline_ms = request.received_at_ms + undelivered_ms_max;
+    if (auto refusal = read_send_options(request, send)) return std::move(*refusal);
     send.id = new_send_id(request.received_at_ms);
     return send;
 }

@@ -17,9 +17,23 @@
 #include "hub/hubs.hpp"
 #include "hub/tally.hpp"
 #include "hub/templates.hpp"
+#include "pns/rate_bucket.hpp"
 #include "registry/registry.hpp"
 
 namespace hub {
+
+/// What lanes may do with a send now.
+enum class Mode : std::uint8_t {
+    go,
+    hold,  ///< nothing new goes out; what is out gets its verdict
+    drop,  ///< what is not out ends as abandoned
+};
+Mode mode_of(registry::SendState state);
+
+/// The share of a send that goes out first: each device by a hash of its number with the send's id,
+/// so that it is the same after every restart; one device at least.
+std::vector<registry::Bitmap> canary_of(const std::vector<registry::Bitmap>& devices,
+                                        std::string_view send_id, std::uint32_t ppm);
 
 struct SendRun {
     SendRun(std::shared_ptr<const HubState> hub_state, registry::Send accepted,
@@ -43,6 +57,14 @@ struct SendRun {
     bool gcm_through_fcmv1 = false;              ///< gcm bodies become FCM v1 bodies
     std::size_t home = 0;                        ///< the lane that writes its checkpoints
 
+    std::uint32_t flow = 0;  ///< Push::flow of its pushes; set before any lane sees the run
+    std::atomic<Mode> mode{Mode::go};                           ///< set on the home lane
+    std::atomic<std::int64_t> deadline_ms{registry::never_ms};  ///< set on the home lane
+    std::optional<pns::RateBucket> rate;                        ///< the send's own limit
+    std::shared_ptr<pns::RateBucket> hub_rate;  ///< the hub's, shared by its sends; may be null
+    /// As the lanes last told; a part of a second old while it runs, exact while it waits.
+    std::atomic<std::int64_t> in_flight{0}, retries{0};
+
     Tally tally;                             ///< thread-safe
     std::shared_ptr<DeviceResults> results;  ///< thread-safe; set before any lane sees the run
     std::function<void()> on_ended;  ///< after its last checkpoint; any thread; may be empty
@@ -54,7 +76,11 @@ struct SendRun {
     /// Orders snapshots: whoever takes one hands it to the registry under this lock.
     std::mutex checkpoint_mutex;
     bool checkpoint_in_flight = false;  ///< home lane only
-    std::atomic<bool> dropped{false};   ///< the hub or the send is gone: stop working on it
+    /// Home lane only. With a canary the devices go out in two rounds, its own and the rest.
+    std::vector<registry::Bitmap> whole;   ///< the selection as frozen; only until canary is known
+    std::vector<registry::Bitmap> canary;  ///< of `todo`; empty: one round takes all
+    bool rounds_known = false;
+    std::atomic<bool> dropped{false};  ///< the hub or the send is gone: stop working on it
 
   private:
     std::mutex handles_mutex_;

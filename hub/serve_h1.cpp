@@ -6,6 +6,7 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
+#include <cstdio>
 
 #include "hub/text.hpp"
 #include "hub/times.hpp"
@@ -30,7 +31,9 @@ std::string wire_form(const Request& request, const Response& response, bool kee
     for (const auto& [name, value] : response.headers) {
         out.append(name).append(": ").append(value).append("\r\n");
     }
-    if (response.status != 204) {
+    if (response.streams) {
+        out.append("Transfer-Encoding: chunked\r\n");
+    } else if (response.status != 204) {
         out.append("Content-Length: ")
             .append(std::to_string(response.body.size() + response.more_bytes))
             .append("\r\n");
@@ -38,7 +41,8 @@ std::string wire_form(const Request& request, const Response& response, bool kee
     out.append("Date: ").append(http_date(now_ms())).append("\r\n");
     if (!keep_alive) out.append("Connection: close\r\n");
     out.append("\r\n");
-    if (request.method != "HEAD" && response.status != 204) out.append(response.body);
+    const bool has_body = request.method != "HEAD" && response.status != 204;
+    if (has_body && !response.streams) out.append(response.body);
     return out;
 }
 
@@ -59,6 +63,7 @@ class H1Connection {
     pns::Task<bool> wait_for_request();
     pns::Task<bool> read_head();
     pns::Task<bool> read_body();
+    pns::Task<bool> send_stream(Response response);
     pns::Task<bool> send(Response response, bool keep_alive);
     pns::Task<void> refuse(int status, std::string message);
     void drop_blank_line();
@@ -209,6 +214,7 @@ pns::Task<bool> H1Connection::send(Response response, bool keep_alive) {
     const std::string bytes = wire_form(request_, response, keep_alive);
     peer_.expect_nothing();
     auto failure = co_await peer_.write(boost::asio::buffer(bytes));
+    if (response.streams && !failure) co_return co_await send_stream(std::move(response));
     if (request_.method == "HEAD") response.more_bytes = 0;
     for (std::uint64_t left = response.more_bytes; left > 0 && !failure;) {
         const std::string piece = co_await response.more();
@@ -217,6 +223,20 @@ pns::Task<bool> H1Connection::send(Response response, bool keep_alive) {
         left -= std::min<std::uint64_t>(left, piece.size());
     }
     co_return !failure;
+}
+
+/// Pieces as chunks (RFC 9112 7.1) until the answer ends or nobody is there to read it.
+pns::Task<bool> H1Connection::send_stream(Response response) {
+    std::string piece = std::move(response.body);
+    for (bool first = true;; first = false) {
+        if (!first || piece.empty()) piece = co_await response.more();
+        char size[24];
+        std::snprintf(size, sizeof size, "%zx\r\n", piece.size());
+        const std::string chunk = size + piece + "\r\n";
+        const auto failure = co_await peer_.write(boost::asio::buffer(chunk));
+        if (failure) co_return false;
+        if (piece.empty()) co_return true;
+    }
 }
 
 pns::Task<void> H1Connection::refuse(int status, std::string message) {

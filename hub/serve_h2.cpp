@@ -54,6 +54,7 @@ class H2Connection final : pns::H2Events {
     pns::Task<void> read_loop();
     pns::Task<void> write_loop();
     pns::Task<void> answer(std::int32_t stream, Request request);
+    pns::Task<void> stream_out(std::int32_t stream, Response response);
     pns::Task<void> gather(const Request& request, Response& response);
     Request request_of(const pns::H2Message& message) const;
     bool refused(std::int32_t stream, const Request& request, std::size_t body_bytes);
@@ -223,11 +224,43 @@ void H2Connection::on_lost(std::int32_t stream, const pns::H2Lost&) {
 
 pns::Task<void> H2Connection::answer(std::int32_t stream, Request request) {
     Response response = co_await dispatch_.answer(request, &rate_);
+    if (response.streams) {
+        co_await stream_out(stream, std::move(response));
+        --working_;
+        set_deadline();
+        co_return;
+    }
     if (response.more_bytes > 0 && request.method != "HEAD") co_await gather(request, response);
     respond(stream, request, std::move(response));
     --working_;
     set_deadline();
     wake();
+}
+
+/// Pieces as they come, until the answer ends or nobody is there to read it.
+pns::Task<void> H2Connection::stream_out(std::int32_t stream, Response response) {
+    constexpr std::size_t unread_bytes_max = 256 * 1024;
+    response.headers.emplace_back("date", http_date(now_ms()));
+    std::vector<pns::H2Header> lent;
+    for (auto& [name, value] : response.headers) {
+        name = lower(name);
+        lent.push_back(
+            {name, value, name == "trackingid" || name == "x-ms-correlation-request-id"});
+    }
+    session_.submit_response_open(stream, response.status, lent);
+    session_.append(stream, response.body, false);
+    wake();
+    bool wanted = true;
+    while (wanted && !ended_) {
+        const std::string piece = co_await response.more();
+        if (session_.unread(stream) > unread_bytes_max) {
+            session_.reset(stream, error_cancel);
+            wanted = false;
+        } else {
+            wanted = session_.append(stream, piece, piece.empty()) && !piece.empty();
+        }
+        wake();
+    }
 }
 
 /// Takes in what follows the body: streams are answered whole.

@@ -12,19 +12,23 @@
 
 #include "hub/blobs.hpp"
 #include "hub/dispatch.hpp"
+#include "hub/events.hpp"
 #include "hub/fanout.hpp"
 #include "hub/feedback.hpp"
 #include "hub/gate.hpp"
+#include "hub/idempotency.hpp"
 #include "hub/ids.hpp"
 #include "hub/jobs.hpp"
 #include "hub/listener.hpp"
 #include "hub/log.hpp"
 #include "hub/metrics.hpp"
 #include "hub/private_file.hpp"
+#include "hub/prune_gates.hpp"
 #include "hub/rate_limits.hpp"
 #include "hub/scheduler.hpp"
 #include "hub/test_send.hpp"
 #include "hub/tls_files.hpp"
+#include "hub/trace.hpp"
 #include "pns/nursery.hpp"
 
 namespace hub {
@@ -73,14 +77,40 @@ Rule root_rule(const Config& config) {
     return rule;
 }
 
-/// What signs URLs of the blob area; made once.
-std::string blob_key(const Config& config) {
-    const auto file = config.data_dir / "blobs.key";
+/// A random secret of this process's data; made once.
+std::string secret_in(const std::filesystem::path& file) {
     if (!std::filesystem::exists(file)) write_private_file(file, new_sas_key() + "\n");
     auto key = read_small_file(file);
     if (key.size() < 16)
         throw std::runtime_error(file.string() + " holds no key: remove it to make a new one");
     return key;
+}
+
+std::unique_ptr<registry::TraceStore> open_trace(const Config& config) {
+    constexpr std::int64_t day_ms = 86'400'000;
+    registry::TraceOptions options;
+    options.directory = config.data_dir;
+    options.pushes_bytes_max = static_cast<std::uint64_t>(config.trace_mib_max) << 20;
+    options.pushes_kept_ms = config.trace_days * day_ms;
+    options.retirements_kept_ms = config.retirement_days * day_ms;
+    options.memtable_bytes =
+        std::clamp<std::size_t>(options.pushes_bytes_max / 8, 1u << 20, options.memtable_bytes);
+    std::string why;
+    auto opened = registry::TraceStore::open(options, why);
+    if (!opened) throw std::runtime_error(why);
+    return std::move(*opened);
+}
+
+/// What keys the hashes of handles in the trace; made once.
+Trace::Settings trace_settings(const Config& config) {
+    Trace::Settings settings;
+    if (config.trace == "off") settings.keep = Trace::Keep::off;
+    if (config.trace == "all") settings.keep = Trace::Keep::all;
+    settings.buffer_bytes_max = config.trace_buffer_mib << 20;
+    settings.kept_ms = config.trace_days * 86'400'000;
+    settings.key = secret_in(config.data_dir / "trace.key");
+    settings.now = now_ms;
+    return settings;
 }
 
 Feedback::Settings feedback_settings(const Config& config) {
@@ -132,9 +162,12 @@ struct Service::Impl {
     Blobs blobs;
     Feedback feedback;
     Jobs jobs;
+    Trace trace;
     Fanout fanout;
     Scheduler scheduler;
     KeyLimits test_sends;
+    EventStreams event_streams;
+    Idempotency idempotency;
     Parts parts;
     Dispatch dispatch;
     std::vector<std::unique_ptr<Lane>> lanes;
@@ -154,16 +187,22 @@ Service::Impl::Impl(const Config& given)
       tls(make_tls_context(tls_files)),
       loops(lane_count(config)),
       store(config.store_threads),
-      blobs(config.data_dir / "blobs", blob_key(config)),
+      blobs(config.data_dir / "blobs", secret_in(config.data_dir / "blobs.key")),
       feedback(blobs, feedback_settings(config)),
       jobs(*registry, blobs, hubs, config, config.data_dir / "jobs"),
-      fanout(loops, store, *registry, hubs, metrics, config),
+      trace(open_trace(config), trace_settings(config), loops.size()),
+      fanout(loops, store, *registry, hubs, metrics, config, trace),
       scheduler(loops.lane(0), {store, *registry, hubs, fanout, metrics, config}, now_ms),
       test_sends(test_calls_max, test_period_ms),
+      event_streams(config.event_streams_max),
       parts{config, *registry,  store,       hubs,   fanout, metrics,  {root_rule(config)},
             &ready, &scheduler, &test_sends, &blobs, &jobs,  &feedback},
       dispatch(parts, routes(), make_gate(parts)),
       sweep_timer(loops.lane(0).get_executor()) {
+    parts.idempotency = &idempotency;
+    parts.trace = &trace;
+    parts.handle_rule = handle_rule(config.push_services);
+    parts.event_streams = &event_streams;
     for (std::size_t i = 0; i < loops.size(); ++i) {
         lanes.push_back(std::make_unique<Lane>(loops.lane(i)));
     }
@@ -192,8 +231,28 @@ void Service::Impl::build_gauges() {
     fanout_figure("pushhub_sends_open", "Sends that are not final.", &F::sends_open);
     fanout_figure("pushhub_pushes_in_flight", "Pushes loaded and not yet final.",
                   &F::pushes_in_flight);
+    fanout_figure("pushhub_backlog_devices", "Devices of open sends that are not final.",
+                  &F::backlog_devices);
+    fanout_figure("pushhub_disk_low", "1: sends are refused because the disk is nearly full.",
+                  &F::disk_low);
+    metrics.gauge("pushhub_event_streams", "Open streams of a send's progress.",
+                  [this] { return static_cast<double>(event_streams.open()); });
     fanout_figure("pushhub_retries_waiting", "Pushes waiting for a later attempt.",
                   &F::retries_waiting);
+    const auto sender_total = [this](const char* name, const char* help, auto member) {
+        metrics.gauge(name, help, [totals = fanout.network().totals, member] {
+            return static_cast<double>(((*totals).*member).load(std::memory_order_relaxed));
+        });
+    };
+    using T = pns::SenderTotals;
+    sender_total("pushhub_provider_resends_total", "Pushes sent again, known as unprocessed.",
+                 &T::resends);
+    sender_total("pushhub_provider_lost_total", "Pushes written and never answered.", &T::lost);
+    sender_total("pushhub_provider_goaways_total", "GOAWAY frames of providers.", &T::goaways);
+    sender_total("pushhub_provider_rate_waits_total",
+                 "Times that a provider's rate had to be waited for.", &T::rate_waits);
+    sender_total("pushhub_retries_put_off_total", "Retries over the budget of their credential.",
+                 &T::retries_put_off);
     fanout_figure("pushhub_device_results_held", "Results of single devices in memory.",
                   &F::device_results_held);
     const auto schedule_figure = [this](const char* name, const char* help, auto member) {
@@ -223,6 +282,35 @@ void Service::Impl::build_gauges() {
                     &Feedback::Figures::written);
     feedback_figure("pushhub_feedback_dropped_total", "Results of devices over a bound.",
                     &Feedback::Figures::dropped);
+    metrics.gauge("pushhub_idempotency_keys", "Answers kept for a repeated request.",
+                  [this] { return static_cast<double>(registry->kept_answers()); });
+    const auto trace_figure = [this](const char* name, const char* help, auto member) {
+        metrics.gauge(name, help,
+                      [this, member] { return static_cast<double>(trace.figures().*member); });
+    };
+    trace_figure("pushhub_trace_written_total", "Attempts of pushes written to the trace.",
+                 &Trace::Figures::written);
+    trace_figure("pushhub_trace_dropped_total", "Attempts that found no room in the trace.",
+                 &Trace::Figures::dropped);
+    trace_figure("pushhub_trace_buffered_bytes", "Trace waiting for the disk.",
+                 &Trace::Figures::buffered_bytes);
+    trace_figure("pushhub_trace_disk_bytes", "Trace and retirements on disk.",
+                 &Trace::Figures::disk_bytes);
+    trace_figure("pushhub_retirements_recorded_total", "Reasons of retirements written.",
+                 &Trace::Figures::retirements);
+    trace_figure("pushhub_retirements_unrecorded_total", "Reasons of retirements that were lost.",
+                 &Trace::Figures::retirements_dropped);
+    const auto gate_figure = [this](const char* name, const char* help, auto member) {
+        metrics.gauge(name, help, [this, member] {
+            return static_cast<double>(fanout.prune_gates().figures().*member);
+        });
+    };
+    gate_figure("pushhub_retirements_held", "Dead handles that wait for evidence.",
+                &PruneGates::Figures::held);
+    gate_figure("pushhub_prune_gates_shut", "Credentials whose dead handles are held back.",
+                &PruneGates::Figures::gates_shut);
+    gate_figure("pushhub_retirements_discarded_total", "Held retirements given up.",
+                &PruneGates::Figures::discarded);
     metrics.gauge("pushhub_connections", "Inbound connections.",
                   [this] { return static_cast<double>(connections.load()); });
     metrics.gauge("pushhub_requests_in_flight", "Requests at work.",
@@ -275,15 +363,24 @@ pns::Task<void> Service::Impl::sweep_expired() {
     while (sweeping) {
         sweep_timer.expires_after(std::chrono::seconds(30));
         co_await sweep_timer.async_wait(pns::as_result);
-        std::size_t removed = step;
-        while (sweeping && removed == step) {
-            auto start = [this, at = now_ms()](registry::Done<std::size_t> done) {
+        std::size_t seen = step;
+        while (sweeping && seen == step) {
+            auto start = [this, at = now_ms()](registry::Done<registry::Swept> done) {
                 registry->expire(at, step, std::move(done));
             };
-            const auto swept = co_await committed<std::size_t>(std::move(start));
-            removed = swept ? *swept : 0;
+            const auto swept = co_await committed<registry::Swept>(std::move(start));
+            seen = swept ? swept->seen : 0;
             if (!swept) log_warn("cannot remove what expired", {{"what", swept.error().message()}});
-            if (removed > 0) log_info("expired", {{"removed", std::to_string(removed)}});
+            if (swept && swept->removed > 0)
+                log_info("expired", {{"removed", std::to_string(swept->removed)}});
+        }
+        std::size_t removed = step;
+        while (sweeping && removed == step) {
+            auto forget = [this, at = now_ms()](registry::Done<std::size_t> done) {
+                registry->expire_answers(at, step, std::move(done));
+            };
+            const auto swept = co_await committed<std::size_t>(std::move(forget));
+            removed = swept ? *swept : 0;
         }
     }
 }
@@ -348,6 +445,7 @@ void Service::Impl::stop() {
     loops.stop();
     store.join();
     registry->close();
+    trace.stop();
     feedback.stop();
 }
 

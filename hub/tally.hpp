@@ -9,6 +9,8 @@
 #include <mutex>
 #include <vector>
 
+#include "hub/latency_buckets.hpp"
+#include "hub/send_states.hpp"
 #include "pns/platform.hpp"
 #include "registry/send.hpp"
 
@@ -21,7 +23,7 @@ constexpr std::size_t platforms_max = 16;
 /// each flush.
 class Notes {
   public:
-    explicit Notes(std::size_t partitions) : done_(partitions) {}
+    explicit Notes(std::size_t partitions) : done_(partitions), undone_(partitions) {}
 
     /// The device is marked and counted. Not final yet if `open` (at-most-once: marked before the
     /// submit).
@@ -32,21 +34,38 @@ class Notes {
         ++marked_;
         if (!open) ++final_;
     }
-    /// A device marked open before has ended.
-    void settle(std::size_t platform, pns::Outcome was, pns::Outcome now) {
-        --counts_[platform][static_cast<std::size_t>(was)];
+    /// A device marked open before, as Unknown of the platform it had then, has ended.
+    void settle(std::size_t was_platform, std::size_t platform, pns::Outcome now) {
+        --counts_[was_platform][static_cast<std::size_t>(pns::Outcome::unknown)];
         ++counts_[platform][static_cast<std::size_t>(now)];
         ++final_;
     }
-    bool empty() const { return marked_ == 0 && final_ == 0; }
+    /// A device marked open before never went out and may go out later. Not marked again before
+    /// the next Tally::add.
+    void unmark(std::size_t was_platform, std::uint16_t partition, std::uint32_t number) {
+        --counts_[was_platform][static_cast<std::size_t>(pns::Outcome::unknown)];
+        undone_[partition].push_back(number);
+        ++marked_;
+    }
+    /// Pushes were handed to a sender.
+    void pushed(std::int64_t now_ms) {
+        if (first_push_ms_ == 0) first_push_ms_ = now_ms;
+        last_push_ms_ = now_ms;
+    }
+    /// A push was answered this long after it was handed over.
+    void timed(std::int64_t us) { ++latency_[latency_bucket(us)]; }
+    bool empty() const { return marked_ == 0 && final_ == 0 && last_push_ms_ == 0; }
     std::uint64_t marked() const { return marked_; }
+    std::uint64_t ended() const { return final_; }
 
   private:
     friend class Tally;
-    std::vector<std::vector<std::uint32_t>> done_;
+    std::vector<std::vector<std::uint32_t>> done_, undone_;
     std::array<std::array<std::int64_t, outcomes_count>, platforms_max> counts_{};
     std::uint64_t marked_ = 0;
     std::uint64_t final_ = 0;
+    std::int64_t first_push_ms_ = 0, last_push_ms_ = 0;
+    std::array<std::uint32_t, latency_buckets> latency_{};
 };
 
 class Tally {
@@ -54,22 +73,40 @@ class Tally {
     /// `start` as the ledger has it: fresh, or from before a restart.
     Tally(std::uint64_t audience, registry::Progress start);
 
-    /// Takes the notes in and empties them. True if this completed the send.
+    /// Takes the notes in and empties them. True if with them all devices are final, or those of
+    /// the goal.
     bool add(Notes& notes);
+    /// How many devices are final when the canary share is; set once, before any add().
+    void set_goal(std::uint64_t devices);
     void set_started(std::int64_t now_ms);
     /// Devices were given up because the send's time was over: the send will end as abandoned.
     void set_abandoned();
+    /// Moves on by an event that was asked for, or that the canary share is final. False: it has no
+    /// place in the present state.
+    bool apply(SendEvent event, std::int64_t now_ms);
+    /// The rest after the canary may go out.
+    void set_released();
+    void set_deadline(std::int64_t deadline_ms);
+    /// Takes a sample for the rate; as often as the caller likes.
+    void note_pace(std::int64_t now_ms);
 
     std::uint64_t audience() const { return audience_; }
+    std::uint64_t final_devices() const;
+    registry::SendState state() const;
+    bool released() const;
+    std::int64_t waits_since_ms() const;
+    /// Devices that became final per second, over the last few seconds.
+    double rate_per_s() const;
     bool complete() const;
+    bool goal_reached() const;
     /// True once a snapshot carried a final state.
     bool ended() const;
     /// Something changed since the last call (or touch() asked for one more checkpoint).
     bool take_touched();
     void touch();
     /// A copy for the ledger, `done` in run-length form; final state and end time are set if
-    /// complete.
-    registry::Progress snapshot(std::int64_t now_ms);
+    /// complete, unless `may_end` is false: then the end is left to a later snapshot.
+    registry::Progress snapshot(std::int64_t now_ms, bool may_end = true);
     /// Counts, state and start only, cheap enough for polling. Never final: that is the ledger's
     /// word.
     registry::Progress summary() const;
@@ -79,11 +116,19 @@ class Tally {
     mutable std::mutex mutex_;
     registry::Progress progress_;
     std::array<std::array<std::int64_t, outcomes_count>, platforms_max> counts_{};
+    std::array<std::uint64_t, latency_buckets> latency_{};
     std::uint64_t final_ = 0;
-    bool abandoned_ = false;
+    std::uint64_t goal_ = 0;  ///< 0 = none
     bool touched_ = false;
+    struct Sample {
+        std::int64_t at_ms = 0;
+        std::uint64_t final_devices = 0;
+    };
+    std::array<Sample, 8> pace_{};  ///< a ring, half a second apart
+    std::size_t pace_next_ = 0;
 
     registry::Counts named_counts() const;
+    std::map<std::uint8_t, std::uint64_t> latency_counts() const;
 };
 
 }  // namespace hub

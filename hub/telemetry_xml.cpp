@@ -1,5 +1,6 @@
 #include "hub/telemetry_xml.hpp"
 
+#include <algorithm>
 #include <array>
 #include <set>
 
@@ -56,6 +57,9 @@ std::string_view state_name(registry::SendState state) {
             return "Scheduled";
         case registry::SendState::enqueued:
             return "Enqueued";
+        case registry::SendState::held:
+        case registry::SendState::paused:
+        case registry::SendState::canceling:
         case registry::SendState::processing:
             return "Processing";
         case registry::SendState::completed:
@@ -86,11 +90,19 @@ std::string notification_details(const registry::Send& send, const registry::Pro
     append_present(out, "NotificationBody", send.body);
     append_present(out, "Tags", send.tag_expression);
     append_present(out, "TargetPlatforms", target_platforms(send, progress.counts));
+    // .NET reads in this order; platforms it does not know come last.
     constexpr std::array before_errors{"apns", "mpns", "wns", "gcm", "adm"};
     constexpr std::array after_errors{"fcmv1", "baidu", "browser", "xiaomi"};
     for (const char* platform : before_errors) append_counts(out, platform, progress.counts);
     append_present(out, "PnsErrorDetailsUri", error_details_url);
     for (const char* platform : after_errors) append_counts(out, platform, progress.counts);
+    for (const pns::Platform& platform : pns::platforms()) {
+        const bool written = std::find(before_errors.begin(), before_errors.end(), platform.name) !=
+                                 before_errors.end() ||
+                             std::find(after_errors.begin(), after_errors.end(), platform.name) !=
+                                 after_errors.end();
+        if (!written) append_counts(out, platform.name, progress.counts);
+    }
     return out + "</NotificationDetails>";
 }
 

@@ -84,8 +84,9 @@ class Compiler {
     Problem headers() {
         if (source_.headers.empty())
             return platform_ == "wns" ? Problem("the header X-WNS-Type is missing.") : std::nullopt;
-        if (platform_ != "wns" && platform_ != "mpns" && platform_ != "apns")
-            return "'Headers' are only acceptable for WNS, MPNS and APNS.";
+        if (platform_ != "wns" && platform_ != "mpns" && platform_ != "apns" &&
+            platform_ != "browser")
+            return "'Headers' are only acceptable for WNS, MPNS, APNS and browser.";
         if (source_.headers.size() > template_headers_max)
             return "it has more than " + std::to_string(template_headers_max) + " headers.";
         for (const auto& [header, value] : source_.headers) {

@@ -2,9 +2,9 @@
 #include "pns/account.hpp"
 
 #include <algorithm>
-#include <array>
 #include <set>
 
+#include "pns/jwt.hpp"
 #include "pns/providers.hpp"
 
 namespace pns {
@@ -12,47 +12,6 @@ namespace pns {
 namespace {
 
 constexpr std::size_t header_bytes_max = 512;
-
-struct Opener {
-    std::string_view platform;
-    Checked<std::unique_ptr<Account>> (*open)(const Credential&);
-    SenderSettings settings;
-};
-
-SenderSettings settings_of(std::size_t connections_max, std::int64_t request_timeout_ms,
-                           std::int64_t ping_idle_ms, std::int64_t idle_close_ms,
-                           std::int64_t age_max_ms, std::int64_t drain_ms_max) {
-    SenderSettings out;
-    out.connections_max = connections_max;
-    out.request_timeout_ms = request_timeout_ms;
-    out.ping_idle_ms = ping_idle_ms;
-    out.idle_close_ms = idle_close_ms;
-    out.age_max_ms = age_max_ms;
-    out.drain_ms_max = drain_ms_max;
-    return out;
-}
-
-// FCM answers idle PINGs with GOAWAY too_many_pings: its ping time lies past its idle time, so none
-// is ever sent.
-const std::array<Opener, 4>& openers() {
-    constexpr std::int64_t second = 1000, minute = 60 * second, hour = 60 * minute;
-    static const std::array<Opener, 4> all = {{
-        {"apns", open_apns,
-         settings_of(8, 20 * second, 60 * second, 30 * minute, 24 * hour, 30 * second)},
-        {"fcmv1", open_fcm,
-         settings_of(32, 15 * second, hour, 210 * second, 55 * minute, 15 * second)},
-        {"wns", open_wns, settings_of(64, 20 * second, hour, 30 * second, hour, 15 * second)},
-        {"adm", open_adm, settings_of(32, 20 * second, hour, 30 * second, hour, 15 * second)},
-    }};
-    return all;
-}
-
-const Opener* opener_of(std::string_view platform) {
-    const auto found = std::find_if(openers().begin(), openers().end(), [&](const Opener& opener) {
-        return same_ignoring_case(opener.platform, platform);
-    });
-    return found == openers().end() ? nullptr : &*found;
-}
 
 }  // namespace
 
@@ -63,14 +22,15 @@ std::string_view Answer::header(std::string_view name) const {
 }
 
 Checked<std::unique_ptr<Account>> open_account(const Credential& credential) {
-    const Opener* opener = opener_of(credential.platform);
-    if (!opener) return bad_credential("PushHub has no sender for this platform.");
-    return opener->open(credential);
+    const Platform* platform = platform_by_name(credential.platform);
+    if (!platform || !platform->open)
+        return bad_credential("PushHub has no sender for this platform.");
+    return platform->open(credential);
 }
 
-SenderSettings default_settings(std::string_view platform) {
-    const Opener* opener = opener_of(platform);
-    return opener ? opener->settings : SenderSettings{};
+SenderSettings default_settings(std::string_view name) {
+    const Platform* platform = platform_by_name(name);
+    return platform && platform->settings ? platform->settings() : SenderSettings{};
 }
 
 std::string_view property(const Credential& credential, std::string_view name) {
@@ -125,6 +85,14 @@ Refusal bad_size(std::string_view what, std::size_t bytes, std::size_t bytes_max
     return {Outcome::invalid_notification_size, std::string(what) + " has " +
                                                     std::to_string(bytes) + " bytes; at most " +
                                                     std::to_string(bytes_max) + " are allowed."};
+}
+
+bool has_identity(const Push& push) {
+    return std::any_of(push.id.begin(), push.id.end(), [](std::uint8_t byte) { return byte != 0; });
+}
+
+std::string identity_of(const Push& push) {
+    return base64url({reinterpret_cast<const char*>(push.id.data()), push.id.size()});
 }
 
 std::string form_of(std::initializer_list<std::pair<std::string_view, std::string_view>> fields) {

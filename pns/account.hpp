@@ -66,6 +66,7 @@ struct Judgement {
     enum class Step : std::uint8_t { final, resend_now, reauthorise } step = Step::final;
     bool reconnect = false;                   ///< take this connection out of service
     std::int64_t throttle_credential_ms = 0;  ///< hold all pushes of this credential for so long
+    std::int64_t throttle_origin_ms = 0;      ///< hold all its pushes to this origin for so long
     Verdict verdict;  ///< used when step is final, or when its one repeat has been spent
 };
 
@@ -81,18 +82,38 @@ struct Answer {
 class Account {
   public:
     enum class Protocol : std::uint8_t { h2, h1 };
+    /// Who names the host that is connected to. When the handle does, it came from a client: only
+    /// public addresses are connected to.
+    enum class Hosts : std::uint8_t {
+        fixed,    ///< the provider
+        handle,   ///< the handle; origin() checks it
+        guarded,  ///< the handle; it must also pass Network::push_services
+    };
     virtual ~Account() = default;
     virtual const Platform& platform() const = 0;
     virtual Protocol protocol() const = 0;
     virtual bool starts_with_one_stream() const { return false; }  ///< APNs token authentication
+    /// An h2 account that takes HTTP/1.1 from an origin that does not choose h2 by ALPN.
+    virtual bool falls_back_to_h1() const { return false; }
+    virtual Hosts hosts() const { return Hosts::fixed; }
+    /// Each origin has its own token, which must be SelfSigned, and its own halt (VAPID); else the
+    /// credential has one of both.
+    virtual bool tokens_per_origin() const { return false; }
     virtual TokenSource token_source() const = 0;
     /// Key under which all loops share the token: equal for equal team/key or project; holds no
     /// secret in clear.
     virtual std::string token_key() const = 0;
+    /// The two for one origin, when tokens_per_origin().
+    virtual TokenSource token_source_for(const Origin&) const { return token_source(); }
+    virtual std::string token_key_for(const Origin&) const { return token_key(); }
+    /// What the provider counts its rate by: the project, the application; holds no secret in
+    /// clear.
+    virtual std::string rate_key() const { return token_key(); }
     /// PEM chain and key of a client certificate, for APNs certificate authentication; empty =
     /// none.
     virtual std::pair<std::string, std::string> client_certificate() const { return {}; }
     virtual Checked<std::shared_ptr<const Prepared>> prepare(const Message& message) const = 0;
+    /// Where a handle is sent to. An empty host: the handle no longer passes the rule for handles.
     virtual Origin origin(std::string_view handle) const = 0;
     /// The `authorization` value for a token.
     virtual std::string authorization(std::string_view token) const = 0;

@@ -12,6 +12,8 @@ namespace pns {
 namespace {
 
 constexpr std::size_t body_bytes_max = 6144;
+/// What a consolidation key of ours adds to a body: its name, quotes and 22 characters.
+constexpr std::size_t own_key_bytes = 44;
 constexpr std::int64_t rate_pause_ms = 60'000;
 constexpr std::string_view token_url = "https://api.amazon.com/auth/O2/token";
 constexpr std::string_view send_template =
@@ -119,12 +121,28 @@ std::optional<Refusal> check_body(std::string_view body) {
     return std::nullopt;
 }
 
+bool has_consolidation_key(std::string_view body) {
+    bool has = false;
+    walk_json(body, [&](const JsonPlace& at, JsonKind, std::string_view) {
+        has = has || at.is("consolidationKey");
+    });
+    return has;
+}
+
 Checked<std::shared_ptr<const Prepared>> Adm::prepare(const Message& message) const {
+    if (message.target != Message::Target::device)
+        return bad_format("ADM pushes go to devices only.");
     if (message.body.size() > body_bytes_max)
         return bad_size("The ADM body", message.body.size(), body_bytes_max);
     if (auto refusal = check_body(message.body)) return std::move(*refusal);
     auto prepared = std::make_shared<Prepared>();
     prepared->body = std::make_shared<const std::string>(message.body);
+    const std::size_t begin = message.body.find('{') + 1;
+    if (!has_consolidation_key(message.body) &&
+        message.body.size() + own_key_bytes <= body_bytes_max) {
+        prepared->body_head = message.body.substr(0, begin) + R"("consolidationKey":")";
+        prepared->body_tail = "\"," + message.body.substr(begin);
+    }
     prepared->expires_at_ms = message.expires_at_ms;
     prepared->headers = {
         {"content-type", "application/json"},
@@ -141,6 +159,11 @@ void Adm::encode(const Push& push, Encoded& out) const {
     out.path += setup_.path_tail;
     out.headers.clear();
     out.body.clear();
+    // A copy that is sent again after a lost answer replaces the first one, if that still waits.
+    if (push.prepared->body_head.empty() || !has_identity(push)) return;
+    out.body = push.prepared->body_head;
+    out.body += identity_of(push);
+    out.body += push.prepared->body_tail;
 }
 
 std::string text_member(std::string_view body, const char* name) {

@@ -4,16 +4,6 @@
 
 namespace pns {
 
-std::int64_t steady_now_ms() {
-    using namespace std::chrono;
-    return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
-}
-
-std::int64_t wall_now_ms() {
-    using namespace std::chrono;
-    return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-}
-
 Alarm::Alarm(Executor executor, std::function<std::int64_t()> tick)
     : timer_(executor), tick_(std::move(tick)) {}
 

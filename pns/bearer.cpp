@@ -143,12 +143,13 @@ BearerUser::BearerUser(BearerCache& cache, Nursery& nursery, Settings settings)
     : cache_(cache),
       nursery_(nursery),
       settings_(std::move(settings)),
-      source_(settings_.account->token_source()) {
+      key_(settings_.account->token_key_for(settings_.origin)),
+      source_(settings_.account->token_source_for(settings_.origin)) {
     if (!needed()) return;
     mailbox_ = std::make_shared<Mailbox>(Mailbox{this, nursery.executor()});
     auto& impl = cache_.impl();
     const std::lock_guard lock(impl.mutex);
-    impl.entries[settings_.account->token_key()].users.push_back(mailbox_);
+    impl.entries[key_].users.push_back(mailbox_);
 }
 
 BearerUser::~BearerUser() {
@@ -157,7 +158,10 @@ BearerUser::~BearerUser() {
     mailbox_->user = nullptr;
     auto& impl = cache_.impl();
     const std::lock_guard lock(impl.mutex);
-    std::erase(impl.entries[settings_.account->token_key()].users, mailbox_);
+    auto& entry = impl.entries[key_];
+    std::erase(entry.users, mailbox_);
+    // Origins come and go with handles; a credential's own token outlives its senders.
+    if (entry.users.empty() && settings_.account->tokens_per_origin()) impl.entries.erase(key_);
 }
 
 bool BearerUser::needed() const {
@@ -175,7 +179,7 @@ void BearerUser::consult(std::int64_t now_ms) {
     {
         auto& impl = cache_.impl();
         const std::lock_guard lock(impl.mutex);
-        auto& entry = impl.entries[settings_.account->token_key()];
+        auto& entry = impl.entries[key_];
         local_ = entry.usable(now_ms) ? entry.bearer : nullptr;
         check_at_ms_ = now_ms + check_interval_ms;
         const bool due = !local_ || now_ms >= local_->renew_at_ms;
@@ -189,7 +193,7 @@ void BearerUser::consult(std::int64_t now_ms) {
     // Signed on the spot.
     auto& impl = cache_.impl();
     const std::lock_guard lock(impl.mutex);
-    const auto& entry = impl.entries[settings_.account->token_key()];
+    const auto& entry = impl.entries[key_];
     local_ = entry.usable(now_ms) ? entry.bearer : nullptr;
 }
 
@@ -197,14 +201,13 @@ void BearerUser::begin(std::int64_t now_ms) {
     ++fetches_;
     const auto* self_signed = std::get_if<SelfSigned>(&source_);
     if (self_signed == nullptr) return nursery_.start(fetch());
-    const auto key = settings_.account->token_key();
     auto token = self_signed->mint(now_ms / 1000);
     if (!token) {
         BearerTrouble trouble;
         trouble.configuration = true;
         trouble.outcome = Outcome::invalid_credentials;
         trouble.reason = token.error().message();
-        return cache_.impl().fail(key, std::move(trouble), 0, now_ms);
+        return cache_.impl().fail(key_, std::move(trouble), 0, now_ms);
     }
     Bearer bearer;
     bearer.authorization = settings_.account->authorization(*token);
@@ -213,13 +216,13 @@ void BearerUser::begin(std::int64_t now_ms) {
     bearer.renew_at_ms =
         now_ms + std::max(self_signed->renew_s - early_s, self_signed->renew_s_min) * 1000;
     bearer.expires_at_ms = now_ms + self_signed->life_s * 1000;
-    cache_.impl().succeed(key, std::move(bearer), now_ms, true);
+    cache_.impl().succeed(key_, std::move(bearer), now_ms, true);
 }
 
 std::optional<BearerTrouble> BearerUser::trouble() const {
     auto& impl = cache_.impl();
     const std::lock_guard lock(impl.mutex);
-    const auto& entry = impl.entries[settings_.account->token_key()];
+    const auto& entry = impl.entries[key_];
     return entry.fetching ? std::nullopt : entry.trouble;
 }
 
@@ -228,7 +231,7 @@ bool BearerUser::refused(std::uint64_t serial, std::int64_t now_ms) {
     auto& impl = cache_.impl();
     {
         const std::lock_guard lock(impl.mutex);
-        auto& entry = impl.entries[settings_.account->token_key()];
+        auto& entry = impl.entries[key_];
         if (entry.bearer && entry.bearer->serial == serial) {
             const auto* self_signed = std::get_if<SelfSigned>(&source_);
             if (self_signed != nullptr &&
@@ -251,7 +254,6 @@ void BearerUser::stop() {
 Task<void> BearerUser::fetch() {
     co_await asio::this_coro::throw_if_cancelled(false);
     const auto& source = std::get<Fetched>(source_);
-    const auto key = settings_.account->token_key();
     auto& cache = cache_.impl();
     const auto started_ms = wall_now_ms();
     BearerTrouble trouble;
@@ -268,7 +270,7 @@ Task<void> BearerUser::fetch() {
         trouble.configuration = true;
         trouble.outcome = Outcome::invalid_credentials;
         trouble.reason = form ? error_code(errc::bad_pem).message() : form.error().message();
-        cache.fail(key, std::move(trouble), 0, started_ms);
+        cache.fail(key_, std::move(trouble), 0, started_ms);
         co_return;
     }
 
@@ -315,13 +317,13 @@ Task<void> BearerUser::fetch() {
 
     const auto now_ms = wall_now_ms();
     if (stopped_) {
-        cache.give_up(key);
+        cache.give_up(key_);
         co_return;
     }
     if (failed) {
         trouble.configuration = failed == errc::certificate_not_trusted;
         trouble.reason = "token endpoint: " + failed.message();
-        cache.fail(key, std::move(trouble), 0, now_ms);
+        cache.fail(key_, std::move(trouble), 0, now_ms);
         co_return;
     }
     auto read = read_oauth_answer(parser.answer());
@@ -329,7 +331,7 @@ Task<void> BearerUser::fetch() {
         trouble.configuration = refusal->configuration;
         if (parser.answer().status < 500) trouble.outcome = Outcome::token_provider_interface_error;
         trouble.reason = refusal->reason;
-        cache.fail(key, std::move(trouble), refusal->retry_after_ms, now_ms);
+        cache.fail(key_, std::move(trouble), refusal->retry_after_ms, now_ms);
         co_return;
     }
     const auto& token = std::get<OauthToken>(read);
@@ -338,7 +340,7 @@ Task<void> BearerUser::fetch() {
     // Counted from before the request: the endpoint's clock started no earlier.
     bearer.renew_at_ms = started_ms + renewal_ms(token.life_s * 1000);
     bearer.expires_at_ms = started_ms + token.life_s * 1000;
-    cache.succeed(key, std::move(bearer), now_ms, false);
+    cache.succeed(key_, std::move(bearer), now_ms, false);
 }
 
 }  // namespace pns

@@ -1,6 +1,6 @@
 #pragma once
 
-// Provider tokens of a process, one per Account::token_key, shared by all loops
+// Provider tokens of a process, one per Account::token_key_for, shared by all loops
 // (contracts/pns.md 7.3).
 //
 // Single flight: however many pushes find a token missing or refused, one loop fetches or signs and
@@ -54,6 +54,7 @@ class BearerUser {
   public:
     struct Settings {
         const Account* account = nullptr;
+        Origin origin;  ///< whose token, when Account::tokens_per_origin
         ConnectTo connect_to;
         std::string ca_file;
         std::int64_t timeout_ms =
@@ -92,6 +93,7 @@ class BearerUser {
     BearerCache& cache_;
     Nursery& nursery_;
     Settings settings_;
+    std::string key_;
     TokenSource source_;
     std::shared_ptr<Mailbox> mailbox_;
     std::shared_ptr<const Bearer> local_;

@@ -15,6 +15,8 @@ namespace pns {
 struct Target {
     std::string host;  ///< name or address literal, IPv6 without brackets
     std::uint16_t port = 443;
+    bool public_only =
+        false;  ///< connect to no private or special address (pns/endpoint_guard.hpp)
     friend bool operator==(const Target&, const Target&) = default;
 };
 

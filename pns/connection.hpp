@@ -25,10 +25,12 @@ struct ConnectionSettings {
     TlsContext tls;
     SenderSettings times;
     std::uint32_t streams_max_before_settings = 100;
+    std::size_t answer_bytes_max = 256 * 1024;  ///< HTTP/2: what is longer is cut
 };
 
-/// A POST. Views are needed during submit only.
+/// A POST, or over HTTP/2 another method. Views are needed during submit only.
 struct WireRequest {
+    std::string_view method = "POST";
     std::string_view path;
     std::span<const H2Header> headers;  ///< without pseudo headers, host and content-length
     std::shared_ptr<const std::string> body;
@@ -49,7 +51,8 @@ class ConnectionEvents {
     /// State or room may have changed; at most once per turn of the loop.
     virtual void on_change(Connection& connection) = 0;
     /// GOAWAY; `debug` is the peer's word, unchecked.
-    virtual void on_goaway(Connection& connection, std::string_view debug) = 0;
+    virtual void on_goaway(Connection& connection, std::uint32_t h2_error,
+                           std::string_view debug) = 0;
 
   protected:
     ~ConnectionEvents() = default;

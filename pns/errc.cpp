@@ -48,6 +48,10 @@ const char* text(errc e) {
             return "the token endpoint gave no usable answer";
         case errc::token_malformed:
             return "the token endpoint's answer is not OAuth JSON";
+        case errc::address_not_public:
+            return "the host has a private or special address";
+        case errc::bad_push_service:
+            return "not a host name, *.NAME or *, with :PORT or without";
     }
     return "unknown error";
 }

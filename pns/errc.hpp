@@ -29,6 +29,8 @@ enum class errc {
     token_refused,            ///< the token endpoint refuses the credential: configuration
     token_unreachable,        ///< the token endpoint gave no usable answer for now
     token_malformed,          ///< the token endpoint's answer is not OAuth JSON
+    address_not_public,       ///< a name that a handle brought leads to a private address
+    bad_push_service,         ///< a rule for push services is none
 };
 
 const boost::system::error_category& error_category() noexcept;

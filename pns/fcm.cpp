@@ -15,12 +15,15 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t body_bytes_max = 4096;
+constexpr std::size_t identity_bytes = 22;
 constexpr std::int64_t second_ms = 1000;
 constexpr std::int64_t quota_pause_ms = 60 * second_ms;
 constexpr std::int64_t error_pause_ms = 10 * second_ms;
 constexpr std::int64_t bad_gateway_pause_ms = 30 * second_ms;
 constexpr std::int64_t assertion_life_s = 3600;
 constexpr std::string_view token_url = "https://oauth2.googleapis.com/token";
+/// Before a Firebase Installation ID, which FCM takes in place of a registration token.
+constexpr std::string_view fid_prefix = "fid:";
 constexpr std::string_view scope = "https://www.googleapis.com/auth/firebase.messaging";
 
 bool is_reserved_key(std::string_view key) {
@@ -28,31 +31,10 @@ bool is_reserved_key(std::string_view key) {
            key.starts_with("gcm");
 }
 
-/// Where the object that is the value of the top-level member "message" begins. `json` is a valid
-/// JSON object.
-std::optional<std::size_t> find_message_object(std::string_view json) {
-    std::size_t depth = 0;
-    std::string_view key;  // the last string at depth 1
-    bool at_value = false;
-    for (std::size_t i = 0; i < json.size(); ++i) {
-        const char c = json[i];
-        if (c == '"') {
-            const std::size_t begin = ++i;
-            while (json[i] != '"') i += json[i] == '\\' ? 2 : 1;
-            if (depth == 1 && !at_value) key = json.substr(begin, i - begin);
-        } else if (c == ':' && depth == 1) {
-            at_value = true;
-        } else if (c == ',' && depth == 1) {
-            at_value = false;
-        } else if (c == '{' || c == '[') {
-            if (depth == 1 && c == '{' && key == "message") return i;
-            ++depth;
-        } else if (c == '}' || c == ']') {
-            --depth;
-        }
-    }
-    return std::nullopt;
-}
+struct FcmPrepared final : Prepared {
+    std::string replace_tail;  ///< body_tail with a hole, by which a copy replaces its first one
+    std::size_t hole_at = 0;
+};
 
 class Fcm final : public Account {
   public:
@@ -91,6 +73,7 @@ class Fcm final : public Account {
         return "fcmv1:" + setup_.project + ':' +
                sha256_hex(setup_.client_email + ' ' + setup_.key.fingerprint());
     }
+    std::string rate_key() const override { return setup_.project; }
     Origin origin(std::string_view) const override { return setup_.origin; }
     std::string authorization(std::string_view token) const override {
         return "Bearer " + std::string(token);
@@ -123,8 +106,7 @@ std::optional<Refusal> check_body(std::string_view body) {
                 empty_message = false;
                 const std::string& name = place.keys[1];
                 if (name == "token" || name == "fid" || name == "topic" || name == "condition")
-                    fault =
-                        "message." + name + " must not be given: PushHub adds each device's token.";
+                    fault = "message." + name + " must not be given: PushHub adds the target.";
                 else if (name == "data" && kind != JsonKind::object)
                     fault = "message.data must be an object of strings.";
             } else if (place.below("message", "data")) {
@@ -142,21 +124,79 @@ std::optional<Refusal> check_body(std::string_view body) {
     return std::nullopt;
 }
 
+/// Gives what Android displays a tag of its own, if the back end gave none. A data message stays as
+/// it is: its app has to tell copies apart. `message_at` is where the message object begins.
+void make_replaceable(std::string_view body, std::size_t message_at, FcmPrepared& prepared) {
+    bool displayed = false, has_tag = false, plain = true;
+    bool android = false, android_notification = false;
+    walk_json(body, [&](const JsonPlace& place, JsonKind kind, std::string_view) {
+        const bool is_object = kind == JsonKind::object;
+        if (place.is("message", "notification")) displayed = displayed || is_object;
+        if (place.is("message", "android")) {
+            android = true;
+            plain = plain && is_object;
+        }
+        if (place.below("message", "android") && place.keys[2] == "notification") {
+            android_notification = true;
+            displayed = displayed || is_object;
+            plain = plain && is_object;
+        }
+        if (place.depth == 4 && place.keys[0] == "message" && place.keys[1] == "android" &&
+            place.keys[2] == "notification" && place.keys[3] == "tag")
+            has_tag = true;
+    });
+    if (!displayed || has_tag || !plain) return;
+    std::size_t at = message_at;
+    std::string before = R"("android":{"notification":{"tag":")", after = R"("}})";
+    if (android) {
+        const auto inner = find_object_member(body.substr(at), "android");
+        if (!inner) return;
+        at += *inner;
+        before = R"("notification":{"tag":")";
+        after = R"("})";
+    }
+    if (android_notification) {
+        const auto inner = find_object_member(body.substr(at), "notification");
+        if (!inner) return;
+        at += *inner;
+        before = R"("tag":")";
+        after = "\"";
+    }
+    if (body.size() + before.size() + identity_bytes + after.size() >= body_bytes_max) return;
+    const std::string_view rest = body.substr(at + 1);
+    if (rest[rest.find_first_not_of(" \t\r\n")] != '}') after += ',';
+    const bool in_message = at == message_at;
+    // The target stands before all of this, so in the message itself a comma comes first.
+    std::string tail = "\",";
+    if (!in_message) tail += body.substr(message_at + 1, at - message_at);
+    tail += before;
+    prepared.hole_at = tail.size();
+    tail += after;
+    tail += rest;
+    prepared.replace_tail = std::move(tail);
+}
+
 Checked<std::shared_ptr<const Prepared>> Fcm::prepare(const Message& message) const {
+    if (message.target == Message::Target::channel)
+        return bad_format("FCM pushes go to devices, topics or conditions.");
     if (message.body.empty()) return bad_format("An FCM body must not be empty.");
     if (message.body.size() > body_bytes_max)
         return bad_size("The FCM body", message.body.size(), body_bytes_max);
     if (auto refusal = check_body(message.body)) return std::move(*refusal);
-    const auto at = find_message_object(message.body);
+    const auto at = find_object_member(message.body, "message");
     if (!at) return bad_format("The name message must be written without escapes.");
 
-    // The device's token becomes the first member; everything else goes on byte for byte.
+    // The target becomes the first member; everything else goes on byte for byte. That of a device
+    // is named only when its handle is known: token or fid.
     const std::string_view rest = std::string_view(message.body).substr(*at + 1);
     const std::size_t first = rest.find_first_not_of(" \t\r\n");
-    auto prepared = std::make_shared<Prepared>();
-    prepared->body_head = message.body.substr(0, *at + 1) + R"("token":")";
+    auto prepared = std::make_shared<FcmPrepared>();
+    prepared->body_head = message.body.substr(0, *at + 1);
+    if (message.target == Message::Target::topic) prepared->body_head += R"("topic":")";
+    if (message.target == Message::Target::condition) prepared->body_head += R"("condition":")";
     prepared->body_tail = rest[first] == '}' ? "\"" : "\",";
     prepared->body_tail += rest;
+    if (message.target == Message::Target::device) make_replaceable(message.body, *at, *prepared);
     prepared->headers.emplace_back("content-type", "application/json");
     prepared->expires_at_ms = message.expires_at_ms;
     return std::shared_ptr<const Prepared>(std::move(prepared));
@@ -166,8 +206,22 @@ void Fcm::encode(const Push& push, Encoded& out) const {
     out.path = path_;
     out.headers.clear();
     out.body = push.prepared->body_head;
-    append_json_escaped(out.body, push.handle);
-    out.body += push.prepared->body_tail;
+    std::string_view target = push.handle;
+    if (out.body.back() == '{') {
+        const bool is_fid = target.starts_with(fid_prefix);
+        if (is_fid) target.remove_prefix(fid_prefix.size());
+        out.body += is_fid ? R"("fid":")" : R"("token":")";
+    }
+    append_json_escaped(out.body, target);
+    const auto& prepared = static_cast<const FcmPrepared&>(*push.prepared);
+    if (prepared.hole_at == 0 || !has_identity(push)) {
+        out.body += prepared.body_tail;
+        return;
+    }
+    // A copy that is sent again after a lost answer replaces the first one on the device.
+    out.body.append(prepared.replace_tail, 0, prepared.hole_at);
+    out.body += identity_of(push);
+    out.body.append(prepared.replace_tail, prepared.hole_at);
 }
 
 struct ErrorBody {
@@ -195,6 +249,10 @@ bool text_names_token(std::string_view text) {
            plain.find("invalid registration token") != std::string::npos;
 }
 
+bool names_target(std::string_view field) {
+    return field == "message.token" || field == "message.fid";
+}
+
 ErrorBody read_error(std::string_view text) {
     ErrorBody out;
     const Json body = Json::parse(text, nullptr, false);
@@ -214,7 +272,7 @@ ErrorBody read_error(std::string_view text) {
         else if (type.ends_with("google.rpc.BadRequest"))
             for (const Json& violation : list_member(detail, "fieldViolations"))
                 out.names_token =
-                    out.names_token || (text_member(violation, "field") == "message.token" &&
+                    out.names_token || (names_target(text_member(violation, "field")) &&
                                         text_names_token(text_member(violation, "description")));
     }
     return out;

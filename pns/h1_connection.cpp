@@ -10,6 +10,7 @@
 #include "pns/errc.hpp"
 #include "pns/h1_codec.hpp"
 #include "pns/nursery.hpp"
+#include "pns/pool_policy.hpp"
 #include "pns/tls_link.hpp"
 
 namespace pns {
@@ -25,7 +26,8 @@ class H1Connection final : public Connection {
           alarm_(executor, [this] { return tick(); }),
           nursery_(executor),
           write_wake_(executor, SteadyTimer::time_point::max()),
-          link_(executor, link_options(), [this](std::int64_t ms) { alarm_.at_latest(ms); }) {}
+          link_(executor, link_options(), [this](std::int64_t ms) { alarm_.at_latest(ms); }),
+          age_max_ms_(jittered_age_ms(settings_.times.age_max_ms)) {}
 
     Task<error_code> run() override;
     bool submit(const WireRequest& request, void* tag) override;
@@ -63,6 +65,7 @@ class H1Connection final : public Connection {
     Nursery nursery_;
     SteadyTimer write_wake_;
     TlsLink link_;
+    std::int64_t age_max_ms_;
     H1Parser parser_;
     std::array<char, 16 * 1024> in_;
     std::string out_;
@@ -203,7 +206,7 @@ std::int64_t H1Connection::tick() {
     }
     if (state_ != State::ready) return std::min(link_.deadline_ms(), request_deadline_ms_);
     const auto idle_ms = last_used_ms_ + settings_.times.idle_close_ms;
-    const auto old_ms = ready_ms_ + settings_.times.age_max_ms;
+    const auto old_ms = ready_ms_ + age_max_ms_;
     if (!busy_ && idle_ms <= now_ms) {
         close(errc::idle_closed);
     } else if (old_ms <= now_ms) {

@@ -12,6 +12,7 @@
 #include "pns/errc.hpp"
 #include "pns/h1_codec.hpp"
 #include "pns/nursery.hpp"
+#include "pns/pool_policy.hpp"
 #include "pns/tls_link.hpp"
 
 namespace pns {
@@ -33,7 +34,8 @@ class H2Connection final : public Connection, private H2Events {
           alarm_(executor, [this] { return tick(); }),
           nursery_(executor),
           write_wake_(executor, SteadyTimer::time_point::max()),
-          link_(executor, link_options(), [this](std::int64_t ms) { alarm_.at_latest(ms); }) {}
+          link_(executor, link_options(), [this](std::int64_t ms) { alarm_.at_latest(ms); }),
+          age_max_ms_(jittered_age_ms(settings_.times.age_max_ms)) {}
 
     Task<error_code> run() override;
     bool submit(const WireRequest& request, void* tag) override;
@@ -81,6 +83,7 @@ class H2Connection final : public Connection, private H2Events {
     std::int64_t tick();
     void expire_requests(std::int64_t now_ms);
     void tick_ping(std::int64_t now_ms);
+    std::int64_t silence_deadline() const;
     std::int64_t next_deadline() const;
     void changed() { events_.on_change(*this); }
 
@@ -100,6 +103,7 @@ class H2Connection final : public Connection, private H2Events {
     Nursery nursery_;
     SteadyTimer write_wake_;
     TlsLink link_;
+    std::int64_t age_max_ms_;
     std::optional<H2Session> session_;
     std::array<std::uint8_t, read_bytes_max> in_;
     std::vector<std::uint8_t> out_;
@@ -116,6 +120,7 @@ class H2Connection final : public Connection, private H2Events {
     error_code why_;
     bool writer_idle_ = false;
     bool broken_ = false;
+    std::size_t bytes_unsent_ = 0;
     std::uint64_t answers_ = 0;
     unsigned timeouts_in_row_ = 0;
     std::size_t streams_max_seen_ = 0;
@@ -137,6 +142,7 @@ Task<error_code> H2Connection::run() {
     } else if (state_ == State::connecting) {
         H2Limits limits;
         limits.streams_max_before_settings = settings_.streams_max_before_settings;
+        limits.body_bytes_max = settings_.answer_bytes_max;
         session_.emplace(H2Session::Role::client, limits, static_cast<H2Events&>(*this));
         const auto now_ms = steady_now_ms();
         ready_ms_ = last_read_ms_ = last_used_ms_ = now_ms;
@@ -149,7 +155,7 @@ Task<error_code> H2Connection::run() {
     }
     co_await nursery_.join();
     close(errc::connection_ended);
-    if (session_) session_->abandon();
+    if (session_) session_->abandon(bytes_unsent_);
     assert(flights_open_ == 0);
     if (nursery_.first_error()) std::rethrow_exception(nursery_.first_error());
     co_return why_;
@@ -181,7 +187,11 @@ Task<void> H2Connection::write_loop() {
         if (session_->drain(out_, write_bytes_max)) {
             const auto [ec, size] =
                 co_await asio::async_write(link_.stream(), asio::buffer(out_), as_result);
-            if (ec) close(errc::connection_ended);
+            if (ec) {
+                // What is not counted was not even begun, or is a TLS record that nobody can read.
+                bytes_unsent_ = out_.size() - size;
+                close(errc::connection_ended);
+            }
             continue;
         }
         if (state_ == State::closed) break;
@@ -231,7 +241,7 @@ void* H2Connection::give_back(Flight& flight) {
 bool H2Connection::submit(const WireRequest& request, void* tag) {
     if (room() == 0) return false;
     headers_.clear();
-    headers_.push_back({":method", "POST"});
+    headers_.push_back({":method", request.method});
     headers_.push_back({":scheme", "https"});
     headers_.push_back({":path", request.path});
     headers_.push_back({":authority", authority_});
@@ -301,7 +311,7 @@ void H2Connection::on_settings() {
 
 void H2Connection::on_goaway(const H2Goaway& goaway) {
     drain();
-    events_.on_goaway(*this, goaway.debug);
+    events_.on_goaway(*this, goaway.error_code, goaway.debug);
 }
 
 std::int64_t H2Connection::tick() {
@@ -322,7 +332,7 @@ std::int64_t H2Connection::tick() {
             last_used_ms_ + times.idle_close_ms <= now_ms) {
             drain();
             why_ = errc::idle_closed;
-        } else if (state_ == State::ready && ready_ms_ + times.age_max_ms <= now_ms) {
+        } else if (state_ == State::ready && ready_ms_ + age_max_ms_ <= now_ms) {
             drain();
             changed();
         }
@@ -354,11 +364,23 @@ void H2Connection::expire_requests(std::int64_t now_ms) {
 }
 
 void H2Connection::tick_ping(std::int64_t now_ms) {
-    if (settings_.times.ping_idle_ms <= 0 || pong_deadline_ms_ != never_ms) return;
-    if (state_ == State::closed || last_read_ms_ + settings_.times.ping_idle_ms > now_ms) return;
+    if (state_ == State::closed || pong_deadline_ms_ != never_ms) return;
+    if (silence_deadline() > now_ms) return;
     session_->submit_ping();
     pong_deadline_ms_ = now_ms + settings_.times.ping_timeout_ms;
     wake_writer();
+}
+
+// When a peer that says nothing is asked whether it is there: sooner while it owes answers, so that
+// the requests of a dead connection do not wait for their timeouts one after another.
+std::int64_t H2Connection::silence_deadline() const {
+    const auto& times = settings_.times;
+    if (times.ping_idle_ms <= 0) return never_ms;
+    const auto idle_ms = last_read_ms_ + times.ping_idle_ms;
+    if (oldest_ == nullptr) return idle_ms;
+    const auto half_ms = times.request_timeout_ms / 2;
+    const auto owed_ms = std::max(last_read_ms_ + half_ms, oldest_->deadline_ms - half_ms);
+    return std::min(idle_ms, owed_ms);
 }
 
 std::int64_t H2Connection::next_deadline() const {
@@ -366,12 +388,10 @@ std::int64_t H2Connection::next_deadline() const {
     if (!session_ || state_ == State::closed) return next;
     next = std::min({next, settings_deadline_ms_, pong_deadline_ms_, drain_deadline_ms_});
     if (oldest_ != nullptr) next = std::min(next, oldest_->deadline_ms);
+    if (pong_deadline_ms_ == never_ms) next = std::min(next, silence_deadline());
     const auto& times = settings_.times;
-    if (times.ping_idle_ms > 0 && pong_deadline_ms_ == never_ms) {
-        next = std::min(next, last_read_ms_ + times.ping_idle_ms);
-    }
     if (state_ == State::ready) {
-        next = std::min(next, ready_ms_ + times.age_max_ms);
+        next = std::min(next, ready_ms_ + age_max_ms_);
         if (flights_open_ == 0) next = std::min(next, last_used_ms_ + times.idle_close_ms);
     }
     return next;

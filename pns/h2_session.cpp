@@ -38,13 +38,17 @@ struct Stream {
     bool mute = false;          // ended by the owner: no events
     bool written = false;       // client: HEADERS went out through drain()
     bool response_submitted = false;
+    std::uint64_t written_at = 0;  // client: bytes drained before its HEADERS
     std::size_t header_bytes = 0;
     std::string block;  // names and values of the header block
     std::vector<HeaderAt> headers;
     std::string body;
     std::shared_ptr<const std::string> out;  // body being sent
     std::size_t out_offset = 0;
-    void* context = nullptr;  // client: the owner's
+    std::size_t out_piece = 0;    // most bytes of one DATA frame; 0 = no bound
+    bool out_empty_last = false;  // END_STREAM in a frame of its own
+    bool out_open = false;        // server role: more of `out` may come
+    void* context = nullptr;      // client: the owner's
 
     void clear() {
         auto reuse = [](std::string& s) {
@@ -63,7 +67,9 @@ struct Stream {
         }
         out.reset();
         id = status = 0;
-        out_offset = header_bytes = 0;
+        out_offset = out_piece = header_bytes = 0;
+        out_empty_last = out_open = false;
+        written_at = 0;
         context = nullptr;
         open = collecting = final_status = announced = complete = cut = mute = written =
             response_submitted = false;
@@ -103,6 +109,8 @@ struct H2Session::Impl {
     std::deque<Stream> slab;  // addresses stay: nghttp2 holds them as user data
     std::vector<Stream*> spare;
     std::size_t streams_open = 0;
+    std::uint64_t bytes_drained = 0;
+    std::uint64_t bytes_left = std::numeric_limits<std::uint64_t>::max();  // that left this process
     std::vector<nghttp2_nv> nvs;  // of the submit in progress
     std::vector<H2Header> views;  // lent to the event in progress
     bool abandoned = false;
@@ -163,7 +171,8 @@ struct H2Session::Impl {
         H2Lost lost;
         lost.error_code = error_code;
         lost.context = s.context;
-        lost.processed_unknown = s.written && error_code != NGHTTP2_REFUSED_STREAM;
+        const bool left = s.written && s.written_at < bytes_left;
+        lost.processed_unknown = left && error_code != NGHTTP2_REFUSED_STREAM;
         events.on_lost(s.id, lost);
     }
 
@@ -364,7 +373,10 @@ void H2Session::Impl::install_callbacks(nghttp2_session_callbacks* cb) {
         cb, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
             auto& impl = *static_cast<Impl*>(self);
             if (frame->hd.type == NGHTTP2_HEADERS) {
-                if (Stream* s = impl.find(frame->hd.stream_id)) s->written = true;
+                if (Stream* s = impl.find(frame->hd.stream_id)) {
+                    s->written = true;
+                    s->written_at = impl.bytes_drained;
+                }
             }
             return 0;
         });
@@ -453,6 +465,7 @@ bool H2Session::drain(std::vector<std::uint8_t>& out, std::size_t bytes_max) {
         if (size < 0) impl.broken = true;
         if (size <= 0) break;
         out.insert(out.end(), bytes, bytes + size);
+        impl.bytes_drained += static_cast<std::size_t>(size);
     }
     impl.in_nghttp2 = false;
     return out.size() > before;
@@ -478,10 +491,13 @@ nghttp2_data_provider reading_from(Stream& s) {
                                 void*) -> ssize_t {
         auto& stream = *static_cast<Stream*>(source->ptr);
         const std::size_t left = stream.out->size() - stream.out_offset;
-        const std::size_t n = std::min(room, left);
+        if (left == 0 && stream.out_open) return NGHTTP2_ERR_DEFERRED;
+        const std::size_t piece = stream.out_piece == 0 ? room : std::min(room, stream.out_piece);
+        const std::size_t n = std::min(piece, left);
         std::memcpy(to, stream.out->data() + stream.out_offset, n);
         stream.out_offset += n;
-        if (n == left) *flags |= NGHTTP2_DATA_FLAG_EOF;
+        if (n == left && !stream.out_open && (n == 0 || !stream.out_empty_last))
+            *flags |= NGHTTP2_DATA_FLAG_EOF;
         return static_cast<ssize_t>(n);
     };
     return provider;
@@ -517,6 +533,12 @@ std::int32_t H2Session::submit_request(std::span<const H2Header> headers,
 
 void H2Session::submit_response(std::int32_t stream, int status, std::span<const H2Header> headers,
                                 std::string body) {
+    submit_response_split(stream, status, headers, std::move(body), 0, false);
+}
+
+void H2Session::submit_response_split(std::int32_t stream, int status,
+                                      std::span<const H2Header> headers, std::string body,
+                                      std::size_t data_bytes_max, bool empty_last) {
     auto& impl = *impl_;
     assert(!impl.client());
     Stream* s = impl.abandoned ? nullptr : impl.find(stream);
@@ -528,10 +550,38 @@ void H2Session::submit_response(std::int32_t stream, int status, std::span<const
         impl.nvs.push_back(name_value(h.name, h.value, h.never_index));
     }
     s->response_submitted = true;
+    s->out_piece = data_bytes_max;
+    s->out_empty_last = empty_last;
     if (!body.empty()) s->out = std::make_shared<const std::string>(std::move(body));
     nghttp2_data_provider provider = reading_from(*s);
     nghttp2_submit_response(impl.session, stream, impl.nvs.data(), impl.nvs.size(),
                             s->out ? &provider : nullptr);
+}
+
+void H2Session::submit_response_open(std::int32_t stream, int status,
+                                     std::span<const H2Header> headers) {
+    Stream* s = impl_->abandoned ? nullptr : impl_->find(stream);
+    if (s == nullptr || s->mute || s->response_submitted) return;
+    s->out_open = true;
+    s->out = std::make_shared<const std::string>();
+    submit_response_split(stream, status, headers, {}, 0, false);
+}
+
+bool H2Session::append(std::int32_t stream, std::string_view bytes, bool last) {
+    Stream* s = impl_->abandoned ? nullptr : impl_->find(stream);
+    if (s == nullptr || s->mute || !s->out_open) return false;
+    std::string rest = s->out->substr(s->out_offset);
+    rest += bytes;
+    s->out = std::make_shared<const std::string>(std::move(rest));
+    s->out_offset = 0;
+    s->out_open = !last;
+    nghttp2_session_resume_data(impl_->session, stream);
+    return true;
+}
+
+std::size_t H2Session::unread(std::int32_t stream) const {
+    const Stream* s = impl_->abandoned ? nullptr : impl_->find(stream);
+    return s == nullptr || !s->out ? 0 : s->out->size() - s->out_offset;
 }
 
 bool H2Session::reset(std::int32_t stream, std::uint32_t error_code) {
@@ -571,6 +621,13 @@ void H2Session::submit_settings_streams_max(std::uint32_t streams_max) {
     if (!impl_->abandoned) nghttp2_submit_settings(impl_->session, NGHTTP2_FLAG_NONE, &entry, 1);
 }
 
+void H2Session::submit_settings(std::span<const std::pair<std::uint16_t, std::uint32_t>> entries) {
+    if (impl_->abandoned) return;
+    std::vector<nghttp2_settings_entry> settings;
+    for (const auto& [id, value] : entries) settings.push_back({id, value});
+    nghttp2_submit_settings(impl_->session, NGHTTP2_FLAG_NONE, settings.data(), settings.size());
+}
+
 std::size_t H2Session::streams_open() const {
     return impl_->streams_open;
 }
@@ -592,10 +649,12 @@ bool H2Session::going_away() const {
     return impl_->goaway_received || impl_->goaway_sent;
 }
 
-void H2Session::abandon() {
+void H2Session::abandon(std::size_t bytes_unsent) {
     auto& impl = *impl_;
     if (impl.abandoned) return;
     impl.abandoned = true;
+    impl.bytes_left =
+        impl.bytes_drained - std::min<std::uint64_t>(bytes_unsent, impl.bytes_drained);
     // Events cannot add streams any more: may_submit() is false.
     for (auto& s : impl.slab) {
         if (s.open) impl.close(s, 0);

@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace pns {
@@ -108,6 +109,16 @@ class H2Session {
     /// Server role.
     void submit_response(std::int32_t stream, int status, std::span<const H2Header> headers,
                          std::string body);
+    /// The same in DATA frames of at most `data_bytes_max` (0 = no bound); END_STREAM comes in an
+    /// empty one if `empty_last`.
+    void submit_response_split(std::int32_t stream, int status, std::span<const H2Header> headers,
+                               std::string body, std::size_t data_bytes_max, bool empty_last);
+    /// Server role: an answer whose body comes in pieces, by append().
+    void submit_response_open(std::int32_t stream, int status, std::span<const H2Header> headers);
+    /// Adds to such an answer, `last` ends it. False: the stream is gone.
+    bool append(std::int32_t stream, std::string_view bytes, bool last);
+    /// Bytes of such an answer that were not drained yet.
+    std::size_t unread(std::int32_t stream) const;
     /// Ends a stream early; on_lost is NOT called for it. False: the peer has certainly not seen
     /// the stream (client role).
     bool reset(std::int32_t stream, std::uint32_t error_code);
@@ -117,6 +128,8 @@ class H2Session {
     void submit_goaway(std::uint32_t error_code = 0, std::string_view debug = {},
                        std::int32_t last_stream_id = -1);
     void submit_settings_streams_max(std::uint32_t streams_max);
+    /// One SETTINGS frame; identifiers of RFC 9113 6.5.2.
+    void submit_settings(std::span<const std::pair<std::uint16_t, std::uint32_t>> entries);
 
     /// Client role: requests in flight, and how many the peer allows at once now.
     std::size_t streams_open() const;
@@ -124,8 +137,10 @@ class H2Session {
     /// Client role: a new request may be submitted (not going away, ids left, a slot free).
     bool may_submit() const;
     bool going_away() const;
-    /// The connection is gone: reports every open stream through on_lost.
-    void abandon();
+    /// The connection is gone, and the last `bytes_unsent` that drain() gave never left: reports
+    /// every open stream through on_lost. Streams whose headers lie in those bytes are certainly
+    /// not processed.
+    void abandon(std::size_t bytes_unsent = 0);
 
   private:
     struct Impl;

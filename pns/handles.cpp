@@ -191,6 +191,12 @@ Checked<std::string> normalise_apns_handle(std::string_view handle) {
 }
 
 Checked<std::string> normalise_fcm_handle(std::string_view handle) {
+    constexpr std::string_view fid = "fid:";  // a Firebase Installation ID in place of a token
+    if (handle.starts_with(fid) &&
+        (handle.size() == fid.size() ||
+         !std::all_of(handle.begin() + fid.size(), handle.end(),
+                      [](char c) { return is_alpha(c) || is_digit(c) || c == '-' || c == '_'; })))
+        return bad_handle("fid: must be followed by a Firebase Installation ID.");
     return printable(handle, fcm_bytes_max, "An FCM registration token");
 }
 
@@ -231,6 +237,15 @@ Checked<std::string> normalise_xiaomi_handle(std::string_view handle) {
     return printable(handle, other_bytes_max, "A Xiaomi registration id");
 }
 
+std::optional<Origin> browser_origin(std::string_view handle) {
+    constexpr std::string_view before = R"({"endpoint":")";
+    if (!handle.starts_with(before)) return std::nullopt;
+    handle.remove_prefix(before.size());
+    auto url = parse_url(handle.substr(0, handle.find('"')));
+    if (!url) return std::nullopt;
+    return std::move(url->origin);
+}
+
 // Canonical: {"endpoint":"https://…","p256dh":"<base64url>","auth":"<base64url>"} without white
 // space. Also read: the browser's own form with the two keys inside "keys".
 Checked<std::string> normalise_browser_handle(std::string_view handle) {
@@ -244,17 +259,19 @@ Checked<std::string> normalise_browser_handle(std::string_view handle) {
     const auto nested = object.find("keys");
     const auto& keys = nested != object.end() && nested->is_object() ? *nested : object;
     const auto url = parse_url(text_member(object, "endpoint"));
-    if (!url || !url->secure || url->origin.port != 443)
+    if (!url || !url->secure)
         return bad_handle(
             "The endpoint of a Web Push subscription must be an https URL of a host "
-            "name, without user, port or fragment.");
+            "name, without user or fragment.");
     const auto p256dh = key_bytes(text_member(keys, "p256dh"));
     if (!p256dh || !is_p256_point(*p256dh))
         return bad_handle("p256dh must be an uncompressed P-256 point, 65 bytes in base64url.");
     const auto auth = key_bytes(text_member(keys, "auth"));
     if (!auth || auth->size() < 16 || auth->size() > 64)
         return bad_handle("auth must be at least 16 bytes in base64url.");
-    return R"({"endpoint":"https://)" + url->origin.host + url->target + R"(","p256dh":")" +
+    std::string authority = url->origin.host;
+    if (url->origin.port != 443) authority += ':' + std::to_string(url->origin.port);
+    return R"({"endpoint":"https://)" + authority + url->target + R"(","p256dh":")" +
            base64url(*p256dh) + R"(","auth":")" + base64url(*auth) + R"("})";
 }
 

@@ -22,6 +22,8 @@ Checked<std::string> normalise_adm_handle(std::string_view handle);
 Checked<std::string> normalise_baidu_handle(std::string_view handle);    ///< <userId>-<channelId>
 Checked<std::string> normalise_browser_handle(std::string_view handle);  ///< compact JSON, see .cpp
 Checked<std::string> normalise_xiaomi_handle(std::string_view handle);
+/// The origin of a canonical Web Push handle.
+std::optional<Origin> browser_origin(std::string_view handle);
 
 /// An absolute http(s) URL of a DNS host: no user info, no fragment, no IP literal, no trailing
 /// dot.

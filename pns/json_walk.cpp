@@ -69,4 +69,28 @@ bool walk_json(std::string_view json, const Visit& visit) {
     return Json::sax_parse(json.begin(), json.end(), &walk);
 }
 
+std::optional<std::size_t> find_object_member(std::string_view json, std::string_view name) {
+    std::size_t depth = 0;
+    std::string_view key;  // the last string at depth 1
+    bool at_value = false;
+    for (std::size_t i = 0; i < json.size(); ++i) {
+        const char c = json[i];
+        if (c == '"') {
+            const std::size_t begin = ++i;
+            while (json[i] != '"') i += json[i] == '\\' ? 2 : 1;
+            if (depth == 1 && !at_value) key = json.substr(begin, i - begin);
+        } else if (c == ':' && depth == 1) {
+            at_value = true;
+        } else if (c == ',' && depth == 1) {
+            at_value = false;
+        } else if (c == '{' || c == '[') {
+            if (depth == 1 && c == '{' && key == name) return i;
+            ++depth;
+        } else if (c == '}' || c == ']') {
+            if (--depth == 0) break;  // what follows is not of this object
+        }
+    }
+    return std::nullopt;
+}
+
 }  // namespace pns

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,5 +33,9 @@ struct JsonPlace {
 /// single valid JSON value in UTF-8.
 bool walk_json(std::string_view json,
                const std::function<void(const JsonPlace&, JsonKind, std::string_view text)>& visit);
+
+/// Where the object begins that is the value of the top-level member `name`, if that is written
+/// without escapes. `json` begins with a valid JSON object.
+std::optional<std::size_t> find_object_member(std::string_view json, std::string_view name);
 
 }  // namespace pns

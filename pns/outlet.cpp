@@ -3,6 +3,7 @@
 #include "pns/outlet.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "pns/errc.hpp"
 
@@ -35,35 +36,37 @@ Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings)
             [this](error_code) { owner_.wake(); }) {}
 
 void Outlet::enqueue(Push& push) {
-    push.next = nullptr;
-    (tail_ != nullptr ? tail_->next : head_) = &push;
-    tail_ = &push;
-    ++queued_;
+    queue_.push_back(push);
     ++owner_.counters().queued;
 }
 
 Push& Outlet::pop() {
-    Push& push = *head_;
-    head_ = push.next;
-    if (head_ == nullptr) tail_ = nullptr;
-    push.next = nullptr;
-    --queued_;
     --owner_.counters().queued;
-    return push;
+    return queue_.pop();
 }
 
 void Outlet::push_front(Push& push) {
-    push.next = head_;
-    head_ = &push;
-    if (tail_ == nullptr) tail_ = &push;
-    ++queued_;
+    queue_.push_front(push);
     ++owner_.counters().queued;
 }
 
 std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, May may) {
+    bool paced = now_ms < hold_until_ms_;
+    if (const auto left_ms = hold_until_ms_ - now_ms; left_ms > request_timeout_ms_) {
+        fail_queued(now_ms, 0, later(Outcome::throttled, "the provider asks to wait", left_ms));
+    }
+    // A name that led to a private address is refused at once; every later push may open a
+    // connection that asks again.
+    std::size_t refused = 0;
+    if (pool_.trouble() == errc::address_not_public && pool_.connections() == 0) {
+        refused = queued();
+        fail_queued(now_ms, 0, unreachable());
+    }
     // Not more than wait now: a push that its owner submits again at once waits for the next turn.
-    for (std::size_t budget = queued_; budget > 0 && queued_ > 0; --budget) {
-        if (head_->prepared->expires_at_ms <= wall_ms) {
+    for (std::size_t budget = queued(); budget > 0; --budget) {
+        const Push* next = queue_.front();
+        if (next == nullptr) break;
+        if (next->prepared->expires_at_ms <= wall_ms) {
             Verdict v;
             v.kind = Verdict::Kind::refused;
             v.outcome = Outcome::abandoned;
@@ -71,34 +74,63 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, May may) {
             owner_.finish(pop(), std::move(v));
             continue;
         }
-        if (may != May::send || now_ms < hold_until_ms_) break;
+        if (may != May::send || paced) break;
         Connection* connection = pool_.pick();
         if (connection == nullptr) break;
+        paced = !owner_.take_permit();
+        if (paced) break;
         Push& push = pop();
         if (owner_.send(push, *connection)) continue;
+        owner_.return_permit();
         push_front(push);
         break;
     }
     const bool silent = last_answer_ms_ + request_timeout_ms_ <= now_ms;
-    if (may == May::send && silent) fail_queued(now_ms, request_timeout_ms_, unreachable());
-    // The first connection is opened while the first token is being fetched.
-    const bool first = may == May::connect && pool_.connections() == 0;
-    pool_.steer(now_ms, may == May::send || first ? queued_ : 0);
-    if (queued_ == 0) return never_ms;
+    if (may == May::send && silent && look_again_ms_ <= now_ms) {
+        look_again_ms_ = now_ms + busy_tick_ms;
+        fail_queued(now_ms, request_timeout_ms_, unreachable());
+    }
+    // The first connection is opened while the first token is being fetched; a queue that waits for
+    // the clock asks for no more than one.
+    const bool first = may != May::nothing && pool_.connections() == 0;
+    pool_.steer(now_ms, (may == May::send && !paced) || first ? std::max(queued(), refused) : 0);
+    if (queued() == 0) return never_ms;
     return hold_until_ms_ > now_ms ? std::min(hold_until_ms_, now_ms + busy_tick_ms)
                                    : now_ms + busy_tick_ms;
 }
 
 void Outlet::fail_queued(std::int64_t now_ms, std::int64_t waited_ms, const Verdict& verdict) {
-    for (std::size_t budget = queued_; budget > 0 && head_ != nullptr; --budget) {
-        if (now_ms - head_->queued_at_ms < waited_ms) break;
-        owner_.finish(pop(), Verdict(verdict));
+    const std::size_t before = queue_.size();
+    Push* next = queue_.detach_older(now_ms - waited_ms);
+    owner_.counters().queued -= before - queue_.size();
+    while (next != nullptr) {
+        Push& push = *std::exchange(next, next->next);
+        push.next = nullptr;
+        owner_.finish(push, Verdict(verdict));
+    }
+}
+
+void Outlet::fail_flow(std::uint32_t flow, const Verdict& verdict) {
+    const std::size_t before = queue_.size();
+    Push* next = queue_.detach_flow(flow);
+    owner_.counters().queued -= before - queue_.size();
+    while (next != nullptr) {
+        Push& push = *std::exchange(next, next->next);
+        push.next = nullptr;
+        owner_.finish(push, Verdict(verdict));
     }
 }
 
 Verdict Outlet::unreachable() const {
     if (pool_.ready() > 0) {
         return later(Outcome::pns_unavailable, "the provider takes or answers nothing", 1'000);
+    }
+    if (pool_.trouble() == errc::address_not_public) {
+        Verdict v;
+        v.kind = Verdict::Kind::refused;
+        v.outcome = Outcome::bad_channel;
+        v.reason = pool_.trouble().message();
+        return v;
     }
     const bool distrusted = pool_.trouble() == errc::certificate_not_trusted;
     if (distrusted || !goaway_configuration_.empty()) {
@@ -133,6 +165,7 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
     if (judgement.throttle_credential_ms > 0) {
         owner_.hold_credential(judgement.throttle_credential_ms);
     }
+    if (judgement.throttle_origin_ms > 0) hold_origin(judgement.throttle_origin_ms);
     switch (judgement.step) {
         case Judgement::Step::final:
             break;
@@ -165,6 +198,11 @@ void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
     owner_.finish(push, std::move(v));
 }
 
+void Outlet::hold_origin(std::int64_t ms) {
+    hold_until_ms_ = std::max(hold_until_ms_, steady_now_ms() + ms);
+    owner_.wake();
+}
+
 // REFUSED_STREAM is how servers tell of pressure: after a few the next ones wait, twice as long
 // each time.
 void Outlet::pace_refusals(std::int64_t now_ms) {
@@ -174,13 +212,16 @@ void Outlet::pace_refusals(std::int64_t now_ms) {
 }
 
 void Outlet::on_change(Connection&) {
-    if (queued_ > 0 || owner_.stopping()) owner_.wake();
+    if (queued() > 0 || owner_.stopping()) owner_.wake();
 }
 
-void Outlet::on_goaway(Connection&, std::string_view debug) {
+void Outlet::on_goaway(Connection&, std::uint32_t h2_error, std::string_view debug) {
     ++owner_.counters().goaways;
+    if (h2_error == h2_enhance_your_calm) owner_.hold_credential(calm_ms);
     goaway_debug_ = debug.substr(0, goaway_debug_bytes_max);
-    if (head_ != nullptr && !goaway_debug_.empty()) judge_goaway(*head_);
+    if (const Push* any = queue_.front(); any != nullptr && !goaway_debug_.empty()) {
+        judge_goaway(*any);
+    }
     owner_.wake();
 }
 

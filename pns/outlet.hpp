@@ -1,11 +1,12 @@
 #pragma once
 
-// The queue and the connections of one sender to one origin: takes pushes in order, submits them
-// while there is room, turns answers and losses into verdicts or resends (contracts/pns.md 0). One
-// loop.
+// The queue and the connections of one sender to one origin: takes pushes in fair order, submits
+// them while there is room, turns answers and losses into verdicts or resends (contracts/pns.md 0).
+// One loop.
 
 #include <string>
 
+#include "pns/fair_queue.hpp"
 #include "pns/pool.hpp"
 
 namespace pns {
@@ -22,6 +23,9 @@ class OutletOwner {
     /// True if a newer token is there or on its way.
     virtual bool token_refused(const Push& push) = 0;
     virtual void hold_credential(std::int64_t ms) = 0;
+    /// One push may go out now by the provider's rate; false: not before the owner pumps again.
+    virtual bool take_permit() = 0;
+    virtual void return_permit() = 0;
     virtual void wake() = 0;
     virtual bool stopping() const = 0;
     /// The outlet counts here what it does; `queued` is exact at any time.
@@ -36,14 +40,16 @@ class Outlet final : private ConnectionEvents {
     Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings);
 
     void enqueue(Push& push);
-    std::size_t queued() const { return queued_; }
+    std::size_t queued() const { return queue_.size(); }
     enum class May { nothing, connect, send };
     /// Submits what there is room for; opens connections if that is not enough. `may` says how far
     /// the credential allows it. Returns when to be called again at the latest (steady clock).
     std::int64_t pump(std::int64_t now_ms, std::int64_t wall_ms, May may);
     /// Gives every queued push that has waited at least `waited_ms` this verdict.
     void fail_queued(std::int64_t now_ms, std::int64_t waited_ms, const Verdict& verdict);
-    bool idle() const { return queued_ == 0 && pool_.connections() == 0; }
+    /// Gives every queued push of the flow this verdict.
+    void fail_flow(std::uint32_t flow, const Verdict& verdict);
+    bool idle() const { return queued() == 0 && pool_.connections() == 0; }
     Pool& pool() { return pool_; }
     const Pool& pool() const { return pool_; }
 
@@ -51,21 +57,21 @@ class Outlet final : private ConnectionEvents {
     void on_answer(Connection& connection, void* tag, const Answer& answer) override;
     void on_lost(Connection& connection, void* tag, const Lost& lost) override;
     void on_change(Connection& connection) override;
-    void on_goaway(Connection& connection, std::string_view debug) override;
+    void on_goaway(Connection& connection, std::uint32_t h2_error, std::string_view debug) override;
 
     Push& pop();
     void push_front(Push& push);
     void again(Push& push, Verdict&& otherwise);
     void pace_refusals(std::int64_t now_ms);
+    void hold_origin(std::int64_t ms);
     void judge_goaway(const Push& push);
     Verdict unreachable() const;
 
     OutletOwner& owner_;
     std::int64_t request_timeout_ms_;
     Pool pool_;
-    Push* head_ = nullptr;
-    Push* tail_ = nullptr;
-    std::size_t queued_ = 0;
+    FairQueue queue_;
+    std::int64_t look_again_ms_ = 0;  // for pushes that waited too long
     std::int64_t hold_until_ms_ = 0;
     unsigned refused_in_row_ = 0;
     unsigned hold_level_ = 0;

@@ -14,7 +14,12 @@
 #include <variant>
 #include <vector>
 
+#include "pns/retry_policy.hpp"
+
 namespace pns {
+
+class Account;          ///< pns/account.hpp
+struct SenderSettings;  ///< pns/sender.hpp
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
@@ -62,6 +67,7 @@ struct Verdict {
     };
     Kind kind = Kind::accepted;
     Outcome outcome = Outcome::success;  ///< what it is counted as if it stays final
+    bool unsent = false;                 ///< retry_later: never left this process, no attempt used
     bool configuration = false;          ///< CONFIG: stop the credential, alert the operator
     std::int64_t dead_since_ms =
         std::numeric_limits<std::int64_t>::max();  ///< retire only registrations older than this
@@ -74,6 +80,15 @@ struct Verdict {
 
 /// One rendering of one send for one platform: what all devices that share it have in common.
 struct Message {
+    /// Whom the handles of its pushes name. Only devices are registered; the others are addressed
+    /// directly, where the platform knows them.
+    enum class Target : std::uint8_t {
+        device,
+        topic,      ///< FCM
+        condition,  ///< FCM: topics joined by && and ||
+        channel,    ///< APNs: a broadcast channel of Live Activities
+    };
+    Target target = Target::device;
     std::string body;
     Headers
         headers;  ///< names lower case: apns-*, x-wns-*, ... as the back end or template gave them
@@ -95,9 +110,10 @@ struct Refusal {
 template <class T>
 using Checked = std::variant<T, Refusal>;
 
-/// One row of the platform table. Adding a provider is one .cpp and one row.
+/// One row of the platform table. Adding a provider is one .cpp and one row (README, "Adding a
+/// provider"): whatever differs between platforms and is no behaviour of a provider stands here.
 /// `name` is what the registry stores; `format` is ServiceBusNotification-Format; `counts` the
-/// telemetry element.
+/// telemetry element; `kind` also begins <Kind>RegistrationId, what a handle is called in XML.
 struct Platform {
     std::string_view name;    ///< "apns"
     std::string_view format;  ///< "apple"
@@ -108,6 +124,14 @@ struct Platform {
     Checked<std::string> (*normalise_handle)(std::string_view handle);
     /// Checks that credential properties are complete and usable (keys parse, right curve).
     Checked<bool> (*check_credential)(const Credential& credential);
+    /// The element of a hub description that holds the credential, empty for none, and the
+    /// properties it may have, in the order they are written.
+    std::string_view credential = {};
+    std::vector<std::string_view> properties = {};
+    /// Null without a sender.
+    Checked<std::unique_ptr<Account>> (*open)(const Credential& credential) = nullptr;
+    SenderSettings (*settings)() = nullptr;  ///< defaults of contracts/pns.md 11
+    RetryLimits retry = {};
 };
 
 /// All platforms, senders or not; ordered as documented.

@@ -6,6 +6,15 @@
 
 namespace pns {
 
+// Of pns/<name>.cpp; only the table below knows them.
+Checked<std::unique_ptr<Account>> open_apns(const Credential& credential);
+Checked<std::unique_ptr<Account>> open_fcm(const Credential& credential);
+Checked<std::unique_ptr<Account>> open_wns(const Credential& credential);
+Checked<std::unique_ptr<Account>> open_adm(const Credential& credential);
+Checked<std::unique_ptr<Account>> open_web_push(const Credential& credential);
+Checked<std::unique_ptr<Account>> open_hms(const Credential& credential);
+Checked<std::string> normalise_hms_handle(std::string_view handle);
+
 namespace {
 
 /// A credential is usable when an account opens with it.
@@ -20,28 +29,156 @@ Checked<bool> accept_unused(const Credential&) {
     return true;
 }
 
+constexpr std::int64_t second = 1000, minute = 60 * second, hour = 60 * minute;
+
+SenderSettings settings_of(std::size_t connections_max, std::int64_t request_timeout_ms,
+                           std::int64_t ping_idle_ms, std::int64_t idle_close_ms,
+                           std::int64_t age_max_ms, std::int64_t drain_ms_max) {
+    SenderSettings out;
+    out.connections_max = connections_max;
+    out.request_timeout_ms = request_timeout_ms;
+    out.ping_idle_ms = ping_idle_ms;
+    out.idle_close_ms = idle_close_ms;
+    out.age_max_ms = age_max_ms;
+    out.drain_ms_max = drain_ms_max;
+    return out;
+}
+
+SenderSettings apns_settings() {
+    return settings_of(8, 20 * second, 60 * second, 30 * minute, 24 * hour, 30 * second);
+}
+// FCM answers idle PINGs with GOAWAY too_many_pings: its ping time lies past its idle time, so none
+// is ever sent.
+SenderSettings fcm_settings() {
+    SenderSettings out = settings_of(32, 15 * second, hour, 210 * second, 55 * minute, 15 * second);
+    out.pushes_per_s_max = 9'500;  // of 600,000 a minute and project
+    out.ramp_ms = minute;
+    return out;
+}
+SenderSettings wns_settings() {
+    return settings_of(64, 20 * second, hour, 30 * second, hour, 15 * second);
+}
+SenderSettings adm_settings() {
+    return settings_of(32, 20 * second, hour, 30 * second, hour, 15 * second);
+}
+
+constexpr RetryLimits apns_retry{};
+constexpr RetryLimits fcm_retry{10 * second, 10 * minute, 6};
+constexpr RetryLimits slow_retry{10 * second, hour};
+
 }  // namespace
 
 const std::vector<Platform>& platforms() {
     static const std::vector<Platform> table = {
-        {"apns", "apple", "Apple", "ApnsOutcomeCounts", true, normalise_apns_handle,
-         check_by_opening},
-        {"gcm", "gcm", "Gcm", "GcmOutcomeCounts", false, normalise_fcm_handle, accept_unused},
-        {"fcmv1", "fcmv1", "FcmV1", "FcmV1OutcomeCounts", true, normalise_fcm_handle,
-         check_by_opening},
-        {"wns", "windows", "Windows", "WnsOutcomeCounts", true, normalise_wns_handle,
-         check_by_opening},
-        {"mpns", "windowsphone", "Mpns", "MpnsOutcomeCounts", false, normalise_mpns_handle,
-         accept_unused},
-        {"adm", "adm", "Adm", "AdmOutcomeCounts", true, normalise_adm_handle, check_by_opening},
-        {"baidu", "baidu", "Baidu", "BaiduOutcomeCounts", false, normalise_baidu_handle,
-         accept_unused},
-        {"browser", "browser", "Browser", "BrowserOutcomeCounts", false, normalise_browser_handle,
-         accept_unused},
+        {"apns",
+         "apple",
+         "Apple",
+         "ApnsOutcomeCounts",
+         true,
+         normalise_apns_handle,
+         check_by_opening,
+         "ApnsCredential",
+         {"Endpoint", "ApnsCertificate", "CertificateKey", "Thumbprint", "Token", "KeyId",
+          "AppName", "AppId", "BroadcastEndpoint"},
+         open_apns,
+         apns_settings,
+         apns_retry},
+        {"gcm",
+         "gcm",
+         "Gcm",
+         "GcmOutcomeCounts",
+         false,
+         normalise_fcm_handle,
+         accept_unused,
+         "GcmCredential",
+         {"GoogleApiKey", "GcmEndpoint"}},
+        {"fcmv1",
+         "fcmv1",
+         "FcmV1",
+         "FcmV1OutcomeCounts",
+         true,
+         normalise_fcm_handle,
+         check_by_opening,
+         "FcmV1Credential",
+         {"PrivateKey", "ProjectId", "ClientEmail", "FcmV1Endpoint"},
+         open_fcm,
+         fcm_settings,
+         fcm_retry},
+        {"wns",
+         "windows",
+         "Windows",
+         "WnsOutcomeCounts",
+         true,
+         normalise_wns_handle,
+         check_by_opening,
+         "WnsCredential",
+         {"PackageSid", "SecretKey", "WindowsLiveEndpoint"},
+         open_wns,
+         wns_settings,
+         slow_retry},
+        {"mpns",
+         "windowsphone",
+         "Mpns",
+         "MpnsOutcomeCounts",
+         false,
+         normalise_mpns_handle,
+         accept_unused,
+         "MpnsCredential",
+         {"MpnsCertificate", "CertificateKey", "Thumbprint"}},
+        {"adm",
+         "adm",
+         "Adm",
+         "AdmOutcomeCounts",
+         true,
+         normalise_adm_handle,
+         check_by_opening,
+         "AdmCredential",
+         {"ClientId", "ClientSecret", "AuthTokenUrl", "SendUrlTemplate"},
+         open_adm,
+         adm_settings,
+         slow_retry},
+        {"baidu",
+         "baidu",
+         "Baidu",
+         "BaiduOutcomeCounts",
+         false,
+         normalise_baidu_handle,
+         accept_unused,
+         "BaiduCredential",
+         {"BaiduApiKey", "BaiduSecretKey", "BaiduEndPoint"}},
+        {"browser",
+         "browser",
+         "Browser",
+         "BrowserOutcomeCounts",
+         true,
+         normalise_browser_handle,
+         check_by_opening,
+         "BrowserCredential",
+         {"Subject", "VapidPublicKey", "VapidPrivateKey"},
+         open_web_push,
+         [] { return settings_of(8, 20 * second, minute, 2 * minute, hour, 15 * second); },
+         {5 * second, hour}},
         {"xiaomi", "xiaomi", "Xiaomi", "XiaomiOutcomeCounts", false, normalise_xiaomi_handle,
          accept_unused},
+        {"hms",
+         "hms",
+         "Hms",
+         "HmsOutcomeCounts",
+         true,
+         normalise_hms_handle,
+         check_by_opening,
+         "HmsCredential",
+         {"AppId", "ClientId", "ClientSecret", "HmsEndpoint", "AuthTokenUrl"},
+         open_hms,
+         [] { return settings_of(64, 20 * second, hour, 30 * second, hour, 15 * second); },
+         slow_retry},
     };
     return table;
+}
+
+RetryLimits retry_limits(std::string_view name) {
+    const Platform* platform = platform_by_name(name);
+    return platform ? platform->retry : RetryLimits{};
 }
 
 const Platform* platform_by_name(std::string_view name) {

@@ -61,9 +61,12 @@ PoolNumbers Pool::numbers(std::int64_t now_ms, std::size_t queued) const {
     n.now_ms = now_ms;
     n.pressed_since_ms = pressed_since_ms_;
     n.retry_at_ms = retry_at_ms_;
+    n.slack_since_ms = slack_since_ms_;
     n.shrunk_ms = shrunk_ms_;
     for (const auto& c : connections_) {
+        n.in_flight += c->in_flight();
         if (c->state() == Connection::State::connecting) ++n.connecting;
+        if (c->state() == Connection::State::draining) ++n.draining;
         if (c->state() != Connection::State::ready) continue;
         ++n.ready;
         n.window += c->window();
@@ -74,6 +77,7 @@ PoolNumbers Pool::numbers(std::int64_t now_ms, std::size_t queued) const {
 }
 
 void Pool::steer(std::int64_t now_ms, std::size_t queued) {
+    retire_slack(now_ms, queued);
     if (draining_) return;
     for (;;) {
         auto n = numbers(now_ms, queued);
@@ -93,8 +97,31 @@ void Pool::steer(std::int64_t now_ms, std::size_t queued) {
     }
 }
 
+void Pool::retire_slack(std::int64_t now_ms, std::size_t queued) {
+    if (draining_ || connections_.size() < 2) {
+        slack_since_ms_ = 0;
+        return;
+    }
+    auto n = numbers(now_ms, queued);
+    if (!is_slack(n)) {
+        slack_since_ms_ = 0;
+        return;
+    }
+    if (slack_since_ms_ == 0) slack_since_ms_ = now_ms;
+    n.slack_since_ms = slack_since_ms_;
+    if (!should_retire(n)) return;
+    slack_since_ms_ = now_ms;
+    // The youngest: the older ones are proven.
+    for (auto c = connections_.rbegin(); c != connections_.rend(); ++c) {
+        if ((*c)->state() != Connection::State::ready) continue;
+        (*c)->drain();
+        return;
+    }
+}
+
 Task<void> Pool::live(Connection* connection) {
     co_await asio::this_coro::throw_if_cancelled(false);
+    const auto began_ms = steady_now_ms();
     error_code why = errc::connection_ended;
     try {
         why = co_await connection->run();
@@ -107,9 +134,21 @@ Task<void> Pool::live(Connection* connection) {
     record.lived_ms = connection->ready_ms() == 0 ? 0 : now_ms - connection->ready_ms();
     record.one_at_a_time = settings_.protocol == Account::Protocol::h1;
     record.closed_by_us = is_ours(why);
-    demerits_ = demerits_after(demerits_, record);
-    const auto wait_ms = connect_wait_ms(demerits_, random_number());
-    if (wait_ms > 0) retry_at_ms_ = now_ms + wait_ms;
+    const bool falls_back = why == errc::alpn_refused && settings_.tls_h1 != nullptr &&
+                            settings_.protocol == Account::Protocol::h2;
+    if (falls_back) {
+        settings_.protocol = Account::Protocol::h1;
+        settings_.connection.tls = settings_.tls_h1;
+        record.closed_by_us = true;
+    }
+    const auto demerits = demerits_after(demerits_, record);
+    // What began before the last failure failed with it: many at once are one outage, not many.
+    if (demerits <= demerits_ || began_ms > failed_ms_) {
+        if (demerits > demerits_) failed_ms_ = now_ms;
+        demerits_ = demerits;
+        const auto wait_ms = connect_wait_ms(demerits_, random_number());
+        if (wait_ms > 0) retry_at_ms_ = now_ms + wait_ms;
+    }
     if (record.answers > 0) {
         trouble_ = error_code();
     } else if (!record.closed_by_us) {

@@ -16,6 +16,7 @@ namespace pns {
 struct PoolSettings {
     Account::Protocol protocol = Account::Protocol::h2;
     ConnectionSettings connection;
+    TlsContext tls_h1;  ///< for an h2 account whose origin may turn out to speak HTTP/1.1 only
 };
 
 class Pool {
@@ -29,7 +30,8 @@ class Pool {
 
     /// The ready connection with the smallest share of its window in use; null if none has room.
     Connection* pick() const;
-    /// Opens a connection if `queued` pushes that found no room call for one.
+    /// Opens a connection if `queued` pushes that found no room call for one; retires one that has
+    /// long been too many.
     void steer(std::int64_t now_ms, std::size_t queued);
     /// No connection is opened any more; those there are drained.
     void drain();
@@ -44,6 +46,7 @@ class Pool {
 
   private:
     Task<void> live(Connection* connection);
+    void retire_slack(std::int64_t now_ms, std::size_t queued);
     PoolNumbers numbers(std::int64_t now_ms, std::size_t queued) const;
 
     Nursery& nursery_;
@@ -52,8 +55,10 @@ class Pool {
     std::function<void(error_code)> on_ended_;
     std::vector<std::unique_ptr<Connection>> connections_;
     std::int64_t pressed_since_ms_ = 0;
+    std::int64_t slack_since_ms_ = 0;
     std::int64_t shrunk_ms_ = 0;
     std::int64_t retry_at_ms_ = 0;
+    std::int64_t failed_ms_ = 0;  ///< when demerits last grew
     unsigned demerits_ = 0;
     std::uint64_t connects_ = 0;
     error_code trouble_;

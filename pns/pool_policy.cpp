@@ -3,6 +3,7 @@
 #include "pns/pool_policy.hpp"
 
 #include <algorithm>
+#include <random>
 
 #include "pns/retry_policy.hpp"
 
@@ -11,6 +12,7 @@ namespace pns {
 namespace {
 
 constexpr std::int64_t pressed_ms_min = 200;
+constexpr std::int64_t slack_ms_min = 5 * 60'000;  // rapid opening and closing looks like an attack
 constexpr std::int64_t shrunk_quiet_ms = 60'000;
 constexpr std::size_t connecting_max = 8;  // HTTP/1.1, where each connection takes one request
 constexpr std::int64_t soon_ms = 5'000;
@@ -26,12 +28,33 @@ bool is_pressed(const PoolNumbers& n) {
 bool should_connect(const PoolNumbers& n) {
     if (n.queued == 0 || n.ready + n.connecting >= n.connections_max) return false;
     if (n.now_ms < n.retry_at_ms) return false;
+    // A peer that ends connections as fast as they are opened, without letting go of them.
+    if (n.ready + n.connecting + n.draining >= 2 * n.connections_max + 2) return false;
     if (n.ready + n.connecting == 0) return true;
     if (n.one_at_a_time) return is_pressed(n) && n.connecting < connecting_max;
     if (n.connecting > 0 || n.unproven > 0) return false;
     if (n.shrunk_ms != 0 && n.now_ms - n.shrunk_ms < shrunk_quiet_ms) return false;
     return is_pressed(n) && n.pressed_since_ms != 0 &&
            n.now_ms - n.pressed_since_ms >= pressed_ms_min;
+}
+
+bool is_slack(const PoolNumbers& n) {
+    if (n.one_at_a_time || n.ready < 2 || n.connecting > 0 || n.queued > 0) return false;
+    return n.in_flight < n.window / n.ready * (n.ready - 1) / 2;
+}
+
+bool should_retire(const PoolNumbers& n) {
+    return is_slack(n) && n.slack_since_ms != 0 && n.now_ms - n.slack_since_ms >= slack_ms_min;
+}
+
+std::int64_t jittered_age_ms(std::int64_t age_max_ms, std::uint64_t random) {
+    const auto spread = static_cast<std::uint64_t>(std::max<std::int64_t>(age_max_ms / 10, 0));
+    return age_max_ms - static_cast<std::int64_t>(random % (spread + 1));
+}
+
+std::int64_t jittered_age_ms(std::int64_t age_max_ms) {
+    static thread_local std::mt19937_64 engine{std::random_device{}()};
+    return jittered_age_ms(age_max_ms, engine());
 }
 
 unsigned demerits_after(unsigned demerits, const ConnectionRecord& record) {

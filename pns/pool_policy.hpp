@@ -12,12 +12,15 @@ struct PoolNumbers {
     std::size_t queued = 0;  ///< pushes that found no room
     std::size_t ready = 0;   ///< connections that take requests
     std::size_t connecting = 0;
+    std::size_t draining = 0;
     std::size_t unproven = 0;  ///< ready, but without an answer yet: their window is not known
     std::size_t window = 0;    ///< requests the ready ones may have in flight together
+    std::size_t in_flight = 0;
     std::size_t connections_max = 1;
     bool one_at_a_time = false;  ///< HTTP/1.1
     std::int64_t now_ms = 0;
     std::int64_t pressed_since_ms = 0;  ///< since when is_pressed() holds; 0 = it does not
+    std::int64_t slack_since_ms = 0;    ///< since when is_slack() holds; 0 = it does not
     std::int64_t shrunk_ms = 0;         ///< when a peer last lowered its limit; 0 = never
     std::int64_t retry_at_ms = 0;       ///< no connect before
 };
@@ -26,6 +29,14 @@ struct PoolNumbers {
 bool is_pressed(const PoolNumbers& n);
 /// One more connection, now. A peer that lowers its limit is never answered by more connections.
 bool should_connect(const PoolNumbers& n);
+
+/// So little is asked for that the connections but one would carry it at half their window.
+bool is_slack(const PoolNumbers& n);
+/// One connection less: it has been slack for minutes.
+bool should_retire(const PoolNumbers& n);
+/// Up to a tenth less than `age_max_ms`: connections opened together do not end together.
+std::int64_t jittered_age_ms(std::int64_t age_max_ms, std::uint64_t random);
+std::int64_t jittered_age_ms(std::int64_t age_max_ms);
 
 /// What a connection that ended says about the provider.
 struct ConnectionRecord {

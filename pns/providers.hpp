@@ -1,7 +1,7 @@
 #pragma once
 
-// What pns/<name>.cpp gives to the table of platforms and to open_account(): nothing else may call
-// these.
+// What the files of providers share: reading credentials and messages, refusals. Only
+// pns/<name>.cpp calls these. Pure; any thread.
 
 #include <memory>
 #include <optional>
@@ -12,11 +12,6 @@
 #include "pns/handles.hpp"
 
 namespace pns {
-
-Checked<std::unique_ptr<Account>> open_apns(const Credential& credential);
-Checked<std::unique_ptr<Account>> open_fcm(const Credential& credential);
-Checked<std::unique_ptr<Account>> open_wns(const Credential& credential);
-Checked<std::unique_ptr<Account>> open_adm(const Credential& credential);
 
 /// A property, or empty. Java writes the word `null` for what is not set.
 std::string_view property(const Credential& credential, std::string_view name);
@@ -32,6 +27,11 @@ std::string_view message_header(const Message& message, std::string_view name);
 std::optional<Refusal> check_message_headers(const Message& message, std::string_view prefix);
 Refusal bad_format(std::string message);
 Refusal bad_size(std::string_view what, std::size_t bytes, std::size_t bytes_max);
+
+/// Does the push have an identity by which a copy of it can replace it? Pushes of sends have.
+bool has_identity(const Push& push);
+/// The identity in 22 letters, digits, '-' and '_'.
+std::string identity_of(const Push& push);
 
 /// Key=value pairs as application/x-www-form-urlencoded.
 std::string form_of(std::initializer_list<std::pair<std::string_view, std::string_view>> fields);

@@ -97,22 +97,6 @@ std::optional<std::int64_t> asctime(std::string_view s) {
 
 }  // namespace
 
-RetryLimits retry_limits(std::string_view platform) {
-    RetryLimits out;
-    if (platform == "fcm" || platform == "fcmv1") {
-        out.base_ms = 10'000;
-        out.cap_ms = 10 * 60'000;
-        out.attempts_max = 6;
-    } else if (platform == "wns" || platform == "adm") {
-        out.base_ms = 10'000;
-        out.cap_ms = 60 * 60'000;
-    } else if (platform == "webpush" || platform == "browser") {
-        out.base_ms = 5'000;
-        out.cap_ms = 60 * 60'000;
-    }
-    return out;
-}
-
 std::int64_t backoff_ms(std::int64_t base_ms, std::int64_t cap_ms, unsigned attempt,
                         std::uint64_t random) {
     std::int64_t bound = std::max<std::int64_t>(base_ms, 0);
@@ -130,6 +114,33 @@ std::optional<std::int64_t> retry_delay_ms(const RetryLimits& limits, unsigned a
     const auto wish = std::min(retry_after_ms, limits.retry_after_ms_max);
     const auto spread = below(static_cast<std::uint64_t>(wish / 5) + 1, random);
     return std::max(wait, wish + static_cast<std::int64_t>(spread));
+}
+
+void RetryBudget::fresh() {
+    hundredths_ = std::min<std::uint64_t>(hundredths_ + percent_, saved_max * 100);
+}
+
+void RetryBudget::refill(std::int64_t now_ms) {
+    if (at_ms_ < 0) at_ms_ = now_ms;
+    const auto passed = static_cast<std::uint64_t>(std::max<std::int64_t>(now_ms - at_ms_, 0));
+    at_ms_ = std::max(at_ms_, now_ms);
+    const auto free = std::min<std::uint64_t>(passed, 1'000'000) * per_s_free / 10;
+    // What is free is not saved up beyond a thousand.
+    if (hundredths_ < 1'000 * 100)
+        hundredths_ = std::min<std::uint64_t>(hundredths_ + free, 100'000);
+    turned_away_ -= std::min(turned_away_, passed * per_s_free / 1'000);
+}
+
+std::int64_t RetryBudget::wait_ms(std::int64_t now_ms, std::uint64_t random) {
+    if (percent_ == 0) return 0;
+    refill(now_ms);
+    if (hundredths_ >= 100) {
+        hundredths_ -= 100;
+        return 0;
+    }
+    ++turned_away_;
+    const auto wait = std::min<std::uint64_t>(1'000 + turned_away_ * 1'000 / per_s_free, 60'000);
+    return static_cast<std::int64_t>(wait + below(wait / 5 + 1, random));
 }
 
 std::optional<std::int64_t> parse_retry_after_ms(std::string_view value, std::int64_t now_ms) {

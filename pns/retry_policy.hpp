@@ -31,6 +31,29 @@ std::int64_t backoff_ms(std::int64_t base_ms, std::int64_t cap_ms, unsigned atte
 std::optional<std::int64_t> retry_delay_ms(const RetryLimits& limits, unsigned attempts_made,
                                            std::int64_t retry_after_ms, std::uint64_t random);
 
+/// How many retries one sender may add to its fresh traffic: a share of it, and a small steady rate
+/// so that little traffic can be retried at all. Times of the steady clock.
+class RetryBudget {
+  public:
+    static constexpr std::uint64_t per_s_free = 50;
+    static constexpr std::uint64_t saved_max = 100'000;  ///< retries that may be saved up
+
+    /// `percent` of fresh pushes; 0 = no bound.
+    explicit RetryBudget(unsigned percent) : percent_(percent) {}
+    void fresh();
+    /// 0: this retry may go out. Otherwise when to ask again, in ms: those who are turned away
+    /// together come back spread over the time it takes to serve them, at most a minute.
+    std::int64_t wait_ms(std::int64_t now_ms, std::uint64_t random);
+
+  private:
+    void refill(std::int64_t now_ms);
+
+    unsigned percent_;
+    std::uint64_t hundredths_ = 1'000 * 100;  // of a retry
+    std::uint64_t turned_away_ = 0;
+    std::int64_t at_ms_ = -1;
+};
+
 /// Retry-After of RFC 9110 10.2.3, seconds or HTTP date (all three forms of 5.6.7), in ms from now;
 /// negative numbers and dates past are 0, absurd ones a year. Nothing when it is neither.
 std::optional<std::int64_t> parse_retry_after_ms(std::string_view value, std::int64_t now_ms);

@@ -9,6 +9,7 @@
 // retry_later.
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "pns/platform.hpp"
+#include "pns/rate_bucket.hpp"
 #include "pns/task.hpp"
 
 namespace pns {
@@ -41,6 +43,9 @@ struct Push {
     std::array<std::uint8_t, 16> id{};  ///< dedupe identity, kept over retries: apns-id and friends
     PushOwner* owner = nullptr;
     std::uint32_t index = 0;  ///< the owner's
+    /// Fairness class: the pushes of one send share one, and a sender serves its flows in turn.
+    std::uint32_t flow = 0;
+    std::uint8_t attempt = 0;  ///< sends of it before this one: a retry draws on the retry budget
     // The sender's, while the push is with it:
     Push* next = nullptr;
     std::uint8_t resends = 0;
@@ -60,19 +65,37 @@ struct SenderSettings {
     std::int64_t idle_close_ms = 30 * 60'000;
     std::int64_t age_max_ms = 24 * 3'600'000;
     std::int64_t drain_ms_max = 30'000;
+    /// What the provider grants the credential, all loops of the process together; 0 = no guard.
+    std::uint64_t pushes_per_s_max = 0;
+    std::int64_t ramp_ms = 0;  ///< after so long a pause the rate rises from a tenth in that time
+    unsigned retry_budget_percent = 20;  ///< retries per 100 fresh pushes; 0 = no bound
 };
 
-/// What all senders of a process share about the network; immutable after start.
+/// What all senders of a process have counted up to their last turn, ended ones included.
+/// Any thread.
+struct SenderTotals {
+    std::atomic<std::uint64_t> resends{0}, lost{0}, goaways{0}, rate_waits{0}, retries_put_off{0};
+};
+
+/// What all senders of a process share about the network; immutable after start. Copies share
+/// rates and totals.
 struct Network {
+    std::shared_ptr<RateBuckets> rates = std::make_shared<RateBuckets>();
+    std::shared_ptr<SenderTotals> totals = std::make_shared<SenderTotals>();
     std::string ca_file;  ///< extra trust anchors (PEM); empty = the system's
     /// HOST:PORT=ADDRESS:PORT, like curl's --connect-to; HOST may start with "*." for any label.
     /// Off when empty.
     std::vector<std::string> connect_to;
+    /// Hosts that Web Push endpoints may name, as EndpointGuard reads them; empty = the known push
+    /// services.
+    std::vector<std::string> push_services;
 };
 
 struct SenderFigures {
     std::uint64_t queued = 0, in_flight = 0, connections = 0, connects = 0, resends = 0, lost = 0,
                   accepted = 0, refused = 0, token_fetches = 0, goaways = 0;
+    std::uint64_t rate_waits = 0;       ///< times the provider's rate had to be waited for
+    std::uint64_t retries_put_off = 0;  ///< retries over the budget
 };
 
 class Account;
@@ -102,6 +125,10 @@ class Sender {
     virtual void submit(Push& push) = 0;
     /// `on_room` runs on this loop whenever room() has grown from under `low` to at least `low`.
     virtual void when_room(std::size_t low, std::function<void()> on_room) = 0;
+
+    /// Gives every push of the flow that waits for its turn back with retry_later, from inside the
+    /// call; none of them was sent. The owner may not submit from inside.
+    virtual void withdraw(std::uint32_t flow) = 0;
 
     virtual SenderFigures figures() const = 0;
     /// No new connection attempts; waits for streams in flight at most `drain_ms`, then gives every

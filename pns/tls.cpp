@@ -112,7 +112,9 @@ Result<TlsContext> make_client_context(TrustStore& trust, const TlsClientOptions
         return error_code(errc::bad_pem);
     }
     if (!options.alpn.empty()) {
-        const auto wire = alpn_wire({options.alpn});
+        std::vector<std::string> names = {options.alpn};
+        if (!options.alpn_fallback.empty()) names.push_back(options.alpn_fallback);
+        const auto wire = alpn_wire(names);
         SSL_CTX_set_alpn_protos(context->native_handle(), bytes(wire),
                                 static_cast<unsigned int>(wire.size()));
     }

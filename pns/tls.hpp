@@ -39,7 +39,8 @@ struct TlsClientOptions {
     std::string ca_file;          ///< extra trust anchors
     std::string certificate_pem;  ///< client certificate chain and key; empty = none
     std::string key_pem;
-    std::string alpn;  ///< "h2", "http/1.1"
+    std::string alpn;           ///< "h2", "http/1.1"
+    std::string alpn_fallback;  ///< offered after it; empty = nothing else
 };
 Result<TlsContext> make_client_context(TrustStore& trust, const TlsClientOptions& options);
 

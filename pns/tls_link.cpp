@@ -6,6 +6,7 @@
 #include <boost/asio/ip/address.hpp>
 #include <random>
 
+#include "pns/endpoint_guard.hpp"
 #include "pns/errc.hpp"
 
 namespace pns {
@@ -43,11 +44,12 @@ Task<error_code> TlsLink::open() {
 }
 
 Task<error_code> TlsLink::resolve(std::vector<asio::ip::tcp::endpoint>& out) {
+    if (options_.target.host.empty()) co_return errc::resolve_failed;  // not "this host"
     error_code not_literal;
     const auto literal = asio::ip::make_address(options_.target.host, not_literal);
     if (!not_literal) {
         out.emplace_back(literal, options_.target.port);
-        co_return error_code();
+        co_return checked(out);
     }
     const std::string port = std::to_string(options_.target.port);
     const auto [ec, found] =
@@ -58,7 +60,16 @@ Task<error_code> TlsLink::resolve(std::vector<asio::ip::tcp::endpoint>& out) {
     // Spread the connections of many senders over the provider's addresses.
     static thread_local std::minstd_rand random{std::random_device{}()};
     std::shuffle(out.begin(), out.end(), random);
-    co_return out.empty() ? error_code(errc::resolve_failed) : error_code();
+    co_return out.empty() ? error_code(errc::resolve_failed) : checked(out);
+}
+
+// One address that is not public spoils the name: whoever owns it chose them all.
+error_code TlsLink::checked(const std::vector<asio::ip::tcp::endpoint>& endpoints) const {
+    if (!options_.target.public_only) return {};
+    const bool all = std::all_of(endpoints.begin(), endpoints.end(), [](const auto& endpoint) {
+        return is_public_address(endpoint.address());
+    });
+    return all ? error_code() : error_code(errc::address_not_public);
 }
 
 Task<error_code> TlsLink::connect() {

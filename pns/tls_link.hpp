@@ -45,6 +45,7 @@ class TlsLink {
   private:
     Task<error_code> connect();
     Task<error_code> resolve(std::vector<asio::ip::tcp::endpoint>& out);
+    error_code checked(const std::vector<asio::ip::tcp::endpoint>& endpoints) const;
     void set_deadline(std::int64_t deadline_ms);
 
     Executor executor_;

@@ -21,6 +21,10 @@ constexpr std::array<std::string_view, 4> login_hosts = {
     "login.live.com", "login.microsoftonline.com", "login.microsoftonline.us",
     "login.partner.microsoftonline.cn"};
 
+struct WnsPrepared final : Prepared {
+    bool replaceable = false;  ///< shown to the user, and neither tag nor group of the back end's
+};
+
 class Wns final : public Account {
   public:
     struct Setup {
@@ -31,6 +35,7 @@ class Wns final : public Account {
 
     const Platform& platform() const override { return *platform_by_name("wns"); }
     Protocol protocol() const override { return Protocol::h1; }
+    Hosts hosts() const override { return Hosts::handle; }
 
     TokenSource token_source() const override {
         Fetched source;
@@ -77,6 +82,16 @@ void Wns::encode(const Push& push, Encoded& out) const {
     out.path = slash == std::string_view::npos ? std::string_view("/") : push.handle.substr(slash);
     out.headers.clear();
     out.body.clear();
+    // A copy that is sent again after a lost answer replaces the first one on the device.
+    if (has_identity(push) && static_cast<const WnsPrepared&>(*push.prepared).replaceable) {
+        constexpr std::string_view hex = "0123456789abcdef";
+        std::string tag;
+        for (std::size_t i = 0; i < tag_bytes_max / 2; ++i) {
+            tag += hex[push.id[i] >> 4];
+            tag += hex[push.id[i] & 15];
+        }
+        out.headers.emplace_back("x-wns-tag", std::move(tag));
+    }
 }
 
 /// The name of the root element, past byte order mark, declaration and comments.
@@ -140,6 +155,8 @@ std::optional<Refusal> check_wns_headers(const Message& message) {
 }
 
 Checked<std::shared_ptr<const Prepared>> Wns::prepare(const Message& message) const {
+    if (message.target != Message::Target::device)
+        return bad_format("WNS pushes go to devices only.");
     if (auto refusal = check_wns_headers(message)) return std::move(*refusal);
     if (message.body.empty()) return bad_format("A WNS body must not be empty.");
     if (message.body.size() > body_bytes_max)
@@ -160,7 +177,10 @@ Checked<std::shared_ptr<const Prepared>> Wns::prepare(const Message& message) co
         return bad_format("The body of " + type + " must be XML with the root element " +
                           type.substr(4) + ".");
 
-    auto prepared = std::make_shared<Prepared>();
+    auto prepared = std::make_shared<WnsPrepared>();
+    prepared->replaceable = (type == "wns/toast" || type == "wns/tile") &&
+                            message_header(message, "x-wns-tag").empty() &&
+                            message_header(message, "x-wns-group").empty();
     prepared->body = std::make_shared<const std::string>(message.body);
     prepared->expires_at_ms = message.expires_at_ms;
     prepared->headers.emplace_back("content-type", raw ? "application/octet-stream" : "text/xml");

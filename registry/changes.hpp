@@ -37,9 +37,10 @@ void rewrite_installation(Transaction& tx, std::uint32_t hub, const Installation
                           Installation after);
 
 // life.cpp
-Result<std::size_t> retire(Transaction& tx, std::uint32_t hub, const std::vector<Retirement>& dead);
+Result<std::vector<Retired>> retire(Transaction& tx, std::uint32_t hub,
+                                    const std::vector<Retirement>& dead);
 Result<std::size_t> rotate(Transaction& tx, std::uint32_t hub, const std::vector<Rotation>& moved);
-Result<std::size_t> expire(Transaction& tx, std::int64_t now_ms, std::size_t count_max);
+Result<Swept> expire(Transaction& tx, std::int64_t now_ms, std::size_t count_max);
 
 // ledger.cpp
 Result<void> accept(Transaction& tx, std::uint32_t hub, const Send& send,

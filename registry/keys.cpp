@@ -47,6 +47,9 @@ std::string hub_key(std::uint32_t hub) {
 std::string count_key(std::uint32_t hub) {
     return with_hub("c", hub);
 }
+std::string answer_count_key(std::uint32_t hub) {
+    return with_hub("k", hub);
+}
 std::string hub_prefix(std::uint32_t hub) {
     return with_hub("", hub);
 }
@@ -179,6 +182,40 @@ Result<std::pair<std::uint32_t, std::string>> decode_open_key(std::string_view k
         return make_error_code(errc::corrupt);
     }
     return std::pair{hub, std::move(id)};
+}
+
+std::string answer_key(std::uint32_t hub, std::string_view scope, std::string_view key) {
+    std::string bytes = ledger_hub_prefix(LedgerKind::answer, hub);
+    ByteWriter out(bytes);
+    out.text(scope);
+    out.text(key);
+    return bytes;
+}
+
+std::string answer_expiry_key(const AnswerExpiryKey& key) {
+    std::string bytes(1, static_cast<char>(LedgerKind::answer_expiry));
+    ByteWriter out(bytes);
+    assert(key.at_ms >= 0);
+    out.u64_be(static_cast<std::uint64_t>(key.at_ms));
+    out.u32_be(key.hub);
+    out.text(key.scope);
+    out.text(key.key);
+    return bytes;
+}
+
+Result<AnswerExpiryKey> decode_answer_expiry_key(std::string_view key) {
+    ByteReader in(key);
+    AnswerExpiryKey value;
+    const std::uint8_t kind = in.u8();
+    value.at_ms = static_cast<std::int64_t>(in.u64_be());
+    value.hub = in.u32_be();
+    value.scope = in.text();
+    value.key = in.text();
+    if (!in.at_end() || value.at_ms < 0 ||
+        kind != static_cast<std::uint8_t>(LedgerKind::answer_expiry)) {
+        return make_error_code(errc::corrupt);
+    }
+    return value;
 }
 
 std::string after_prefix(std::string prefix) {

@@ -11,6 +11,7 @@
 //                  "state"   -> u8 1, varint applied position, varint next hub number
 //                  "h" u32 hub -> u8 1, text name, varint partitions, text description, varint etag
 //                  "c" u32 hub -> u8 1, varint installations
+//                  "k" u32 hub -> u8 1, varint kept answers
 //   rows           u32 hub, u16 partition, u32 number -> row
 //     row          u8 1, varint flags, varint etag, varint generation, zigzag registered_at, zigzag
 //     expires_at,
@@ -44,18 +45,25 @@
 //                them
 //     operand      u8 1, varint n, n le16 added ascending, le16 removed ascending, no number in
 //     both
-//   expiry         u64 time, u32 hub, u8 'i' | 'r', id -> u8 1
+//   expiry         u64 time at or before its end, u32 hub, u8 'i' | 'r', id -> u8 1
 //   ledger         u8 'o', u32 hub, text send id -> u8 1                     send is open
 //                  u8 's', u32 hub, text send id -> send
 //                  u8 'p', u32 hub, text send id -> progress
 //                  u8 'a', u32 hub, text send id, u16 partition -> bitmap    selection (audience)
 //                  u8 'd', u32 hub, text send id, u16 partition -> bitmap    done
-//     send         u8 1, text id, text format, text expression, text body, headers, list of text
-//     direct handles,
+//                  u8 'k', u32 hub, text scope, text key -> answer          kept for a repeat
+//                  u8 'x', u64 time, u32 hub, text scope, text key -> u8 1  when it goes
+//     answer       u8 1, text fingerprint, zigzag kept, zigzag expires, varint status, headers,
+//     text body send         u8 version, text id, text format, text expression, text body, headers,
+//     list of text direct handles,
 //                  u8 delivery, zigzag enqueued, zigzag scheduled, zigzag deadline, varint
 //                  partitions of selection
-//     progress     u8 1, u8 state, zigzag started, zigzag ended,
+//                  from version 2 on: u8 deadline given, varint canary ppm, varint rate per second
+//     progress     u8 version, u8 state, zigzag started, zigzag ended,
 //                  list of (text platform, text outcome, varint count), varint partitions of done
+//                  from version 2 on: varint audience, zigzag first push, zigzag last push, zigzag
+//                  waits since, zigzag deadline, u8 flags (1 released, 2 gave up),
+//                  list of (u8 latency bucket, varint count)
 //     bitmap       u8 1, list of (u16 chunk ascending, text chunk value)
 //
 // Tested by tests/registry_keys_test.cpp and tests/fuzz_keys.cpp.
@@ -85,6 +93,7 @@ constexpr std::string_view state_key = "state";
 constexpr std::string_view hub_key_prefix = "h";
 std::string hub_key(std::uint32_t hub);
 std::string count_key(std::uint32_t hub);
+std::string answer_count_key(std::uint32_t hub);
 
 std::string hub_prefix(std::uint32_t hub);  ///< of rows, ids, installations, handles, postings
 std::string partition_prefix(std::uint32_t hub, std::uint16_t partition);  ///< of rows and postings
@@ -122,12 +131,25 @@ enum class LedgerKind : char {
     progress = 'p',
     selection = 'a',
     done = 'd',
+    answer = 'k',
+    answer_expiry = 'x',
 };
 std::string ledger_hub_prefix(LedgerKind kind, std::uint32_t hub);
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id);
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id,
                        std::uint16_t partition);
 Result<std::pair<std::uint32_t, std::string>> decode_open_key(std::string_view key);
+
+std::string answer_key(std::uint32_t hub, std::string_view scope, std::string_view key);
+struct AnswerExpiryKey {
+    std::int64_t at_ms = 0;
+    std::uint32_t hub = 0;
+    std::string scope;
+    std::string key;
+    friend bool operator==(const AnswerExpiryKey&, const AnswerExpiryKey&) = default;
+};
+std::string answer_expiry_key(const AnswerExpiryKey& key);
+Result<AnswerExpiryKey> decode_answer_expiry_key(std::string_view key);
 
 /// The key after all keys that start with `prefix`.
 std::string after_prefix(std::string prefix);
@@ -204,6 +226,9 @@ std::string encode_send(const Send& send, std::uint16_t selection_partitions);
 Result<std::pair<Send, std::uint16_t>> decode_send(std::string_view bytes);
 std::string encode_progress(const Progress& progress);  ///< without the bits of `done`
 Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view bytes);
+
+std::string encode_answer(const KeptAnswer& answer);  ///< scope and key are in the key
+Result<KeptAnswer> decode_answer(std::string_view bytes);
 
 // --- posting chunks ---
 /// A set of 16-bit numbers as words of a bit set: what merges work on.

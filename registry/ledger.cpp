@@ -51,8 +51,10 @@ Result<void> accept(Transaction& tx, std::uint32_t hub, const Send& send,
     const bool final = is_final(progress.state);
     const auto partitions = static_cast<std::uint16_t>(final ? 0 : selection.partitions.size());
     tx.batch().put(Family::ledger, key, encode_send(send, partitions));
+    Progress first = progress;
+    first.audience = selection.count();
     tx.batch().put(Family::ledger, ledger_key(LedgerKind::progress, hub, send.id),
-                   encode_progress(progress));
+                   encode_progress(first));
     if (final) {
         if (fires) {
             forget_selection(tx, hub, send.id, open->second.selection_partitions);
@@ -85,6 +87,11 @@ Result<void> checkpoint(Transaction& tx, std::uint32_t hub, const std::string& s
         return {};
     }
     put_bitmaps(tx, LedgerKind::done, hub, send_id, progress.done);
+    for (std::size_t p = 0; p < progress.done.size(); ++p) {  // marks may have been taken back
+        if (!progress.done[p].isEmpty()) continue;
+        const auto partition = static_cast<std::uint16_t>(p);
+        tx.batch().erase(Family::ledger, ledger_key(LedgerKind::done, hub, send_id, partition));
+    }
     open->second.state = progress.state;
     return {};
 }

@@ -24,16 +24,20 @@ std::optional<InstallationRecord> owner_of(Transaction& tx, std::uint32_t hub, c
     return owner;
 }
 
-bool retire_one(Transaction& tx, std::uint32_t hub, const Retirement& dead) {
+/// The row as it was, if it was retired.
+std::optional<Row> retire_one(Transaction& tx, std::uint32_t hub, const Retirement& dead) {
     const Address address{dead.partition, dead.number};
     const auto row = same_device(tx, hub, address, dead.generation, dead.handle);
-    if (!row || row->channel_expired || row->registered_at_ms >= dead.dead_since_ms) return false;
+    if (!row || row->channel_expired || row->registered_at_ms >= dead.dead_since_ms)
+        return std::nullopt;
+    if (dead.registered_at_ms != 0 && row->registered_at_ms > dead.registered_at_ms)
+        return std::nullopt;
     if (row->installation_id.empty()) {
         erase_plain(tx, hub, address, *row);
-        return true;
+        return row;
     }
     const auto owner = owner_of(tx, hub, *row);
-    if (tx.fault()) return false;
+    if (tx.fault()) return std::nullopt;
     Installation after = owner->value;
     if (row->tile.empty()) {
         after.push_channel_expired = true;
@@ -42,7 +46,7 @@ bool retire_one(Transaction& tx, std::uint32_t hub, const Retirement& dead) {
     }
     after.updated_at_ms = dead.at_ms;
     rewrite_installation(tx, hub, *owner, std::move(after));
-    return true;
+    return row;
 }
 
 bool rotate_one(Transaction& tx, std::uint32_t hub, const Rotation& moved) {
@@ -74,12 +78,16 @@ bool rotate_one(Transaction& tx, std::uint32_t hub, const Rotation& moved) {
     return true;
 }
 
-/// False: the entry is a leftover of an erased hub.
-bool expire_one(Transaction& tx, const ExpiryKey& key) {
+/// True: what the entry names has ended and is removed. If it ends later, it has its entry there.
+bool expire_one(Transaction& tx, const ExpiryKey& key, std::int64_t now_ms) {
     if (tx.hub(key.hub) == nullptr) return false;
     if (key.installation) {
         const auto record = tx.installation(key.hub, key.id);
-        if (!record || record->value.expires_at_ms != key.at_ms) return false;
+        if (!record) return false;
+        if (record->value.expires_at_ms > now_ms) {
+            tx.put_expiry(key.hub, true, key.id, never_ms, record->value.expires_at_ms);
+            return false;
+        }
         const auto erased = erase_installation(tx, key.hub, key.id);
         return erased && *erased;
     }
@@ -87,20 +95,26 @@ bool expire_one(Transaction& tx, const ExpiryKey& key) {
     if (!entry || entry->gone) return false;
     const Address address{entry->partition, entry->number};
     const auto row = tx.row(key.hub, address);
-    if (!row || row->expires_at_ms != key.at_ms) return false;
+    if (!row) return false;
+    if (row->expires_at_ms > now_ms) {
+        tx.put_expiry(key.hub, false, key.id, never_ms, row->expires_at_ms);
+        return false;
+    }
     erase_plain(tx, key.hub, address, *row);
     return true;
 }
 
 }  // namespace
 
-Result<std::size_t> retire(Transaction& tx, std::uint32_t hub,
-                           const std::vector<Retirement>& dead) {
+Result<std::vector<Retired>> retire(Transaction& tx, std::uint32_t hub,
+                                    const std::vector<Retirement>& dead) {
     if (tx.hub(hub) == nullptr) return make_error_code(errc::not_found);
-    std::size_t retired = 0;
-    for (const Retirement& one : dead) {
-        if (retire_one(tx, hub, one)) ++retired;
+    std::vector<Retired> retired;
+    for (std::size_t i = 0; i < dead.size(); ++i) {
+        auto row = retire_one(tx, hub, dead[i]);
         if (tx.fault()) return tx.fault();
+        if (!row) continue;
+        retired.push_back({i, std::move(row->registration_id), std::move(row->installation_id)});
     }
     return retired;
 }
@@ -115,7 +129,7 @@ Result<std::size_t> rotate(Transaction& tx, std::uint32_t hub, const std::vector
     return rotated;
 }
 
-Result<std::size_t> expire(Transaction& tx, std::int64_t now_ms, std::size_t count_max) {
+Result<Swept> expire(Transaction& tx, std::int64_t now_ms, std::size_t count_max) {
     std::vector<ExpiryKey> due;
     {
         const auto cursor = tx.batch().cursor(Family::expiry);
@@ -127,17 +141,14 @@ Result<std::size_t> expire(Transaction& tx, std::int64_t now_ms, std::size_t cou
         }
         if (auto status = cursor->status(); !status) tx.set_fault(status.error());
     }
-    std::size_t expired = 0;
+    Swept swept{due.size(), 0};
     for (const ExpiryKey& key : due) {
         if (tx.fault()) return tx.fault();
-        if (expire_one(tx, key)) {
-            ++expired;
-        } else {
-            tx.batch().erase(Family::expiry, expiry_key(key));
-        }
+        tx.batch().erase(Family::expiry, expiry_key(key));
+        if (expire_one(tx, key, now_ms)) ++swept.removed;
     }
     if (tx.fault()) return tx.fault();
-    return expired;
+    return swept;
 }
 
 }  // namespace registry

@@ -24,6 +24,13 @@ Result<void> load_hubs(const Snapshot& snapshot, Memory& memory) {
             if (!count) return count.error();
             memory.installations[hub->number] = *count;
         }
+        const auto kept = snapshot.get(Family::meta, answer_count_key(hub->number), bytes);
+        if (!kept) return kept.error();
+        if (*kept) {
+            const auto count = decode_count(bytes);
+            if (!count) return count.error();
+            memory.answers[hub->number] = *count;
+        }
         const std::string name = fold(hub->name);
         hubs->names.emplace(hub->number, name);
         hubs->by_name.emplace(name, std::move(*hub));

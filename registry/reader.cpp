@@ -298,4 +298,41 @@ Result<std::vector<OpenSend>> read_open_sends(const View& view) {
     return open;
 }
 
+Result<SendPage> read_sends(const View& view, std::uint32_t hub, const SendQuery& query) {
+    SendPage page;
+    const std::string prefix = ledger_hub_prefix(LedgerKind::send, hub);
+    const auto cursor = view.snapshot->cursor(Family::ledger);
+    cursor->seek_before(query.below.empty() ? after_prefix(prefix)
+                                            : ledger_key(LedgerKind::send, hub, query.below));
+    std::string bytes;
+    for (std::size_t reads = 0; cursor->valid(); cursor->previous(), ++reads) {
+        if (!cursor->key().starts_with(prefix)) break;
+        auto send = decode_send(cursor->value());
+        if (!send) return send.error();
+        Send& row = send->first;
+        if (row.enqueued_at_ms < query.enqueued_from_ms) break;
+        const auto found = view.snapshot->get(Family::ledger,
+                                              ledger_key(LedgerKind::progress, hub, row.id), bytes);
+        if (!found) return found.error();
+        if (!*found) return make_error_code(errc::corrupt);
+        auto progress = decode_progress(bytes);
+        if (!progress) return progress.error();
+        const auto& states = query.states;
+        const bool wanted = row.enqueued_at_ms <= query.enqueued_to_ms &&
+                            (query.format.empty() || row.format == query.format) &&
+                            (states.empty() || std::find(states.begin(), states.end(),
+                                                         progress->first.state) != states.end());
+        if (wanted) {
+            row.body.clear();
+            row.direct_handles.clear();
+            page.sends.emplace_back(std::move(row), std::move(progress->first));
+        }
+        if (page.sends.size() < query.count_max && reads + 1 < query.reads_max) continue;
+        page.next = wanted ? page.sends.back().first.id : row.id;
+        break;
+    }
+    if (auto status = cursor->status(); !status) return status.error();
+    return page;
+}
+
 }  // namespace registry

@@ -22,10 +22,14 @@ Result<void> load_devices(const View& view, std::uint32_t hub, std::uint16_t par
 Result<std::pair<Send, Progress>> read_send(const View& view, std::uint32_t hub,
                                             std::string_view id);
 Result<std::vector<OpenSend>> read_open_sends(const View& view);
+Result<SendPage> read_sends(const View& view, std::uint32_t hub, const SendQuery& query);
 
 // select.cpp
 Result<Selection> select_devices(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,
                                  const Universe& universe);
+
+// audience.cpp
+Result<Audience> count_audience(const Views& views, std::uint32_t hub, const AudienceQuery& query);
 
 // verify.cpp
 std::vector<std::string> verify_hub(const Views& views, std::uint32_t hub);

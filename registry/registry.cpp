@@ -1,7 +1,10 @@
 #include "registry/registry.hpp"
 
 #include "registry/changes.hpp"
+#include "registry/devices.hpp"
+#include "registry/idempotency.hpp"
 #include "registry/reader.hpp"
+#include "registry/users.hpp"
 #include "registry/writer.hpp"
 
 namespace registry {
@@ -92,9 +95,29 @@ class StoredRegistry final : public Registry {
         return find_handle(*view, hub, handle, count_max);
     }
 
+    Result<DevicePage> devices(std::uint32_t hub, const DeviceQuery& query) const override {
+        return find_devices(views_, hub, query);
+    }
+    Result<std::vector<std::string>> installations_of_user(std::uint32_t hub,
+                                                           std::string_view user_id,
+                                                           std::size_t count_max) const override {
+        return registry::installations_of_user(views_, hub, user_id, count_max);
+    }
+    void erase_user(std::uint32_t hub, std::string user_id, std::vector<std::string> ids,
+                    Done<std::vector<ErasedInstallation>> done) override {
+        submit<std::vector<ErasedInstallation>>(
+            [hub, user_id = std::move(user_id), ids = std::move(ids)](Transaction& tx) {
+                return registry::erase_user(tx, hub, user_id, ids);
+            },
+            std::move(done));
+    }
+
     Result<Selection> select(std::uint32_t hub, const tagexpr::Plan& plan,
                              const Universe& universe) const override {
         return select_devices(views_, hub, plan, universe);
+    }
+    Result<Audience> audience(std::uint32_t hub, const AudienceQuery& query) const override {
+        return count_audience(views_, hub, query);
     }
     Result<void> load(std::uint32_t hub, std::uint16_t partition,
                       std::span<const std::uint32_t> numbers, DeviceChunk& chunk) const override {
@@ -103,22 +126,23 @@ class StoredRegistry final : public Registry {
         return load_devices(*view, hub, partition, numbers, chunk);
     }
 
-    void retire(std::uint32_t hub, std::vector<Retirement> dead, Done<std::size_t> done) override {
-        submit<std::size_t>([hub, dead = std::move(dead)](
-                                Transaction& tx) { return registry::retire(tx, hub, dead); },
-                            std::move(done));
+    void retire(std::uint32_t hub, std::vector<Retirement> dead,
+                Done<std::vector<Retired>> done) override {
+        submit<std::vector<Retired>>(
+            [hub, dead = std::move(dead)](Transaction& tx) {
+                return registry::retire(tx, hub, dead);
+            },
+            std::move(done));
     }
     void rotate(std::uint32_t hub, std::vector<Rotation> moved, Done<std::size_t> done) override {
         submit<std::size_t>([hub, moved = std::move(moved)](
                                 Transaction& tx) { return registry::rotate(tx, hub, moved); },
                             std::move(done));
     }
-    void expire(std::int64_t now_ms, std::size_t count_max, Done<std::size_t> done) override {
-        submit<std::size_t>(
-            [now_ms, count_max](Transaction& tx) {
-                return registry::expire(tx, now_ms, count_max);
-            },
-            std::move(done));
+    void expire(std::int64_t now_ms, std::size_t count_max, Done<Swept> done) override {
+        submit<Swept>([now_ms, count_max](
+                          Transaction& tx) { return registry::expire(tx, now_ms, count_max); },
+                      std::move(done));
     }
 
     void accept(std::uint32_t hub, Send send, Selection selection, Progress progress,
@@ -147,6 +171,49 @@ class StoredRegistry final : public Registry {
         const auto view = views_.current();
         if (!view) return make_error_code(errc::closed);
         return read_open_sends(*view);
+    }
+    Result<SendPage> list_sends(std::uint32_t hub, const SendQuery& query) const override {
+        const auto view = views_.current();
+        if (!view) return make_error_code(errc::closed);
+        return read_sends(*view, hub, query);
+    }
+
+    void accept_once(std::uint32_t hub, Send send, Selection selection, Progress progress,
+                     KeptAnswer answer, Done<void> done) override {
+        submit<void>(
+            [hub, send = std::move(send), selection = std::move(selection),
+             progress = std::move(progress), answer = std::move(answer)](Transaction& tx) {
+                return registry::accept_once(tx, hub, send, selection, progress, answer);
+            },
+            std::move(done));
+    }
+    void put_registration_once(std::uint32_t hub, Registration value, KeptAnswer answer,
+                               Done<Registration> done) override {
+        submit<Registration>(
+            [hub, value = std::move(value), answer = std::move(answer)](Transaction& tx) {
+                return registry::put_registration_once(tx, hub, value, answer);
+            },
+            std::move(done));
+    }
+    void keep_answer(std::uint32_t hub, KeptAnswer answer, Done<void> done) override {
+        submit<void>([hub, answer = std::move(answer)](
+                         Transaction& tx) { return registry::keep_answer(tx, hub, answer); },
+                     std::move(done));
+    }
+    Result<KeptAnswer> kept_answer(std::uint32_t hub, std::string_view scope,
+                                   std::string_view key) const override {
+        const auto view = views_.current();
+        if (!view) return make_error_code(errc::closed);
+        return read_answer(*view, hub, scope, key);
+    }
+    std::uint64_t kept_answers() const override { return writer_.answers(); }
+    void expire_answers(std::int64_t now_ms, std::size_t count_max,
+                        Done<std::size_t> done) override {
+        submit<std::size_t>(
+            [now_ms, count_max](Transaction& tx) {
+                return registry::expire_answers(tx, now_ms, count_max);
+            },
+            std::move(done));
     }
 
     Figures figures() const override {

@@ -107,6 +107,18 @@ struct Retirement {
     std::int64_t dead_since_ms = 0;  ///< retire only if registered_at_ms < dead_since_ms
     std::string reason;              ///< the provider's word
     std::int64_t at_ms = 0;          ///< now, for the record
+    /// As read when the push was sent: an app that presented the handle again since keeps it. 0 =
+    /// not compared.
+    std::int64_t registered_at_ms = 0;
+    std::string send_id{}, installation_id{}, registration_id{};  ///< for the record only
+    std::uint64_t ticket = 0;  ///< of the gate that holds it; 0 = none
+};
+
+/// A handle that was retired.
+struct Retired {
+    std::size_t index = 0;  ///< in what retire() was given
+    std::string registration_id;
+    std::string installation_id;  ///< empty: a plain registration
 };
 
 /// A provider named a new handle for the old one (ADM): replaced only if generation and handle
@@ -124,6 +136,76 @@ struct Rotation {
 struct Page {
     std::vector<Registration> registrations;
     std::string next;  ///< opaque; empty = last page
+};
+
+/// Whom a send would reach, and why.
+struct AudienceQuery {
+    tagexpr::Plan plan;
+    Universe universe;
+    std::vector<std::string> platforms;  ///< stored names to count by
+    /// Set: measures each node of the plan with this clock, in nanoseconds.
+    std::function<std::int64_t()> clock_ns;
+};
+struct Audience {
+    struct ByPlatform {
+        std::string platform;
+        std::uint64_t native = 0;
+        std::uint64_t templated = 0;
+    };
+    struct Node {
+        std::uint64_t devices = 0;
+        std::int64_t spent_ns = 0;
+    };
+    Selection selection;
+    std::vector<ByPlatform> platforms;  ///< as asked for
+    std::vector<Node> nodes;            ///< of the plan; empty without a clock
+};
+
+/// What a search for devices asks for; all that is set must hold for one part of a device.
+struct DeviceQuery {
+    enum class State : std::uint8_t { any, active, expired };
+    tagexpr::Plan plan;                  ///< over the tags a send would see
+    std::vector<std::string> platforms;  ///< stored names; empty = all
+    std::string handle_prefix;
+    State state = State::any;
+    std::string after;  ///< DevicePage::next of the page before, or empty
+    std::size_t count_max = 100;
+    std::size_t reads_max = 50'000;  ///< entries looked at for one page
+};
+struct FoundDevice {
+    std::optional<Installation> installation;
+    std::optional<Registration> registration;  ///< one that belongs to no installation
+    std::size_t parts = 0;                     ///< registrations it stands for
+};
+/// May hold fewer devices than asked for, or none, and still have a next page.
+struct DevicePage {
+    std::vector<FoundDevice> devices;
+    std::string next;  ///< empty = last page
+};
+
+struct ErasedInstallation {
+    std::string id;
+    std::size_t parts = 0;
+    std::vector<std::string> handles;
+};
+
+/// What was answered to a request whose client may repeat it under the same key. `status` 0: the
+/// request was begun, and `body` is the id chosen for what it creates.
+struct KeptAnswer {
+    std::string scope;        ///< who asked: keys of different callers never meet
+    std::string key;          ///< as the client chose it
+    std::string fingerprint;  ///< hash of the request
+    std::int64_t kept_at_ms = 0;
+    std::int64_t expires_at_ms = 0;
+    std::uint16_t status = 0;
+    Headers headers;
+    std::string body;
+    friend bool operator==(const KeptAnswer&, const KeptAnswer&) = default;
+};
+
+/// What a sweep over expiry times did.
+struct Swept {
+    std::size_t seen = 0, removed = 0;
 };
 
 /// A send that was not final when the process stopped.
@@ -170,21 +252,34 @@ class Registry {
                                                           std::string_view handle,
                                                           std::size_t count_max) const = 0;
 
+    /// Installations by id, then registrations by id (devices.hpp).
+    virtual Result<DevicePage> devices(std::uint32_t hub, const DeviceQuery& query) const = 0;
+    /// Ids of the installations of a user, live or expired.
+    virtual Result<std::vector<std::string>> installations_of_user(std::uint32_t hub,
+                                                                   std::string_view user_id,
+                                                                   std::size_t count_max) const = 0;
+    /// Erases those of `ids` that are the user's when the change is made.
+    virtual void erase_user(std::uint32_t hub, std::string user_id, std::vector<std::string> ids,
+                            Done<std::vector<ErasedInstallation>> done) = 0;
+
     // --- selection and load ---
     /// The registrations that match, under one snapshot per partition; expired or channel-expired
     /// ones excluded.
     virtual Result<Selection> select(std::uint32_t hub, const tagexpr::Plan& plan,
                                      const Universe& universe) const = 0;
+    /// The same selection, counted by platform and by native and template.
+    virtual Result<Audience> audience(std::uint32_t hub, const AudienceQuery& query) const = 0;
     /// Reads the rows of `numbers` (ascending) of one partition, in order, one Device each.
     virtual Result<void> load(std::uint32_t hub, std::uint16_t partition,
                               std::span<const std::uint32_t> numbers, DeviceChunk& chunk) const = 0;
 
     // --- life and death of handles ---
     virtual void retire(std::uint32_t hub, std::vector<Retirement> dead,
-                        Done<std::size_t> done) = 0;  ///< how many were retired
+                        Done<std::vector<Retired>> done) = 0;  ///< those that were retired
     virtual void rotate(std::uint32_t hub, std::vector<Rotation> moved, Done<std::size_t> done) = 0;
-    /// Removes registrations and installations whose time is over, at most `count_max`; how many.
-    virtual void expire(std::int64_t now_ms, std::size_t count_max, Done<std::size_t> done) = 0;
+    /// Removes registrations and installations whose time is over. Looks at `count_max` entries at
+    /// most: as many seen means that there may be more.
+    virtual void expire(std::int64_t now_ms, std::size_t count_max, Done<Swept> done) = 0;
 
     // --- ledger ---
     /// Durable acceptance. Device numbers in `selection` are not reused until the send is final. A
@@ -199,6 +294,24 @@ class Registry {
     virtual Result<std::pair<Send, Progress>> send(
         std::uint32_t hub, std::string_view id) const = 0;  ///< Progress::done left empty
     virtual Result<std::vector<OpenSend>> open_sends() const = 0;
+    virtual Result<SendPage> list_sends(std::uint32_t hub, const SendQuery& query) const = 0;
+
+    // --- answers kept for a repeated request (idempotency.hpp) ---
+    /// As the call without `_once`, and the answer in the same batch. errc::exists, and nothing is
+    /// changed, if an answer that has not expired is kept under this scope and key.
+    virtual void accept_once(std::uint32_t hub, Send send, Selection selection, Progress progress,
+                             KeptAnswer answer, Done<void> done) = 0;
+    virtual void put_registration_once(std::uint32_t hub, Registration value, KeptAnswer answer,
+                                       Done<Registration> done) = 0;
+    /// Keeps an answer in place of one that may be there.
+    virtual void keep_answer(std::uint32_t hub, KeptAnswer answer, Done<void> done) = 0;
+    /// errc::not_found: none. The caller looks at its time.
+    virtual Result<KeptAnswer> kept_answer(std::uint32_t hub, std::string_view scope,
+                                           std::string_view key) const = 0;
+    virtual std::uint64_t kept_answers() const = 0;  ///< how many; from memory
+    /// Removes answers whose time is over, at most `count_max`; how many entries were looked at.
+    virtual void expire_answers(std::int64_t now_ms, std::size_t count_max,
+                                Done<std::size_t> done) = 0;
 
     // --- checks and figures ---
     struct Figures {

@@ -22,9 +22,12 @@ enum class SendState : std::uint8_t {
     no_target,   ///< the selection was empty
     canceled,
     abandoned,  ///< deadline or 30 minutes passed with devices left
+    held,       ///< the canary share is final; the rest waits for resume
+    paused,     ///< nothing new goes out until resume
+    canceling,  ///< what is not out is being dropped
 };
 inline bool is_final(SendState state) {
-    return state >= SendState::completed;
+    return state >= SendState::completed && state <= SendState::abandoned;
 }
 
 enum class Delivery : std::uint8_t {
@@ -47,6 +50,9 @@ struct Send {
     std::int64_t enqueued_at_ms = 0;
     std::int64_t scheduled_at_ms = 0;  ///< 0 = at once
     std::int64_t deadline_ms = never_ms;
+    bool deadline_given = false;   ///< by the back end: holds while paused, too
+    std::uint32_t canary_ppm = 0;  ///< share that goes out first, in millionths; 0 = no canary
+    std::uint32_t rate_per_s = 0;  ///< pushes per second; 0 = as fast as the providers take them
 };
 
 /// Registrations of one send, by partition. Frozen at accept; immutable afterwards.
@@ -68,7 +74,32 @@ struct Progress {
     std::int64_t started_at_ms = 0;  ///< 0 = not yet
     std::int64_t ended_at_ms = 0;
     Counts counts;
-    std::vector<Bitmap> done;  ///< by partition, subset of the selection
+    std::vector<Bitmap> done;        ///< by partition, subset of the selection
+    std::uint64_t audience = 0;      ///< set by Registry::accept from the selection
+    std::int64_t first_push_ms = 0;  ///< 0 = none yet
+    std::int64_t last_push_ms = 0;
+    std::int64_t waits_since_ms = 0;  ///< held or paused since; 0 = not
+    std::int64_t deadline_ms = 0;     ///< moved by a resume; 0 = as in the send
+    bool released = false;            ///< the rest after the canary may go out
+    bool gave_up = false;             ///< devices were dropped because the time was over
+    std::map<std::uint8_t, std::uint64_t> latency;  ///< bucket -> sampled pushes
+};
+
+/// Which sends a list wants, newest first. Ids of sends sort by their time, and so does the list.
+struct SendQuery {
+    std::string below;                       ///< only ids that sort before this one; empty = all
+    std::int64_t enqueued_from_ms = 0;       ///< the list ends at the first send before it
+    std::int64_t enqueued_to_ms = never_ms;  ///< inclusive
+    std::string format;                      ///< empty = any
+    std::vector<SendState> states;           ///< empty = any
+    std::size_t count_max = 100;
+    std::size_t reads_max = 5'000;  ///< rows looked at, whether they match or not
+};
+
+/// One page of sends without bodies and handles, newest first.
+struct SendPage {
+    std::vector<std::pair<Send, Progress>> sends;
+    std::string next;  ///< the `below` of the next page; empty = last page
 };
 
 }  // namespace registry

@@ -135,6 +135,11 @@ class RocksCursor final : public Cursor {
     explicit RocksCursor(rocksdb::Iterator* iterator) : iterator_(iterator) {}
     void seek(std::string_view key) override { iterator_->Seek(slice(key)); }
     void next() override { iterator_->Next(); }
+    void seek_before(std::string_view key) override {
+        iterator_->SeekForPrev(slice(key));
+        if (iterator_->Valid() && view(iterator_->key()) == key) iterator_->Prev();
+    }
+    void previous() override { iterator_->Prev(); }
     bool valid() const override { return iterator_->Valid(); }
     std::string_view key() const override { return view(iterator_->key()); }
     std::string_view value() const override { return view(iterator_->value()); }

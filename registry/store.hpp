@@ -34,6 +34,8 @@ class Cursor {
     virtual ~Cursor() = default;
     virtual void seek(std::string_view key) = 0;
     virtual void next() = 0;
+    virtual void seek_before(std::string_view key) = 0;  ///< to the last key below this one
+    virtual void previous() = 0;
     virtual bool valid() const = 0;  ///< false at the end and after an error
     virtual std::string_view key() const = 0;
     virtual std::string_view value() const = 0;

@@ -179,13 +179,8 @@ void Transaction::unindex_handle(std::uint32_t hub, Address address, const std::
 
 void Transaction::put_expiry(std::uint32_t hub, bool installation, const std::string& id,
                              std::int64_t before_ms, std::int64_t after_ms) {
-    if (before_ms == after_ms) return;
-    if (before_ms != never_ms) {
-        batch_.erase(Family::expiry, expiry_key({before_ms, hub, installation, id}));
-    }
-    if (after_ms != never_ms) {
-        batch_.put(Family::expiry, expiry_key({after_ms, hub, installation, id}), encode_version());
-    }
+    if (after_ms == never_ms || (before_ms != never_ms && before_ms <= after_ms)) return;
+    batch_.put(Family::expiry, expiry_key({after_ms, hub, installation, id}), encode_version());
 }
 
 void Transaction::count_installation(std::uint32_t hub, bool created) {
@@ -197,6 +192,8 @@ void Transaction::count_installation(std::uint32_t hub, bool created) {
 void Transaction::erase_hub(std::uint32_t hub) {
     erased_hubs_.push_back(hub);
     batch_.erase(Family::meta, count_key(hub));
+    batch_.erase(Family::meta, answer_count_key(hub));
+    memory_.answers.erase(hub);
     auto& numbers = memory_.numbers;
     numbers.erase(numbers.lower_bound({hub, 0}), numbers.upper_bound({hub, 0xffff}));
     auto& open = memory_.open;
@@ -217,8 +214,9 @@ std::vector<PostingDelta> Transaction::finish(PostingFolder& folder) {
                                     Family::handles, Family::postings}) {
             batch_.erase_prefix(family, hub_prefix(hub));
         }
-        for (const LedgerKind kind : {LedgerKind::open, LedgerKind::send, LedgerKind::progress,
-                                      LedgerKind::selection, LedgerKind::done}) {
+        for (const LedgerKind kind :
+             {LedgerKind::open, LedgerKind::send, LedgerKind::progress, LedgerKind::selection,
+              LedgerKind::done, LedgerKind::answer}) {
             batch_.erase_prefix(Family::ledger, ledger_hub_prefix(kind, hub));
         }
     }

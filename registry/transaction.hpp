@@ -48,6 +48,7 @@ struct Memory {
     std::map<std::pair<std::uint32_t, std::string>, OpenEntry> open;
     std::map<std::uint32_t, std::uint64_t> installations;  ///< by hub
     std::map<std::uint32_t, std::uint64_t> registrations;  ///< by hub
+    std::map<std::uint32_t, std::uint64_t> answers;        ///< kept, by hub
 
     /// `before`: the memory of the same process that this one replaces, or null.
     static Result<Memory> load(const Store& store, const Memory* before);
@@ -81,6 +82,8 @@ class Transaction {
     /// handle entry and postings. Ids and expiry are the caller's.
     void replace_row(std::uint32_t hub, Address address, const TaggedRow* before,
                      const TaggedRow* after);
+    /// Keeps an entry at or before the time of what ends. Apps move that time at every start,
+    /// always on: nothing is written then, and the sweep moves the entry when it comes to it.
     void put_expiry(std::uint32_t hub, bool installation, const std::string& id,
                     std::int64_t before_ms, std::int64_t after_ms);
     void count_installation(std::uint32_t hub, bool created);

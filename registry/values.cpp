@@ -451,10 +451,29 @@ Result<InstallationRecord> decode_installation(std::string_view id, std::string_
     return checked(in, std::move(record));
 }
 
+namespace {
+
+constexpr std::uint8_t ledger_version = 2;
+constexpr std::uint8_t flag_released = 1, flag_gave_up = 2;
+
+std::uint8_t get_ledger_version(ByteReader& in) {
+    const std::uint8_t value = in.u8();
+    if (value < 1 || value > ledger_version) in.fail();
+    return value;
+}
+
+bool get_bool(ByteReader& in) {
+    const std::uint8_t value = in.u8();
+    if (value > 1) in.fail();
+    return value == 1;
+}
+
+}  // namespace
+
 std::string encode_send(const Send& send, std::uint16_t selection_partitions) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(ledger_version);
     out.text(send.id);
     out.text(send.format);
     out.text(send.tag_expression);
@@ -466,6 +485,9 @@ std::string encode_send(const Send& send, std::uint16_t selection_partitions) {
     out.zigzag(send.scheduled_at_ms);
     out.zigzag(send.deadline_ms);
     out.varint(selection_partitions);
+    out.u8(send.deadline_given ? 1 : 0);
+    out.varint(send.canary_ppm);
+    out.varint(send.rate_per_s);
     return bytes;
 }
 
@@ -473,7 +495,7 @@ Result<std::pair<Send, std::uint16_t>> decode_send(std::string_view bytes) {
     ByteReader in(bytes);
     std::pair<Send, std::uint16_t> both;
     Send& send = both.first;
-    version(in);
+    const std::uint8_t version_read = get_ledger_version(in);
     send.id = in.text();
     send.format = in.text();
     send.tag_expression = in.text();
@@ -487,13 +509,18 @@ Result<std::pair<Send, std::uint16_t>> decode_send(std::string_view bytes) {
     send.scheduled_at_ms = in.zigzag();
     send.deadline_ms = in.zigzag();
     both.second = get_partition(in);
+    if (version_read >= 2) {
+        send.deadline_given = get_bool(in);
+        send.canary_ppm = get_number(in);
+        send.rate_per_s = get_number(in);
+    }
     return checked(in, std::move(both));
 }
 
 std::string encode_progress(const Progress& progress) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(ledger_version);
     out.u8(static_cast<std::uint8_t>(progress.state));
     out.zigzag(progress.started_at_ms);
     out.zigzag(progress.ended_at_ms);
@@ -504,6 +531,18 @@ std::string encode_progress(const Progress& progress) {
         out.varint(count);
     }
     out.varint(progress.done.size());
+    out.varint(progress.audience);
+    out.zigzag(progress.first_push_ms);
+    out.zigzag(progress.last_push_ms);
+    out.zigzag(progress.waits_since_ms);
+    out.zigzag(progress.deadline_ms);
+    out.u8(static_cast<std::uint8_t>((progress.released ? flag_released : 0) |
+                                     (progress.gave_up ? flag_gave_up : 0)));
+    out.varint(progress.latency.size());
+    for (const auto& [bucket, count] : progress.latency) {
+        out.u8(bucket);
+        out.varint(count);
+    }
     return bytes;
 }
 
@@ -511,9 +550,9 @@ Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view byte
     ByteReader in(bytes);
     std::pair<Progress, std::uint16_t> both;
     Progress& progress = both.first;
-    version(in);
+    const std::uint8_t version_read = get_ledger_version(in);
     const std::uint8_t state = in.u8();
-    if (state > static_cast<std::uint8_t>(SendState::abandoned)) in.fail();
+    if (state > static_cast<std::uint8_t>(SendState::canceling)) in.fail();
     progress.state = static_cast<SendState>(state);
     progress.started_at_ms = in.zigzag();
     progress.ended_at_ms = in.zigzag();
@@ -524,6 +563,20 @@ Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view byte
         progress.counts[{std::move(platform), std::move(outcome)}] = count;
     }
     both.second = get_partition(in);
+    if (version_read < 2) return checked(in, std::move(both));
+    progress.audience = in.varint();
+    progress.first_push_ms = in.zigzag();
+    progress.last_push_ms = in.zigzag();
+    progress.waits_since_ms = in.zigzag();
+    progress.deadline_ms = in.zigzag();
+    const std::uint8_t flags = in.u8();
+    if (flags > (flag_released | flag_gave_up)) in.fail();
+    progress.released = (flags & flag_released) != 0;
+    progress.gave_up = (flags & flag_gave_up) != 0;
+    for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left) {
+        const std::uint8_t bucket = in.u8();
+        progress.latency[bucket] = in.varint();
+    }
     return checked(in, std::move(both));
 }
 
@@ -531,6 +584,34 @@ std::uint64_t Selection::count() const {
     std::uint64_t total = 0;
     for (const Bitmap& bitmap : partitions) total += bitmap.cardinality();
     return total;
+}
+
+std::string encode_answer(const KeptAnswer& answer) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(1);
+    out.text(answer.fingerprint);
+    out.zigzag(answer.kept_at_ms);
+    out.zigzag(answer.expires_at_ms);
+    out.varint(answer.status);
+    put_pairs(out, answer.headers);
+    out.text(answer.body);
+    return bytes;
+}
+
+Result<KeptAnswer> decode_answer(std::string_view bytes) {
+    ByteReader in(bytes);
+    KeptAnswer answer;
+    if (in.u8() != 1) in.fail();
+    answer.fingerprint = in.text();
+    answer.kept_at_ms = in.zigzag();
+    answer.expires_at_ms = in.zigzag();
+    const std::uint64_t status = in.varint();
+    if (status > 999) in.fail();
+    answer.status = static_cast<std::uint16_t>(status);
+    answer.headers = get_headers(in);
+    answer.body = in.text();
+    return checked(in, std::move(answer));
 }
 
 }  // namespace registry

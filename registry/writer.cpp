@@ -127,6 +127,9 @@ void Writer::publish(const std::vector<PostingDelta>& deltas) {
     std::uint64_t registrations = 0, installations = 0;
     for (const auto& [hub, count] : memory_.registrations) registrations += count;
     for (const auto& [hub, count] : memory_.installations) installations += count;
+    std::uint64_t answers = 0;
+    for (const auto& [hub, count] : memory_.answers) answers += count;
+    answers_ = answers;
     registrations_ = registrations;
     installations_ = installations;
 }

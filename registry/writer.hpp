@@ -69,6 +69,7 @@ class Writer {
     std::uint64_t changes() const { return changes_; }
     std::uint64_t registrations() const { return registrations_; }
     std::uint64_t installations() const { return installations_; }
+    std::uint64_t answers() const { return answers_; }
 
   private:
     using Changes = std::span<const std::unique_ptr<Change>>;
@@ -94,7 +95,8 @@ class Writer {
     std::condition_variable wake_;
     std::deque<std::unique_ptr<Change>> queue_;  // guarded by mutex_
     bool closing_ = false;                       // guarded by mutex_
-    std::atomic<std::uint64_t> batches_ = 0, changes_ = 0, registrations_ = 0, installations_ = 0;
+    std::atomic<std::uint64_t> batches_ = 0, changes_ = 0, registrations_ = 0, installations_ = 0,
+                               answers_ = 0;
     std::thread thread_;
 };
 

@@ -62,13 +62,22 @@ struct Gathered {
     }
 };
 
+/// Told of every set that evaluation makes; this one looks away.
+struct NoObserver {
+    template <class Set>
+    void produced(std::size_t, const Set&) {}
+    void combined(std::size_t) {}
+};
+
 /// `leaf(tag)` gives the set of one tag, `universe()` all devices that may be addressed; each is
 /// called at most once per node, `universe` only where the plan needs it. The result is always a
 /// subset of the universe if leaves are. AND intersects positive operands and subtracts negated
 /// ones: NOT costs what AND costs. Sets are combined as they come, so that a plan of any width
-/// holds two sets per open operator.
-template <class Set, class Leaf, class Universe>
-Set evaluate(const Plan& plan, Leaf&& leaf, Universe&& universe) {
+/// holds two sets per open operator. `observer.produced(i, set)` is called with the set of node i
+/// as soon as it is known, `observer.combined(i)` when it has become part of its operator; never
+/// for negations, which make no set of their own.
+template <class Set, class Leaf, class Universe, class Observer = NoObserver>
+Set evaluate(const Plan& plan, Leaf&& leaf, Universe&& universe, Observer&& observer = {}) {
     const std::vector<Node>& nodes = plan.nodes;
     assert(!nodes.empty());
     constexpr std::size_t none = static_cast<std::size_t>(-1);
@@ -107,25 +116,31 @@ Set evaluate(const Plan& plan, Leaf&& leaf, Universe&& universe) {
         switch (nodes[i].op) {
             case Op::tag: {
                 const bool negated = parent[i] != none && nodes[parent[i]].op == Op::negate;
-                give(negated ? parent[parent[i]] : parent[i], leaf(std::string_view(nodes[i].tag)),
-                     negated);
+                Set set = leaf(std::string_view(nodes[i].tag));
+                observer.produced(i, set);
+                give(negated ? parent[parent[i]] : parent[i], std::move(set), negated);
+                observer.combined(i);
                 break;
             }
             case Op::negate:
                 assert(i > 0 && nodes[i - 1].op == Op::tag);
                 break;
             case Op::everything:
-                give(parent[i], universe(), false);
+            case Op::nothing: {
+                Set set = nodes[i].op == Op::everything ? universe() : Set{};
+                observer.produced(i, set);
+                give(parent[i], std::move(set), false);
+                observer.combined(i);
                 break;
-            case Op::nothing:
-                give(parent[i], Set{}, false);
-                break;
+            }
             case Op::all_of:
             case Op::any_of: {
                 assert(!open.empty() && open.back().node == i);
                 Set set = open.back().finish(nodes[i].op, universe);
                 open.pop_back();
+                observer.produced(i, set);
                 give(parent[i], std::move(set), false);
+                observer.combined(i);
                 break;
             }
         }

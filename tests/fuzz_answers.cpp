@@ -14,7 +14,7 @@
 
 namespace {
 
-constexpr std::string_view names[] = {"apns", "fcmv1", "wns", "adm"};
+constexpr std::string_view names[] = {"apns", "fcmv1", "wns", "adm", "browser", "hms"};
 
 const std::vector<std::unique_ptr<pns::Account>>& accounts() {
     static const std::vector<std::unique_ptr<pns::Account>> all = [] {
@@ -68,7 +68,7 @@ void judge(const pns::Account& account, int status, bool cut, std::string_view t
     demand(got.verdict.provider_id.size() <= 128 && printable(got.verdict.provider_id));
     demand((got.verdict.kind == pns::Verdict::Kind::accepted) ==
            (got.verdict.outcome == pns::Outcome::success));
-    demand(status == 200 || got.verdict.kind != pns::Verdict::Kind::accepted);
+    demand((status >= 200 && status <= 202) || got.verdict.kind != pns::Verdict::Kind::accepted);
     if (got.verdict.kind == pns::Verdict::Kind::retire) demand(status >= 400);
 }
 
@@ -76,6 +76,7 @@ void prepare(const pns::Account& account, std::string_view text) {
     pns::Message message;
     message.headers.emplace_back("apns-push-type", take_line(text));
     message.headers.emplace_back("x-wns-type", take_line(text));
+    message.headers.emplace_back("topic", take_line(text));
     message.body = text;
     auto prepared = account.prepare(message);
     const auto* ready = std::get_if<std::shared_ptr<const pns::Prepared>>(&prepared);
@@ -94,8 +95,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (size < 4) return 0;
     const std::string_view text(reinterpret_cast<const char*>(data) + 3, size - 3);
     constexpr int statuses[] = {200, 400, 401, 403, 404, 406, 410, 412, 413, 429, 500, 502, 503};
-    const auto& account = *accounts()[data[0] % 4];
-    switch (data[0] / 4 % 4) {
+    const auto& account = *accounts()[data[0] % std::size(names)];
+    switch (data[0] / std::size(names) % 4) {
         case 0:
         case 1:
             judge(account, data[1] < 200 ? statuses[data[1] % 13] : data[1] * 256 + data[2],

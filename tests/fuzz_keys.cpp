@@ -35,6 +35,12 @@ void decode_values(std::string_view bytes) {
     if (const auto values = decode_variables(bytes)) {
         require(*decode_variables(encode_variables(*values)) == *values);
     }
+    if (const auto answer = decode_answer(bytes)) {
+        require(*decode_answer(encode_answer(*answer)) == *answer);
+    }
+    if (const auto key = decode_answer_expiry_key(bytes)) {
+        require(*decode_answer_expiry_key(answer_expiry_key(*key)) == *key);
+    }
     (void)decode_hub(bytes);
     (void)decode_state(bytes);
     (void)decode_id(bytes);

@@ -247,7 +247,8 @@ TEST_CASE("blob clients list, read and write with a signed URL and not without",
     forbidden("GET", "/$blobs/nobody/uploads/a/b.txt" + query);
     forbidden("GET", path + "/..%2F..%2F..%2Fblobs.key" + query);
     forbidden("GET", path + "/%2e%2e/jobs/x" + query);
-    forbidden("GET", path + query.substr(0, query.size() - 6) + "&restype=container&comp=list");
+    forbidden("GET",
+              path + query.substr(0, query.find("sig=")) + "sig=AAAA&restype=container&comp=list");
     CHECK(client.request("GET", "/orders/blobcontainers/uploads").status == 401);
     CHECK(client.request("GET", "/orders/blobcontainers/none", world.root_headers()).status == 404);
 

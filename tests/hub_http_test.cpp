@@ -1,4 +1,5 @@
 #include "hub/http.hpp"
+#include "hub/problem.hpp"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>

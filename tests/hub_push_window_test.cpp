@@ -1,6 +1,7 @@
 #include "hub/push_window.hpp"
 
 #include <catch2/catch.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -77,5 +78,33 @@ TEST_CASE("a cancelled waiter takes no place", "[hub]") {
     loop.run();
     CHECK(nursery.size() == 0);
     window.give_back(10);
+    CHECK(window.taken() == 0);
+}
+
+TEST_CASE("an owner that is withdrawn stops waiting and holds up nobody", "[hub]") {
+    boost::asio::io_context loop{1};
+    hub::PushWindow window(loop.get_executor(), 10);
+    pns::Nursery nursery(loop.get_executor());
+    std::vector<std::string> order;
+    const int owner = 0;
+    const auto owned = [](hub::PushWindow& places, std::size_t count, const void* who,
+                          std::string name, std::vector<std::string>& told) -> pns::Task<void> {
+        const bool taken = co_await places.take(count, false, who);
+        told.push_back(taken ? name : name + " withdrawn");
+    };
+    nursery.start(taker(window, 8, false, "first", order));
+    nursery.start(owned(window, 8, &owner, "big", order));
+    nursery.start(owned(window, 2, nullptr, "fits", order));
+    loop.poll();
+    CHECK(order == std::vector<std::string>{"first"});
+    window.withdraw(&owner);
+    loop.poll();
+    REQUIRE(order.size() == 3);
+    CHECK(std::set(order.begin() + 1, order.end()) ==
+          std::set<std::string>{"big withdrawn", "fits"});
+    CHECK(window.taken() == 10);
+    window.withdraw(&owner);  // nothing waits
+    window.give_back(10);
+    loop.poll();
     CHECK(window.taken() == 0);
 }

@@ -13,6 +13,7 @@
 #include "hub/metrics.hpp"
 #include "hub/send_request.hpp"
 #include "hub/times.hpp"
+#include "hub/trace.hpp"
 #include "tests/support/registry_fixture.hpp"
 #include "tests/support/world.hpp"
 
@@ -44,7 +45,16 @@ class Desk {
         hub::open_log("off", "text");
         if (store_->hubs().empty()) create_hub();
         hubs_ = std::make_unique<hub::Hubs>(*store_);
-        fanout_ = std::make_unique<hub::Fanout>(loops_, pool_, *store_, *hubs_, metrics_, config);
+        registry::TraceOptions traced;
+        traced.directory = directory;
+        std::string why;
+        hub::Trace::Settings settings;
+        settings.key = "key";
+        settings.now = hub::now_ms;
+        trace_ = std::make_unique<hub::Trace>(
+            std::move(registry::TraceStore::open(traced, why).value()), settings, loops_.size());
+        fanout_ = std::make_unique<hub::Fanout>(loops_, pool_, *store_, *hubs_, metrics_, config,
+                                                *trace_);
         scheduler_ = std::make_unique<hub::Scheduler>(
             loops_.lane(0),
             hub::Scheduler::Parts{pool_, *store_, *hubs_, *fanout_, metrics_, config},
@@ -135,6 +145,7 @@ class Desk {
     hub::StorePool pool_{2};
     hub::Metrics metrics_;
     std::unique_ptr<hub::Hubs> hubs_;
+    std::unique_ptr<hub::Trace> trace_;
     std::unique_ptr<hub::Fanout> fanout_;
     std::unique_ptr<hub::Scheduler> scheduler_;
     pns::Nursery children_{loops_.lane(0).get_executor()};

@@ -44,7 +44,7 @@ TEST_CASE("counts add up to done at every snapshot, and completion is told once"
             if (before) open.emplace_back(lane, next);
             ++next;
         } else if (!open.empty()) {
-            lanes[open.back().first].settle(2, Outcome::unknown, outcome);
+            lanes[open.back().first].settle(2, 2, outcome);
             open.pop_back();
         }
         if (random() % 5 == 0) {
@@ -85,4 +85,24 @@ TEST_CASE("a send whose time ran out ends as abandoned", "[hub]") {
     tally.set_abandoned();
     CHECK(tally.add(notes));
     CHECK(tally.snapshot(5).state == registry::SendState::abandoned);
+}
+
+TEST_CASE("a mark that is taken back leaves no trace", "[hub]") {
+    Tally tally(3, {});
+    Notes notes(1);
+    for (std::uint32_t i = 0; i < 3; ++i) notes.mark(0, Outcome::unknown, 0, i, true);
+    CHECK_FALSE(tally.add(notes));
+    notes.unmark(0, 0, 1);
+    notes.settle(0, 0, Outcome::success);
+    CHECK_FALSE(notes.empty());
+    CHECK_FALSE(tally.add(notes));
+    const auto snapshot = tally.snapshot(1);
+    CHECK(total(snapshot.counts) == 2);
+    CHECK(marked(snapshot) == 2);
+    CHECK_FALSE(snapshot.done[0].contains(1));
+    notes.mark(0, Outcome::success, 0, 1);
+    CHECK_FALSE(tally.add(notes));
+    notes.settle(0, 0, Outcome::success);
+    CHECK(tally.add(notes));
+    CHECK(tally.snapshot(2).counts.at({"apns", "Success"}) == 3);
 }

@@ -79,7 +79,31 @@ TEST_CASE("ADM addresses outside amazon.com are refused", "[pns]") {
     credential.properties["SendUrlTemplate"] = "https://api.amazon.com/x/{0}/y";
     pns::Push push;
     push.handle = "h";
+    const auto account = support::open_with(credential);
+    push.prepared = support::prepare(*account, message_of(R"({"data":{}})"));
     pns::Encoded encoded;
-    support::open_with(credential)->encode(push, encoded);
+    account->encode(push, encoded);
     CHECK(encoded.path == "/x/h/y");
+}
+
+TEST_CASE("an ADM message has a consolidation key by which a copy replaces it", "[pns]") {
+    const auto account = support::open_account("adm");
+    const std::string big = R"({"data":{"x":")" + std::string(6144 - 17, 'x') + "\"}}";
+    REQUIRE(big.size() == 6144);
+    const std::vector<std::pair<std::string, std::string>> rows = {
+        {R"({"data":{"a":"b"}})",
+         R"({"consolidationKey":"AQAAAAAAAAAAAAAAAAAAAA","data":{"a":"b"}})"},
+        {R"({"data":{},"consolidationKey":"k"})", ""},
+        {big, ""},
+    };
+    pns::Encoded encoded;
+    for (const auto& [body, expected] : rows) {
+        pns::Push push;
+        push.handle = "h";
+        push.id[0] = 1;
+        push.prepared = support::prepare(*account, support::message_of(body));
+        account->encode(push, encoded);
+        CHECK(encoded.body == expected);
+        CHECK(*push.prepared->body == body);
+    }
 }

@@ -14,6 +14,12 @@ using support::refusal_of;
 const std::string alert = R"({"aps":{"alert":"hello"}})";
 const std::string silent = R"({"aps":{"content-available":1},"x":1})";
 
+const std::string live =
+    R"({"aps":{"timestamp":1795200000,"event":"update","content-state":{"score":"2:1"}}})";
+const std::string live_start =
+    R"({"aps":{"timestamp":1795200000,"event":"start","content-state":{"score":"0:0"},)"
+    R"("attributes-type":"Match","attributes":{"teams":"a-b"},"alert":{"title":"Kick-off"}}})";
+
 /// A self-signed certificate with UID `bundle`, as PKCS#12 in base64.
 std::string make_pkcs12(const char* bundle, const char* password) {
     EVP_PKEY* key = EVP_EC_gen("P-256");
@@ -110,12 +116,19 @@ TEST_CASE("push type, topic and priority follow headers, payload and credential"
          app + ".pushkit.fileprovider",
          none},
         {alert, {{"apns-push-type", "location"}}, "location", app + ".location-query", none},
-        {alert,
-         {{"apns-push-type", "liveactivity"}},
+        {live,
+         {{"apns-push-type", "liveactivity"}, {"apns-priority", "5"}},
          "liveactivity",
          app + ".push-type.liveactivity",
-         none},
-        {alert, {{"apns-push-type", "pushtotalk"}}, "pushtotalk", app + ".voip-ptt", none},
+         "5"},
+        {live, {}, "liveactivity", app + ".push-type.liveactivity", none},
+        {live_start, {}, "liveactivity", app + ".push-type.liveactivity", none},
+        {alert, {{"apns-push-type", "pushtotalk"}}, "pushtotalk", app + ".voip-ptt", "10"},
+        {alert,
+         {{"apns-push-type", "pushtotalk"}, {"apns-priority", "5"}},
+         "pushtotalk",
+         app + ".voip-ptt",
+         "5"},
         {alert, {{"apns-push-type", "widgets"}}, "widgets", app + ".push-type.widgets", none},
         {alert, {{"apns-push-type", "controls"}}, "controls", app + ".push-type.controls", none},
         {alert, {{"apns-push-type", "brandnew"}}, "brandnew", app, none},
@@ -175,6 +188,46 @@ TEST_CASE("an APNs message that Apple would refuse is refused before it is sent"
     }
 }
 
+TEST_CASE("a Live Activity that the device would drop silently is refused", "[pns]") {
+    const auto account = support::open_account("apns");
+    const auto aps = [](const std::string& members) { return R"({"aps":{)" + members + "}}"; };
+    const std::string time = R"("timestamp":1795200000,)", state = R"("content-state":{},)";
+    struct Row {
+        std::string body;
+        bool taken;
+    };
+    const std::vector<Row> rows = {
+        {live, true},
+        {live_start, true},
+        {aps(time + R"("event":"end")"), true},
+        {aps(time + state + R"("event":"update")"), true},
+        {aps(time + R"("event":"update")"), false},
+        {aps(state + R"("event":"update")"), false},
+        {aps(time + state + R"("event":"begin")"), false},
+        {aps(time + state + R"("alert":"x")"), false},
+        {aps(R"("timestamp":"now",)" + state + R"("event":"update")"), false},
+        {aps(time + state + R"("event":"start")"), false},
+        {aps(time + state + R"("event":"start","attributes-type":"A","attributes":{})"), false},
+        {aps(time + state + R"("event":"start","attributes-type":"A","alert":{})"), false},
+    };
+    for (const Row& row : rows) {
+        INFO(row.body);
+        const bool taken =
+            refusal_of(*account, message_of(row.body, {{"apns-push-type", "liveactivity"}})) ==
+            "(taken)";
+        CHECK(taken == row.taken);
+    }
+}
+
+TEST_CASE("a push-to-talk push is tried once unless it says otherwise", "[pns]") {
+    const auto account = support::open_account("apns");
+    auto message = message_of(alert, {{"apns-push-type", "pushtotalk"}});
+    CHECK(header_of(support::prepare(*account, message)->headers, "apns-expiration") == "0");
+    message.expires_at_ms = 1'795'286'400'000;
+    CHECK(header_of(support::prepare(*account, message)->headers, "apns-expiration") ==
+          "1795286400");
+}
+
 TEST_CASE("apns-expiration bounds how long the hub keeps trying", "[pns]") {
     const auto account = support::open_account("apns");
     const auto at =
@@ -216,6 +269,23 @@ TEST_CASE("the Endpoint of a credential chooses the environment", "[pns]") {
         const pns::Origin origin = support::open_with(credential)->origin("AA");
         CHECK(origin.host == row.host);
         CHECK(origin.port == row.port);
+        const bool sandbox = origin.host.find("sandbox") != std::string::npos;
+        const pns::Origin broadcast = support::open_with(credential)->origin("channel:x");
+        CHECK((broadcast.host.find("sandbox") != std::string::npos) == sandbox);
+    }
+}
+
+TEST_CASE("the host of broadcasts may be set, but only within the environment", "[pns]") {
+    pns::Credential credential = support::made_credential("apns").credential;
+    credential.properties["Endpoint"] = "https://api.sandbox.push.apple.com";
+    credential.properties["BroadcastEndpoint"] = "api-broadcast.sandbox.push.apple.com:2197";
+    const pns::Origin origin = support::open_with(credential)->origin("channel:x");
+    CHECK(origin.host == "api-broadcast.sandbox.push.apple.com");
+    CHECK(origin.port == 2197);
+    for (const char* wrong : {"https://api-broadcast.push.apple.com", "https://evil.test",
+                              "https://api-broadcast.sandbox.push.apple.com:22"}) {
+        credential.properties["BroadcastEndpoint"] = wrong;
+        CHECK(refused_credential(credential).find("BroadcastEndpoint") != std::string::npos);
     }
 }
 
@@ -277,4 +347,29 @@ TEST_CASE("an APNs certificate opens with its password and gives the topic", "[p
     CHECK(refused_credential(credential).find("PKCS#12") != std::string::npos);
     credential.properties["ApnsCertificate"] = "!";
     CHECK(refused_credential(credential).find("base64") != std::string::npos);
+}
+
+TEST_CASE("an alert has a collapse id by which a copy replaces it", "[pns]") {
+    const auto account = support::open_account("apns");
+    struct Row {
+        std::string body;
+        pns::Headers headers;
+        std::string expected;
+    };
+    const std::vector<Row> rows = {
+        {alert, {}, "AQAAAAAAAAAAAAAAAAAAAA"},
+        {alert, {{"apns-collapse-id", "mine"}}, "(none)"},
+        {silent, {}, "(none)"},
+        {live, {}, "(none)"},
+    };
+    pns::Encoded encoded;
+    for (const Row& row : rows) {
+        pns::Push push;
+        push.handle = "AB";
+        push.id[0] = 1;
+        push.prepared = support::prepare(*account, message_of(row.body, row.headers));
+        account->encode(push, encoded);
+        CHECK(header_of(encoded.headers, "apns-collapse-id") == row.expected);
+        CHECK(header_of(encoded.headers, "apns-id") == "01000000-0000-0000-0000-000000000000");
+    }
 }

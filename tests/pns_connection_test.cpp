@@ -53,7 +53,7 @@ struct Driver final : pns::ConnectionEvents {
         seen(tag).lost = lost;
     }
     void on_change(Connection&) override { ++changes; }
-    void on_goaway(Connection&, std::string_view debug) override { goaway = debug; }
+    void on_goaway(Connection&, std::uint32_t, std::string_view debug) override { goaway = debug; }
     bool submit(Seen& tag, std::string_view path = "/") {
         std::vector<pns::H2Header> headers;
         headers.push_back({"x-a", "b"});

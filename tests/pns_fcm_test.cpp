@@ -130,3 +130,71 @@ TEST_CASE("an FCM credential with bad properties is refused by name", "[pns]") {
         CHECK(std::get<pns::Refusal>(checked).message.find(name) != std::string::npos);
     }
 }
+
+TEST_CASE("an FCM push names a token, an installation, a topic or a condition", "[pns]") {
+    using Target = pns::Message::Target;
+    const auto account = support::open_account("fcmv1");
+    struct Row {
+        Target target;
+        const char* handle;
+        const char* expected;
+    };
+    const std::vector<Row> rows = {
+        {Target::device, "cX1:APA91b", R"({"message":{"token":"cX1:APA91b","data":{}}})"},
+        {Target::device, "fid:c4wzJ8pLRE6iXoM1Wf0e9A",
+         R"({"message":{"fid":"c4wzJ8pLRE6iXoM1Wf0e9A","data":{}}})"},
+        {Target::topic, "fid:news", R"({"message":{"topic":"fid:news","data":{}}})"},
+        {Target::condition, "'a' in topics",
+         R"({"message":{"condition":"'a' in topics","data":{}}})"},
+    };
+    for (const Row& row : rows) {
+        pns::Message message = message_of(R"({"message":{"data":{}}})");
+        message.target = row.target;
+        pns::Push push;
+        push.handle = row.handle;
+        push.prepared = support::prepare(*account, message);
+        pns::Encoded encoded;
+        account->encode(push, encoded);
+        CHECK(encoded.body == row.expected);
+    }
+    pns::Message channel = message_of(R"({"message":{"data":{}}})");
+    channel.target = Target::channel;
+    CHECK(refusal_of(*account, channel) == "InvalidNotificationFormat");
+}
+
+TEST_CASE("what Android displays has a tag by which a copy replaces it", "[pns]") {
+    const auto account = support::open_account("fcmv1");
+    const std::string made = "AQAAAAAAAAAAAAAAAAAAAA";
+    const std::vector<std::pair<std::string, std::string>> rows = {
+        {R"({"message":{"notification":{"title":"t"}}})",
+         R"({"message":{"token":"T","android":{"notification":{"tag":"ID"}},"notification":{"title":"t"}}})"},
+        {R"({"message":{"notification":{"title":"t"},"android":{"ttl":"1s"}}})",
+         R"({"message":{"token":"T","notification":{"title":"t"},"android":{"notification":{"tag":"ID"},"ttl":"1s"}}})"},
+        {R"({"message":{"notification":{},"android":{}}})",
+         R"({"message":{"token":"T","notification":{},"android":{"notification":{"tag":"ID"}}}})"},
+        {R"({"message":{"android":{"notification":{"title":"t"}}}})",
+         R"({"message":{"token":"T","android":{"notification":{"tag":"ID","title":"t"}}}})"},
+        {R"({"message":{"android":{"notification":{}}},"validate_only":true})",
+         R"({"message":{"token":"T","android":{"notification":{"tag":"ID"}}},"validate_only":true})"},
+        {R"({"message":{"android":{"notification":{"tag":"mine"}}}})",
+         R"({"message":{"token":"T","android":{"notification":{"tag":"mine"}}}})"},
+        {R"({"message":{"data":{"android":"{","notification":"x"}}})",
+         R"({"message":{"token":"T","data":{"android":"{","notification":"x"}}})"},
+        {R"({"message":{"notification":{"title":"t"},"android":null}})",
+         R"({"message":{"token":"T","notification":{"title":"t"},"android":null}})"},
+    };
+    pns::Encoded encoded;
+    for (auto [body, expected] : rows) {
+        INFO(body);
+        pns::Push push;
+        push.handle = "T";
+        push.id[0] = 1;
+        push.prepared = support::prepare(*account, message_of(body));
+        account->encode(push, encoded);
+        if (const auto at = expected.find("ID"); at != std::string::npos)
+            expected.replace(at, 2, made);
+        CHECK(encoded.body == expected);
+        CHECK(json::accept(encoded.body));
+        CHECK(encoded.body.size() <= 4096);
+    }
+}

@@ -94,7 +94,7 @@ std::string normalised(const char* platform, const std::string& handle) {
 
 }  // namespace
 
-TEST_CASE("the table names all nine platforms in order", "[pns]") {
+TEST_CASE("the table names all ten platforms in order", "[pns]") {
     const std::vector<std::array<std::string, 4>> expected = {
         {"apns", "apple", "Apple", "ApnsOutcomeCounts"},
         {"gcm", "gcm", "Gcm", "GcmOutcomeCounts"},
@@ -105,6 +105,7 @@ TEST_CASE("the table names all nine platforms in order", "[pns]") {
         {"baidu", "baidu", "Baidu", "BaiduOutcomeCounts"},
         {"browser", "browser", "Browser", "BrowserOutcomeCounts"},
         {"xiaomi", "xiaomi", "Xiaomi", "XiaomiOutcomeCounts"},
+        {"hms", "hms", "Hms", "HmsOutcomeCounts"},
     };
     const auto& table = pns::platforms();
     REQUIRE(table.size() == expected.size());
@@ -155,7 +156,7 @@ TEST_CASE("every platform with a sender opens an account with its own credential
 }
 
 TEST_CASE("recorded answers get the verdicts of the response tables", "[pns]") {
-    for (const char* platform : {"apns", "fcmv1", "wns", "adm"}) {
+    for (const char* platform : {"apns", "fcmv1", "wns", "adm", "hms"}) {
         const auto account = support::open_account(std::string(platform));
         const json file = support::data_file(std::string(platform) + "/answers.json");
         CHECK(file.at("cases").size() >= 20);

@@ -95,3 +95,46 @@ TEST_CASE("connects back off from failures and recover with answers", "[pns]") {
     dead.closed_by_us = true;
     CHECK(pns::demerits_after(4, dead) == 4);
 }
+
+TEST_CASE("a pool that needs little for minutes lets a connection go, one at a time", "[pns]") {
+    auto n = h2(0, 3, 3'000);
+    n.in_flight = 900;
+    n.slack_since_ms = 1;
+    n.now_ms = 300'001;
+    CHECK(pns::is_slack(n));
+    CHECK(pns::should_retire(n));
+    n.now_ms = 300'000;
+    CHECK_FALSE(pns::should_retire(n));
+    n.now_ms = 300'001;
+    n.in_flight = 1'000;  // two would be half full
+    CHECK_FALSE(pns::should_retire(n));
+    n.in_flight = 0;
+    n.queued = 1;
+    CHECK_FALSE(pns::should_retire(n));
+    n.queued = 0;
+    n.connecting = 1;
+    CHECK_FALSE(pns::should_retire(n));
+    CHECK_FALSE(pns::is_slack(h2(0, 1, 1'000)));
+    n = h2(0, 3, 3);
+    n.one_at_a_time = true;  // idle ones close by themselves
+    CHECK_FALSE(pns::is_slack(n));
+}
+
+TEST_CASE("connections that a peer ends but holds open are not replaced without bound", "[pns]") {
+    auto n = h2(1'000, 0, 0);
+    n.draining = 17;
+    CHECK(pns::should_connect(n));
+    n.draining = 18;
+    CHECK_FALSE(pns::should_connect(n));
+}
+
+TEST_CASE("connections opened together do not grow old together", "[pns]") {
+    CHECK(pns::jittered_age_ms(1'000, 0) == 1'000);
+    CHECK(pns::jittered_age_ms(1'000, 100) == 900);
+    CHECK(pns::jittered_age_ms(1'000, 101) == 1'000);
+    CHECK(pns::jittered_age_ms(0, 7) == 0);
+    for (int i = 0; i < 100; ++i) {
+        const auto age = pns::jittered_age_ms(3'600'000);
+        CHECK((age >= 3'240'000 && age <= 3'600'000));
+    }
+}

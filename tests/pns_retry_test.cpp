@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <limits>
+#include <map>
 #include <string>
 
 TEST_CASE("backoff is uniform below a doubling bound with a cap", "[pns]") {
@@ -80,4 +81,52 @@ TEST_CASE("Retry-After is read as seconds and as every form of HTTP date", "[pns
         CHECK(got.value_or(-1) == row.ms);
     }
     CHECK(pns::parse_http_date_s("Sun, 06 Nov 1994 08:49:37 GMT") == 784'111'777);
+}
+
+TEST_CASE("retries keep to a share of fresh traffic and a small steady rate", "[pns]") {
+    pns::RetryBudget budget(20);
+    std::int64_t now = 1'000'000;
+    const auto granted = [&](int asked) {
+        int out = 0;
+        for (int i = 0; i < asked; ++i) out += budget.wait_ms(now, 12'345) == 0 ? 1 : 0;
+        return out;
+    };
+    CHECK(granted(5'000) == 1'000);
+    for (int i = 0; i < 10'000; ++i) budget.fresh();
+    CHECK(granted(5'000) == 2'000);
+    now += 10'000;
+    CHECK(granted(5'000) == 500);
+    now += 3'600'000;
+    CHECK(granted(5'000) == 1'000);
+    for (int i = 0; i < 10'000'000; ++i) budget.fresh();
+    CHECK(granted(200'000) == 100'000);
+    pns::RetryBudget unbounded(0);
+    for (int i = 0; i < 5'000; ++i) CHECK(unbounded.wait_ms(now, 1) == 0);
+}
+
+TEST_CASE("retries over the budget come back spread out, and all of them get through", "[pns]") {
+    pns::RetryBudget budget(20);
+    std::multimap<std::int64_t, int> due;
+    for (int i = 0; i < 5'000; ++i) due.emplace(0, i);
+    std::uint64_t random = 88'172'645'463'325'252ULL;
+    std::size_t asked = 0;
+    std::int64_t now = 0;
+    while (!due.empty()) {
+        now = due.begin()->first;
+        due.erase(due.begin());
+        ++asked;
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        const auto wait = budget.wait_ms(now, random);
+        REQUIRE(wait >= 0);
+        REQUIRE(wait <= 72'000);
+        if (wait > 0) {
+            REQUIRE(wait >= 1'000);
+            due.emplace(now + wait, 0);
+        }
+    }
+    CHECK(now >= 80'000 - 1'000);  // (5000 - 1000) / 50 per second
+    CHECK(now < 200'000);
+    CHECK(asked < 20'000);
 }

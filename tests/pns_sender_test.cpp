@@ -9,9 +9,7 @@
 #include "pns/alarm.hpp"
 #include "pns/bearer.hpp"
 #include "pns/nursery.hpp"
-#include "tests/support/fake_account.hpp"
-#include "tests/support/run_until.hpp"
-#include "tests/support/tls_server.hpp"
+#include "tests/support/sender_bench.hpp"
 
 namespace {
 
@@ -21,81 +19,8 @@ using pns::Verdict;
 using support::H1Server;
 using support::H2Server;
 using support::run_until;
+using Bench = support::SenderBench;
 using Kind = Verdict::Kind;
-
-// A sender, its owner and everything the owner was told.
-struct Bench final : pns::PushOwner {
-    struct Item {
-        pns::Push push;
-        std::string handle;
-        std::vector<Verdict> verdicts;
-    };
-
-    Bench() { settings.connect_timeout_ms = 5'000; }
-
-    void open(support::FakeProvider provider = {}) {
-        pns::Network network;
-        network.ca_file = support::Authority::get().file();
-        network.connect_to = rules;
-        sender = pns::Sender::create(loop, std::make_unique<support::FakeAccount>(provider),
-                                     settings, network, bearers);
-        prepared = prepare({});
-    }
-    std::shared_ptr<const pns::Prepared> prepare(pns::Message message) {
-        message.body = "{}";
-        message.headers.emplace_back("x-topic", "t");
-        return std::get<0>(sender->prepare(message));
-    }
-    Item& send(std::string handle, std::shared_ptr<const pns::Prepared> what = nullptr) {
-        items.emplace_back();
-        auto& item = items.back();
-        item.handle = std::move(handle);
-        item.push.handle = item.handle;
-        item.push.prepared = what ? what : prepared;
-        item.push.owner = this;
-        item.push.index = static_cast<std::uint32_t>(items.size() - 1);
-        sender->submit(item.push);
-        return item;
-    }
-    void on_verdict(pns::Push& push, Verdict&& verdict) override {
-        items[push.index].verdicts.push_back(std::move(verdict));
-        ++told;
-        if (then) then(items[push.index]);
-    }
-    bool wait_for(std::size_t verdicts) {
-        return run_until(loop, [&] { return told >= verdicts; });
-    }
-    pns::Task<void> stopping(std::int64_t drain_ms) {
-        co_await sender->stop(drain_ms);
-        stopped = true;
-    }
-    void stop(std::int64_t drain_ms = 5'000) {
-        pns::Nursery nursery(loop.get_executor());
-        nursery.start(stopping(drain_ms));
-        REQUIRE(run_until(loop, [&] { return stopped && nursery.size() == 0; }));
-        for (const auto& item : items) CHECK(item.verdicts.size() == 1);
-        CHECK(sender->figures().queued == 0);
-        CHECK(sender->figures().in_flight == 0);
-        CHECK(sender->figures().connections == 0);
-        sender.reset();
-    }
-    template <class Server>
-    void end(Server& server) {
-        server.stop();
-        REQUIRE(run_until(loop, [&] { return server.ended(); }));
-    }
-
-    asio::io_context loop{1};
-    pns::BearerCache bearers;
-    pns::SenderSettings settings;
-    std::vector<std::string> rules;
-    std::unique_ptr<pns::Sender> sender;
-    std::shared_ptr<const pns::Prepared> prepared;
-    std::deque<Item> items;
-    std::size_t told = 0;
-    bool stopped = false;
-    std::function<void(Item&)> then;
-};
 
 pns::TokenSource signed_tokens(int& minted, std::int64_t renew_s_min = 20 * 60) {
     pns::SelfSigned source;

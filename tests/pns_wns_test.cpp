@@ -112,3 +112,30 @@ TEST_CASE("a WNS token is asked for where the credential says", "[pns]") {
         CHECK(form.starts_with("grant_type=client_credentials&client_id=ms-app%3A%2F%2Fs-1-15-2-"));
     }
 }
+
+TEST_CASE("a toast or tile has a tag by which a copy replaces it", "[pns]") {
+    const auto account = support::open_account("wns");
+    struct Row {
+        std::string body;
+        pns::Headers headers;
+        std::string expected;
+    };
+    const std::vector<Row> rows = {
+        {"<toast/>", {}, "0100000000000000"},
+        {"<tile/>", {}, "0100000000000000"},
+        {"<badge value=\"1\"/>", {}, "(none)"},
+        {"bytes", {{"x-wns-type", "wns/raw"}}, "(none)"},
+        {"<toast/>", {{"x-wns-tag", "mine"}}, "(none)"},
+        {"<toast/>", {{"x-wns-group", "mine"}}, "(none)"},
+    };
+    pns::Encoded encoded;
+    for (const Row& row : rows) {
+        INFO(row.body);
+        pns::Push push;
+        push.handle = "https://db5.notify.windows.com/?token=a";
+        push.id[0] = 1;
+        push.prepared = support::prepare(*account, support::message_of(row.body, row.headers));
+        account->encode(push, encoded);
+        CHECK(support::header_of(encoded.headers, "x-wns-tag") == row.expected);
+    }
+}

@@ -88,6 +88,8 @@ class Adm final : public Provider {
         return check_body(Json::parse(request.body, nullptr, false));
     }
 
+    Reply refuse_credential(const Incoming&) override { return refusal(401, "AccessTokenExpired"); }
+
     Reply act(const Behaviour& behaviour, const Incoming& push, std::int64_t) override {
         switch (behaviour.act) {
             case Act::gone:

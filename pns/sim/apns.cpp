@@ -1,13 +1,13 @@
 // Apple's side: contracts/pns.md 1.3 to 1.6, 8.3. Tested by tests/pns_sim_test.cpp.
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <nlohmann/json.hpp>
-#include <random>
+#include <unordered_set>
 
 #include "pns/handles.hpp"
 #include "pns/jwt.hpp"
-#include "pns/sim/provider.hpp"
+#include "pns/sim/apns_channels.hpp"
+#include "pns/sim/meter.hpp"
 
 namespace pns::sim {
 
@@ -16,6 +16,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::string_view device_path = "/3/device/";
+constexpr std::size_t body_bytes_max = 4096, long_body_bytes_max = 5120;
+constexpr std::size_t tokens_remembered_max = 100'000;
 constexpr std::int64_t token_life_ms = 60 * 60'000;
 constexpr std::int64_t token_ahead_ms = 60'000;  ///< how far a clock may be ahead
 constexpr std::int64_t token_update_ms = 20 * 60'000;
@@ -37,42 +39,43 @@ constexpr std::array<PushType, 11> push_types = {{
     {"mdm", ""},
 }};
 
-bool is_uuid(std::string_view text) {
-    if (text.size() != 36) return false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        const char c = text[i];
-        const bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-        if (dash ? c != '-' : !hex) return false;
-    }
-    return true;
-}
+struct TrustedKey {
+    std::string id, environment;
+    Key key;
+};
 
-std::string make_uuid() {
-    static thread_local std::mt19937_64 random{std::random_device{}()};
-    std::array<char, 40> text{};
-    const auto a = random(), b = random();
-    const int size =
-        std::snprintf(text.data(), text.size(), "%08x-%04x-4%03x-8%03x-%012llx",
-                      static_cast<unsigned>(a >> 32), static_cast<unsigned>(a >> 16 & 0xffff),
-                      static_cast<unsigned>(a & 0xfff), static_cast<unsigned>(b >> 48 & 0xfff),
-                      static_cast<unsigned long long>(b & 0xffffffffffffU));
-    return {text.data(), static_cast<std::size_t>(size)};
+bool is_sandbox(std::string_view authority) {
+    return authority.find(".sandbox.") != std::string_view::npos ||
+           authority.find(".development.") != std::string_view::npos;
 }
 
 Reply refusal(int status, const char* reason) {
-    return reply_of(status, reason, R"({"reason":")" + std::string(reason) + "\"}");
+    return apns_refusal(status, reason);
 }
 
 class Apns final : public Provider {
   public:
     Apns(const SimOptions& options, RuleBook& rules, Journal& journal)
         : Provider(options, rules, journal) {
-        if (!options.trust.public_key_pem.empty())
-            key_ = Key::read_public(options.trust.public_key_pem);
+        const Trust& trust = options.trust;
+        add_key(trust.public_key_pem, trust.key_id, {});
+        for (const auto& other : trust.other_keys)
+            add_key(other.public_key_pem, other.key_id, other.environment);
     }
 
     bool is_token_request(const Request&) const override { return false; }
+    void revoke_tokens() override {
+        const std::lock_guard lock(tokens_mutex_);
+        expired_.merge(seen_);
+        seen_.clear();
+        epoch_.fetch_add(1, std::memory_order_release);
+    }
+    Habits habits() const override {
+        Habits habits;
+        habits.opens_with_one_stream = !keys_.empty();
+        habits.idle_ms = 3'600'000;
+        return habits;
+    }
 
   protected:
     Reply mint(const Request&, std::int64_t) override { return refusal(404, "BadPath"); }
@@ -80,14 +83,45 @@ class Apns final : public Provider {
     std::optional<Reply> check(const Request& request, Visit& visit, std::int64_t now_ms,
                                Incoming& push) override {
         auto out = check_all(request, visit, now_ms, push);
-        if (out) out->headers.emplace_back("apns-id", push.id);
+        if (out) out->headers.emplace_back(push.broadcast ? "apns-request-id" : "apns-id", push.id);
         return out;
     }
 
+    std::optional<Reply> administer(const Request& request, Visit& visit,
+                                    std::int64_t now_ms) override {
+        if (!channels_.is_management(request)) return std::nullopt;
+        if (!keys_.empty())
+            if (auto bad = check_token(request, visit, now_ms)) return bad;
+        return channels_.manage(request);
+    }
+
     Reply act(const Behaviour& behaviour, const Incoming& push, std::int64_t now_ms) override {
-        Reply reply = acted(behaviour, now_ms);
+        Reply reply = push.broadcast ? ChannelDesk::acted(behaviour) : acted(behaviour, now_ms);
+        reply.headers.emplace_back(push.broadcast ? "apns-request-id" : "apns-id", push.id);
+        return reply;
+    }
+
+    Reply refuse_credential(const Incoming& push) override {
+        Reply reply = refusal(403, "InvalidProviderToken");
         reply.headers.emplace_back("apns-id", push.id);
         return reply;
+    }
+
+    void finish(const Request& request, Visit& visit, const Incoming& push, Reply& reply,
+                std::int64_t) override {
+        if (reply.accepted && (push.broadcast || is_sandbox(request.authority)))
+            reply.headers.emplace_back("apns-unique-id", make_uuid());
+        const bool counts = reply.status >= 400 && reply.status < 500 && reply.status != 410;
+        if (counts) visit.client_errors += reply.word == "BadDeviceToken" ? 2 : 1;
+        if (options_.client_errors_max > 0 && visit.client_errors >= options_.client_errors_max) {
+            reply.goodbye = Reply::Goodbye{0, R"({"reason":"TooManyClientErrors"})"};
+            visit.client_errors = 0;
+        }
+        if (!options_.collapse || !visit.opened) return;
+        const std::uint32_t usual =
+            options_.streams_max != 0 ? options_.streams_max : habits().streams_max;
+        const std::uint32_t now = reply.accepted ? usual : 1;
+        if (now != visit.streams_max) reply.streams_max = visit.streams_max = now;
     }
 
   private:
@@ -123,8 +157,21 @@ class Apns final : public Provider {
         return reply;
     }
 
+    void add_key(const std::string& pem, const std::string& id, const std::string& environment) {
+        if (pem.empty()) return;
+        auto key = Key::read_public(pem);
+        if (key) keys_.push_back({id, environment, std::move(*key)});
+    }
+
     std::optional<Reply> check_all(const Request& request, Visit& visit, std::int64_t now_ms,
-                                   Incoming& push) const {
+                                   Incoming& push) {
+        if (channels_.is_broadcast(request)) {
+            push.broadcast = true;
+            push.id = ChannelDesk::request_id(request);
+            if (!keys_.empty())
+                if (auto bad = check_token(request, visit, now_ms)) return bad;
+            return channels_.check(request, push);
+        }
         const std::string_view id = request.header("apns-id");
         push.id = is_uuid(id) ? lower(id) : make_uuid();
         if (request.path.starts_with(device_path)) {
@@ -137,12 +184,22 @@ class Apns final : public Provider {
         if (!request.path.starts_with(device_path)) return refusal(404, "BadPath");
         if (request.path.size() == device_path.size()) return refusal(400, "MissingDeviceToken");
         if (push.handle.empty()) return refusal(400, "BadDeviceToken");
-        if (key_)
+        if (is_elsewhere(push.handle, request.authority)) return refusal(400, "BadDeviceToken");
+        if (!keys_.empty())
             if (auto bad = check_token(request, visit, now_ms)) return bad;
         if (request.body.empty()) return refusal(400, "PayloadEmpty");
-        const std::size_t bytes_max = request.header("apns-push-type") == "voip" ? 5120 : 4096;
-        if (request.body.size() > bytes_max) return refusal(413, "PayloadTooLarge");
+        const bool voip = request.header("apns-push-type") == "voip";
+        if (request.body.size() > (voip ? long_body_bytes_max : body_bytes_max))
+            return refusal(413, "PayloadTooLarge");
+        if (!per_second_.take(push.handle, now_ms)) return refusal(429, "TooManyRequests");
         return std::nullopt;
+    }
+
+    /// A token of the other environment.
+    bool is_elsewhere(std::string_view handle, std::string_view authority) const {
+        const std::string& prefix = options_.sandbox_prefix;
+        if (prefix.empty() || handle.size() < prefix.size()) return false;
+        return same_ignoring_case(handle.substr(0, prefix.size()), prefix) != is_sandbox(authority);
     }
 
     std::optional<Reply> check_headers(const Request& request) const {
@@ -177,7 +234,8 @@ class Apns final : public Provider {
     std::optional<Reply> check_topic(std::string_view topic, std::string_view type,
                                      std::string_view suffix) const {
         const std::string& app = options_.trust.app;
-        if (topic.empty()) return key_ ? std::optional(refusal(400, "MissingTopic")) : std::nullopt;
+        if (topic.empty())
+            return keys_.empty() ? std::nullopt : std::optional(refusal(400, "MissingTopic"));
         if (app.empty() || type == "mdm") return std::nullopt;
         if (!topic.starts_with(app)) return refusal(400, "TopicDisallowed");
         if (topic.substr(app.size()) != suffix)
@@ -188,11 +246,11 @@ class Apns final : public Provider {
     }
 
     /// The JWT, once per connection and token: verifying costs more than all the rest.
-    std::optional<Reply> check_token(const Request& request, Visit& visit,
-                                     std::int64_t now_ms) const {
+    std::optional<Reply> check_token(const Request& request, Visit& visit, std::int64_t now_ms) {
         const std::string_view authorization = request.header("authorization");
         if (authorization.empty()) return refusal(403, "MissingProviderToken");
-        if (authorization == visit.authorization)
+        const std::uint64_t epoch = epoch_.load(std::memory_order_acquire);
+        if (authorization == visit.authorization && epoch == visit.good_epoch)
             return now_ms < visit.good_until_ms
                        ? std::nullopt
                        : std::optional(refusal(403, "ExpiredProviderToken"));
@@ -203,24 +261,63 @@ class Apns final : public Provider {
         const Json header = Json::parse(jwt->header, nullptr, false);
         const Json claims = Json::parse(jwt->claims, nullptr, false);
         if (!header.is_object() || !claims.is_object() || header.value("alg", Json()) != "ES256" ||
-            header.value("kid", Json()) != options_.trust.key_id ||
             claims.value("iss", Json()) != options_.trust.team_id ||
             !claims.value("iat", Json()).is_number_integer())
             return refusal(403, "InvalidProviderToken");
+        const auto key = std::find_if(keys_.begin(), keys_.end(), [&](const TrustedKey& known) {
+            return header.value("kid", Json()) == known.id;
+        });
         const std::int64_t issued_s = claims["iat"].get<std::int64_t>();
-        if (issued_s < 0 || issued_s > (now_ms + token_ahead_ms) / 1000 ||
-            !key_->verify(jwt->signed_part, jwt->signature))
+        if (key == keys_.end() || issued_s < 0 || issued_s > (now_ms + token_ahead_ms) / 1000 ||
+            !key->key.verify(jwt->signed_part, jwt->signature))
             return refusal(403, "InvalidProviderToken");
-        if (issued_s * 1000 + token_life_ms <= now_ms) return refusal(403, "ExpiredProviderToken");
-        if (!visit.authorization.empty() && now_ms - visit.token_since_ms < token_update_ms)
+        if (!key->environment.empty() &&
+            (key->environment == "sandbox") != is_sandbox(request.authority))
+            return refusal(403, "BadEnvironmentKeyIdInToken");
+        if (issued_s * 1000 + token_life_ms <= now_ms || is_expired(authorization))
+            return refusal(403, "ExpiredProviderToken");
+        if (!visit.key_id.empty() && visit.key_id != key->id)
+            return refusal(403, "UnrelatedKeyIdInToken");
+        if (is_too_soon(authorization, visit, now_ms))
             return refusal(429, "TooManyProviderTokenUpdates");
+        if (authorization != visit.authorization) visit.token_since_ms = now_ms;
+        visit.key_id = key->id;
         visit.authorization = authorization;
-        visit.token_since_ms = now_ms;
+        visit.good_epoch = epoch;
         visit.good_until_ms = issued_s * 1000 + token_life_ms;
         return std::nullopt;
     }
 
-    std::optional<Key> key_;  ///< none: certificate authentication, done by TLS
+    /// Remembers every token that was ever good.
+    bool is_expired(std::string_view authorization) {
+        const std::size_t hash = std::hash<std::string_view>()(authorization);
+        const std::lock_guard lock(tokens_mutex_);
+        if (expired_.count(hash) != 0) return true;
+        if (seen_.size() >= tokens_remembered_max) seen_.clear();
+        if (seen_.insert(hash).second) journal_.provider_token();
+        return false;
+    }
+
+    bool is_too_soon(std::string_view authorization, const Visit& visit, std::int64_t now_ms) {
+        if (!options_.jwt_by_address)
+            return !visit.authorization.empty() && authorization != visit.authorization &&
+                   now_ms - visit.token_since_ms < token_update_ms;
+        const std::size_t hash = std::hash<std::string_view>()(authorization);
+        const std::lock_guard lock(tokens_mutex_);
+        auto [at, first] = by_address_.try_emplace(visit.peer, now_ms, hash);
+        if (first || at->second.second == hash) return false;
+        if (now_ms - at->second.first < token_update_ms) return true;
+        at->second = {now_ms, hash};
+        return false;
+    }
+
+    std::vector<TrustedKey> keys_;  ///< none: certificate authentication, done by TLS
+    ChannelDesk channels_{options_.trust.app};
+    Meter per_second_{options_.handle_second_max, 1'000};
+    std::atomic<std::uint64_t> epoch_{1};
+    std::mutex tokens_mutex_;
+    std::unordered_set<std::size_t> seen_, expired_;
+    std::map<std::string, std::pair<std::int64_t, std::size_t>> by_address_;
 };
 
 }  // namespace

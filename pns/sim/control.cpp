@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pns/sim/provider.hpp"
+#include "pns/sim/webpush.hpp"
 
 namespace pns::sim {
 
@@ -25,9 +26,12 @@ std::string problem(const std::string& message) {
     return text_answer(400, Json{{"error", message}}.dump(), "application/json");
 }
 
-std::string handles_text(const std::vector<Entry>& entries) {
+std::string handles_text(const std::vector<Entry>& entries, bool with_times) {
     std::string out;
-    for (const Entry& entry : entries) out.append(entry.handle).append("\n");
+    for (const Entry& entry : entries) {
+        if (with_times) out.append(std::to_string(entry.arrival_us)).append(" ");
+        out.append(entry.handle).append("\n");
+    }
     return out;
 }
 
@@ -42,6 +46,8 @@ std::optional<Event> read_event(const Json& json) {
         event.kind = Event::Kind::close;
     else if (kind == "settings")
         event.kind = Event::Kind::settings;
+    else if (kind == "ping")
+        event.kind = Event::Kind::ping;
     else
         return std::nullopt;
     event.error_code = json.value("error_code", 0U);
@@ -59,7 +65,8 @@ std::string answer_event(Simulator& simulator, const Json& json) {
     } else if (const auto event = read_event(json)) {
         simulator.event(*event);
     } else {
-        return problem("event must be goaway, reset, close, settings, revoke_tokens or clock");
+        return problem(
+            "event must be goaway, settings, ping, reset, close, revoke_tokens or clock");
     }
     return text_answer(200, "{}", "application/json");
 }
@@ -72,6 +79,12 @@ std::string answer_post(Simulator& simulator, const Platform& platform, std::str
     if (path == "/reset") {
         simulator.reset();
         if (json.value("rules", false)) simulator.set_rules({});
+        if (json.value("faults", false)) simulator.set_faults({});
+    } else if (path == "/faults") {
+        auto faults = read_faults(json, simulator.speaks_h1());
+        if (const auto* wrong = std::get_if<std::string>(&faults)) return problem(*wrong);
+        simulator.set_faults(std::get<std::vector<Fault>>(std::move(faults)),
+                             json.value("seed", simulator.seed()));
     } else {
         auto rules = read_rules(json, platform);
         if (const auto* fault = std::get_if<std::string>(&rules)) return problem(*fault);
@@ -85,25 +98,6 @@ std::string answer_post(Simulator& simulator, const Platform& platform, std::str
 
 }  // namespace
 
-std::string counters_json(const std::string& platform, const Counters& counters) {
-    const Json json = {{"platform", platform},
-                       {"received", counters.received},
-                       {"accepted", counters.accepted},
-                       {"refused", counters.refused},
-                       {"refused_total", counters.refused_total},
-                       {"doubles", counters.doubles},
-                       {"streams_peak", counters.streams_peak},
-                       {"connects", counters.connects},
-                       {"connections", counters.connections},
-                       {"tokens_minted", counters.tokens_minted},
-                       {"tokens_refused", counters.tokens_refused},
-                       {"journal_left_out", counters.journal_left_out},
-                       {"first_push_us", counters.first_push_us},
-                       {"last_push_us", counters.last_push_us},
-                       {"cpu_seconds", counters.cpu_seconds}};
-    return json.dump();
-}
-
 std::string answer_control(Simulator& simulator, const Platform& platform,
                            const H1Request& request) {
     const std::string_view target = request.target;
@@ -113,16 +107,39 @@ std::string answer_control(Simulator& simulator, const Platform& platform,
     if (request.method == "GET" && path == "/counters")
         return text_answer(200, counters_json(std::string(platform.name), simulator.counters()),
                            "application/json");
+    if (request.method == "GET" && path == "/report")
+        return text_answer(200, report_json(std::string(platform.name), simulator),
+                           "application/json");
+    if (request.method == "GET" && path == "/faults")
+        return text_answer(200, faults_json(), "application/json");
+    if (request.method == "GET" && path == "/events")
+        return text_answer(200, event_lines(simulator), "application/x-ndjson");
+    if (request.method == "GET" && path == "/journal") {
+        auto canonical = platform.normalise_handle(query["handle"]);
+        const auto* handle = std::get_if<std::string>(&canonical);
+        return text_answer(200, journal_lines(simulator, handle ? *handle : query["handle"]),
+                           "application/x-ndjson");
+    }
+    if (request.method == "GET" && path == "/subscription") {
+        const std::string made = subscription(simulator.trust(), query["endpoint"]);
+        auto canonical = platform.normalise_handle(made);
+        const auto* handle = std::get_if<std::string>(&canonical);
+        if (!handle) return text_answer(400, "only for browsers: endpoint=<encoded https URL>\n");
+        return text_answer(200, *handle, "application/json");
+    }
     if (request.method == "GET" && path == "/received")
-        return text_answer(200, handles_text(simulator.entries(query["outcome"] != "refused")));
+        return text_answer(200, handles_text(simulator.entries(query["outcome"] != "refused"),
+                                             query.contains("times")));
     if (request.method == "GET" && path == "/bodies") {
         auto canonical = platform.normalise_handle(query["handle"]);
         const auto* handle = std::get_if<std::string>(&canonical);
-        std::string body;
-        if (!handle || !simulator.body_of(*handle, body)) return text_answer(404, "no such body\n");
+        std::string body;  // what is no handle may be the name of a broadcast channel
+        if (!simulator.body_of(handle ? *handle : query["handle"], body))
+            return text_answer(404, "no such body\n");
         return text_answer(200, body, "application/octet-stream");
     }
-    if (request.method == "POST" && (path == "/rules" || path == "/reset" || path == "/event")) {
+    if (request.method == "POST" &&
+        (path == "/rules" || path == "/faults" || path == "/reset" || path == "/event")) {
         // Members of the wrong type: this port is for tests, one answer for all of them will do.
         try {
             return answer_post(simulator, platform, path, request.body);
@@ -130,7 +147,9 @@ std::string answer_control(Simulator& simulator, const Platform& platform,
             return problem("a member has the wrong type");
         }
     }
-    return text_answer(404, "GET /counters /received /bodies, POST /rules /reset /event\n");
+    return text_answer(404,
+                       "GET /report /counters /received /journal /events /bodies /faults, "
+                       "POST /rules /faults /reset /event\n");
 }
 
 Task<void> ControlPort::run() {

@@ -7,10 +7,17 @@
 #include <stdexcept>
 
 #include "pns/jwt.hpp"
+#include "pns/sim/platforms.hpp"
 
 namespace pns::sim {
 
 namespace {
+
+constexpr std::string_view upper_and_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+constexpr std::string_view digits = "0123456789";
+constexpr std::string_view hex = "0123456789abcdef";
+
+}  // namespace
 
 std::string random_text(std::size_t size, std::string_view alphabet) {
     std::array<unsigned char, 64> bytes{};
@@ -22,11 +29,7 @@ std::string random_text(std::size_t size, std::string_view alphabet) {
     return out;
 }
 
-constexpr std::string_view upper_and_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-constexpr std::string_view digits = "0123456789";
-constexpr std::string_view hex = "0123456789abcdef";
-
-MadeCredential make_apns() {
+MadeCredential make_apns_credential() {
     const Key key = Key::generate_p256();
     MadeCredential made;
     made.trust.public_key_pem = key.public_pem();
@@ -41,7 +44,7 @@ MadeCredential make_apns() {
     return made;
 }
 
-MadeCredential make_fcm() {
+MadeCredential make_fcm_credential() {
     const Key key = Key::generate_rsa();
     MadeCredential made;
     made.trust.public_key_pem = key.public_pem();
@@ -53,7 +56,7 @@ MadeCredential make_fcm() {
     return made;
 }
 
-MadeCredential make_wns() {
+MadeCredential make_wns_credential() {
     MadeCredential made;
     made.trust.client_id = "ms-app://s-1-15-2-" + random_text(10, digits);
     made.trust.client_secret = random_text(32, hex);
@@ -63,7 +66,7 @@ MadeCredential make_wns() {
     return made;
 }
 
-MadeCredential make_adm() {
+MadeCredential make_adm_credential() {
     MadeCredential made;
     made.trust.client_id = "amzn1.application-oa2-client." + random_text(32, hex);
     made.trust.client_secret = random_text(64, hex);
@@ -73,34 +76,19 @@ MadeCredential make_adm() {
     return made;
 }
 
-}  // namespace
-
 MadeCredential make_credential(std::string_view platform) {
-    MadeCredential made;
-    if (platform == "apns") {
-        made = make_apns();
-    } else if (platform == "fcmv1") {
-        made = make_fcm();
-    } else if (platform == "wns") {
-        made = make_wns();
-    } else if (platform == "adm") {
-        made = make_adm();
-    } else {
-        throw std::invalid_argument("no simulator for platform " + std::string(platform));
-    }
+    const SimPlatform* row = sim_platform(platform);
+    if (!row) throw std::invalid_argument("no simulator for platform " + std::string(platform));
+    MadeCredential made = row->credential();
     made.credential.platform = platform;
     return made;
 }
 
 std::vector<std::string> host_names(std::string_view platform) {
-    if (platform == "apns")
-        return {"api.push.apple.com", "api.sandbox.push.apple.com",
-                "api.development.push.apple.com", "localhost"};
-    if (platform == "fcmv1") return {"fcm.googleapis.com", "oauth2.googleapis.com", "localhost"};
-    if (platform == "wns")
-        return {"*.notify.windows.com", "login.live.com", "login.microsoftonline.com", "localhost"};
-    if (platform == "adm") return {"api.amazon.com", "localhost"};
-    return {"localhost"};
+    const SimPlatform* row = sim_platform(platform);
+    std::vector<std::string> out = row ? row->hosts : std::vector<std::string>();
+    out.emplace_back("localhost");
+    return out;
 }
 
 }  // namespace pns::sim

@@ -13,10 +13,16 @@ namespace pns::sim {
 
 /// What a simulator knows about the one app it serves. Unused members of other providers are empty.
 struct Trust {
-    std::string public_key_pem;                   ///< APNs P-256 key, FCM service account's RSA key
-    std::string key_id, team_id, app;             ///< APNs
+    std::string public_key_pem;        ///< APNs P-256 key, FCM service account's RSA key
+    std::string key_id, team_id, app;  ///< APNs
+    /// APNs: further keys of the team; "sandbox" or "production" ties one to an environment.
+    struct OtherKey {
+        std::string public_key_pem, key_id, environment;
+    };
+    std::vector<OtherKey> other_keys;
     std::string project, client_email;            ///< FCM
     std::string client_id, client_secret, scope;  ///< WNS, ADM
+    std::string browser_key_pem;                  ///< Web Push: private key of every browser
 };
 
 struct MadeCredential {
@@ -24,8 +30,14 @@ struct MadeCredential {
     Trust trust;
 };
 
-/// `platform`: "apns", "fcmv1", "wns" or "adm". RSA keys take about 100 ms to make.
+/// `platform`: one of sim_platforms(). RSA keys take about 100 ms to make.
 MadeCredential make_credential(std::string_view platform);
+MadeCredential make_apns_credential();
+MadeCredential make_fcm_credential();
+MadeCredential make_wns_credential();
+MadeCredential make_adm_credential();
+/// At most 64 characters drawn from `alphabet`.
+std::string random_text(std::size_t size, std::string_view alphabet);
 
 /// Host names that a simulator of the platform stands in for: what its certificate must name.
 std::vector<std::string> host_names(std::string_view platform);

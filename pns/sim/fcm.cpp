@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pns/jwt.hpp"
+#include "pns/sim/meter.hpp"
 #include "pns/sim/provider.hpp"
 
 namespace pns::sim {
@@ -79,6 +80,20 @@ bool is_ttl(const Json& value) {
     return error == std::errc() && at == end && seconds >= 0 && seconds <= ttl_s_max;
 }
 
+/// One of a list of scopes is enough: Firebase's own SDK asks for several.
+bool may_send(const Json& scopes) {
+    if (!scopes.is_string()) return false;
+    std::string_view left = scopes.get_ref<const std::string&>();
+    while (!left.empty()) {
+        const std::string_view scope = left.substr(0, left.find(' '));
+        left.remove_prefix(std::min(scope.size() + 1, left.size()));
+        if (scope == "https://www.googleapis.com/auth/firebase.messaging" ||
+            scope == "https://www.googleapis.com/auth/cloud-platform")
+            return true;
+    }
+    return false;
+}
+
 class Fcm final : public Provider {
   public:
     Fcm(const SimOptions& options, RuleBook& rules, Journal& journal)
@@ -91,6 +106,15 @@ class Fcm final : public Provider {
         return request.path == "/token";
     }
     void revoke_tokens() override { desk_.revoke_all(); }
+    Habits habits() const override {
+        Habits habits;
+        habits.streams_max = 100;
+        habits.pings_in_row_max = 2;
+        habits.idle_ms = 4 * 60'000;
+        habits.age_ms = 60 * 60'000;
+        habits.over_limit_text = "exceeded_max_concurrent_streams";
+        return habits;
+    }
 
   protected:
     Reply mint(const Request& request, std::int64_t now_ms) override {
@@ -138,9 +162,25 @@ class Fcm final : public Provider {
         if (!request.header("content-type").starts_with("application/json"))
             return invalid("Content-Type must be application/json.");
         if (!message || !message->is_object()) return invalid("Invalid JSON payload received.");
+        if (message->contains("fid") && (*message)["fid"].is_string())
+            push.handle = (*message)["fid"].get<std::string>();
         auto bad = check_message(*message, push);
+        // What is refused for its content counts as usage too, what is refused by quota does not.
+        if (!quota_.take({}, now_ms)) return over_quota(quota_.wait_ms({}, now_ms));
+        if (!bad && !push.handle.empty()) {
+            if (!per_minute_.take(push.handle, now_ms))
+                return over_quota(per_minute_.wait_ms(push.handle, now_ms));
+            if (!per_hour_.take(push.handle, now_ms))
+                return over_quota(per_hour_.wait_ms(push.handle, now_ms));
+        }
         push.dry_run = !bad && body.value("validate_only", Json()) == true;
         return bad;
+    }
+
+    Reply refuse_credential(const Incoming&) override {
+        return refusal(401, "UNAUTHENTICATED", "ACCESS_TOKEN_EXPIRED",
+                       "Request had invalid authentication credentials.",
+                       Json::array({error_info("ACCESS_TOKEN_EXPIRED")}));
     }
 
     Reply act(const Behaviour& behaviour, const Incoming& push, std::int64_t) override {
@@ -191,9 +231,7 @@ class Fcm final : public Provider {
             return token_refusal(400, "invalid_grant", "Invalid grant: account not found");
         if (claims.value("aud", Json()) != token_url)
             return token_refusal(400, "invalid_grant", "Invalid JWT: Failed audience check.");
-        const auto scope = claims.value("scope", Json());
-        if (scope != "https://www.googleapis.com/auth/firebase.messaging" &&
-            scope != "https://www.googleapis.com/auth/cloud-platform")
+        if (!may_send(claims.value("scope", Json())))
             return token_refusal(400, "invalid_scope",
                                  "Invalid OAuth scope or ID token audience provided.");
         const Json iat = claims.value("iat", Json()), exp = claims.value("exp", Json());
@@ -238,9 +276,21 @@ class Fcm final : public Provider {
         return std::nullopt;
     }
 
+    static Reply over_quota(std::int64_t wait_ms) {
+        Reply reply =
+            refusal(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "Quota exceeded for quota metric.",
+                    Json::array({fcm_error("QUOTA_EXCEEDED")}));
+        reply.headers.emplace_back(
+            "retry-after", std::to_string(std::max<std::int64_t>((wait_ms + 999) / 1000, 1)));
+        return reply;
+    }
+
     TokenDesk desk_;
     std::optional<Key> key_;
     std::string path_;
+    Meter quota_{options_.quota_minute_max, 60'000};
+    Meter per_minute_{options_.handle_minute_max, 60'000};
+    Meter per_hour_{options_.handle_hour_max, 3'600'000};
     std::atomic<std::uint64_t> messages_{0};
 };
 

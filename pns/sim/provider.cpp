@@ -3,11 +3,14 @@
 
 #include <openssl/rand.h>
 
+#include <charconv>
 #include <chrono>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "pns/handles.hpp"
 #include "pns/jwt.hpp"
+#include "pns/sim/platforms.hpp"
 
 namespace pns::sim {
 
@@ -20,6 +23,40 @@ int hex_value(char c) {
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;
     if (c >= 'A' && c <= 'F') return c - 'A' + 10;
     return -1;
+}
+
+std::int64_t wall_us() {
+    return std::chrono::duration_cast<std::chrono::microseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
+
+std::int64_t steady_ms() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
+
+std::string http_date(std::int64_t s) {
+    const std::time_t time = s;
+    std::tm parts{};
+    gmtime_r(&time, &parts);
+    std::array<char, 40> text{};
+    const std::size_t size =
+        std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+    return {text.data(), size};
+}
+
+/// The number behind `"key":`, wherever it stands in the text.
+std::optional<std::int64_t> number_at(std::string_view text, const std::string& key) {
+    const std::string quoted = '"' + key + "\":";
+    const std::size_t at = text.find(quoted);
+    if (at == std::string_view::npos) return std::nullopt;
+    text.remove_prefix(at + quoted.size());
+    while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+    std::int64_t out = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+    return error == std::errc() ? std::optional(out) : std::nullopt;
 }
 
 }  // namespace
@@ -72,47 +109,178 @@ std::int64_t Provider::now_ms() const {
 
 Reply Provider::answer(const Request& request, Visit& visit) {
     const std::int64_t now = now_ms();
-    if (is_token_request(request)) {
-        Reply reply = mint(request, now);
-        journal_.token(reply.status == 200);
-        return reply;
-    }
-    const std::int64_t now_us = std::chrono::duration_cast<std::chrono::microseconds>(
-                                    std::chrono::system_clock::now().time_since_epoch())
-                                    .count();
+    if (is_token_request(request)) return answer_token(request, now);
+    if (auto reply = administer(request, visit, now)) return std::move(*reply);
+    const std::int64_t now_us = wall_us();
+    const auto began = std::chrono::steady_clock::now();
     journal_.received(now_us);
     Incoming push;
-    Reply reply;
-    if (auto refusal = check(request, visit, now, push)) {
-        reply = std::move(*refusal);
-    } else {
-        const Behaviour behaviour = rules_.pick(push.handle).value_or(Behaviour{});
-        switch (behaviour.act) {
-            case Act::never:
-                reply.end = Reply::End::never;
-                reply.word = "never answered";
-                break;
-            case Act::reset:
-                reply.end = Reply::End::reset;
-                reply.word = "stream reset";
-                break;
-            case Act::close:
-                reply.end = Reply::End::close;
-                reply.word = "connection closed";
-                break;
-            default:
-                reply = act(behaviour, push, now);
-        }
-        if (reply.end != Reply::End::answer) reply.status = 0;
-        if (!behaviour.retry_after.empty())
-            reply.headers.emplace_back("retry-after", behaviour.retry_after);
-        reply.delay_ms = behaviour.delay_ms;
-        reply.trusted = true;
-    }
+    bool gone = false;
+    Reply reply = decide(request, visit, now, push, gone);
+    finish(request, visit, push, reply, now);
+    if (reply.end != Reply::End::answer) reply.status = 0;
     if (!reply.accepted && reply.status != 0)
         reply.word = std::to_string(reply.status) + (reply.word.empty() ? "" : " " + reply.word);
-    journal_.record(now_us, push.handle, push.id, request.body, reply.status, reply.word,
-                    reply.accepted);
+    reply.delay_ms += reply.accepted ? visit.latency_ms : visit.latency_refused_ms;
+
+    Entry entry;
+    entry.arrival_us = now_us;
+    entry.answer_us = reply.status == 0 ? 0 : now_us + reply.delay_ms * 1000;
+    entry.connection = visit.connection;
+    entry.stream = visit.stream;
+    entry.status = static_cast<std::int16_t>(reply.status);
+    entry.accepted = reply.accepted;
+    if (reply.fault && reply.fault->row)
+        entry.fault = static_cast<std::uint8_t>(reply.fault->row->number);
+    Journal::Told told;
+    told.handle = push.handle;
+    told.id = push.id;
+    told.body = push.opened.empty() ? request.body : std::string_view(push.opened);
+    told.word = reply.word;
+    told.credential = request.header("authorization");
+    told.gone = gone;
+    if (!options_.order_key.empty()) told.order = number_at(request.body, options_.order_key);
+    journal_.record(std::move(entry), told);
+    journal_.served(std::chrono::duration_cast<std::chrono::microseconds>(
+                        std::chrono::steady_clock::now() - began)
+                        .count());
+    return reply;
+}
+
+Reply Provider::decide(const Request& request, Visit& visit, std::int64_t now_ms, Incoming& push,
+                       bool& gone) {
+    const auto refused = [&] { return check(request, visit, now_ms, push); };
+    if (auto refusal = refused()) return std::move(*refusal);
+    Behaviour behaviour = rules_.pick(push.handle).value_or(Behaviour{});
+    FaultHit fault;
+    if (faults_ && faults_->any()) fault = faults_->on_request(request, push.handle, steady_ms());
+    if (fault && fault->row && visit.h1 && !fault->row->h1) fault.reset();
+    Reply reply;
+    bool credential_refused = false;
+    if (fault) {
+        journal_.fault(fault->row ? fault_name(*fault->row) : "rule");
+        const int number = fault->row ? fault->row->number : 0;
+        if (number == 24) {
+            revoke_tokens();
+            if (auto refusal = refused()) return std::move(*refusal);
+        }
+        credential_refused = number == 26;
+        if (fault->rule) behaviour = *fault->rule;
+        if (apply(*fault, behaviour, now_ms)) fault.reset();
+    }
+    switch (behaviour.act) {
+        case Act::never:
+            reply.end = Reply::End::never;
+            reply.word = "never answered";
+            break;
+        case Act::reset:
+            reply.end = Reply::End::reset;
+            reply.word = "stream reset";
+            break;
+        case Act::close:
+            reply.end = Reply::End::close;
+            reply.word = "connection closed";
+            break;
+        default:
+            reply = credential_refused ? refuse_credential(push) : act(behaviour, push, now_ms);
+    }
+    gone = behaviour.act == Act::gone;
+    if (!behaviour.retry_after.empty())
+        reply.headers.emplace_back("retry-after", behaviour.retry_after);
+    reply.delay_ms = behaviour.delay_ms;
+    reply.trusted = !credential_refused;
+    if (fault) strike(fault, push, reply);
+    return reply;
+}
+
+/// Faults that are answers like others. False: it is about how the answer goes out.
+bool Provider::apply(const Fault& fault, Behaviour& behaviour, std::int64_t now_ms) const {
+    if (fault.rule) return true;
+    const std::string_view variant = fault.row->variant;
+    const std::string one = fault.text.empty() ? "1" : fault.text;
+    const auto is = [&](Act act) {
+        behaviour = Behaviour();
+        behaviour.act = act;
+        return true;
+    };
+    switch (fault.row->number) {
+        case 16:
+            if (variant == "json") is(Act::server_error);
+            return false;
+        case 21:
+            is(Act::unavailable);
+            if (variant == "after") behaviour.retry_after = one;
+            return true;
+        case 22:
+            is(Act::throttled);
+            if (variant.empty()) behaviour.retry_after = one;
+            if (variant == "date") behaviour.retry_after = http_date(now_ms / 1000 + 1);
+            if (variant == "negative") behaviour.retry_after = "-5";
+            if (variant == "absurd") behaviour.retry_after = "1000000000";
+            return true;
+        case 23:
+            return is(Act::server_error);
+        case 24:
+        case 26:
+            return true;
+        case 32:
+            return is(Act::gone);
+        case 33:
+            is(Act::gone);
+            behaviour.timestamp_ms = now_ms;
+            if (variant.empty()) behaviour.timestamp_ms -= 10 * 86'400'000LL;
+            if (variant == "after") behaviour.timestamp_ms += 60'000;
+            return true;
+        case 34:
+            is(Act::rotate);
+            behaviour.to = fault.text;
+            return true;
+        default:
+            return false;
+    }
+}
+
+/// Decides whether the push counts as taken, and leaves the rest to whoever sends the reply.
+void Provider::strike(const FaultHit& fault, const Incoming& push, Reply& reply) {
+    const FaultRow& row = *fault->row;
+    bool taken = row.effect != FaultEffect::unprocessed;
+    if (row.effect == FaultEffect::ambiguous)
+        taken = faults_->is_taken(*fault, push.handle, ordinal_.fetch_add(1));
+    if (!taken && reply.accepted) {
+        reply.accepted = false;
+        reply.word = fault_name(row);
+    }
+    // These end the stream without a status.
+    if (row.effect == FaultEffect::unprocessed || row.effect == FaultEffect::ambiguous)
+        reply.status = 0;
+    if (row.number == 19) reply.delay_ms += fault->ms > 0 ? fault->ms : 1'000;
+    reply.fault = fault;
+}
+
+Reply Provider::refuse_credential(const Incoming&) {
+    return reply_of(401, "credential revoked");
+}
+
+Reply Provider::answer_token(const Request& request, std::int64_t now_ms) {
+    Reply reply = mint(request, now_ms);
+    const FaultHit fault =
+        faults_ && reply.status == 200 ? faults_->on_token(steady_ms()) : FaultHit();
+    if (fault && fault->row) {
+        journal_.fault(fault_name(*fault->row));
+        const std::string_view variant = fault->row->variant;
+        if (variant.empty()) reply.delay_ms += fault->ms > 0 ? fault->ms : 200;
+        if (variant == "500") reply = token_refusal(500, "internal_failure", "try again later");
+        if (variant == "malformed") reply.body.resize(reply.body.size() / 2);
+        if (variant == "string" || variant == "tiny" || variant == "missing") {
+            nlohmann::json body = nlohmann::json::parse(reply.body, nullptr, false);
+            if (variant == "tiny") body["expires_in"] = 1;
+            if (variant == "missing") body.erase("expires_in");
+            if (variant == "string" && body["expires_in"].is_number())
+                body["expires_in"] = body["expires_in"].dump();
+            reply.body = body.dump();
+        }
+    }
+    journal_.token(reply.status == 200, wall_us());
     return reply;
 }
 
@@ -139,11 +307,8 @@ TokenDesk::State Provider::check_bearer(const TokenDesk& desk, const Request& re
 
 std::unique_ptr<Provider> make_provider(const SimOptions& options, RuleBook& rules,
                                         Journal& journal) {
-    if (options.platform == "apns") return make_apns(options, rules, journal);
-    if (options.platform == "fcmv1") return make_fcm(options, rules, journal);
-    if (options.platform == "wns") return make_wns(options, rules, journal);
-    if (options.platform == "adm") return make_adm(options, rules, journal);
-    return nullptr;
+    const SimPlatform* platform = sim_platform(options.platform);
+    return platform ? platform->make(options, rules, journal) : nullptr;
 }
 
 Reply reply_of(int status, std::string word, std::string body) {

@@ -52,6 +52,8 @@ std::string text_of(const Json& value) {
     return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
+}  // namespace
+
 std::optional<Behaviour> read_behaviour(const Json& json) {
     if (json.is_string()) return named(json.get<std::string>());
     if (!json.is_object() || !json.contains("act")) return std::nullopt;
@@ -84,8 +86,6 @@ std::optional<Behaviour> read_behaviour(const Json& json) {
     if (out->status < 200 || out->status > 599) return std::nullopt;
     return out;
 }
-
-}  // namespace
 
 double place_of(std::string_view handle, std::uint64_t seed) {
     // FNV-1a over the handle, finished by splitmix64: every bit of the seed and the handle reaches

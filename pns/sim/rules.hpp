@@ -60,6 +60,9 @@ struct Rules {
 /// The error tells what was wrong.
 std::variant<Rules, std::string> read_rules(const nlohmann::json& json, const Platform& platform);
 
+/// One behaviour as in read_rules; nothing if it is not known.
+std::optional<Behaviour> read_behaviour(const nlohmann::json& json);
+
 /// The place of a handle in [0, 1): shares are cut off it in the order given.
 double place_of(std::string_view handle, std::uint64_t seed);
 

@@ -15,6 +15,7 @@
 #include "pns/alarm.hpp"
 #include "pns/nursery.hpp"
 #include "pns/sim/provider.hpp"
+#include "pns/sim/wrong_tls.hpp"
 #include "pns/tls.hpp"
 
 namespace pns::sim {
@@ -33,12 +34,21 @@ class Connection {
     ~Connection() = default;
 };
 
+/// A connection as it was accepted.
+struct Arrival {
+    std::uint64_t connection = 0;  ///< ordinal, from 1
+    std::string peer;
+    FaultHit fault;
+};
+
 struct Loop {
     Loop(const SimOptions& sim_options, Provider& sim_provider, Journal& sim_journal,
-         TlsContext context, std::uint64_t seed)
+         FaultBook& fault_book, WrongTls& wrong, TlsContext context, std::uint64_t seed)
         : options(sim_options),
           provider(sim_provider),
           journal(sim_journal),
+          faults(fault_book),
+          wrong_tls(wrong),
           tls(std::move(context)),
           nursery(io.get_executor()),
           acceptor(io.get_executor()),
@@ -47,6 +57,8 @@ struct Loop {
     const SimOptions& options;
     Provider& provider;
     Journal& journal;
+    FaultBook& faults;
+    WrongTls& wrong_tls;
     TlsContext tls;
     asio::io_context io{1};
     Nursery nursery;
@@ -54,20 +66,31 @@ struct Loop {
     std::mt19937_64 random;
     std::set<Connection*> connections;
     bool stopping = false;
+    std::uint16_t port = 0;
+    bool held = false;                 ///< the port is bound, nobody listens
+    std::int64_t closed_until_ms = 0;  ///< nobody listens before (steady clock)
+    std::int64_t paused_until_ms = 0;  ///< nobody accepts before
     alignas(64) std::atomic<std::uint64_t> fast_answers{0};  ///< written by this loop only
     std::atomic<std::int64_t> fast_first_us{0}, fast_last_us{0};
     std::thread thread;
 
-    void count_fast();
-    std::int64_t latency_ms();  ///< a sample of the model
+    void count_fast(std::uint64_t answers);
+    std::int64_t latency_ms(const Latency& model);  ///< a sample
 };
 
-/// Accepts until the acceptor is closed.
+/// Stops to listen and keeps the port, so that nobody else gets it meanwhile.
+void hold_port(Loop& loop);
+/// The port that was bound. `shared`: with the other loops of this process.
+Result<std::uint16_t> listen(Acceptor& acceptor, const std::string& address, std::uint16_t port,
+                             bool shared = true);
+/// Accepts until the loop stops.
 Task<void> accept_connections(Loop& loop);
 /// From the accepted socket to its end: handshake, then by ALPN.
 Task<void> serve_connection(Loop& loop, Socket socket);
-Task<void> serve_h2(Loop& loop, TlsStream& stream);
-Task<void> serve_h1(Loop& loop, TlsStream& stream);
+Task<void> serve_h2(Loop& loop, TlsStream& stream, const Arrival& arrival);
+Task<void> serve_h1(Loop& loop, TlsStream& stream, const Arrival& arrival);
+/// Benchmarks: 200 to every stream, looking at frame heads only.
+Task<void> serve_fast(Loop& loop, TlsStream& stream);
 
 /// Ends a connection so that the peer sees a reset instead of an orderly end.
 void reset_socket(Socket& socket);

@@ -9,34 +9,12 @@
 
 #include "pns/errc.hpp"
 #include "pns/sim/control.hpp"
+#include "pns/sim/platforms.hpp"
 #include "pns/sim/serving.hpp"
 
 namespace pns::sim {
 
 namespace {
-
-using ReusePort = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
-
-Result<std::uint16_t> listen(Acceptor& acceptor, const std::string& address, std::uint16_t port,
-                             bool shared = true) {
-    error_code ec;
-    const asio::ip::tcp::endpoint endpoint(asio::ip::make_address(address, ec), port);
-    if (!ec) acceptor.open(endpoint.protocol(), ec);
-    if (!ec) acceptor.set_option(asio::socket_base::reuse_address(true), ec);
-    if (!ec && shared) acceptor.set_option(ReusePort(true), ec);
-    if (!ec) acceptor.bind(endpoint, ec);
-    if (!ec) acceptor.listen(asio::socket_base::max_listen_connections, ec);
-    if (ec) return ec;
-    const auto bound = acceptor.local_endpoint(ec);
-    if (ec) return ec;
-    return bound.port();
-}
-
-std::vector<std::string> protocols_of(const std::string& platform) {
-    if (platform == "apns") return {"h2"};
-    if (platform == "fcmv1") return {"h2", "http/1.1"};
-    return {"http/1.1"};
-}
 
 double cpu_seconds_of(std::thread& thread) {
     clockid_t clock{};
@@ -53,10 +31,15 @@ struct Simulator::Impl {
     explicit Impl(SimOptions given)
         : options(std::move(given)),
           rules(options.seed),
+          faults(options.seed),
+          wrong_tls(options),
           journal(options.journal_max, options.bodies_max) {}
 
     SimOptions options;
     RuleBook rules;
+    FaultBook faults;
+    WrongTls wrong_tls;
+    bool clock_fault = false;  ///< F35 moved the clock
     Journal journal;
     std::unique_ptr<Provider> provider;
     std::vector<std::unique_ptr<Loop>> loops;
@@ -76,10 +59,11 @@ Result<void> Simulator::Impl::open(Simulator& self) {
     const Platform* platform = platform_by_name(options.platform);
     if (!provider || !platform)
         return boost::system::errc::make_error_code(boost::system::errc::invalid_argument);
+    provider->set_faults(faults);
     TlsServerOptions tls;
     tls.certificate_pem = options.certificate_pem;
     tls.key_pem = options.key_pem;
-    tls.alpn = protocols_of(options.platform);
+    tls.alpn = sim_platform(options.platform)->alpn;
     tls.client_ca_pem = options.client_ca_pem;
     auto context = make_server_context(tls);
     if (!context) return context.error();
@@ -94,11 +78,11 @@ Result<void> Simulator::Impl::open(Simulator& self) {
     }
     port = options.port;
     for (unsigned i = 0; i < std::max(options.threads, 1U); ++i) {
-        loops.push_back(
-            std::make_unique<Loop>(options, *provider, journal, *context, options.seed + i));
+        loops.push_back(std::make_unique<Loop>(options, *provider, journal, faults, wrong_tls,
+                                               *context, options.seed + i));
         auto bound = listen(loops.back()->acceptor, options.address, port);
         if (!bound) return bound.error();
-        port = *bound;
+        loops.back()->port = port = *bound;
     }
     Loop& first = *loops.front();
     Acceptor acceptor(first.io.get_executor());
@@ -165,6 +149,9 @@ std::uint16_t Simulator::port() const {
 std::uint16_t Simulator::control_port() const {
     return impl_->control_port;
 }
+const Trust& Simulator::trust() const {
+    return impl_->options.trust;
+}
 std::string Simulator::url() const {
     return "https://" + impl_->options.address + ':' + std::to_string(impl_->port);
 }
@@ -174,12 +161,11 @@ std::string Simulator::control_url() const {
 
 std::vector<std::string> Simulator::connect_to() const {
     std::vector<std::string> out;
-    for (const std::string& host : host_names(impl_->options.platform)) {
-        if (host == "localhost") continue;
-        const std::string here = '=' + impl_->options.address + ':' + std::to_string(impl_->port);
-        out.push_back(host + ":443" + here);
-        if (impl_->options.platform == "apns") out.push_back(host + ":2197" + here);
-    }
+    const SimPlatform& platform = *sim_platform(impl_->options.platform);
+    const std::string here = '=' + impl_->options.address + ':' + std::to_string(impl_->port);
+    for (const std::string& host : platform.hosts)
+        for (const std::uint16_t port : platform.ports)
+            out.push_back(host + ':' + std::to_string(port) + here);
     return out;
 }
 
@@ -212,6 +198,50 @@ void Simulator::set_rules(Rules rules) {
 }
 void Simulator::add_rules(Rules rules) {
     impl_->rules.add(std::move(rules));
+}
+
+std::vector<Entry> Simulator::all_entries() const {
+    return impl_->journal.all_entries();
+}
+std::vector<Happening> Simulator::happenings() const {
+    return impl_->journal.happenings();
+}
+bool Simulator::speaks_h1() const {
+    return sim_platform(impl_->options.platform)->alpn.front() == "http/1.1";
+}
+std::uint64_t Simulator::seed() const {
+    return impl_->faults.seed();
+}
+
+void Simulator::set_faults(std::vector<Fault> faults, std::optional<std::uint64_t> seed) {
+    const std::lock_guard lock(impl_->stop_mutex);
+    if (impl_->stopped) return;
+    constexpr std::int64_t two_hours_ms = 2 * 3'600'000, away_ms = 300;
+    std::int64_t closed_ms = 0, paused_ms = 0, clock_ms = 0;
+    for (const Fault& fault : faults) {
+        if (!fault.row || fault.row->point != FaultPoint::now) continue;
+        impl_->journal.fault(fault_name(*fault.row));
+        const std::int64_t ms = fault.ms > 0 ? fault.ms : away_ms;
+        if (fault.row->number == 29) (fault.row->variant == "queue" ? paused_ms : closed_ms) = ms;
+        if (fault.row->number == 35)
+            clock_ms = fault.row->variant == "behind" ? -two_hours_ms : two_hours_ms;
+    }
+    if (clock_ms != 0 || impl_->clock_fault) impl_->provider->set_clock_offset_ms(clock_ms);
+    impl_->clock_fault = clock_ms != 0;
+    const std::int64_t now_ms = steady_now_ms();
+    impl_->faults.replace(std::move(faults), now_ms, seed.value_or(impl_->faults.seed()));
+    if (closed_ms == 0 && paused_ms == 0) return;
+    for (auto& loop : impl_->loops)
+        asio::post(loop->io, [&loop = *loop, closed_ms, paused_ms, now_ms] {
+            error_code ignored;
+            if (closed_ms > 0) {
+                loop.closed_until_ms = now_ms + closed_ms;
+                hold_port(loop);
+            } else {
+                loop.paused_until_ms = now_ms + paused_ms;
+                loop.acceptor.cancel(ignored);
+            }
+        });
 }
 
 void Simulator::reset() {

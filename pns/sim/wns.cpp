@@ -72,6 +72,12 @@ class Wns final : public Provider {
         return check_headers(request);
     }
 
+    Reply refuse_credential(const Incoming&) override {
+        Reply reply = refusal(401, "The access token is not valid");
+        reply.headers.emplace_back("www-authenticate", "Bearer error=\"invalid_token\"");
+        return reply;
+    }
+
     Reply act(const Behaviour& behaviour, const Incoming& push, std::int64_t) override {
         switch (behaviour.act) {
             case Act::gone:
@@ -90,8 +96,12 @@ class Wns final : public Provider {
                     reply.headers.emplace_back("x-wns-error-description", behaviour.reason);
                 return reply;
             }
-            case Act::throttled:
-                return status_reply(push, "channelthrottled");
+            case Act::throttled: {
+                Reply reply = status_reply(push, "channelthrottled");
+                if (!behaviour.retry_after.empty())
+                    reply.headers.emplace_back("x-wns-continue-after", behaviour.retry_after);
+                return reply;
+            }
             case Act::dropped:
                 return status_reply(push, "dropped");
             default:

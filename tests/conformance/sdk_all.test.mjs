@@ -30,7 +30,7 @@ const faces = {
 const browserChannel = () => {
   const pair = createECDH("prime256v1");
   return {
-    endpoint: `https://updates.push.example.test/wpush/v2/${randomBytes(24).toString("base64url")}`,
+    endpoint: `https://updates.push.services.mozilla.com/wpush/v2/${randomBytes(24).toString("base64url")}`,
     p256dh: pair.generateKeys("base64url"),
     auth: randomBytes(16).toString("base64url"),
   };
@@ -432,7 +432,6 @@ for (const [face, { call }] of Object.entries(faces)) {
       const cases = [
         [models.createFcmLegacyNotification({ body: { data: { m: "x" } } }), "gcmRegistrationId", "Gcm", "GcmOutcomeCounts"],
         [models.createBaiduNotification({ body: '{"title":"x"}' }), null, "Baidu", "BaiduOutcomeCounts"],
-        [models.createBrowserNotification({ body: '{"title":"x"}' }), null, "Browser", "BrowserOutcomeCounts"],
         [models.createXiaomiNotification({ body: '{"title":"x"}' }), null, "Xiaomi", "XiaomiOutcomeCounts"],
       ];
       for (const [notification, , kind, element] of cases) {
@@ -654,9 +653,14 @@ for (const [face, { call }] of Object.entries(faces)) {
 
 describe("direct sends to browsers and batches", () => {
   it("a browser subscription is a device handle", async () => {
-    const sent = await client.sendNotification(models.createBrowserNotification({ body: '{"title":"x"}' }), { deviceHandle: browserChannel() });
-    const details = await final(client, sent.notificationId);
-    assert.deepEqual(counts(details.browserOutcomeCounts), { PnsInterfaceError: 1 });
+    const deviceHandle = await sims.browser.subscribe(browserChannel().endpoint);
+    await exactly({ browser: [JSON.stringify(deviceHandle)] }, async () => {
+      const sent = await client.sendNotification(models.createBrowserNotification({ body: '{"title":"x"}' }), { deviceHandle });
+      const details = await final(client, sent.notificationId);
+      assert.deepEqual(counts(details.browserOutcomeCounts), { Success: 1 });
+    });
+    // What the simulator keeps is what its browser decrypted.
+    assert.equal(await sims.browser.bodyOf(JSON.stringify(deviceHandle)), '{"title":"x"}');
   });
 
   it("a thousand handles fit into a batch and one more does not", async () => {

@@ -123,6 +123,8 @@ const simulator = (name) => {
     kill: (handle) => control(base, "POST", "/rules", { add: true, handles: { [handle]: "gone" } }),
     bodyOf: (handle) => control(base, "GET", `/bodies?handle=${encodeURIComponent(handle)}`),
     reset: () => control(base, "POST", "/reset", {}),
+    /** browser: a subscription of the browser behind the simulator. */
+    subscribe: async (endpoint) => JSON.parse(await control(base, "GET", `/subscription?endpoint=${encodeURIComponent(endpoint)}`)),
   };
 };
 export const sims = {
@@ -130,6 +132,7 @@ export const sims = {
   fcmv1: simulator("PUSHHUB_SIM_FCM_URL"),
   wns: simulator("PUSHHUB_SIM_WNS_URL"),
   adm: simulator("PUSHHUB_SIM_ADM_URL"),
+  browser: simulator("PUSHHUB_SIM_BROWSER_URL"),
 };
 
 /** Runs `action` and demands that each simulator accepted exactly these pushes meanwhile; what `action` returned. */

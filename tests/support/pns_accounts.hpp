@@ -39,6 +39,7 @@ inline std::unique_ptr<pns::Account> open_account(const std::string& platform) {
 inline std::string sample_handle(const std::string& platform) {
     if (platform == "apns") return std::string(62, 'A') + "0F";
     if (platform == "fcmv1") return "cX1:APA91b-_z";
+    if (platform == "hms") return "IQAAAACy0wXfAAB";
     if (platform == "wns") return "https://wns2-by3p.notify.windows.com/?token=AwYAAAB%3d";
     return "amzn1.adm-registration.v3.Y29t";
 }

@@ -56,7 +56,7 @@ class RawTls {
     std::string protocol_;
 };
 
-class RawH2 final : private pns::H2Events {
+class RawH2 : private pns::H2Events {
   public:
     RawH2(std::uint16_t port, const std::string& ca_pem, const std::string& host)
         : tls_(port, ca_pem, host, "h2"),

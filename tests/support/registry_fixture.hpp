@@ -140,7 +140,10 @@ inline Result<bool> Opened::uninstall(std::uint32_t hub, const std::string& id) 
 }
 
 inline Result<std::size_t> Opened::retire(std::uint32_t hub, std::vector<Retirement> dead) {
-    return wait<std::size_t>([&](auto done) { registry_->retire(hub, std::move(dead), done); });
+    const auto retired = wait<std::vector<Retired>>(
+        [&](auto done) { registry_->retire(hub, std::move(dead), done); });
+    if (!retired) return retired.error();
+    return retired->size();
 }
 
 inline Result<std::size_t> Opened::rotate(std::uint32_t hub, std::vector<Rotation> moved) {
@@ -148,7 +151,9 @@ inline Result<std::size_t> Opened::rotate(std::uint32_t hub, std::vector<Rotatio
 }
 
 inline Result<std::size_t> Opened::expire(std::int64_t now_ms, std::size_t count_max) {
-    return wait<std::size_t>([&](auto done) { registry_->expire(now_ms, count_max, done); });
+    const auto swept = wait<Swept>([&](auto done) { registry_->expire(now_ms, count_max, done); });
+    if (!swept) return {boost::system::in_place_error, swept.error()};
+    return swept->removed;
 }
 
 inline Result<void> Opened::accept(std::uint32_t hub, Send send, Selection selection,

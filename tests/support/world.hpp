@@ -35,19 +35,21 @@ inline const std::string apple_body = R"({"aps":{"alert":"hello"}})";
 class World {
   public:
     /// `settings` is taken as it is but for what the world itself decides.
-    explicit World(hub::Config settings = {}) : config_(std::move(settings)) {
+    explicit World(hub::Config settings = {},
+                   const std::vector<std::string>& platforms = all_platforms)
+        : config_(std::move(settings)) {
         static int count = 0;
         directory_ = std::filesystem::temp_directory_path() /
                      ("pushhub-world-" + std::to_string(getpid()) + "-" + std::to_string(count++));
         std::filesystem::create_directories(directory_);
         const auto ca = pns::sim::make_ca("pushhub test");
         std::ofstream(directory_ / "providers.pem") << ca.certificate_pem;
-        for (const std::string& platform : all_platforms) {
+        for (const std::string& platform : platforms) {
             auto made = pns::sim::make_credential(platform);
             const auto leaf = pns::sim::make_leaf(ca, pns::sim::host_names(platform));
             pns::sim::SimOptions options;
             options.platform = platform;
-            options.trust = made.trust;
+            options.trust = trusts_[platform] = made.trust;
             options.certificate_pem = leaf.certificate_pem;
             options.key_pem = leaf.key_pem;
             sims_[platform] = std::move(pns::sim::Simulator::start(std::move(options)).value());
@@ -124,6 +126,7 @@ class World {
     }
 
     pns::sim::Simulator& sim(const std::string& platform) { return *sims_.at(platform); }
+    const pns::sim::Trust& trust(const std::string& platform) { return trusts_.at(platform); }
     hub::Service& service() { return *service_; }
     hub::Config& config() { return config_; }
 
@@ -131,6 +134,7 @@ class World {
     std::filesystem::path directory_;
     hub::Config config_;
     std::map<std::string, std::unique_ptr<pns::sim::Simulator>> sims_;
+    std::map<std::string, pns::sim::Trust> trusts_;
     std::vector<pns::Credential> credentials_;
     std::unique_ptr<hub::Service> service_;
     std::unique_ptr<bench::HubClient> client_;
@@ -141,6 +145,7 @@ inline std::string handle_of(const std::string& platform, int i) {
     std::snprintf(hex, sizeof hex, "%016X", i);
     if (platform == "apns") return std::string(48, 'A') + hex;
     if (platform == "wns") return std::string("https://db5.notify.windows.com/?token=") + hex;
+    if (platform == "hms") return std::string("IQAAAACy0example") + hex;
     if (platform == "adm") return std::string("amzn1.adm-registration.v3.") + hex;
     return std::string("fcm") + hex + ":APA91bExample";
 }

@@ -1,0 +1,30 @@
+#pragma once
+
+// h2load (package nghttp2-client) against the sink: what the same requests cost without a hub.
+
+#include <cstdint>
+#include <filesystem>
+
+#include "bench/sink.hpp"
+#include "bench/targets.hpp"
+
+namespace bench {
+
+struct H2loadOptions {
+    std::uint32_t requests = 100'000;
+    unsigned clients = 2, streams = 500, threads = 1;  ///< HTTP/1.1: one stream, clients * 16
+};
+
+struct H2loadFigures {
+    double requests_per_s = 0, cpu_us_per_request = 0;
+    double mean_ms = 0;  ///< of one request
+};
+
+/// Writes the requests for `target` under `dir`. Once, before run_h2load().
+void write_h2load_files(const std::filesystem::path& dir, const Sink& sink, const Target& target,
+                        std::uint32_t requests);
+/// Throws std::runtime_error unless every request was answered 2xx.
+H2loadFigures run_h2load(const std::filesystem::path& dir, const Sink& sink, const Target& target,
+                         const H2loadOptions& options);
+
+}  // namespace bench

@@ -1,0 +1,154 @@
+#include "bench/scale.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bench/audience.hpp"
+#include "bench/broadcast.hpp"
+#include "bench/crowd.hpp"
+#include "bench/experiment.hpp"
+#include "bench/hub_process.hpp"
+#include "bench/hub_setup.hpp"
+#include "bench/store_fill.hpp"
+#include "bench/terminal.hpp"
+
+namespace bench {
+namespace {
+
+constexpr const char* hub_name = "scale";
+constexpr auto settle_step = std::chrono::seconds(2);
+constexpr unsigned settle_steps_max = 60, settle_steps_same = 3;
+constexpr std::uint64_t settle_bytes = 4u << 20;  ///< less change than this is none
+
+struct Options {
+    std::vector<std::uint32_t> sizes{100'000, 1'000'000, 10'000'000};
+    unsigned lanes = 0, sink_threads = 1;
+};
+
+/// Nothing in a store moves any more: RocksDB has done what it does on its own.
+std::uint64_t settled_bytes(const std::filesystem::path& store) {
+    std::uint64_t before = bytes_on_disk(store);
+    unsigned same = 0;
+    for (unsigned step = 0; step < settle_steps_max && same < settle_steps_same; ++step) {
+        std::this_thread::sleep_for(settle_step);
+        const std::uint64_t now = bytes_on_disk(store);
+        same = std::max(now, before) - std::min(now, before) < settle_bytes ? same + 1 : 0;
+        before = now;
+    }
+    return before;
+}
+
+std::string short_name(std::uint32_t devices) {
+    if (devices % 1'000'000 == 0) return std::to_string(devices / 1'000'000) + "m";
+    if (devices % 1'000 == 0) return std::to_string(devices / 1'000) + "k";
+    return std::to_string(devices);
+}
+
+class Scale {
+  public:
+    Scale(Experiment& experiment, const Options& options)
+        : experiment_(experiment), results_(experiment.results()), options_(options) {}
+
+    void run() {
+        results_.option("sizes", options_.sizes);
+        for (const std::uint32_t devices : options_.sizes) measure(devices);
+        const std::string first = short_name(options_.sizes.front());
+        const std::string last = short_name(options_.sizes.back());
+        results_.add_ratio("push_cost_ratio", "cpu_us_per_push_" + last,
+                           "cpu_us_per_push_" + first);
+        // The figures of the largest population under the names that stand for all of them.
+        for (const char* name :
+             {"rss_idle_mib", "rss_broadcast_mib", "disk_bytes_per_registration", "six_tag_ratio",
+              "user_warm_us", "user_cold_us", "pushes_per_s", "fill_per_s", "start_s"})
+            results_.add(name, results_.value(std::string(name) + "_" + last));
+    }
+
+  private:
+    void measure(std::uint32_t devices) {
+        const std::string size = short_name(devices);
+        const std::string suffix = "_" + size;
+        const std::filesystem::path dir = experiment_.dir() / size;
+        std::filesystem::create_directories(dir);
+        std::printf("%s\n", bold(grouped(devices) + " devices").c_str());
+        {
+            Sink sink(dir, {{"apns"}, options_.sink_threads, true, ""});
+            HubProcess hub(dir, sink, {options_.lanes, {}});
+            {
+                HubClient client(hub.connection_string(), hub.ca_file());
+                put_hub(client, hub_name, sink.credentials());
+            }
+            hub.stop();
+            const Crowd crowd(target("apns"), "", false);
+            results_.add("fill_per_s" + suffix,
+                         fill_store(hub.data_dir(), hub_name, devices,
+                                    [&crowd](std::uint32_t i) { return crowd.device(i); }));
+            hub.start();
+            const std::uint64_t bytes = settled_bytes(hub.data_dir() / "store");
+            results_.add("disk_bytes_per_registration" + suffix,
+                         static_cast<double>(bytes) / devices);
+            hub.stop();
+            results_.add("start_s" + suffix, hub.start());
+            broadcasts(devices, suffix, sink, hub);
+        }
+        Results questions;
+        const AudienceFigures asked =
+            measure_audience(dir / "hub", hub_name, devices, experiment_.runs(), "", questions);
+        results_.add("six_tag_us" + suffix, asked.six_tag_us);
+        results_.add("six_tag_ratio" + suffix, asked.six_tag_us / asked.six_tag_by_hand_us);
+        results_.add("user_warm_us" + suffix, asked.user_warm_us);
+        results_.add("user_cold_us" + suffix, asked.user_cold_us);
+        std::filesystem::remove_all(dir);
+    }
+
+    void broadcasts(std::uint32_t devices, const std::string& suffix, const Sink& sink,
+                    HubProcess& hub) {
+        HubClient client(hub.connection_string(), hub.ca_file());
+        const Target& apns = target("apns");
+        BroadcastOrder order{hub_name, "apns", apns.format, "lang:3", apns.body, {}, 0};
+        for (std::uint32_t i = 0; i < devices; ++i) order.devices += tag_value(i, 2) == 3;
+        run_broadcast(hub, client, sink, order);  // connections are there after this
+        results_.add("rss_idle_mib" + suffix, hub.process().rss_mib());
+        order.expression.clear();
+        order.devices = devices;
+        for (unsigned i = 1; i <= experiment_.runs(); ++i) {
+            const Usage usage(sink.process());
+            const Broadcast sent = run_broadcast(hub, client, sink, order);
+            experiment_.check_sink("hub" + suffix, usage, sink);
+            results_.add("pushes_per_s" + suffix, sent.pushes_per_s);
+            results_.add("cpu_us_per_push" + suffix, sent.cpu_us_per_push);
+            results_.add("first_push_ms" + suffix, sent.first_ms);
+            results_.plot("rate_over_time" + suffix, sent.rate);
+            print_run(i, "broadcast", describe(sent));
+        }
+        results_.add("rss_broadcast_mib" + suffix, hub.process().peak_rss_mib());
+    }
+
+    Experiment& experiment_;
+    Results& results_;
+    const Options& options_;
+};
+
+}  // namespace
+
+int scale_main(int argc, char** argv) {
+    Experiment experiment("scale",
+                          "Broadcasts to and asks about growing populations with ten tags and a "
+                          "user of its own each: cost, memory and disk per device.",
+                          {3, 20, 3 * 3'600});
+    Options options;
+    CLI::App& app = experiment.app();
+    app.add_option("--sizes", options.sizes, "numbers of devices, ascending")
+        ->delimiter(',')
+        ->check(CLI::Range(1'000, 20'000'000));
+    app.add_option("--lanes", options.lanes, "loops of the hub; 0 = one per core");
+    app.add_option("--sink-threads", options.sink_threads, "threads of the provider")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 64));
+    return experiment.run(argc, argv, [&] { Scale(experiment, options).run(); });
+}
+
+}  // namespace bench

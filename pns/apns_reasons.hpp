@@ -1,0 +1,17 @@
+#pragma once
+
+// What APNs' refusals mean, for pushes to devices (contracts/pns.md 1.6) and for broadcast channels
+// (1.5). Only pns/apns*.cpp use it. Pure; any thread.
+
+#include <string_view>
+
+#include "pns/account.hpp"
+
+namespace pns {
+
+enum class ApnsSurface { device, channel };
+
+/// The judgement of an answer that is no success. `handle` never shows in a reason.
+Judgement judge_apns_refusal(ApnsSurface surface, std::string_view handle, const Answer& answer);
+
+}  // namespace pns

@@ -1,0 +1,318 @@
+// Huawei HMS Push Kit, API v1: contracts/pns.md 6.1. Tested by tests/pns_hms_test.cpp.
+//
+// The reply is HTTP 200 nearly always: a code in its body decides. Each request has one token, so
+// that a partial success never has to be taken apart.
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "pns/answers.hpp"
+#include "pns/json_walk.hpp"
+#include "pns/jwt.hpp"
+#include "pns/providers.hpp"
+
+namespace pns {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::size_t body_bytes_max = 4096;
+constexpr std::size_t token_bytes_max = 1024;
+constexpr std::int64_t flow_pause_ms = 10'000;
+constexpr std::string_view token_url = "https://oauth-login.cloud.huawei.com/oauth2/v3/token";
+constexpr std::string_view push_url = "https://push-api.cloud.huawei.com";
+
+enum class Rule {
+    accept,
+    prune,
+    suspect,
+    drop,
+    drop_size,
+    drop_interface,
+    config,
+    reauthorise,
+    throttle,
+    retry,
+};
+struct Row {
+    std::string_view code;
+    Rule rule;
+};
+constexpr std::array<Row, 21> rows = {{
+    {"80000000", Rule::accept},
+    {"80100000", Rule::prune},  // the one token that was sent is the illegal one
+    {"80100001", Rule::drop},
+    {"80100002", Rule::drop},
+    {"80100003", Rule::drop},
+    {"80100004", Rule::drop},  // the time to live is over
+    {"80100013", Rule::drop},
+    {"80100016", Rule::drop},
+    {"80100017", Rule::throttle},
+    {"80100018", Rule::drop},
+    {"80200001", Rule::reauthorise},
+    {"80200003", Rule::reauthorise},
+    {"80200005", Rule::reauthorise},
+    {"80300002", Rule::config},
+    // HarmonyOS tokens of API v3 answer this too although they live: never proof by itself.
+    {"80300007", Rule::suspect},
+    {"80300008", Rule::drop_size},
+    {"80300010", Rule::drop_interface},
+    {"80300011", Rule::config},
+    {"80300013", Rule::drop},
+    {"80600003", Rule::retry},
+    {"81000001", Rule::retry},
+}};
+
+class Hms final : public Account {
+  public:
+    struct Setup {
+        Url token;
+        Origin origin;
+        std::string app_id, client_id, client_secret;
+    };
+    explicit Hms(Setup setup)
+        : setup_(std::move(setup)), path_("/v1/" + setup_.app_id + "/messages:send") {}
+
+    const Platform& platform() const override { return *platform_by_name("hms"); }
+    Protocol protocol() const override { return Protocol::h1; }
+
+    TokenSource token_source() const override {
+        Fetched source;
+        source.origin = setup_.token.origin;
+        source.path = setup_.token.target;
+        source.form = [id = setup_.client_id,
+                       secret = setup_.client_secret](std::int64_t) -> Result<std::string> {
+            return form_of({{"grant_type", "client_credentials"},
+                            {"client_id", id},
+                            {"client_secret", secret}});
+        };
+        return source;
+    }
+
+    std::string token_key() const override {
+        return "hms:" + sha256_hex(setup_.token.origin.host + setup_.token.target + ' ' +
+                                   setup_.client_id + ' ' + setup_.client_secret);
+    }
+    Origin origin(std::string_view) const override { return setup_.origin; }
+    std::string authorization(std::string_view token) const override {
+        return "Bearer " + std::string(token);
+    }
+    Checked<std::shared_ptr<const Prepared>> prepare(const Message& message) const override;
+    void encode(const Push& push, Encoded& out) const override;
+    Judgement judge(const Push& push, const Answer& answer) const override;
+
+  private:
+    Setup setup_;
+    std::string path_;
+};
+
+/// "86400s", at most 15 days.
+bool is_ttl(std::string_view text) {
+    constexpr std::size_t digits_max = 7;
+    if (text.size() < 2 || text.size() > digits_max + 1 || text.back() != 's') return false;
+    text.remove_suffix(1);
+    return std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+std::optional<Refusal> check_body(std::string_view body) {
+    std::string fault;
+    bool has_message = false, empty_message = true;
+    const bool valid =
+        walk_json(body, [&](const JsonPlace& place, JsonKind kind, std::string_view text) {
+            if (!fault.empty()) return;
+            if (place.depth == 0 && kind != JsonKind::object) {
+                fault = R"(An HMS body must be a JSON object {"message":{…}}.)";
+            } else if (place.is("message")) {
+                if (kind != JsonKind::object) fault = "message must be an object.";
+                if (has_message) fault = "message is given twice.";
+                has_message = true;
+            } else if (place.is("validate_only")) {
+                if (kind != JsonKind::boolean) fault = "validate_only must be true or false.";
+            } else if (place.depth == 1) {
+                fault = "An HMS body may have only message and validate_only beside each other.";
+            } else if (place.depth == 2 && place.keys[0] == "message") {
+                empty_message = false;
+                const std::string& name = place.keys[1];
+                if (name == "token" || name == "topic" || name == "condition")
+                    fault =
+                        "message." + name + " must not be given: PushHub adds each device's token.";
+                else if (name == "data" && kind != JsonKind::string)
+                    fault = "message.data must be a string.";
+                else if ((name == "notification" || name == "android") && kind != JsonKind::object)
+                    fault = "message." + name + " must be an object.";
+            } else if (place.below("message", "android") && place.keys[2] == "ttl" &&
+                       (kind != JsonKind::string || !is_ttl(text))) {
+                fault = R"(message.android.ttl must be seconds such as "86400s".)";
+            }
+        });
+    if (fault.empty() && !valid) fault = "An HMS body must be valid JSON in UTF-8.";
+    if (fault.empty() && (!has_message || empty_message))
+        fault = R"(An HMS body must be {"message":{…}} with data, notification or android.)";
+    if (!fault.empty()) return bad_format(std::move(fault));
+    return std::nullopt;
+}
+
+Checked<std::shared_ptr<const Prepared>> Hms::prepare(const Message& message) const {
+    if (message.target != Message::Target::device)
+        return bad_format("HMS pushes go to devices only.");
+    if (message.body.empty()) return bad_format("An HMS body must not be empty.");
+    if (message.body.size() > body_bytes_max)
+        return bad_size("The HMS body", message.body.size(), body_bytes_max);
+    if (auto refusal = check_body(message.body)) return std::move(*refusal);
+    const auto at = find_object_member(message.body, "message");
+    if (!at) return bad_format("The name message must be written without escapes.");
+
+    // The device's token becomes the first member; everything else goes on byte for byte.
+    auto prepared = std::make_shared<Prepared>();
+    prepared->body_head = message.body.substr(0, *at + 1) + R"("token":[")";
+    prepared->body_tail = R"("],)" + message.body.substr(*at + 1);
+    prepared->headers.emplace_back("content-type", "application/json; charset=utf-8");
+    prepared->expires_at_ms = message.expires_at_ms;
+    return std::shared_ptr<const Prepared>(std::move(prepared));
+}
+
+void Hms::encode(const Push& push, Encoded& out) const {
+    out.path = path_;
+    out.headers.clear();
+    out.body = push.prepared->body_head;
+    append_json_escaped(out.body, push.handle);
+    out.body += push.prepared->body_tail;
+}
+
+struct Reply {
+    std::string code, message, request_id;
+};
+
+std::string text_member(const Json& object, const char* name) {
+    const auto member = object.find(name);
+    return member != object.end() && member->is_string() ? member->get<std::string>()
+                                                         : std::string();
+}
+
+Reply read_reply(std::string_view body) {
+    Reply out;
+    const Json object = Json::parse(body, nullptr, false);
+    if (!object.is_object()) return out;
+    out.code = text_member(object, "code");
+    out.message = text_member(object, "msg");
+    out.request_id = text_member(object, "requestId");
+    return out;
+}
+
+/// `msg` of a partial success is JSON text itself; it must name the token that was sent.
+bool names_illegal(std::string_view message, std::string_view handle) {
+    const Json inner = Json::parse(message, nullptr, false);
+    if (!inner.is_object()) return false;
+    const auto tokens = inner.find("illegal_tokens");
+    return tokens != inner.end() && tokens->is_array() &&
+           std::any_of(tokens->begin(), tokens->end(), [&](const Json& token) {
+               return token.is_string() && token.get_ref<const std::string&>() == handle;
+           });
+}
+
+Judgement follow(Rule rule, const Push& push, const Reply& reply, const Answer& answer,
+                 std::string reason) {
+    switch (rule) {
+        case Rule::accept:
+            return accepted(reply.request_id);
+        case Rule::prune:
+            if (names_illegal(reply.message, push.handle))
+                return retired(Outcome::expired_channel, std::move(reason));
+            return suspected(Outcome::bad_channel, std::move(reason));
+        case Rule::suspect:
+            return suspected(Outcome::bad_channel, std::move(reason));
+        case Rule::drop:
+            return refused(Outcome::invalid_notification_format, std::move(reason));
+        case Rule::drop_size:
+            return refused(Outcome::invalid_notification_size, std::move(reason));
+        case Rule::drop_interface:
+            return refused(Outcome::pns_interface_error, std::move(reason));
+        case Rule::config:
+            return misconfigured(Outcome::invalid_credentials, std::move(reason));
+        case Rule::reauthorise:
+            return unauthorised(std::move(reason));
+        case Rule::throttle:
+            return throttled(std::move(reason), retry_after_ms(answer, flow_pause_ms));
+        case Rule::retry:
+            break;
+    }
+    return retry(Outcome::pns_server_error, std::move(reason), retry_after_ms(answer, 0));
+}
+
+Judgement Hms::judge(const Push& push, const Answer& answer) const {
+    const Reply reply = read_reply(answer.body);
+    std::string reason = reply.code.empty() ? "HTTP " + std::to_string(answer.status) : reply.code;
+    if (!reply.message.empty()) reason += ": " + reply.message;
+    reason = clean_reason(reason, push.handle);
+    for (const Row& row : rows)
+        if (row.code == reply.code) return follow(row.rule, push, reply, answer, std::move(reason));
+    switch (answer.status) {
+        case 200: {
+            Judgement out = refused(Outcome::unknown_error, std::move(reason));
+            // The code that would have decided is gone with the body, or never came.
+            if (answer.body_cut || reply.code.empty()) out.verdict.kind = Verdict::Kind::lost;
+            return out;
+        }
+        case 401:
+            return unauthorised(std::move(reason));
+        case 404:
+            return misconfigured(Outcome::invalid_credentials, std::move(reason));
+        case 503:
+            return throttled(std::move(reason), retry_after_ms(answer, flow_pause_ms));
+        default:
+            return unlisted(answer, std::move(reason));
+    }
+}
+
+std::optional<Url> huawei_url(std::string_view text) {
+    auto url = parse_url(text);
+    if (!url || !url->secure || url->origin.port != 443 ||
+        !within_domain(url->origin.host, "cloud.huawei.com"))
+        return std::nullopt;
+    return url;
+}
+
+bool is_app_id(std::string_view text) {
+    return !text.empty() && text.size() <= 64 &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+}  // namespace
+
+Checked<std::string> normalise_hms_handle(std::string_view handle) {
+    if (handle.empty() || handle.size() > token_bytes_max || !is_printable(handle))
+        return Refusal{Outcome::bad_channel, "An HMS token must have 1 to " +
+                                                 std::to_string(token_bytes_max) +
+                                                 " printable ASCII characters without spaces."};
+    return std::string(handle);
+}
+
+Checked<std::unique_ptr<Account>> open_hms(const Credential& credential) {
+    if (auto refusal = missing_property(credential, {"AppId", "ClientSecret"}))
+        return std::move(*refusal);
+    Hms::Setup setup;
+    setup.app_id = property(credential, "AppId");
+    setup.client_id = property(credential, "ClientId");
+    if (setup.client_id.empty()) setup.client_id = setup.app_id;
+    setup.client_secret = property(credential, "ClientSecret");
+    if (!is_app_id(setup.app_id))
+        return bad_credential("AppId must be the number of the app in AppGallery Connect.");
+    if (!is_printable(setup.client_id) || setup.client_id.size() > 512 ||
+        !is_printable(setup.client_secret) || setup.client_secret.size() > 512)
+        return bad_credential("ClientId and ClientSecret must be printable and without spaces.");
+
+    const auto given_token_url = property(credential, "AuthTokenUrl");
+    const auto token = huawei_url(given_token_url.empty() ? token_url : given_token_url);
+    if (!token) return bad_credential("AuthTokenUrl must be " + std::string(token_url) + ".");
+    const auto given_push_url = property(credential, "HmsEndpoint");
+    const auto push = huawei_url(given_push_url.empty() ? push_url : given_push_url);
+    if (!push || push->target != "/")
+        return bad_credential("HmsEndpoint must be " + std::string(push_url) +
+                              " or a regional host under cloud.huawei.com.");
+    setup.token = *token;
+    setup.origin = push->origin;
+    return std::unique_ptr<Account>(std::make_unique<Hms>(std::move(setup)));
+}
+
+}  // namespace pns

@@ -1,0 +1,159 @@
+// Huawei's side: contracts/pns.md 6.1, 8.8. Tested by tests/pns_hms_test.cpp.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "pns/handles.hpp"
+#include "pns/sim/platforms.hpp"
+
+namespace pns::sim {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::size_t body_bytes_max = 4096;
+constexpr std::size_t tokens_max = 1000;
+
+/// Nearly everything is HTTP 200: the code tells.
+Reply reply_code(int status, std::string_view code, std::string_view message,
+                 std::string_view request_id = "sim") {
+    const Json body = {{"code", code}, {"msg", message}, {"requestId", request_id}};
+    Reply reply = reply_of(status, std::string(code), body.dump());
+    reply.headers.emplace_back("content-type", "application/json");
+    return reply;
+}
+
+/// The token of a request with one is not one of this app's.
+Reply illegal(std::size_t tokens, const std::string& handle) {
+    const Json detail = {
+        {"success", tokens - 1}, {"failure", 1}, {"illegal_tokens", Json::array({handle})}};
+    return reply_code(200, "80100000", detail.dump());
+}
+
+bool is_ttl(const Json& value) {
+    if (!value.is_string()) return false;
+    const auto& text = value.get_ref<const std::string&>();
+    return text.size() > 1 && text.find_first_not_of("0123456789") == text.size() - 1 &&
+           text.back() == 's';
+}
+
+class Hms final : public Provider {
+  public:
+    Hms(const SimOptions& options, RuleBook& rules, Journal& journal)
+        : Provider(options, rules, journal),
+          desk_("hms-sim-"),
+          path_("/v1/" + options.trust.app + "/messages:send") {}
+
+    bool is_token_request(const Request& request) const override {
+        return request.path == "/oauth2/v3/token";
+    }
+    void revoke_tokens() override { desk_.revoke_all(); }
+
+  protected:
+    Reply mint(const Request& request, std::int64_t now_ms) override {
+        auto form = read_form(request.body);
+        if (request.method != "POST" || form["grant_type"] != "client_credentials")
+            return token_refusal(400, "unsupported_grant_type", "client_credentials is needed");
+        if (form["client_id"] != options_.trust.client_id ||
+            form["client_secret"] != options_.trust.client_secret)
+            return token_refusal(400, "invalid_client", "client_secret is wrong");
+        return token_reply(desk_.issue(now_ms, options_.token_life_s),
+                           std::to_string(options_.token_life_s), "Bearer");
+    }
+
+    std::optional<Reply> check(const Request& request, Visit& visit, std::int64_t now_ms,
+                               Incoming& push) override {
+        if (request.path != path_) return reply_code(404, "404", "Not Found");
+        if (request.method != "POST") return reply_code(405, "405", "Method Not Allowed");
+        const Json body = Json::parse(request.body, nullptr, false);
+        const Json message = body.is_object() ? body.value("message", Json()) : Json();
+        const Json tokens = message.is_object() ? message.value("token", Json()) : Json();
+        if (tokens.is_array() && !tokens.empty() && tokens.front().is_string())
+            push.handle = tokens.front().get<std::string>();
+        switch (check_bearer(desk_, request, visit, now_ms)) {
+            case TokenDesk::State::good:
+                break;
+            case TokenDesk::State::expired:
+                return reply_code(200, "80200003", "The access token has expired");
+            default:
+                return reply_code(200, "80200001", "Authentication failed");
+        }
+        if (request.body.size() > body_bytes_max)
+            return reply_code(200, "80300008", "The message body is too large");
+        if (!message.is_object()) return reply_code(200, "80100003", "The structure is wrong");
+        push.dry_run = body.value("validate_only", Json()) == true;
+        return check_message(message, tokens);
+    }
+
+    Reply act(const Behaviour& behaviour, const Incoming& push, std::int64_t) override {
+        switch (behaviour.act) {
+            case Act::gone:
+            case Act::bad_handle:
+                return illegal(1, push.handle);
+            case Act::wrong_app:
+                return reply_code(200, "80300002", "No permission to send to this app");
+            case Act::throttled:
+            case Act::unavailable:
+                return reply_code(503, "503", "Flow control");
+            case Act::server_error:
+                return reply_code(200, "81000001", "System inner error");
+            case Act::answer:
+                if (behaviour.status == 200 && behaviour.body.empty())
+                    return reply_code(200, behaviour.reason, "");
+                return rule_answer(behaviour, Json{{"code", behaviour.reason}}.dump());
+            default:
+                break;
+        }
+        Reply reply = reply_code(200, "80000000", "Success", "sim-" + std::to_string(++messages_));
+        reply.word.clear();
+        reply.accepted = true;
+        return reply;
+    }
+
+  private:
+    static std::optional<Reply> check_message(const Json& message, const Json& tokens) {
+        const bool others = message.contains("topic") || message.contains("condition");
+        if (tokens.is_null() && others) return std::nullopt;
+        if (!tokens.is_array() || tokens.empty() || others)
+            return reply_code(200, "80100001", "Exactly one kind of target is needed");
+        if (tokens.size() > tokens_max) return reply_code(200, "80300010", "Too many tokens");
+        for (const Json& token : tokens) {
+            if (!token.is_string() || !is_printable(token.get_ref<const std::string&>()) ||
+                token.get_ref<const std::string&>().empty())
+                return illegal(tokens.size(), token.is_string() ? token.get<std::string>() : "");
+        }
+        if (const auto text = message.find("data"); text != message.end() && !text->is_string())
+            return reply_code(200, "80100003", "data must be a string");
+        const Json android = message.value("android", Json::object());
+        if (!android.is_object()) return reply_code(200, "80100003", "android must be an object");
+        const Json ttl = android.value("ttl", Json());
+        if (!ttl.is_null() && !is_ttl(ttl))
+            return reply_code(200, "80100004", "The time to live is wrong");
+        const Json key = android.value("collapse_key", Json());
+        if (!key.is_null() && (!key.is_number_integer() || key < -1 || key > 100))
+            return reply_code(200, "80100013", "collapse_key must be -1 to 100");
+        return std::nullopt;
+    }
+
+    TokenDesk desk_;
+    std::string path_;
+    std::atomic<std::uint64_t> messages_{0};
+};
+
+}  // namespace
+
+std::unique_ptr<Provider> make_hms(const SimOptions& options, RuleBook& rules, Journal& journal) {
+    return std::make_unique<Hms>(options, rules, journal);
+}
+
+MadeCredential make_hms_credential() {
+    MadeCredential made;
+    made.trust.app = random_text(9, "123456789");
+    made.trust.client_id = made.trust.app;
+    made.trust.client_secret = random_text(64, "0123456789abcdef");
+    made.credential.properties["AppId"] = made.trust.app;
+    made.credential.properties["ClientSecret"] = made.trust.client_secret;
+    return made;
+}
+
+}  // namespace pns::sim

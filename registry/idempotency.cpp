@@ -1,0 +1,120 @@
+// Tested by tests/hub_idempotency_test.cpp.
+
+#include "registry/idempotency.hpp"
+
+#include <vector>
+
+#include "registry/changes.hpp"
+
+namespace registry {
+namespace {
+
+std::optional<KeptAnswer> stored_answer(Transaction& tx, std::uint32_t hub, std::string_view scope,
+                                        std::string_view key) {
+    const auto bytes = tx.get(Family::ledger, answer_key(hub, scope, key));
+    if (!bytes) return std::nullopt;
+    auto answer = decode_answer(*bytes);
+    if (!answer) {
+        tx.set_fault(answer.error());
+        return std::nullopt;
+    }
+    return std::move(*answer);
+}
+
+void count(Transaction& tx, std::uint32_t hub, bool created) {
+    std::uint64_t& kept = tx.memory().answers[hub];
+    kept = created ? kept + 1 : kept - 1;
+    tx.batch().put(Family::meta, answer_count_key(hub), encode_count(kept));
+}
+
+void put_answer(Transaction& tx, std::uint32_t hub, const KeptAnswer* before,
+                const KeptAnswer& answer) {
+    if (before == nullptr) count(tx, hub, true);
+    if (before != nullptr && before->expires_at_ms != answer.expires_at_ms) {
+        tx.batch().erase(Family::ledger,
+                         answer_expiry_key({before->expires_at_ms, hub, answer.scope, answer.key}));
+    }
+    tx.batch().put(Family::ledger, answer_key(hub, answer.scope, answer.key),
+                   encode_answer(answer));
+    tx.batch().put(Family::ledger,
+                   answer_expiry_key({answer.expires_at_ms, hub, answer.scope, answer.key}),
+                   encode_version());
+}
+
+/// Applies `change` and keeps the answer, or neither.
+template <class T, class Apply>
+Result<T> once(Transaction& tx, std::uint32_t hub, const KeptAnswer& answer, Apply&& change) {
+    const auto before = stored_answer(tx, hub, answer.scope, answer.key);
+    if (tx.fault()) return tx.fault();
+    const bool waits_for_this =
+        before && before->status == 0 && before->fingerprint == answer.fingerprint;
+    if (before && !waits_for_this && before->expires_at_ms > answer.kept_at_ms)
+        return make_error_code(errc::exists);
+    Result<T> changed = change();
+    if (changed && !tx.fault()) put_answer(tx, hub, before ? &*before : nullptr, answer);
+    return changed;
+}
+
+}  // namespace
+
+Result<void> accept_once(Transaction& tx, std::uint32_t hub, const Send& send,
+                         const Selection& selection, const Progress& progress,
+                         const KeptAnswer& answer) {
+    return once<void>(tx, hub, answer, [&] { return accept(tx, hub, send, selection, progress); });
+}
+
+Result<Registration> put_registration_once(Transaction& tx, std::uint32_t hub,
+                                           const Registration& value, const KeptAnswer& answer) {
+    return once<Registration>(tx, hub, answer,
+                              [&] { return put_registration(tx, hub, value, Precondition{}); });
+}
+
+Result<void> keep_answer(Transaction& tx, std::uint32_t hub, const KeptAnswer& answer) {
+    if (tx.hub(hub) == nullptr) return make_error_code(errc::not_found);
+    const auto before = stored_answer(tx, hub, answer.scope, answer.key);
+    if (tx.fault()) return tx.fault();
+    put_answer(tx, hub, before ? &*before : nullptr, answer);
+    return {};
+}
+
+Result<std::size_t> expire_answers(Transaction& tx, std::int64_t now_ms, std::size_t count_max) {
+    std::vector<AnswerExpiryKey> due;
+    {
+        const std::string prefix(1, static_cast<char>(LedgerKind::answer_expiry));
+        const auto cursor = tx.batch().cursor(Family::ledger);
+        for (cursor->seek(prefix); cursor->valid() && due.size() < count_max; cursor->next()) {
+            if (!cursor->key().starts_with(prefix)) break;
+            auto key = decode_answer_expiry_key(cursor->key());
+            if (!key) tx.set_fault(key.error());
+            if (!key || key->at_ms > now_ms) break;
+            due.push_back(std::move(*key));
+        }
+        if (auto status = cursor->status(); !status) tx.set_fault(status.error());
+    }
+    for (const AnswerExpiryKey& key : due) {
+        if (tx.fault()) return tx.fault();
+        tx.batch().erase(Family::ledger, answer_expiry_key(key));
+        if (tx.hub(key.hub) == nullptr) continue;  // its answers went with it
+        const auto kept = stored_answer(tx, key.hub, key.scope, key.key);
+        if (!kept || kept->expires_at_ms != key.at_ms) continue;
+        tx.batch().erase(Family::ledger, answer_key(key.hub, key.scope, key.key));
+        count(tx, key.hub, false);
+    }
+    if (tx.fault()) return tx.fault();
+    return due.size();
+}
+
+Result<KeptAnswer> read_answer(const View& view, std::uint32_t hub, std::string_view scope,
+                               std::string_view key) {
+    std::string bytes;
+    const auto found = view.snapshot->get(Family::ledger, answer_key(hub, scope, key), bytes);
+    if (!found) return found.error();
+    if (!*found) return make_error_code(errc::not_found);
+    auto answer = decode_answer(bytes);
+    if (!answer) return answer.error();
+    answer->scope = scope;
+    answer->key = key;
+    return answer;
+}
+
+}  // namespace registry

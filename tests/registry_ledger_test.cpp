@@ -1,0 +1,196 @@
+// What the ledger keeps of sends: its layouts, and lists newest first.
+
+#include <catch2/catch.hpp>
+#include <map>
+#include <random>
+
+#include "registry/keys.hpp"
+#include "tests/support/registry_fixture.hpp"
+
+using namespace registry_test;
+
+namespace {
+
+std::string id_of(int i) {
+    char text[32];
+    std::snprintf(text, sizeof text, "NH-%06d", i);
+    return text;
+}
+
+}  // namespace
+
+TEST_CASE("sends and progress of the first layout are read", "[registry]") {
+    // Version 1 ended with the partitions of the selection, and of `done`.
+    std::string send(
+        "\x01\x01s\x05"
+        "apple",
+        9);
+    send += std::string("\x00\x02{}\x00\x00\x01\x02\x00\xc6\x01\x04", 12);
+    const auto read = decode_send(send);
+    REQUIRE(read.has_value());
+    CHECK(read->first.id == "s");
+    CHECK(read->first.format == "apple");
+    CHECK(read->first.body == "{}");
+    CHECK(read->first.delivery == Delivery::at_most_once);
+    CHECK(read->first.enqueued_at_ms == 1);
+    CHECK(read->first.deadline_ms == 99);
+    CHECK(read->second == 4);
+    CHECK(read->first.canary_ppm == 0);
+    CHECK_FALSE(read->first.deadline_given);
+
+    std::string progress(
+        "\x01\x02\x02\x00\x01\x04"
+        "apns\x07"
+        "Success\x0c\x03",
+        20);
+    const auto runs = decode_progress(progress);
+    REQUIRE(runs.has_value());
+    CHECK(runs->first.state == SendState::processing);
+    CHECK(runs->first.started_at_ms == 1);
+    CHECK(runs->first.counts == Counts{{{"apns", "Success"}, 12}});
+    CHECK(runs->second == 3);
+    CHECK(runs->first.audience == 0);
+}
+
+TEST_CASE("what steers a send survives the ledger", "[registry]") {
+    Send send;
+    send.canary_ppm = 10'000;
+    send.rate_per_s = 500;
+    send.deadline_given = true;
+    const auto sent = decode_send(encode_send(send, 1)).value().first;
+    CHECK((sent.canary_ppm == 10'000 && sent.rate_per_s == 500 && sent.deadline_given));
+
+    Progress progress;
+    progress.audience = 7'000'000;
+    progress.first_push_ms = 5;
+    progress.last_push_ms = 6;
+    progress.waits_since_ms = 7;
+    progress.deadline_ms = 8;
+    progress.latency = {{0, 3}, {80, 1}};
+    for (const auto state : {SendState::held, SendState::paused, SendState::canceling}) {
+        for (const bool released : {false, true}) {
+            progress.state = state;
+            progress.released = released;
+            progress.gave_up = !released;
+            const auto back = decode_progress(encode_progress(progress)).value().first;
+            CHECK(back.state == state);
+            CHECK(back.released == released);
+            CHECK(back.gave_up == !released);
+            CHECK((back.audience == 7'000'000 && back.first_push_ms == 5));
+            CHECK((back.last_push_ms == 6 && back.waits_since_ms == 7 && back.deadline_ms == 8));
+            CHECK(back.latency == progress.latency);
+        }
+    }
+}
+
+TEST_CASE("sends are listed newest first, filtered and by pages", "[registry]") {
+    TempDirectory directory;
+    Opened registry(options_in(directory.path()));
+    const std::uint32_t hub = registry.hub("Orders", 1), other = registry.hub("Other", 1);
+    std::mt19937 random(7);
+    std::map<int, std::pair<std::string, SendState>> model;
+    const SendState states[] = {SendState::completed, SendState::canceled, SendState::no_target};
+    for (int i = 0; i < 60; ++i) {
+        Send send;
+        send.id = id_of(i);
+        send.format = random() % 2 == 0 ? "apple" : "fcmv1";
+        send.body = "{}";
+        send.enqueued_at_ms = 1'000 + i;
+        Progress progress;
+        progress.state = states[random() % 3];
+        REQUIRE(registry.accept(hub, send, {}, progress).has_value());
+        model[i] = {send.format, progress.state};
+    }
+    Send foreign;
+    foreign.id = id_of(30);
+    Progress over;
+    over.state = SendState::completed;
+    REQUIRE(registry.accept(other, foreign, {}, over).has_value());
+
+    const auto walk = [&](SendQuery query) {
+        std::vector<std::string> ids;
+        for (int pages = 0; pages < 100; ++pages) {
+            const auto page = registry->list_sends(hub, query).value();
+            CHECK(page.sends.size() <= query.count_max);
+            for (const auto& [send, progress] : page.sends) {
+                CHECK(send.body.empty());
+                ids.push_back(send.id);
+            }
+            if (page.next.empty()) return ids;
+            query.below = page.next;
+        }
+        FAIL("the list does not end");
+        return ids;
+    };
+    for (const std::size_t count : {1u, 7u, 60u, 100u}) {
+        for (const std::size_t reads : {1u, 3u, 1'000u}) {
+            for (const std::string& format : {std::string(), std::string("apple")}) {
+                for (const bool only : {false, true}) {
+                    SendQuery query;
+                    query.count_max = count;
+                    query.reads_max = reads;
+                    query.format = format;
+                    query.enqueued_from_ms = 1'010;
+                    query.enqueued_to_ms = 1'050;
+                    if (only) query.states = {SendState::canceled, SendState::no_target};
+                    std::vector<std::string> expected;
+                    for (int i = 50; i >= 10; --i) {
+                        const auto& [kind, state] = model[i];
+                        if (!format.empty() && kind != format) continue;
+                        if (only && state == SendState::completed) continue;
+                        expected.push_back(id_of(i));
+                    }
+                    INFO("count " << count << " reads " << reads << " format " << format);
+                    CHECK(walk(query).size() == expected.size());
+                    if (reads > 1 || count == 1) CHECK(walk(query) == expected);
+                }
+            }
+        }
+    }
+    CHECK(registry->list_sends(other, {}).value().sends.size() == 1);
+    CHECK(registry->list_sends(99, {}).value().sends.empty());
+}
+
+TEST_CASE("the audience is on record from acceptance on", "[registry]") {
+    TempDirectory directory;
+    Opened registry(options_in(directory.path()));
+    const std::uint32_t hub = registry.hub("Orders", 2);
+    for (int i = 0; i < 9; ++i) {
+        const std::string id = "1-" + std::to_string(i) + "-1";
+        REQUIRE(registry.put(hub, registration(id, "h" + id, {"red"})).has_value());
+    }
+    Send send;
+    send.id = "s";
+    REQUIRE(
+        registry.accept(hub, send, registry->select(hub, plan_of("red"), {}).value()).has_value());
+    CHECK(registry->send(hub, "s").value().second.audience == 9);
+}
+
+TEST_CASE("a mark that is taken back is gone after a restart", "[registry]") {
+    TempDirectory directory;
+    const Options options = options_in(directory.path());
+    std::uint32_t hub = 0;
+    Send send;
+    send.id = "s";
+    Selection selection;
+    selection.partitions = {Bitmap::bitmapOf(2, 0, 1)};
+    send.direct_handles = {"a", "b"};
+    {
+        Opened registry(options);
+        hub = registry.hub("Orders", 1);
+        REQUIRE(registry.accept(hub, send, selection).has_value());
+        Progress progress;
+        progress.state = SendState::processing;
+        progress.done = {Bitmap::bitmapOf(1, 1)};
+        progress.counts[{"apns", "Unknown"}] = 1;
+        REQUIRE(registry.checkpoint(hub, "s", progress).has_value());
+        progress.done = {Bitmap()};
+        progress.counts.clear();
+        REQUIRE(registry.checkpoint(hub, "s", progress).has_value());
+    }
+    Opened registry(options);
+    const auto open = registry->open_sends().value();
+    REQUIRE(open.size() == 1);
+    CHECK(open[0].progress.done[0].isEmpty());
+    CHECK(open[0].progress.counts.empty());
+}
