@@ -27,7 +27,7 @@ std::optional<InstallationRecord> owner_of(Transaction& tx, std::uint32_t hub, c
 /// The row as it was, if it was retired.
 std::optional<Row> retire_one(Transaction& tx, std::uint32_t hub, const Retirement& dead) {
     const Address address{dead.partition, dead.number};
-    const auto row = same_device(tx, hub, address, dead.generation, dead.handle);
+    auto row = same_device(tx, hub, address, dead.generation, dead.handle);
     if (!row || row->channel_expired || row->registered_at_ms >= dead.dead_since_ms)
         return std::nullopt;
     if (dead.registered_at_ms != 0 && row->registered_at_ms > dead.registered_at_ms)

@@ -322,13 +322,14 @@ Result<SendPage> read_sends(const View& view, std::uint32_t hub, const SendQuery
                             (query.format.empty() || row.format == query.format) &&
                             (states.empty() || std::find(states.begin(), states.end(),
                                                          progress->first.state) != states.end());
+        std::string id = row.id;
         if (wanted) {
             row.body.clear();
             row.direct_handles.clear();
             page.sends.emplace_back(std::move(row), std::move(progress->first));
         }
         if (page.sends.size() < query.count_max && reads + 1 < query.reads_max) continue;
-        page.next = wanted ? page.sends.back().first.id : row.id;
+        page.next = std::move(id);
         break;
     }
     if (auto status = cursor->status(); !status) return status.error();

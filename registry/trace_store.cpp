@@ -168,7 +168,7 @@ rocksdb::Status TraceStore::Impl::open(const std::string& path) {
     }
     std::vector<rocksdb::ColumnFamilyHandle*> opened;
     rocksdb::DB* raw = nullptr;
-    const auto status = rocksdb::DB::Open(wanted, path, families, &opened, &raw);
+    auto status = rocksdb::DB::Open(wanted, path, families, &opened, &raw);
     db.reset(raw);
     std::copy(opened.begin(), opened.end(), places.begin());
     return status;
