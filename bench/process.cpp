@@ -38,6 +38,7 @@ Children& children() {
     return all;
 }
 
+/// As execvp() wants them; it leaves them as they are.
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
     std::vector<char*> out;
     for (const std::string& text : texts) out.push_back(const_cast<char*>(text.c_str()));

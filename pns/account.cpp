@@ -106,4 +106,19 @@ std::string form_of(std::initializer_list<std::pair<std::string_view, std::strin
     return out;
 }
 
+Fetched login_with(const Url& endpoint, std::string form) {
+    Fetched source;
+    source.origin = endpoint.origin;
+    source.path = endpoint.target;
+    source.form = [form = std::move(form)](std::int64_t) -> Result<std::string> { return form; };
+    return source;
+}
+
+std::string login_key(std::string_view platform, const Url& endpoint, std::string_view client_id,
+                      std::string_view client_secret) {
+    std::string login = endpoint.origin.host + endpoint.target + ' ';
+    login.append(client_id).append(1, ' ').append(client_secret);
+    return std::string(platform) + ':' + sha256_hex(login);
+}
+
 }  // namespace pns

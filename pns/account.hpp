@@ -116,7 +116,9 @@ class Account {
     /// Where a handle is sent to. An empty host: the handle no longer passes the rule for handles.
     virtual Origin origin(std::string_view handle) const = 0;
     /// The `authorization` value for a token.
-    virtual std::string authorization(std::string_view token) const = 0;
+    virtual std::string authorization(std::string_view token) const {
+        return "Bearer " + std::string(token);
+    }
     virtual void encode(const Push& push, Encoded& out) const = 0;
     virtual Judgement judge(const Push& push, const Answer& answer) const = 0;
 };

@@ -65,27 +65,16 @@ class Adm final : public Account {
     Protocol protocol() const override { return Protocol::h1; }
 
     TokenSource token_source() const override {
-        Fetched source;
-        source.origin = setup_.token.origin;
-        source.path = setup_.token.target;
-        source.form = [id = setup_.client_id,
-                       secret = setup_.client_secret](std::int64_t) -> Result<std::string> {
-            return form_of({{"grant_type", "client_credentials"},
-                            {"scope", "messaging:push"},
-                            {"client_id", id},
-                            {"client_secret", secret}});
-        };
-        return source;
+        return login_with(setup_.token, form_of({{"grant_type", "client_credentials"},
+                                                 {"scope", "messaging:push"},
+                                                 {"client_id", setup_.client_id},
+                                                 {"client_secret", setup_.client_secret}}));
     }
 
     std::string token_key() const override {
-        return "adm:" + sha256_hex(setup_.token.origin.host + setup_.token.target + ' ' +
-                                   setup_.client_id + ' ' + setup_.client_secret);
+        return login_key("adm", setup_.token, setup_.client_id, setup_.client_secret);
     }
     Origin origin(std::string_view) const override { return setup_.origin; }
-    std::string authorization(std::string_view token) const override {
-        return "Bearer " + std::string(token);
-    }
     Checked<std::shared_ptr<const Prepared>> prepare(const Message& message) const override;
     void encode(const Push& push, Encoded& out) const override;
     Judgement judge(const Push& push, const Answer& answer) const override;

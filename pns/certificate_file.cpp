@@ -11,17 +11,12 @@
 
 #include <memory>
 
+#include "pns/openssl_free.hpp"
+
 namespace pns {
 
 namespace {
 
-template <auto free>
-struct Free {
-    template <class T>
-    void operator()(T* pointer) const {
-        free(pointer);
-    }
-};
 void free_chain(STACK_OF(X509) * chain) {
     sk_X509_pop_free(chain, X509_free);
 }

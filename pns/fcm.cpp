@@ -75,9 +75,6 @@ class Fcm final : public Account {
     }
     std::string rate_key() const override { return setup_.project; }
     Origin origin(std::string_view) const override { return setup_.origin; }
-    std::string authorization(std::string_view token) const override {
-        return "Bearer " + std::string(token);
-    }
     Checked<std::shared_ptr<const Prepared>> prepare(const Message& message) const override;
     void encode(const Push& push, Encoded& out) const override;
     Judgement judge(const Push& push, const Answer& answer) const override;

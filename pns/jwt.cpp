@@ -15,6 +15,8 @@
 #include <array>
 #include <new>
 
+#include "pns/openssl_free.hpp"
+
 namespace pns {
 
 namespace {
@@ -26,13 +28,6 @@ constexpr std::string_view url_safe =
 constexpr std::size_t ecdsa_half = 32;
 constexpr std::size_t jwt_bytes_max = 16 * 1024;
 
-template <auto free>
-struct Free {
-    template <class T>
-    void operator()(T* pointer) const {
-        free(pointer);
-    }
-};
 using KeyPointer = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
 using Digest = std::unique_ptr<EVP_MD_CTX, Free<EVP_MD_CTX_free>>;
 using Bio = std::unique_ptr<BIO, Free<BIO_free_all>>;

@@ -36,4 +36,10 @@ std::string identity_of(const Push& push);
 /// Key=value pairs as application/x-www-form-urlencoded.
 std::string form_of(std::initializer_list<std::pair<std::string_view, std::string_view>> fields);
 
+/// A login with id and secret (RFC 6749 4.4), with the same form every time.
+Fetched login_with(const Url& endpoint, std::string form);
+/// Account::token_key of such a login.
+std::string login_key(std::string_view platform, const Url& endpoint, std::string_view client_id,
+                      std::string_view client_secret);
+
 }  // namespace pns

@@ -15,6 +15,7 @@
 #include <new>
 
 #include "pns/errc.hpp"
+#include "pns/openssl_free.hpp"
 
 namespace pns {
 
@@ -23,13 +24,6 @@ namespace {
 constexpr std::size_t hash_bytes = 32, tag_bytes = 16;
 using Hash = std::array<std::uint8_t, hash_bytes>;
 
-template <auto free>
-struct Free {
-    template <class T>
-    void operator()(T* pointer) const {
-        free(pointer);
-    }
-};
 using Group = std::unique_ptr<EC_GROUP, Free<EC_GROUP_free>>;
 using Point = std::unique_ptr<EC_POINT, Free<EC_POINT_clear_free>>;
 using Number = std::unique_ptr<BIGNUM, Free<BN_clear_free>>;

@@ -38,26 +38,16 @@ class Wns final : public Account {
     Hosts hosts() const override { return Hosts::handle; }
 
     TokenSource token_source() const override {
-        Fetched source;
-        source.origin = setup_.login.origin;
-        source.path = setup_.login.target;
-        source.form = [setup = setup_](std::int64_t) -> Result<std::string> {
-            return form_of({{"grant_type", "client_credentials"},
-                            {"client_id", setup.client_id},
-                            {"client_secret", setup.client_secret},
-                            {"scope", setup.scope}});
-        };
-        return source;
+        return login_with(setup_.login, form_of({{"grant_type", "client_credentials"},
+                                                 {"client_id", setup_.client_id},
+                                                 {"client_secret", setup_.client_secret},
+                                                 {"scope", setup_.scope}}));
     }
 
     std::string token_key() const override {
-        return "wns:" + sha256_hex(setup_.login.origin.host + setup_.login.target + ' ' +
-                                   setup_.client_id + ' ' + setup_.client_secret);
+        return login_key("wns", setup_.login, setup_.client_id, setup_.client_secret);
     }
     Origin origin(std::string_view handle) const override;
-    std::string authorization(std::string_view token) const override {
-        return "Bearer " + std::string(token);
-    }
     Checked<std::shared_ptr<const Prepared>> prepare(const Message& message) const override;
     void encode(const Push& push, Encoded& out) const override;
     Judgement judge(const Push& push, const Answer& answer) const override;

@@ -17,6 +17,7 @@
 
 #include "registry/keys.hpp"
 #include "registry/postings_merge.hpp"
+#include "registry/rocks_status.hpp"
 #include "registry/wal_tail.hpp"
 
 namespace registry {
@@ -34,13 +35,6 @@ constexpr const char* store_name = "store";
 /// In the order of Family. On disk: never rename one.
 constexpr std::array<const char*, family_count> family_names{
     "default", "rows", "ids", "installations", "handles", "postings", "expiry", "ledger"};
-
-Result<void> as_result(const rocksdb::Status& status) {
-    if (status.ok()) return {};
-    if (status.IsNoSpace()) return make_error_code(errc::disk_full);
-    if (status.IsCorruption()) return make_error_code(errc::corrupt);
-    return make_error_code(errc::io_error);
-}
 
 rocksdb::Slice slice(std::string_view text) {
     return {text.data(), text.size()};

@@ -13,6 +13,7 @@
 #include <atomic>
 
 #include "registry/keys.hpp"
+#include "registry/rocks_status.hpp"
 
 namespace registry {
 namespace {
@@ -27,13 +28,6 @@ enum Place : std::size_t { meta, pushes, retirements, held_ones, place_count };
 /// On disk: never rename one.
 constexpr std::array<const char*, place_count> place_names{"default", "pushes", "retirements",
                                                            "held"};
-
-Result<void> as_result(const rocksdb::Status& status) {
-    if (status.ok()) return {};
-    if (status.IsNoSpace()) return make_error_code(errc::disk_full);
-    if (status.IsCorruption()) return make_error_code(errc::corrupt);
-    return make_error_code(errc::io_error);
-}
 
 rocksdb::Slice slice(std::string_view text) {
     return {text.data(), text.size()};

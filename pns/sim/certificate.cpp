@@ -11,20 +11,15 @@
 #include <memory>
 #include <stdexcept>
 
+#include "pns/openssl_free.hpp"
+
 namespace pns::sim {
 
 namespace {
 
-template <auto Free>
-struct FreeBy {
-    template <class T>
-    void operator()(T* p) const {
-        Free(p);
-    }
-};
-using Key = std::unique_ptr<EVP_PKEY, FreeBy<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, FreeBy<X509_free>>;
-using Bio = std::unique_ptr<BIO, FreeBy<BIO_free>>;
+using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using Certificate = std::unique_ptr<X509, Free<X509_free>>;
+using Bio = std::unique_ptr<BIO, Free<BIO_free>>;
 
 void need(bool ok) {
     if (!ok) throw std::runtime_error("OpenSSL could not make a certificate");

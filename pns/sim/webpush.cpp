@@ -19,6 +19,7 @@
 
 #include "pns/handles.hpp"
 #include "pns/jwt.hpp"
+#include "pns/openssl_free.hpp"
 #include "pns/sim/platforms.hpp"
 
 namespace pns::sim {
@@ -31,13 +32,6 @@ constexpr std::size_t google_bytes_max = 4096, mozilla_bytes_max = 5630, apple_b
 constexpr std::int64_t token_life_s_max = 24 * 3600;
 constexpr std::size_t salt_bytes = 16, header_bytes = 21, point_bytes = 65, tag_bytes = 16;
 
-template <auto free>
-struct Free {
-    template <class T>
-    void operator()(T* pointer) const {
-        free(pointer);
-    }
-};
 using KeyPointer = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
 using KeyContext = std::unique_ptr<EVP_PKEY_CTX, Free<EVP_PKEY_CTX_free>>;
 using Kdf = std::unique_ptr<EVP_KDF, Free<EVP_KDF_free>>;
