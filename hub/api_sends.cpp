@@ -141,11 +141,15 @@ pns::Task<Response> post_message(Call call) {
     const auto plan = plan_of(send.tag_expression, call.parts.config);
     if (!ok(plan)) co_return refused(request, std::get<Refusal>(plan));
     const registry::Universe universe = universe_of(send, call.parts.config);
-    auto read = [&call, &plan, &universe] {
-        return call.parts.registry.select(call.hub->row.number, std::get<tagexpr::Plan>(plan),
-                                          universe);
-    };
-    auto selected = co_await on_store(call.parts.store, std::move(read));
+    const std::uint32_t hub = call.hub->row.number;
+    auto selected =
+        call.parts.registry.select_at_once(hub, std::get<tagexpr::Plan>(plan), universe);
+    if (!selected && selected.error() == registry::errc::not_in_memory) {
+        auto read = [&call, hub, &plan, &universe] {
+            return call.parts.registry.select(hub, std::get<tagexpr::Plan>(plan), universe);
+        };
+        selected = co_await on_store(call.parts.store, std::move(read));
+    }
     if (!selected) co_return refused(request, selected.error(), "");
     registry::Selection selection = std::move(*selected);
     co_return co_await accept(std::move(call), std::move(send), std::move(selection));

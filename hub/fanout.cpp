@@ -262,8 +262,16 @@ std::shared_ptr<SendRun> Fanout::Impl::find(std::uint32_t hub, const std::string
 
 void Fanout::Impl::begin(const std::shared_ptr<SendRun>& run, std::vector<Strand> strands) {
     const auto shared = std::make_shared<const std::vector<Strand>>(std::move(strands));
-    for (auto& lane : lanes) {
-        asio::post(lane->executor(), [&lane = *lane, run, shared] { lane.begin(run, shared); });
+    std::vector<bool> wanted(lanes.size());
+    for (const Strand& strand : *shared) {
+        for (std::size_t p = 0; p < strand.partitions.size(); ++p) {
+            if (!strand.partitions[p].isEmpty()) wanted[p % lanes.size()] = true;
+        }
+    }
+    for (std::size_t i = 0; i < lanes.size(); ++i) {
+        if (!wanted[i]) continue;
+        asio::post(lanes[i]->executor(),
+                   [&lane = *lanes[i], run, shared] { lane.begin(run, shared); });
     }
 }
 

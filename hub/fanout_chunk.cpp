@@ -159,10 +159,14 @@ pns::Task<void> FanoutLane::send_chunk(Chunk& chunk) {
     if (!run.send.direct_handles.empty()) {
         fill_direct(chunk);
     } else {
-        auto read = [this, &chunk, hub = run.hub->row.number] {
-            return parts_.registry.load(hub, chunk.partition, chunk.numbers, chunk.rows);
-        };
-        const auto loaded = co_await on_store(parts_.store, std::move(read));
+        const std::uint32_t hub = run.hub->row.number;
+        auto loaded = parts_.registry.load_at_once(hub, chunk.partition, chunk.numbers, chunk.rows);
+        if (!loaded && loaded.error() == registry::errc::not_in_memory) {
+            auto read = [this, &chunk, hub] {
+                return parts_.registry.load(hub, chunk.partition, chunk.numbers, chunk.rows);
+            };
+            loaded = co_await on_store(parts_.store, std::move(read));
+        }
         if (!loaded) {
             log_error("reading registrations for a send failed",
                       {{"send", run.send.id}, {"error", loaded.error().message()}});

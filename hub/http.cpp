@@ -2,12 +2,11 @@
 
 #include "hub/http.hpp"
 
-#include <openssl/rand.h>
-
 #include <algorithm>
 #include <array>
-#include <stdexcept>
+#include <cstring>
 
+#include "hub/ids.hpp"
 #include "hub/text.hpp"
 #include "hub/wire_error.hpp"
 
@@ -126,8 +125,9 @@ bool parse_target(Request& request) {
 std::string choose_tracking_id(const Request& request) {
     const auto given = request.header("trackingid");
     if (is_guid(given)) return std::string(given);
+    const std::array<std::uint64_t, 2> random{random_u64(), random_u64()};
     std::array<unsigned char, 16> bytes{};
-    if (RAND_bytes(bytes.data(), bytes.size()) != 1) throw std::runtime_error("no random numbers");
+    std::memcpy(bytes.data(), random.data(), bytes.size());
     bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0f) | 0x40);  // version 4, variant 1
     bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3f) | 0x80);
     std::string id;

@@ -8,26 +8,28 @@
 #include <cstdio>
 #include <ctime>
 #include <stdexcept>
+#include <utility>
 
 namespace hub {
 
 namespace {
 
-template <std::size_t n>
-std::array<std::uint8_t, n> random_bytes() {
-    std::array<std::uint8_t, n> bytes;
-    if (RAND_bytes(bytes.data(), static_cast<int>(n)) != 1)
+void fill_random(void* to, std::size_t size) {
+    if (RAND_bytes(static_cast<unsigned char*>(to), static_cast<int>(size)) != 1)
         throw std::runtime_error("the system's random source failed");
-    return bytes;
-}
-
-std::uint64_t random_u64() {
-    std::uint64_t value = 0;
-    for (const std::uint8_t byte : random_bytes<8>()) value = (value << 8) | byte;
-    return value;
 }
 
 }  // namespace
+
+std::uint64_t random_u64() {
+    thread_local std::array<std::uint64_t, 128> drawn;
+    thread_local std::size_t left = 0;
+    if (left == 0) {
+        fill_random(drawn.data(), sizeof drawn);
+        left = drawn.size();
+    }
+    return std::exchange(drawn[--left], 0);
+}
 
 std::optional<Refusal> check_registration_id(std::string_view id) {
     const bool fits = !id.empty() && id.size() <= registration_id_bytes_max;
@@ -59,7 +61,8 @@ std::string new_send_id(std::int64_t now_ms) {
 }
 
 std::string new_sas_key() {
-    const auto bytes = random_bytes<32>();
+    std::array<unsigned char, 32> bytes{};
+    fill_random(bytes.data(), bytes.size());
     std::array<unsigned char, 48> text{};
     const int length = EVP_EncodeBlock(text.data(), bytes.data(), static_cast<int>(bytes.size()));
     return std::string(reinterpret_cast<const char*>(text.data()),

@@ -15,6 +15,8 @@ constexpr std::size_t registration_id_bytes_max = 120;
 /// What clients may choose as the id of a registration.
 std::optional<Refusal> check_registration_id(std::string_view id);
 
+/// For ids, many of which are drawn from the source at a time; never for keys.
+std::uint64_t random_u64();
 /// `<int64>-<int64>-<n>`, n = partition + 1 of a random partition (contracts/anh.md 3.5).
 std::string new_registration_id(std::uint16_t partitions);
 /// `NH-<yyyyMMddHHmmssfff>-<32 hex>-07` (contracts/anh.md 5.2).

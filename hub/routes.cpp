@@ -112,6 +112,9 @@ bool takes_rest(std::string_view pattern_segment) {
 /// no match.
 int fit(std::string_view pattern, std::span<const std::string> segments) {
     int score = 0;
+    const auto wanted_count = pattern == "/" ? 0 : std::count(pattern.begin(), pattern.end(), '/');
+    const bool same_count = wanted_count == static_cast<std::ptrdiff_t>(segments.size());
+    if (!same_count && !takes_rest(pattern)) return -1;
     for (const auto& segment : segments) {
         const auto wanted = take_segment(pattern);
         if (wanted.empty()) return -1;

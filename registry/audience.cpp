@@ -16,7 +16,7 @@ class NodeFigures {
     void begin() {
         if (query_.clock_ns) last_ns_ = query_.clock_ns();
     }
-    void produced(std::size_t node, const Bitmap& set) {
+    void produced(std::size_t node, const PostingSet& set) {
         if (!query_.clock_ns) return;
         nodes_[node].devices += set.cardinality();
     }
@@ -43,10 +43,10 @@ Result<Audience> count_audience(const Views& views, std::uint32_t hub, const Aud
     figures.begin();
     const auto count = [&](Postings& postings, const Bitmap& matches) {
         for (Audience::ByPlatform& row : audience.platforms) {
-            row.native +=
-                matches.and_cardinality(postings.internal(platform_name(row.platform, false)));
-            row.templated +=
-                matches.and_cardinality(postings.internal(platform_name(row.platform, true)));
+            const auto native = postings.internal(platform_name(row.platform, false));
+            const auto templated = postings.internal(platform_name(row.platform, true));
+            row.native += matches.and_cardinality(native.bitmap());
+            row.templated += matches.and_cardinality(templated.bitmap());
         }
         figures.begin();
     };

@@ -250,6 +250,20 @@ Bitmap BitmapBuilder::finish() {
     return Bitmap::readSafe(form.data(), form.size());
 }
 
+namespace {
+
+/// As encode_chunk() of a chunk with one number, which is what sends to one device store.
+std::string encode_one(std::uint16_t number) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.u8(static_cast<std::uint8_t>(ChunkKind::array));
+    out.u16_le(number);
+    return bytes;
+}
+
+}  // namespace
+
 std::string encode_bitmap(const Bitmap& bitmap) {
     std::string body;
     std::size_t chunks = 0;
@@ -258,12 +272,16 @@ std::string encode_bitmap(const Bitmap& bitmap) {
     bitmap.toUint32Array(numbers.data());
     for (std::size_t i = 0; i < numbers.size(); ++chunks) {
         const std::uint32_t high = numbers[i] >> 16;
+        ByteWriter out(body);
+        out.u16_be(static_cast<std::uint16_t>(high));
+        if (i + 1 == numbers.size() || numbers[i + 1] >> 16 != high) {
+            out.text(encode_one(static_cast<std::uint16_t>(numbers[i++] & 0xffff)));
+            continue;
+        }
         chunk.words.fill(0);
         for (; i < numbers.size() && numbers[i] >> 16 == high; ++i) {
             chunk.add(static_cast<std::uint16_t>(numbers[i] & 0xffff));
         }
-        ByteWriter out(body);
-        out.u16_be(static_cast<std::uint16_t>(high));
         out.text(encode_chunk(chunk));
     }
     std::string bytes;

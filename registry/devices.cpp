@@ -66,8 +66,8 @@ struct Candidates {
     }
 };
 
-Bitmap expired_rows(Postings& postings) {
-    Bitmap rows = postings.internal(alive_name);
+PostingSet expired_rows(Postings& postings) {
+    PostingSet rows = postings.internal(alive_name);
     rows -= postings.internal(native_name);
     rows -= postings.internal(templated_name);
     return rows;
@@ -81,12 +81,12 @@ Result<Candidates> gather(const Views& views, std::uint32_t hub, Matches&& match
     const HubRow* const row = first->hubs->find(hub);
     if (row == nullptr) return make_error_code(errc::not_found);
     Candidates all;
+    Postings::Reads reads{Reach::disk, nullptr, nullptr};
     for (std::uint16_t p = 0; p < row->partitions; ++p) {
         const Views::Reading reading(views);
-        const auto view = views.current();
-        if (!view) return make_error_code(errc::closed);
-        Postings postings(views, *view, hub, p);
-        all.rows.push_back(matches(postings));
+        if (!reads.renew(views)) return make_error_code(errc::closed);
+        Postings postings(views, hub, p, reads);
+        all.rows.push_back(matches(postings).take());
         if (postings.error()) return postings.error();
         all.count += all.rows.back().cardinality();
     }
@@ -97,12 +97,12 @@ Result<Candidates> candidates_of(const Views& views, std::uint32_t hub, const De
     Universe universe;
     universe.platforms = query.platforms;
     return gather(views, hub, [&](Postings& postings) {
-        Bitmap rows;
+        PostingSet rows;
         if (query.state != DeviceQuery::State::expired) {
-            rows = tagexpr::evaluate<Bitmap>(
+            rows = tagexpr::evaluate<PostingSet>(
                 query.plan, [&](std::string_view tag) { return postings.tag(tag); },
                 [&] { return postings.addressable(universe); });
-            if (!unrestricted(universe) && !rows.isEmpty()) rows &= postings.addressable(universe);
+            if (!unrestricted(universe) && !rows.empty()) rows &= postings.addressable(universe);
         }
         if (query.state != DeviceQuery::State::active) rows |= expired_rows(postings);
         return rows;
@@ -302,7 +302,7 @@ Result<std::vector<std::string>> installations_of_user(const Views& views, std::
                                                        std::size_t count_max) {
     const std::string tag = "$UserId:{" + std::string(user_id) + "}";
     const auto candidates = gather(views, hub, [&](Postings& postings) {
-        Bitmap rows = postings.tag(tag);
+        PostingSet rows = postings.tag(tag);
         rows |= expired_rows(postings);
         return rows;
     });

@@ -30,6 +30,8 @@ class Category final : public boost::system::error_category {
                 return "the store is closed";
             case errc::full:
                 return "a partition has no device number left";
+            case errc::not_in_memory:
+                return "not in memory";
         }
         return "unknown registry error";
     }

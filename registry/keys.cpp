@@ -9,7 +9,8 @@
 namespace registry {
 namespace {
 
-constexpr std::size_t head_bytes = 4 + 2 + 1;  // hub, partition, space
+constexpr std::size_t head_bytes = 4 + 1;   // hub, space
+constexpr std::size_t place_bytes = 2 + 2;  // partition, chunk
 
 std::string with_hub(std::string_view prefix, std::uint32_t hub, std::size_t extra = 0) {
     std::string key;
@@ -94,15 +95,20 @@ Result<std::pair<std::uint16_t, std::uint32_t>> address_at_end(std::string_view 
     return std::pair{partition, in.u32_be()};
 }
 
-std::string posting_prefix(std::uint32_t hub, std::uint16_t partition, PostingSpace space,
-                           std::string_view name) {
+std::string posting_name_prefix(std::uint32_t hub, PostingSpace space, std::string_view name) {
     std::string key;
-    key.reserve(head_bytes + 2 + name.size() + 2);
+    key.reserve(head_bytes + 2 + name.size() + place_bytes);
     ByteWriter out(key);
     out.u32_be(hub);
-    out.u16_be(partition);
     out.u8(static_cast<std::uint8_t>(space));
     out.text(name);
+    return key;
+}
+
+std::string posting_prefix(std::uint32_t hub, std::uint16_t partition, PostingSpace space,
+                           std::string_view name) {
+    std::string key = posting_name_prefix(hub, space, name);
+    ByteWriter(key).u16_be(partition);
     return key;
 }
 
@@ -112,21 +118,27 @@ std::string chunk_key(std::string_view prefix, std::uint16_t chunk) {
     return key;
 }
 
-std::size_t posting_prefix_size(std::string_view key) {
+std::size_t posting_name_size(std::string_view key) {
     if (key.size() < head_bytes) return 0;
     ByteReader in(key.substr(head_bytes));
     in.text();
     return in.ok() ? key.size() - in.left() : 0;
 }
 
+PostingPlace posting_place(std::string_view key) {
+    assert(key.size() >= place_bytes);
+    ByteReader in(key.substr(key.size() - place_bytes));
+    const std::uint16_t partition = in.u16_be();
+    return {partition, in.u16_be()};
+}
+
 std::string posting_name(std::string_view key) {
     if (key.size() < head_bytes) return "?";
     ByteReader in(key.substr(4));
-    const std::uint16_t partition = in.u16_be();
     const bool tag = in.u8() == static_cast<std::uint8_t>(PostingSpace::tag);
     const std::string_view name = in.text();
     return (tag ? "tag '" : "internal '") + std::string(name) + "' of partition " +
-           std::to_string(partition);
+           std::to_string(in.u16_be());
 }
 
 std::string expiry_key(const ExpiryKey& key) {

@@ -37,7 +37,7 @@
 //     tile         text tile id, u8 channel expired, text channel, list of text tags, list of text
 //     templates
 //   handles        u32 hub, u64 hash of handle, u16 partition, u32 number -> u8 1, u8 native
-//   postings       u32 hub, u16 partition, u8 space, text name, u16 chunk -> chunk
+//   postings       u32 hub, u8 space, text name, u16 partition, u16 chunk -> chunk
 //     space        0: names of our own (enum in postings.hpp), 1: tags, ASCII letters in lower case
 //     chunk        u8 1, u8 0, le16 ascending                 array
 //                | u8 1, u8 1, 1024 le64                      bits
@@ -96,7 +96,7 @@ std::string count_key(std::uint32_t hub);
 std::string answer_count_key(std::uint32_t hub);
 
 std::string hub_prefix(std::uint32_t hub);  ///< of rows, ids, installations, handles, postings
-std::string partition_prefix(std::uint32_t hub, std::uint16_t partition);  ///< of rows and postings
+std::string partition_prefix(std::uint32_t hub, std::uint16_t partition);  ///< of rows
 std::string row_key(std::uint32_t hub, std::uint16_t partition, std::uint32_t number);
 std::string id_key(std::uint32_t hub, std::string_view id);
 constexpr std::size_t handle_prefix_bytes = 12;
@@ -110,8 +110,15 @@ enum class PostingSpace : std::uint8_t { internal = 0, tag = 1 };
 std::string posting_prefix(std::uint32_t hub, std::uint16_t partition, PostingSpace space,
                            std::string_view name);
 std::string chunk_key(std::string_view prefix, std::uint16_t chunk);
-/// Bytes of `key` that come before the chunk number; 0 if it is no key of a posting.
-std::size_t posting_prefix_size(std::string_view key);
+/// The part of a posting's prefix that is the same in all partitions.
+std::string posting_name_prefix(std::uint32_t hub, PostingSpace space, std::string_view name);
+/// Bytes of `key` that come before the partition; 0 if it is no key of a posting.
+std::size_t posting_name_size(std::string_view key);
+struct PostingPlace {
+    std::uint16_t partition, chunk;
+};
+/// Where in its name a key of `postings` lies: its last four bytes.
+PostingPlace posting_place(std::string_view key);
 /// The name inside a key of `postings`, readable, for reports.
 std::string posting_name(std::string_view key);
 
@@ -155,7 +162,7 @@ Result<AnswerExpiryKey> decode_answer_expiry_key(std::string_view key);
 std::string after_prefix(std::string prefix);
 
 // --- values ---
-constexpr std::uint8_t format_version = 1;
+constexpr std::uint8_t format_version = 2;
 
 std::string encode_version();
 Result<std::uint8_t> decode_version(std::string_view bytes);
@@ -224,6 +231,11 @@ Result<InstallationRecord> decode_installation(std::string_view id, std::string_
 
 std::string encode_send(const Send& send, std::uint16_t selection_partitions);
 Result<std::pair<Send, std::uint16_t>> decode_send(std::string_view bytes);
+/// What lies under LedgerKind::open: the selection of a small send by partition. Empty: it lies
+/// under LedgerKind::selection.
+using OpenSelection = std::vector<std::pair<std::uint16_t, Bitmap>>;
+std::string encode_open(const OpenSelection& selection);
+Result<OpenSelection> decode_open(std::string_view bytes);
 std::string encode_progress(const Progress& progress);  ///< without the bits of `done`
 Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view bytes);
 

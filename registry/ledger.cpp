@@ -1,6 +1,5 @@
 // The record of accepted sends. What is open keeps its selection; what is final keeps its figures.
 
-#include <algorithm>
 #include <cassert>
 
 #include "registry/changes.hpp"
@@ -8,15 +7,45 @@
 namespace registry {
 namespace {
 
-void put_bitmaps(Transaction& tx, LedgerKind kind, std::uint32_t hub, const std::string& id,
-                 const std::vector<Bitmap>& bitmaps) {
-    for (std::size_t p = 0; p < bitmaps.size(); ++p) {
-        if (bitmaps[p].isEmpty()) continue;
-        const auto partition = static_cast<std::uint16_t>(p);
-        tx.batch().put(Family::ledger, ledger_key(kind, hub, id, partition),
-                       encode_bitmap(bitmaps[p]));
+/// Selections of so few devices lie with the mark that their send is open.
+constexpr std::uint64_t small_devices_max = 64;
+
+/// The keys under which a send's bitmaps of one kind lie, by partition.
+class StoredBitmaps {
+  public:
+    StoredBitmaps(Transaction& tx, LedgerKind kind, std::uint32_t hub, const std::string& id,
+                  Bitmap& stored)
+        : tx_(tx), kind_(kind), hub_(hub), id_(id), stored_(stored) {}
+
+    /// Those that hold nothing are not kept.
+    void put(const std::vector<Bitmap>& bitmaps) {
+        for (std::size_t p = 0; p < bitmaps.size(); ++p) {
+            const auto partition = static_cast<std::uint16_t>(p);
+            if (!bitmaps[p].isEmpty()) {
+                tx_.batch().put(Family::ledger, key(partition), encode_bitmap(bitmaps[p]));
+                stored_.add(partition);
+            } else if (stored_.contains(partition)) {
+                tx_.batch().erase(Family::ledger, key(partition));
+                stored_.remove(partition);
+            }
+        }
     }
-}
+    void erase() {
+        for (const std::uint32_t p : stored_) {
+            tx_.batch().erase(Family::ledger, key(static_cast<std::uint16_t>(p)));
+        }
+    }
+
+  private:
+    std::string key(std::uint16_t partition) const {
+        return ledger_key(kind_, hub_, id_, partition);
+    }
+    Transaction& tx_;
+    const LedgerKind kind_;
+    const std::uint32_t hub_;
+    const std::string& id_;
+    Bitmap& stored_;
+};
 
 void numbers_frozen_changed(Transaction& tx, std::uint32_t hub) {
     auto& numbers = tx.memory().numbers;
@@ -26,13 +55,15 @@ void numbers_frozen_changed(Transaction& tx, std::uint32_t hub) {
     }
 }
 
-void forget_selection(Transaction& tx, std::uint32_t hub, const std::string& id,
-                      std::uint16_t partitions) {
+using Open = decltype(Memory::open)::iterator;
+
+void close(Transaction& tx, Open open) {
+    const auto& [hub, id] = open->first;
     tx.batch().erase(Family::ledger, ledger_key(LedgerKind::open, hub, id));
-    for (std::uint16_t p = 0; p < partitions; ++p) {
-        tx.batch().erase(Family::ledger, ledger_key(LedgerKind::selection, hub, id, p));
-        tx.batch().erase(Family::ledger, ledger_key(LedgerKind::done, hub, id, p));
-    }
+    OpenEntry& entry = open->second;
+    StoredBitmaps(tx, LedgerKind::selection, hub, id, entry.selection_stored).erase();
+    StoredBitmaps(tx, LedgerKind::done, hub, id, entry.done_stored).erase();
+    tx.memory().open.erase(open);
 }
 
 }  // namespace
@@ -56,18 +87,23 @@ Result<void> accept(Transaction& tx, std::uint32_t hub, const Send& send,
     tx.batch().put(Family::ledger, ledger_key(LedgerKind::progress, hub, send.id),
                    encode_progress(first));
     if (final) {
-        if (fires) {
-            forget_selection(tx, hub, send.id, open->second.selection_partitions);
-            tx.memory().open.erase(open);
-        }
+        if (fires) close(tx, open);
         return {};
     }
-    put_bitmaps(tx, LedgerKind::selection, hub, send.id, selection.partitions);
-    put_bitmaps(tx, LedgerKind::done, hub, send.id, progress.done);
-    tx.batch().put(Family::ledger, ledger_key(LedgerKind::open, hub, send.id), encode_version());
-    OpenEntry entry{{}, partitions, progress.state};
+    OpenEntry& entry = tx.memory().open[{hub, send.id}];
+    OpenSelection small;
+    if (first.audience <= small_devices_max) {
+        for (std::uint16_t p = 0; p < partitions; ++p) {
+            if (!selection.partitions[p].isEmpty()) small.emplace_back(p, selection.partitions[p]);
+        }
+    } else {
+        StoredBitmaps(tx, LedgerKind::selection, hub, send.id, entry.selection_stored)
+            .put(selection.partitions);
+    }
+    tx.batch().put(Family::ledger, ledger_key(LedgerKind::open, hub, send.id), encode_open(small));
+    StoredBitmaps(tx, LedgerKind::done, hub, send.id, entry.done_stored).put(progress.done);
+    entry.state = progress.state;
     if (send.direct_handles.empty()) entry.frozen = selection.partitions;
-    tx.memory().open.insert_or_assign({hub, send.id}, std::move(entry));
     numbers_frozen_changed(tx, hub);
     return {};
 }
@@ -79,19 +115,11 @@ Result<void> checkpoint(Transaction& tx, std::uint32_t hub, const std::string& s
     tx.batch().put(Family::ledger, ledger_key(LedgerKind::progress, hub, send_id),
                    encode_progress(progress));
     if (is_final(progress.state)) {
-        const auto partitions = std::max(open->second.selection_partitions,
-                                         static_cast<std::uint16_t>(progress.done.size()));
-        forget_selection(tx, hub, send_id, partitions);
-        tx.memory().open.erase(open);
+        close(tx, open);
         numbers_frozen_changed(tx, hub);
         return {};
     }
-    put_bitmaps(tx, LedgerKind::done, hub, send_id, progress.done);
-    for (std::size_t p = 0; p < progress.done.size(); ++p) {  // marks may have been taken back
-        if (!progress.done[p].isEmpty()) continue;
-        const auto partition = static_cast<std::uint16_t>(p);
-        tx.batch().erase(Family::ledger, ledger_key(LedgerKind::done, hub, send_id, partition));
-    }
+    StoredBitmaps(tx, LedgerKind::done, hub, send_id, open->second.done_stored).put(progress.done);
     open->second.state = progress.state;
     return {};
 }

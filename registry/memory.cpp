@@ -1,5 +1,6 @@
 // Rebuilds what the writer keeps in memory from the store: hubs, open sends, free device numbers.
 
+#include "registry/reader.hpp"
 #include "registry/transaction.hpp"
 
 namespace registry {
@@ -57,17 +58,14 @@ Result<void> load_open(const Snapshot& snapshot, Memory& memory) {
         if (!running) return running.error();
         const auto progress = decode_progress(bytes);
         if (!*found || !*running || !send || !progress) return make_error_code(errc::corrupt);
-        OpenEntry entry{{}, send->second, progress->first.state};
-        if (send->first.direct_handles.empty()) {
-            for (std::uint16_t p = 0; p < send->second; ++p) {
-                const auto part = snapshot.get(
-                    Family::ledger, ledger_key(LedgerKind::selection, hub, id, p), bytes);
-                if (!part) return part.error();
-                auto bitmap = *part ? decode_bitmap(bytes) : Result<Bitmap>(Bitmap());
-                if (!bitmap) return bitmap.error();
-                entry.frozen.push_back(std::move(*bitmap));
-            }
-        }
+        OpenEntry entry;
+        entry.state = progress->first.state;
+        auto selection = read_selection(snapshot, hub, id, cursor->value(), send->second,
+                                        entry.selection_stored);
+        if (!selection) return selection.error();
+        if (send->first.direct_handles.empty()) entry.frozen = std::move(*selection);
+        const auto done = read_done(snapshot, hub, id, progress->second, entry.done_stored);
+        if (!done) return done.error();
         memory.open.emplace(*key, std::move(entry));
     }
     return cursor->status();

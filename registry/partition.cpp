@@ -87,12 +87,11 @@ std::string part_id(std::string_view installation_id, std::string_view part,
     return group(1) + "-" + group(2) + "-" + std::to_string(partition + 1);
 }
 
-bool installation_of_tag(std::string_view tag, std::string& installation_id) {
-    constexpr std::string_view head = "$installationid:{";
-    if (tag.size() <= head.size() || tag.back() != '}') return false;
-    if (fold(tag.substr(0, head.size())) != head) return false;
-    installation_id = tag.substr(head.size(), tag.size() - head.size() - 1);
-    return true;
+bool names_one(std::string_view tag) {
+    for (const std::string_view head : {"$installationid:{", "$userid:{"}) {
+        if (tag.size() > head.size() && fold(tag.substr(0, head.size())) == head) return true;
+    }
+    return false;
 }
 
 std::vector<Part> expand(const Installation& installation) {

@@ -23,8 +23,8 @@ std::uint16_t partition_of_registration(std::string_view id, std::uint16_t parti
 std::string part_id(std::string_view installation_id, std::string_view part,
                     std::uint16_t partition, std::uint64_t salt);
 
-/// `$InstallationId:{id}` tags name their partition; false for all other tags.
-bool installation_of_tag(std::string_view tag, std::string& installation_id);
+/// Tags that one user or one installation has: `$UserId:{id}` and `$InstallationId:{id}`.
+bool names_one(std::string_view tag);
 
 struct Part {
     std::string name;

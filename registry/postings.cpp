@@ -1,6 +1,7 @@
 #include "registry/postings.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include "registry/keys.hpp"
 
@@ -39,13 +40,36 @@ Result<Bitmap> read_posting(Cursor& cursor, std::string_view prefix) {
     for (cursor.seek(chunk_key(prefix, 0)); cursor.valid(); cursor.next()) {
         const std::string_view key = cursor.key();
         if (!key.starts_with(prefix) || key.size() != prefix.size() + 2) break;
-        const auto high = static_cast<std::uint8_t>(key[prefix.size()]);
-        const auto low = static_cast<std::uint8_t>(key[prefix.size() + 1]);
-        const auto chunk = static_cast<std::uint16_t>(high << 8 | low);
-        if (!builder.add(chunk, cursor.value())) return make_error_code(errc::corrupt);
+        if (!builder.add(posting_place(key).chunk, cursor.value()))
+            return make_error_code(errc::corrupt);
     }
     if (auto status = cursor.status(); !status) return status.error();
     return builder.finish();
+}
+
+Result<std::map<std::uint16_t, Bitmap>> read_tag(Cursor& cursor, std::uint32_t hub,
+                                                 std::string_view tag) {
+    const std::string prefix = posting_name_prefix(hub, PostingSpace::tag, fold(tag));
+    std::map<std::uint16_t, Bitmap> postings;
+    BitmapBuilder builder;
+    std::optional<std::uint16_t> building;
+    const auto finish = [&] {
+        if (!building) return;
+        Bitmap bitmap = builder.finish();
+        if (!bitmap.isEmpty()) postings.emplace(*building, std::move(bitmap));
+        building.reset();
+    };
+    for (cursor.seek(prefix); cursor.valid(); cursor.next()) {
+        const std::string_view key = cursor.key();
+        if (!key.starts_with(prefix) || key.size() != prefix.size() + 4) break;
+        const auto [partition, chunk] = posting_place(key);
+        if (building != partition) finish();
+        building = partition;
+        if (!builder.add(chunk, cursor.value())) return make_error_code(errc::corrupt);
+    }
+    if (auto status = cursor.status(); !status) return status.error();
+    finish();
+    return postings;
 }
 
 // --- deltas ---

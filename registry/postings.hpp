@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -37,6 +38,10 @@ std::string tag_prefix(std::uint32_t hub, std::uint16_t partition, std::string_v
 /// The posting under `prefix`, read with a cursor of Family::postings that stays within prefixes.
 Result<Bitmap> read_posting(Cursor& cursor, std::string_view prefix);
 
+/// The postings of a tag that few devices carry, by partition, with one seek.
+Result<std::map<std::uint16_t, Bitmap>> read_tag(Cursor& cursor, std::uint32_t hub,
+                                                 std::string_view tag);
+
 /// What one batch does to one posting: numbers ascending, each once; true = added.
 struct PostingDelta {
     std::string prefix;
@@ -53,6 +58,52 @@ class PostingDeltas {
   private:
     void touch(const std::string& prefix, std::uint32_t number, bool added);
     std::unordered_map<std::string, std::vector<std::pair<std::uint32_t, bool>>> changes_;
+};
+
+/// The numbers of one posting as a selection works on them: the cached bitmap itself as long as
+/// nothing is taken from it or added to it. Good while its Views::Reading is held.
+class PostingSet {
+  public:
+    PostingSet() = default;
+    explicit PostingSet(std::shared_ptr<const Bitmap> cached) : cached_(std::move(cached)) {}
+    explicit PostingSet(Bitmap own) : own_(std::move(own)) {}
+
+    const Bitmap& bitmap() const { return cached_ ? *cached_ : own_; }
+    Bitmap take() { return cached_ ? *cached_ : std::move(own_); }
+    std::uint64_t cardinality() const { return bitmap().cardinality(); }
+    bool empty() const { return bitmap().isEmpty(); }
+    PostingSet& operator&=(const PostingSet& other) {
+        if (!cached_) {
+            own_ &= other.bitmap();
+        } else {
+            become(*cached_ & other.bitmap());
+        }
+        return *this;
+    }
+    PostingSet& operator|=(const PostingSet& other) {
+        if (!cached_) {
+            own_ |= other.bitmap();
+        } else {
+            become(*cached_ | other.bitmap());
+        }
+        return *this;
+    }
+    PostingSet& operator-=(const PostingSet& other) {
+        if (!cached_) {
+            own_ -= other.bitmap();
+        } else {
+            become(*cached_ - other.bitmap());
+        }
+        return *this;
+    }
+
+  private:
+    void become(Bitmap own) {
+        own_ = std::move(own);
+        cached_.reset();
+    }
+    std::shared_ptr<const Bitmap> cached_;  ///< null: own_
+    Bitmap own_;
 };
 
 /// Writes deltas as merge operands and, every so often, as a folded value in place of one, so that

@@ -73,16 +73,16 @@ class PostingMerge final : public rocksdb::MergeOperator {
     }
 };
 
-/// Everything before the chunk number. Names carry their length, so no prefix is the beginning of
+/// Everything before the partition. Names carry their length, so no prefix is the beginning of
 /// another one.
 class PostingPrefix final : public rocksdb::SliceTransform {
   public:
-    const char* Name() const override { return "pushhub.posting_name.1"; }
+    const char* Name() const override { return "pushhub.posting_name.2"; }
     rocksdb::Slice Transform(const rocksdb::Slice& key) const override {
-        return {key.data(), posting_prefix_size(view(key))};
+        return {key.data(), posting_name_size(view(key))};
     }
     bool InDomain(const rocksdb::Slice& key) const override {
-        return posting_prefix_size(view(key)) != 0;
+        return posting_name_size(view(key)) != 0;
     }
 };
 

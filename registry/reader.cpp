@@ -170,19 +170,44 @@ Result<std::vector<Registration>> find_handle(const View& view, std::uint32_t hu
     return found;
 }
 
-Result<void> load_devices(const View& view, std::uint32_t hub, std::uint16_t partition,
-                          std::span<const std::uint32_t> numbers, DeviceChunk& chunk) {
-    chunk.devices.assign(numbers.size(), {});
-    chunk.bytes.resize(1);
-    std::string& arena = chunk.bytes.front();
-    arena.clear();
-    if (numbers.empty()) return {};
-    const auto postings = view.snapshot->cursor(Family::postings, true);
-    const auto shared = read_posting(*postings, internal_prefix(hub, partition, shares_name));
-    if (!shared) return shared.error();
+namespace {
 
-    // First the bytes, then the views into them: the arena moves while it grows.
-    std::vector<std::pair<std::size_t, std::size_t>> places(numbers.size());
+/// Up to here rows are asked for one by one, which spares two cursors and lets filters answer.
+constexpr std::size_t loaded_singly_max = 4;
+
+using Place = std::pair<std::size_t, std::size_t>;  // offset and size in the arena
+
+Result<void> load_few(const View& view, std::uint32_t hub, std::uint16_t partition,
+                      std::span<const std::uint32_t> numbers, std::vector<Place>& places,
+                      std::string& arena, Bitmap& shared, Reach reach) {
+    const std::string prefix = internal_prefix(hub, partition, shares_name);
+    std::string bytes;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        const auto found =
+            view.snapshot->get(Family::rows, row_key(hub, partition, numbers[i]), bytes, reach);
+        if (!found) return found.error();
+        if (!*found) continue;
+        places[i] = {arena.size(), bytes.size()};
+        arena.append(bytes);
+        const auto chunk = static_cast<std::uint16_t>(numbers[i] >> 16);
+        const auto sharers =
+            view.snapshot->get(Family::postings, chunk_key(prefix, chunk), bytes, reach);
+        if (!sharers) return sharers.error();
+        Chunk members;
+        if (*sharers && !decode_chunk(bytes, members)) return make_error_code(errc::corrupt);
+        if (*sharers && members.contains(static_cast<std::uint16_t>(numbers[i] & 0xffff)))
+            shared.add(numbers[i]);
+    }
+    return {};
+}
+
+Result<void> load_many(const View& view, std::uint32_t hub, std::uint16_t partition,
+                       std::span<const std::uint32_t> numbers, std::vector<Place>& places,
+                       std::string& arena, Bitmap& shared) {
+    const auto postings = view.snapshot->cursor(Family::postings, true);
+    auto sharers = read_posting(*postings, internal_prefix(hub, partition, shares_name));
+    if (!sharers) return sharers.error();
+    shared = std::move(*sharers);
     const auto rows = view.snapshot->cursor(Family::rows);
     bool placed = false;
     for (std::size_t i = 0; i < numbers.size(); ++i) {
@@ -200,6 +225,23 @@ Result<void> load_devices(const View& view, std::uint32_t hub, std::uint16_t par
         places[i] = {arena.size(), value.size()};
         arena.append(value);
     }
+    return {};
+}
+
+Result<void> load(const View& view, std::uint32_t hub, std::uint16_t partition,
+                  std::span<const std::uint32_t> numbers, DeviceChunk& chunk, Reach reach) {
+    chunk.devices.assign(numbers.size(), {});
+    chunk.bytes.resize(1);
+    std::string& arena = chunk.bytes.front();
+    arena.clear();
+    if (numbers.empty()) return {};
+    // First the bytes, then the views into them: the arena moves while it grows.
+    std::vector<Place> places(numbers.size());
+    Bitmap shared;
+    const auto read = numbers.size() <= loaded_singly_max
+                          ? load_few(view, hub, partition, numbers, places, arena, shared, reach)
+                          : load_many(view, hub, partition, numbers, places, arena, shared);
+    if (!read) return read.error();
     for (std::size_t i = 0; i < numbers.size(); ++i) {
         Device& device = chunk.devices[i];
         device.number = numbers[i];
@@ -207,12 +249,67 @@ Result<void> load_devices(const View& view, std::uint32_t hub, std::uint16_t par
         const auto bytes = std::string_view(arena).substr(places[i].first, places[i].second);
         if (auto decoded = decode_device(bytes, device); !decoded) return decoded.error();
         device.present = true;
-        device.shares_handle = shared->contains(numbers[i]);
+        device.shares_handle = shared.contains(numbers[i]);
     }
     return {};
 }
 
+}  // namespace
+
+Result<void> load_devices(const View& view, std::uint32_t hub, std::uint16_t partition,
+                          std::span<const std::uint32_t> numbers, DeviceChunk& chunk) {
+    return load(view, hub, partition, numbers, chunk, Reach::disk);
+}
+
+Result<void> load_at_once(const View& view, std::uint32_t hub, std::uint16_t partition,
+                          std::span<const std::uint32_t> numbers, DeviceChunk& chunk) {
+    if (numbers.size() > loaded_singly_max) return make_error_code(errc::not_in_memory);
+    return load(view, hub, partition, numbers, chunk, Reach::memory);
+}
+
 // --- ledger ---
+
+namespace {
+
+Result<std::vector<Bitmap>> read_bitmaps(const Snapshot& snapshot, LedgerKind kind,
+                                         std::uint32_t hub, const std::string& id,
+                                         std::uint16_t partitions, Bitmap& keys) {
+    std::vector<Bitmap> bitmaps(partitions);
+    std::string bytes;
+    for (std::uint16_t p = 0; p < partitions; ++p) {
+        const auto found = snapshot.get(Family::ledger, ledger_key(kind, hub, id, p), bytes);
+        if (!found) return found.error();
+        if (!*found) continue;
+        auto bitmap = decode_bitmap(bytes);
+        if (!bitmap) return bitmap.error();
+        bitmaps[p] = std::move(*bitmap);
+        keys.add(p);
+    }
+    return bitmaps;
+}
+
+}  // namespace
+
+Result<std::vector<Bitmap>> read_selection(const Snapshot& snapshot, std::uint32_t hub,
+                                           const std::string& id, std::string_view open_bytes,
+                                           std::uint16_t partitions, Bitmap& keys) {
+    auto small = decode_open(open_bytes);
+    if (!small) return small.error();
+    if (small->empty())
+        return read_bitmaps(snapshot, LedgerKind::selection, hub, id, partitions, keys);
+    std::vector<Bitmap> bitmaps(partitions);
+    for (auto& [p, bitmap] : *small) {
+        if (p >= partitions) return make_error_code(errc::corrupt);
+        bitmaps[p] = std::move(bitmap);
+    }
+    return bitmaps;
+}
+
+Result<std::vector<Bitmap>> read_done(const Snapshot& snapshot, std::uint32_t hub,
+                                      const std::string& id, std::uint16_t partitions,
+                                      Bitmap& keys) {
+    return read_bitmaps(snapshot, LedgerKind::done, hub, id, partitions, keys);
+}
 
 namespace {
 
@@ -238,29 +335,17 @@ Result<StoredSend> stored_send(const View& view, std::uint32_t hub, std::string_
     return StoredSend{std::move(*send), std::move(*progress)};
 }
 
-Result<std::vector<Bitmap>> read_bitmaps(const View& view, LedgerKind kind, std::uint32_t hub,
-                                         const std::string& id, std::uint16_t partitions) {
-    std::vector<Bitmap> bitmaps(partitions);
-    std::string bytes;
-    for (std::uint16_t p = 0; p < partitions; ++p) {
-        const auto found = view.snapshot->get(Family::ledger, ledger_key(kind, hub, id, p), bytes);
-        if (!found) return found.error();
-        if (!*found) continue;
-        auto bitmap = decode_bitmap(bytes);
-        if (!bitmap) return bitmap.error();
-        bitmaps[p] = std::move(*bitmap);
-    }
-    return bitmaps;
-}
-
-Result<OpenSend> read_open_send(const View& view, const HubRow& hub, const std::string& id) {
+Result<OpenSend> read_open_send(const View& view, const HubRow& hub, const std::string& id,
+                                std::string_view open_bytes) {
     auto stored = stored_send(view, hub.number, id);
     if (!stored) {
         return stored.error() == errc::not_found ? make_error_code(errc::corrupt) : stored.error();
     }
-    auto selection = read_bitmaps(view, LedgerKind::selection, hub.number, id, stored->send.second);
+    Bitmap keys;
+    auto selection =
+        read_selection(*view.snapshot, hub.number, id, open_bytes, stored->send.second, keys);
     if (!selection) return selection.error();
-    auto done = read_bitmaps(view, LedgerKind::done, hub.number, id, stored->progress.second);
+    auto done = read_done(*view.snapshot, hub.number, id, stored->progress.second, keys);
     if (!done) return done.error();
     OpenSend open;
     open.hub = hub;
@@ -290,7 +375,7 @@ Result<std::vector<OpenSend>> read_open_sends(const View& view) {
         if (!key) return key.error();
         const HubRow* const hub = view.hubs->find(key->first);
         if (hub == nullptr) return make_error_code(errc::corrupt);
-        auto send = read_open_send(view, *hub, key->second);
+        auto send = read_open_send(view, *hub, key->second, cursor->value());
         if (!send) return send.error();
         open.push_back(std::move(*send));
     }

@@ -116,6 +116,10 @@ class StoredRegistry final : public Registry {
                              const Universe& universe) const override {
         return select_devices(views_, hub, plan, universe);
     }
+    Result<Selection> select_at_once(std::uint32_t hub, const tagexpr::Plan& plan,
+                                     const Universe& universe) const override {
+        return registry::select_at_once(views_, hub, plan, universe);
+    }
     Result<Audience> audience(std::uint32_t hub, const AudienceQuery& query) const override {
         return count_audience(views_, hub, query);
     }
@@ -124,6 +128,13 @@ class StoredRegistry final : public Registry {
         const auto view = views_.current();
         if (!view) return make_error_code(errc::closed);
         return load_devices(*view, hub, partition, numbers, chunk);
+    }
+    Result<void> load_at_once(std::uint32_t hub, std::uint16_t partition,
+                              std::span<const std::uint32_t> numbers,
+                              DeviceChunk& chunk) const override {
+        const auto view = views_.current();
+        if (!view) return make_error_code(errc::closed);
+        return registry::load_at_once(*view, hub, partition, numbers, chunk);
     }
 
     void retire(std::uint32_t hub, std::vector<Retirement> dead,

@@ -267,11 +267,20 @@ class Registry {
     /// ones excluded.
     virtual Result<Selection> select(std::uint32_t hub, const tagexpr::Plan& plan,
                                      const Universe& universe) const = 0;
+    /// As select(), without blocking: only where the plan asks for one user's or one installation's
+    /// devices and what it needs is in memory, else errc::not_in_memory.
+    virtual Result<Selection> select_at_once(std::uint32_t hub, const tagexpr::Plan& plan,
+                                             const Universe& universe) const = 0;
     /// The same selection, counted by platform and by native and template.
     virtual Result<Audience> audience(std::uint32_t hub, const AudienceQuery& query) const = 0;
     /// Reads the rows of `numbers` (ascending) of one partition, in order, one Device each.
     virtual Result<void> load(std::uint32_t hub, std::uint16_t partition,
                               std::span<const std::uint32_t> numbers, DeviceChunk& chunk) const = 0;
+    /// As load(), without blocking: only a few numbers whose rows are in memory, else
+    /// errc::not_in_memory.
+    virtual Result<void> load_at_once(std::uint32_t hub, std::uint16_t partition,
+                                      std::span<const std::uint32_t> numbers,
+                                      DeviceChunk& chunk) const = 0;
 
     // --- life and death of handles ---
     virtual void retire(std::uint32_t hub, std::vector<Retirement> dead,

@@ -12,6 +12,7 @@ Result<void> as_result(const Status& status) {
     if (status.ok()) return {};
     if (status.IsNoSpace()) return make_error_code(errc::disk_full);
     if (status.IsCorruption()) return make_error_code(errc::corrupt);
+    if (status.IsIncomplete()) return make_error_code(errc::not_in_memory);
     return make_error_code(errc::io_error);
 }
 

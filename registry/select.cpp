@@ -1,29 +1,73 @@
 #include "registry/select.hpp"
 
+#include <optional>
+
 #include "registry/partition.hpp"
 #include "registry/reader.hpp"
 
 namespace registry {
+namespace {
 
-std::optional<std::uint16_t> only_partition(const tagexpr::Plan& plan, std::uint16_t partitions) {
+/// A tag of one user or one installation that every match must carry: few devices can match,
+/// however many the hub has.
+std::optional<std::string_view> tag_of_few(const tagexpr::Plan& plan) {
     const auto& nodes = plan.nodes;
     const bool single = nodes.size() == 1;
     const bool flat_and = !nodes.empty() && nodes.back().op == tagexpr::Op::all_of &&
                           nodes.back().arity == nodes.size() - 1;
     if (!single && !flat_and) return std::nullopt;
-    std::string id;
     for (const tagexpr::Node& node : nodes) {
-        if (node.op == tagexpr::Op::tag && installation_of_tag(node.tag, id)) {
-            return partition_of(id, partitions);
-        }
+        if (node.op == tagexpr::Op::tag && names_one(node.tag)) return node.tag;
     }
     return std::nullopt;
 }
 
+/// Only partitions where someone carries `tag` are looked at, all at one view.
+Result<Selection> select_few(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,
+                             std::string_view tag, const Universe& universe, Reach reach) {
+    Selection selection;
+    selection.pin = views.pinned().second;
+    Postings::Reads reads{reach, nullptr, nullptr};
+    const Views::Reading reading(views);
+    if (!reads.renew(views)) return make_error_code(errc::closed);
+    const HubRow* const row = reads.view->hubs->find(hub);
+    if (row == nullptr) return make_error_code(errc::not_found);
+    selection.partitions.resize(row->partitions);
+    reads.cursor = reads.view->snapshot->cursor(Family::postings, true, reach);
+    auto carriers = read_tag(*reads.cursor, hub, tag);
+    if (!carriers) return carriers.error();
+    for (auto& [p, numbers] : *carriers) {
+        if (p >= row->partitions) return make_error_code(errc::corrupt);
+        Postings postings(views, hub, p, reads);
+        const Bitmap& carrying = numbers;  // clang 14: no captures of structured bindings
+        PostingSet matches = tagexpr::evaluate<PostingSet>(
+            plan,
+            [&](std::string_view name) {
+                return name == tag ? PostingSet(Bitmap(carrying)) : postings.tag(name);
+            },
+            [&] { return postings.addressable(universe); });
+        if (!unrestricted(universe) && !matches.empty()) matches &= postings.addressable(universe);
+        if (postings.error()) return postings.error();
+        selection.partitions[p] = matches.take();
+    }
+    return selection;
+}
+
+}  // namespace
+
 Result<Selection> select_devices(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,
                                  const Universe& universe) {
+    if (const auto tag = tag_of_few(plan))
+        return select_few(views, hub, plan, *tag, universe, Reach::disk);
     tagexpr::NoObserver nobody;
     return select_observed(views, hub, plan, universe, nobody, [](Postings&, const Bitmap&) {});
+}
+
+Result<Selection> select_at_once(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,
+                                 const Universe& universe) {
+    if (const auto tag = tag_of_few(plan))
+        return select_few(views, hub, plan, *tag, universe, Reach::memory);
+    return make_error_code(errc::not_in_memory);
 }
 
 }  // namespace registry

@@ -14,49 +14,71 @@
 
 namespace registry {
 
-/// The postings of one partition at one view: from the cache, else from the store.
+/// The postings of one partition at the view of one moment: from the cache, else from the store.
 class Postings {
   public:
-    Postings(const Views& views, const View& view, std::uint32_t hub, std::uint16_t partition)
-        : views_(views), view_(view), hub_(hub), partition_(partition) {}
+    /// `reads` is kept from one partition to the next: as long as the view is the same, so is its
+    /// cursor.
+    struct Reads {
+        /// To the view of now; false: there is none. Under a Views::Reading.
+        bool renew(const Views& views) {
+            auto now = views.current();
+            if (now != view) cursor.reset();
+            view = std::move(now);
+            return view != nullptr;
+        }
+        const Reach reach = Reach::disk;
+        std::shared_ptr<const View> view;
+        std::unique_ptr<Cursor> cursor;
+    };
+    Postings(const Views& views, std::uint32_t hub, std::uint16_t partition, Reads& reads)
+        : views_(views), hub_(hub), partition_(partition), reads_(reads) {}
 
-    Bitmap tag(std::string_view name) { return read(tag_prefix(hub_, partition_, name)); }
-    Bitmap internal(std::string_view name) { return read(internal_prefix(hub_, partition_, name)); }
-    Bitmap addressable(const Universe& universe) {
-        Bitmap all;
+    PostingSet tag(std::string_view name) { return read(tag_prefix(hub_, partition_, name)); }
+    PostingSet internal(std::string_view name) {
+        return read(internal_prefix(hub_, partition_, name));
+    }
+    PostingSet addressable(const Universe& universe) {
+        std::optional<PostingSet> all;
+        const auto add = [&](std::string_view name) {
+            if (all) {
+                *all |= internal(name);
+            } else {
+                all.emplace(internal(name));
+            }
+        };
         for (const bool templated : {false, true}) {
             if (universe.kind == (templated ? Universe::Kind::native : Universe::Kind::templated)) {
                 continue;
             }
-            if (universe.platforms.empty())
-                all |= internal(templated ? templated_name : native_name);
+            if (universe.platforms.empty()) add(templated ? templated_name : native_name);
             for (const std::string& platform : universe.platforms) {
-                all |= internal(platform_name(platform, templated));
+                add(platform_name(platform, templated));
             }
         }
-        return all;
+        return std::move(*all);
     }
     boost::system::error_code error() const { return error_; }
 
   private:
-    Bitmap read(const std::string& prefix) {
-        if (const auto cached = views_.cache.find(prefix)) return *cached;
+    PostingSet read(const std::string& prefix) {
+        if (auto cached = views_.cache.find(prefix)) return PostingSet(std::move(cached));
         if (error_) return {};
-        if (!cursor_) cursor_ = view_.snapshot->cursor(Family::postings, true);
-        auto bitmap = read_posting(*cursor_, prefix);
+        if (!reads_.cursor)
+            reads_.cursor = reads_.view->snapshot->cursor(Family::postings, true, reads_.reach);
+        auto bitmap = read_posting(*reads_.cursor, prefix);
         if (!bitmap) {
             error_ = bitmap.error();
             return {};
         }
         views_.cache.offer(prefix, *bitmap);
-        return std::move(*bitmap);
+        return PostingSet(std::move(*bitmap));
     }
 
     const Views& views_;
-    const View& view_;
     const std::uint32_t hub_;
     const std::uint16_t partition_;
-    std::unique_ptr<Cursor> cursor_;
+    Reads& reads_;
     boost::system::error_code error_;
 };
 
@@ -64,10 +86,6 @@ class Postings {
 inline bool unrestricted(const Universe& universe) {
     return universe.kind == Universe::Kind::any && universe.platforms.empty();
 }
-
-/// The one partition that can hold matches: the plan is `$InstallationId:{id}`, or that and other
-/// tags.
-std::optional<std::uint16_t> only_partition(const tagexpr::Plan& plan, std::uint16_t partitions);
 
 /// `observer` as in tagexpr::evaluate(); `visit(postings, matches)` sees each partition's matches
 /// under the view they were selected from.
@@ -81,22 +99,19 @@ Result<Selection> select_observed(const Views& views, std::uint32_t hub, const t
     Selection selection;
     selection.pin = std::move(pin);
     selection.partitions.resize(row->partitions);
-    const auto only = only_partition(plan, row->partitions);
+    Postings::Reads reads{Reach::disk, nullptr, nullptr};
     for (std::uint16_t p = 0; p < row->partitions; ++p) {
-        if (only && *only != p) continue;
         const Views::Reading reading(views);
-        const auto view = views.current();
-        if (!view) return make_error_code(errc::closed);
-        Postings postings(views, *view, hub, p);
-        Bitmap matches = tagexpr::evaluate<Bitmap>(
+        if (!reads.renew(views)) return make_error_code(errc::closed);
+        Postings postings(views, hub, p, reads);
+        PostingSet matches = tagexpr::evaluate<PostingSet>(
             plan, [&](std::string_view tag) { return postings.tag(tag); },
             [&] { return postings.addressable(universe); }, observer);
         // Most partitions have nobody of a tag that one user carries.
-        if (!unrestricted(universe) && !matches.isEmpty())
-            matches &= postings.addressable(universe);
-        if (!matches.isEmpty()) visit(postings, matches);
+        if (!unrestricted(universe) && !matches.empty()) matches &= postings.addressable(universe);
+        if (!matches.empty()) visit(postings, matches.bitmap());
         if (postings.error()) return postings.error();
-        selection.partitions[p] = std::move(matches);
+        selection.partitions[p] = matches.take();
     }
     return selection;
 }

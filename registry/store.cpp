@@ -27,6 +27,7 @@ constexpr std::size_t row_block_bytes = 16u << 10;
 constexpr std::uint64_t wal_bytes_max = 128u << 20;  // bounds the replay after a crash
 constexpr std::size_t memtable_bytes = 32u << 20;
 constexpr int filter_bits_per_key = 10;
+constexpr std::size_t row_prefix_bytes = 4 + 2;  // hub, partition
 constexpr std::size_t probe_bytes = 1u << 20;
 constexpr int readers_wait_ms_max = 2'000;
 
@@ -56,7 +57,17 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
     table.cache_index_and_filter_blocks = true;
     table.pin_l0_filter_and_index_blocks_in_cache = true;
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(filter_bits_per_key, false));
-    if (family == Family::rows) table.block_size = row_block_bytes;
+    if (family == Family::rows) {
+        table.block_size = row_block_bytes;
+        // New numbers of a partition ascend: each goes where the one before it went.
+        options.memtable_insert_with_hint_prefix_extractor.reset(
+            rocksdb::NewFixedPrefixTransform(row_prefix_bytes));
+    }
+    if (family == Family::ids || family == Family::installations) {
+        // Every new device asks for an id that is not there.
+        options.memtable_prefix_bloom_size_ratio = 0.05;
+        options.memtable_whole_key_filtering = true;
+    }
     if (family == Family::handles) {
         options.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(handle_prefix_bytes));
         options.memtable_prefix_bloom_size_ratio = 0.05;
@@ -82,6 +93,7 @@ rocksdb::DBOptions database_options(const Options& wanted) {
     options.track_and_verify_wals_in_manifest = true;
     options.max_total_wal_size = wal_bytes_max;
     options.max_background_jobs = 4;
+    options.allow_concurrent_memtable_write = false;  // there is one writer
     options.bytes_per_sync = 1u << 20;
     options.keep_log_file_num = 4;
     options.max_log_file_size = 8u << 20;
@@ -160,22 +172,30 @@ Snapshot::~Snapshot() {
     handles_->db->ReleaseSnapshot(pin_->snapshot);
 }
 
-Result<bool> Snapshot::get(Family family, std::string_view key, std::string& value) const {
+namespace {
+
+rocksdb::ReadOptions read_options(const rocksdb::Snapshot* snapshot, Reach reach) {
     rocksdb::ReadOptions options;
-    options.snapshot = pin_->snapshot;
+    options.snapshot = snapshot;
+    if (reach == Reach::memory) options.read_tier = rocksdb::kBlockCacheTier;
+    return options;
+}
+
+}  // namespace
+
+Result<bool> Snapshot::get(Family family, std::string_view key, std::string& value,
+                           Reach reach) const {
+    const auto options = read_options(pin_->snapshot, reach);
     const auto status = handles_->db->Get(options, handles_->of(family), slice(key), &value);
     if (status.ok()) return true;
     if (status.IsNotFound()) return false;
     return {boost::system::in_place_error, as_result(status).error()};
 }
 
-std::unique_ptr<Cursor> Snapshot::cursor(Family family, bool within_prefix,
-                                         std::size_t readahead_bytes) const {
-    rocksdb::ReadOptions options;
-    options.snapshot = pin_->snapshot;
+std::unique_ptr<Cursor> Snapshot::cursor(Family family, bool within_prefix, Reach reach) const {
+    auto options = read_options(pin_->snapshot, reach);
     options.prefix_same_as_start = within_prefix;
     options.total_order_seek = !within_prefix;
-    options.readahead_size = readahead_bytes;
     return std::make_unique<RocksCursor>(handles_->db->NewIterator(options, handles_->of(family)));
 }
 

@@ -28,6 +28,10 @@ enum class Family : std::uint8_t {
 };
 constexpr std::size_t family_count = 8;
 
+/// How far a read may go: not beyond memory (errc::not_in_memory if that is not enough), or to the
+/// disk, which blocks.
+enum class Reach : std::uint8_t { memory, disk };
+
 /// Walks keys in order. key() and value() are valid until the next move.
 class Cursor {
   public:
@@ -53,11 +57,12 @@ class Snapshot {
     Snapshot& operator=(const Snapshot&) = delete;
 
     /// False: no such key.
-    Result<bool> get(Family family, std::string_view key, std::string& value) const;
+    Result<bool> get(Family family, std::string_view key, std::string& value,
+                     Reach reach = Reach::disk) const;
     /// `within_prefix` (postings, handles): every seek is to a posting or a handle hash, keys
     /// beyond it may be missing, and filters answer for those that are absent.
     std::unique_ptr<Cursor> cursor(Family family, bool within_prefix = false,
-                                   std::size_t readahead_bytes = 0) const;
+                                   Reach reach = Reach::disk) const;
 
     // Figures of now, not of the snapshot's moment.
     std::uint64_t disk_bytes() const;

@@ -86,8 +86,19 @@ std::vector<std::string> postings_of(std::uint32_t hub, std::uint16_t partition,
     return prefixes;
 }
 
-void Transaction::replace_row(std::uint32_t hub, Address address, const TaggedRow* before,
-                              const TaggedRow* after) {
+namespace {
+
+bool same_postings(const TaggedRow& before, const TaggedRow& after) {
+    return before.row.channel_expired == after.row.channel_expired &&
+           before.row.template_bytes.empty() == after.row.template_bytes.empty() &&
+           before.row.platform == after.row.platform && before.tags == after.tags;
+}
+
+}  // namespace
+
+void Transaction::move_postings(std::uint32_t hub, Address address, const TaggedRow* before,
+                                const TaggedRow* after) {
+    if (before != nullptr && after != nullptr && same_postings(*before, *after)) return;
     const auto [partition, number] = address;
     std::vector<std::string> old_postings, new_postings;
     if (before != nullptr) old_postings = postings_of(hub, partition, *before);
@@ -102,7 +113,12 @@ void Transaction::replace_row(std::uint32_t hub, Address address, const TaggedRo
             deltas_.add(prefix, number);
         }
     }
+}
 
+void Transaction::replace_row(std::uint32_t hub, Address address, const TaggedRow* before,
+                              const TaggedRow* after) {
+    move_postings(hub, address, before, after);
+    const auto [partition, number] = address;
     const auto native = [](const TaggedRow* row) { return row->row.template_bytes.empty(); };
     const bool same_handle = before != nullptr && after != nullptr &&
                              before->row.handle == after->row.handle &&

@@ -36,7 +36,7 @@ struct TaggedRow {
 /// direct sends.
 struct OpenEntry {
     std::vector<Bitmap> frozen;
-    std::uint16_t selection_partitions = 0;
+    Bitmap selection_stored, done_stored;  ///< partitions that have a bitmap on disk
     SendState state = SendState::enqueued;
 };
 
@@ -94,6 +94,8 @@ class Transaction {
     std::vector<PostingDelta> finish(PostingFolder& folder);
 
   private:
+    void move_postings(std::uint32_t hub, Address address, const TaggedRow* before,
+                       const TaggedRow* after);
     void index_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
     void unindex_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
     std::vector<Address> native_rows(std::uint32_t hub, const std::string& handle, Address but);

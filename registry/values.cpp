@@ -161,6 +161,30 @@ Result<std::uint8_t> decode_version(std::string_view bytes) {
     return checked(in, std::uint8_t{value});
 }
 
+std::string encode_open(const OpenSelection& selection) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    for (const auto& [partition, bitmap] : selection) {
+        out.u16_be(partition);
+        out.text(encode_bitmap(bitmap));
+    }
+    return bytes;
+}
+
+Result<OpenSelection> decode_open(std::string_view bytes) {
+    ByteReader in(bytes);
+    if (in.u8() != format_version) return make_error_code(errc::corrupt);
+    OpenSelection selection;
+    while (in.ok() && !in.at_end()) {
+        const std::uint16_t partition = in.u16_be();
+        auto bitmap = decode_bitmap(in.text());
+        if (!in.ok() || !bitmap) return make_error_code(errc::corrupt);
+        selection.emplace_back(partition, std::move(*bitmap));
+    }
+    return checked(in, std::move(selection));
+}
+
 std::string encode_state(const State& state) {
     std::string bytes;
     ByteWriter out(bytes);

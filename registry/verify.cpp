@@ -167,12 +167,10 @@ class Verification {
     void postings() {
         std::map<std::string, BitmapBuilder> stored;
         scan(Family::postings, [&](std::string_view key, std::string_view value) {
-            const std::size_t size = posting_prefix_size(key);
-            if (size == 0 || key.size() != size + 2) return differs("a posting key is malformed");
-            const auto high = static_cast<std::uint8_t>(key[size]);
-            const auto low = static_cast<std::uint8_t>(key[size + 1]);
-            const auto chunk = static_cast<std::uint16_t>(high << 8 | low);
-            if (!stored[std::string(key.substr(0, size))].add(chunk, value)) {
+            const std::size_t size = posting_name_size(key);
+            if (size == 0 || key.size() != size + 4) return differs("a posting key is malformed");
+            const std::uint16_t chunk = posting_place(key).chunk;
+            if (!stored[std::string(key.substr(0, size + 2))].add(chunk, value)) {
                 differs("a chunk of " + posting_name(key) + " cannot be decoded");
             }
         });

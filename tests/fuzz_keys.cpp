@@ -73,9 +73,9 @@ void decode_keys(std::string_view bytes) {
     (void)decode_open_key(bytes);
     (void)address_at_end(bytes);
     (void)posting_name(bytes);
-    const std::size_t size = posting_prefix_size(bytes);
+    const std::size_t size = posting_name_size(bytes);
     require(size <= bytes.size());
-    if (size > 0) require(posting_prefix_size(bytes.substr(0, size)) == size);
+    if (size > 0) require(posting_name_size(bytes.substr(0, size)) == size);
 }
 
 }  // namespace

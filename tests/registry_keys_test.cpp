@@ -162,9 +162,14 @@ TEST_CASE("keys sort by hub, partition and number, and lead back", "[registry]")
     CHECK_FALSE(address_at_end("short").has_value());
 
     const std::string prefix = posting_prefix(1, 2, PostingSpace::tag, "lang:nl");
-    CHECK(posting_prefix_size(chunk_key(prefix, 3)) == prefix.size());
-    CHECK(posting_prefix_size(prefix) == prefix.size());
-    CHECK(posting_prefix_size("abc") == 0);
+    const std::string name = posting_name_prefix(1, PostingSpace::tag, "lang:nl");
+    CHECK(prefix.starts_with(name));
+    CHECK(posting_prefix(1, 7, PostingSpace::tag, "lang:nl").starts_with(name));
+    CHECK(posting_name_size(chunk_key(prefix, 3)) == name.size());
+    CHECK(posting_name_size(name) == name.size());
+    CHECK(posting_name_size("abc") == 0);
+    CHECK(posting_place(chunk_key(prefix, 3)).partition == 2);
+    CHECK(posting_place(chunk_key(prefix, 3)).chunk == 3);
     CHECK_FALSE(posting_prefix(1, 2, PostingSpace::tag, "lang:nl2").starts_with(prefix));
     CHECK(posting_prefix(1, 2, PostingSpace::internal, "alive") !=
           posting_prefix(1, 2, PostingSpace::tag, "alive"));
