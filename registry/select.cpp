@@ -11,15 +11,19 @@ namespace {
 /// A tag of one user or one installation that every match must carry: few devices can match,
 /// however many the hub has.
 std::optional<std::string_view> tag_of_few(const tagexpr::Plan& plan) {
+    using tagexpr::Op;
     const auto& nodes = plan.nodes;
     const bool single = nodes.size() == 1;
-    const bool flat_and = !nodes.empty() && nodes.back().op == tagexpr::Op::all_of &&
-                          nodes.back().arity == nodes.size() - 1;
-    if (!single && !flat_and) return std::nullopt;
-    for (const tagexpr::Node& node : nodes) {
-        if (node.op == tagexpr::Op::tag && names_one(node.tag)) return node.tag;
+    if (!single && nodes.back().op != Op::all_of) return std::nullopt;
+    std::optional<std::string_view> found;
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+        const bool last = i + 1 == nodes.size();
+        const Op op = nodes[i].op;
+        if (!last && op != Op::tag && op != Op::negate) return std::nullopt;  // nested
+        const bool required = op == Op::tag && (last || nodes[i + 1].op != Op::negate);
+        if (required && !found && names_one(nodes[i].tag)) found = nodes[i].tag;
     }
-    return std::nullopt;
+    return found;
 }
 
 /// Only partitions where someone carries `tag` are looked at, all at one view.

@@ -330,3 +330,109 @@ TEST_CASE("a hot posting stays right through folds, cache and reopening", "[regi
     CHECK(registry->verify(hub).empty());
     CHECK(registry->select(hub, plan_of("hot && !even"), {}).value().count() == count / 3 + 1);
 }
+
+TEST_CASE("what names one user or installation is found without the disk once it is in memory",
+          "[registry]") {
+    const TempDirectory directory;
+    const Options options = options_in(directory.path());
+    std::uint32_t hub = 0;
+    {
+        Opened registry(options);
+        hub = registry.hub("h", 8);
+        for (int i = 0; i < 40; ++i) {
+            const std::string n = std::to_string(i);
+            Installation value = installation("i" + n, "handle-" + n, {i % 2 ? "odd" : "even"});
+            value.user_id = "u" + std::to_string(i / 4);  // four each
+            REQUIRE(registry.install(hub, value).has_value());
+        }
+    }
+    Opened registry(options);
+    const std::vector<std::string> expressions{
+        "$UserId:{u3}",         "$userid:{U3} && odd", "odd && $UserId:{u3} && !even",
+        "$InstallationId:{i7}", "$UserId:{nobody}",    "$UserId:{u3} && !odd && !even"};
+    for (const std::string& expression : expressions) {
+        CAPTURE(expression);
+        const auto plan = plan_of(expression);
+        const Universe native{Universe::Kind::native, {}};
+        const auto cold = registry->select_at_once(hub, plan, native);
+        const auto read = registry->select(hub, plan, native).value();
+        const auto warm = registry->select_at_once(hub, plan, native);
+        if (cold) CHECK(cold->partitions == read.partitions);
+        if (!cold) CHECK(cold.error() == errc::not_in_memory);
+        REQUIRE(warm.has_value());
+        CHECK(warm->partitions == read.partitions);
+        const auto whole = registry->audience(hub, {plan, native, {}, {}}).value();
+        CHECK(whole.selection.partitions == read.partitions);
+
+        for (std::uint16_t p = 0; p < read.partitions.size(); ++p) {
+            std::vector<std::uint32_t> numbers(read.partitions[p].cardinality());
+            read.partitions[p].toUint32Array(numbers.data());
+            if (numbers.empty()) continue;
+            DeviceChunk few, many;
+            std::vector<std::uint32_t> more = numbers;
+            for (std::uint32_t gone = 1'000; gone < 1'010; ++gone) more.push_back(gone);
+            REQUIRE(registry->load(hub, p, more, many).has_value());
+            REQUIRE(registry->load(hub, p, numbers, few).has_value());
+            REQUIRE(registry->load_at_once(hub, p, numbers, few).has_value());
+            for (std::size_t i = 0; i < numbers.size(); ++i) {
+                CHECK((few.devices[i].present && many.devices[i].present));
+                CHECK(few.devices[i].handle == many.devices[i].handle);
+                CHECK(few.devices[i].shares_handle == many.devices[i].shares_handle);
+            }
+            CHECK_FALSE(many.devices.back().present);
+            CHECK(registry->load_at_once(hub, p, more, few).error() == errc::not_in_memory);
+        }
+    }
+    CHECK(registry->select_at_once(hub, plan_of("odd"), {}).error() == errc::not_in_memory);
+    CHECK(registry->select_at_once(hub, plan_of("odd || $UserId:{u3}"), {}).error() ==
+          errc::not_in_memory);
+}
+
+TEST_CASE("a small send leaves its selection with the mark that it is open", "[registry]") {
+    const TempDirectory directory;
+    const Options options = options_in(directory.path());
+    std::uint32_t hub = 0;
+    const std::uint32_t devices = 200;
+    {
+        Opened registry(options);
+        hub = registry.hub("h", 4);
+        for (std::uint32_t i = 0; i < devices; ++i) {
+            const std::string n = std::to_string(i);
+            REQUIRE(
+                registry.put(hub, registration("1-" + n + "-1", n, {i < 64 ? "small" : "large"}))
+                    .has_value());
+        }
+        for (const std::string size : {"small", "large"}) {
+            Send send;
+            send.id = size;
+            REQUIRE(registry.accept(hub, send, registry->select(hub, plan_of(size), {}).value())
+                        .has_value());
+        }
+    }
+    for (int round = 0; round < 2; ++round) {  // the second finds what the first wrote
+        Opened registry(options);
+        const auto open = registry->open_sends().value();
+        REQUIRE(open.size() == 2);
+        for (const OpenSend& left : open) {
+            CHECK(left.selection.count() == (left.send.id == "small" ? 64 : devices - 64));
+            Progress progress = left.progress;
+            progress.done.resize(4);
+            progress.done[0] = left.selection.partitions[0];
+            if (round == 1) progress.done[0] = Bitmap();  // taken back
+            REQUIRE(registry.checkpoint(hub, left.send.id, progress).has_value());
+        }
+    }
+    {
+        Opened registry(options);
+        for (const OpenSend& left : registry->open_sends().value()) {
+            CHECK(left.progress.done[0].isEmpty());
+            Progress progress = left.progress;
+            progress.state = SendState::completed;
+            REQUIRE(registry.checkpoint(hub, left.send.id, progress).has_value());
+        }
+        CHECK(registry->open_sends().value().empty());
+    }
+    Opened registry(options);
+    CHECK(registry->open_sends().value().empty());
+    CHECK(registry->verify(hub).empty());
+}
