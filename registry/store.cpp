@@ -27,7 +27,6 @@ constexpr std::size_t row_block_bytes = 16u << 10;
 constexpr std::uint64_t wal_bytes_max = 128u << 20;  // bounds the replay after a crash
 constexpr std::size_t memtable_bytes = 32u << 20;
 constexpr int filter_bits_per_key = 10;
-constexpr std::size_t row_prefix_bytes = 4 + 2;  // hub, partition
 constexpr std::size_t probe_bytes = 1u << 20;
 constexpr int readers_wait_ms_max = 2'000;
 
@@ -57,12 +56,7 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
     table.cache_index_and_filter_blocks = true;
     table.pin_l0_filter_and_index_blocks_in_cache = true;
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(filter_bits_per_key, false));
-    if (family == Family::rows) {
-        table.block_size = row_block_bytes;
-        // New numbers of a partition ascend: each goes where the one before it went.
-        options.memtable_insert_with_hint_prefix_extractor.reset(
-            rocksdb::NewFixedPrefixTransform(row_prefix_bytes));
-    }
+    if (family == Family::rows) table.block_size = row_block_bytes;
     if (family == Family::ids || family == Family::installations) {
         // Every new device asks for an id that is not there.
         options.memtable_prefix_bloom_size_ratio = 0.05;
@@ -93,7 +87,6 @@ rocksdb::DBOptions database_options(const Options& wanted) {
     options.track_and_verify_wals_in_manifest = true;
     options.max_total_wal_size = wal_bytes_max;
     options.max_background_jobs = 4;
-    options.allow_concurrent_memtable_write = false;  // there is one writer
     options.bytes_per_sync = 1u << 20;
     options.keep_log_file_num = 4;
     options.max_log_file_size = 8u << 20;
