@@ -255,6 +255,7 @@ TEST_CASE("connections are replaced at their age without a moment that has none"
         Traffic traffic(platform, settings, support::network_of(*sim));
         REQUIRE(support::run_until(
             traffic.io, [&] { return traffic.sender->figures().connects >= 6; }, 60));
+        const auto happenings = sim->happenings();
         traffic.end();
         CHECK(traffic.others == 0);
         CHECK(traffic.sender->figures().resends == 0);
@@ -264,21 +265,16 @@ TEST_CASE("connections are replaced at their age without a moment that has none"
         CHECK(counters.journal_left_out == 0);
         CHECK(counters.after_goaway == 0);
         CHECK(counters.streams_peak > 1);
-        sim->stop();
-        CHECK(sim->counters().connections == 0);
-        // By what the provider saw: when one of them said GOAWAY another one was open that had not,
-        // until the sender stopped.
+        // By what the provider saw: when one of them said GOAWAY another one was open that had not.
         std::set<std::uint64_t> carried, serving;
         for (const auto& entry : sim->entries(true)) carried.insert(entry.connection);
         CHECK(carried.size() >= 5);
-        std::size_t last = 0;
-        for (const auto& happening : sim->happenings()) {
+        for (const auto& happening : happenings) {
             if (carried.count(happening.connection) == 0) continue;
             if (happening.what == "tls h2") serving.insert(happening.connection);
             if (happening.what != "goaway received") continue;
             CHECK(serving.erase(happening.connection) == 1);
-            if (serving.empty()) ++last;
+            CHECK(!serving.empty());
         }
-        CHECK(last == 1);
     }
 }
