@@ -42,14 +42,15 @@ bool is_web_push_header(std::string_view name) {
     return name == "ttl" || name == "urgency" || name == "topic";
 }
 
-/// Headers that concern providers, lower case: apns-*, x-wns-* and their aliases, and RFC 8030's
-/// for browsers.
+/// Headers that concern providers, lower case: apns-*, x-wns-* and their aliases, RFC 8030's for
+/// browsers, and Huawei's push-type.
 registry::Headers provider_headers(const Request& request, std::string_view format) {
     const bool to_browsers = format == "browser" || format == "template";
+    const bool to_huawei = format == "hms" || format == "template";
     registry::Headers kept;
     for (const auto& [name, value] : request.headers) {
         if (name.starts_with("apns-") || name.starts_with("x-wns-") ||
-            (to_browsers && is_web_push_header(name)))
+            (to_browsers && is_web_push_header(name)) || (to_huawei && name == "push-type"))
             kept.emplace_back(name, value);
     }
     for (const auto& [name, value] : request.headers) {  // contracts/anh.md 5.1, 11.7

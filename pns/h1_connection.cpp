@@ -40,6 +40,7 @@ class H1Connection final : public Connection {
     std::size_t window() const override { return 1; }
     std::uint64_t answers() const override { return answers_; }
     std::int64_t shrunk_ms() const override { return 0; }
+    bool is_old(std::int64_t) const override { return false; }
     std::int64_t ready_ms() const override { return ready_ms_; }
 
   private:

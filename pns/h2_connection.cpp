@@ -23,6 +23,7 @@ constexpr std::size_t read_bytes_max = 16 * 1024;  // one TLS record; more never
 constexpr std::size_t write_bytes_max = 128 * 1024;
 constexpr std::size_t window_max = 4'000;  // a peer that sets no limit
 constexpr unsigned timeouts_in_row_max = 16;
+constexpr std::uint32_t requests_left_min = 1 << 18;  // while its successor opens
 constexpr std::uint32_t h2_cancel = 8;
 
 class H2Connection final : public Connection, private H2Events {
@@ -56,6 +57,10 @@ class H2Connection final : public Connection, private H2Events {
     std::uint64_t answers() const override { return answers_; }
     std::int64_t shrunk_ms() const override { return shrunk_ms_; }
     std::int64_t ready_ms() const override { return ready_ms_; }
+    bool is_old(std::int64_t now_ms) const override {
+        if (state_ != State::ready) return false;
+        return ready_ms_ + age_max_ms_ <= now_ms || session_->requests_left() < requests_left_min;
+    }
 
   private:
     // A request in flight, linked in order of deadline: all have the same timeout, so that is order
@@ -143,6 +148,7 @@ Task<error_code> H2Connection::run() {
         H2Limits limits;
         limits.streams_max_before_settings = settings_.streams_max_before_settings;
         limits.body_bytes_max = settings_.answer_bytes_max;
+        limits.stream_id_first = settings_.stream_id_first;
         session_.emplace(H2Session::Role::client, limits, static_cast<H2Events&>(*this));
         const auto now_ms = steady_now_ms();
         ready_ms_ = last_read_ms_ = last_used_ms_ = now_ms;
@@ -196,11 +202,12 @@ Task<void> H2Connection::write_loop() {
         }
         if (state_ == State::closed) break;
         if (broken_ || !session_->alive()) {
-            close(state_ == State::draining ? errc::retired : errc::protocol_error);
+            const bool ended = !broken_ && state_ == State::draining;
+            close(ended ? why_ : errc::protocol_error);
             break;
         }
         if (state_ == State::draining && flights_open_ == 0 && session_->streams_open() == 0) {
-            close(errc::retired);
+            close(why_);
             break;
         }
         writer_idle_ = true;
@@ -256,6 +263,7 @@ bool H2Connection::submit(const WireRequest& request, void* tag) {
     last_used_ms_ = steady_now_ms();
     flight->deadline_ms = last_used_ms_ + settings_.times.request_timeout_ms;
     alarm_.at_latest(flight->deadline_ms);
+    if (session_->requests_left() == 0) drain();
     wake_writer();
     return true;
 }
@@ -264,6 +272,7 @@ void H2Connection::drain() {
     if (state_ == State::connecting) return close(errc::retired);
     if (state_ != State::ready) return;
     state_ = State::draining;
+    why_ = errc::retired;
     drain_deadline_ms_ = steady_now_ms() + settings_.times.drain_ms_max;
     if (!session_->going_away()) session_->submit_goaway();
     alarm_.at_latest(drain_deadline_ms_);
@@ -327,14 +336,10 @@ std::int64_t H2Connection::tick() {
     } else {
         expire_requests(now_ms);
         tick_ping(now_ms);
-        const auto& times = settings_.times;
         if (state_ == State::ready && flights_open_ == 0 &&
-            last_used_ms_ + times.idle_close_ms <= now_ms) {
+            last_used_ms_ + settings_.times.idle_close_ms <= now_ms) {
             drain();
             why_ = errc::idle_closed;
-        } else if (state_ == State::ready && ready_ms_ + age_max_ms_ <= now_ms) {
-            drain();
-            changed();
         }
     }
     return next_deadline();
@@ -389,10 +394,8 @@ std::int64_t H2Connection::next_deadline() const {
     next = std::min({next, settings_deadline_ms_, pong_deadline_ms_, drain_deadline_ms_});
     if (oldest_ != nullptr) next = std::min(next, oldest_->deadline_ms);
     if (pong_deadline_ms_ == never_ms) next = std::min(next, silence_deadline());
-    const auto& times = settings_.times;
-    if (state_ == State::ready) {
-        next = std::min(next, ready_ms_ + age_max_ms_);
-        if (flights_open_ == 0) next = std::min(next, last_used_ms_ + times.idle_close_ms);
+    if (state_ == State::ready && flights_open_ == 0) {
+        next = std::min(next, last_used_ms_ + settings_.times.idle_close_ms);
     }
     return next;
 }

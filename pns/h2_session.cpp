@@ -413,6 +413,7 @@ H2Session::H2Session(Role role, const H2Limits& limits, H2Events& events)
     impl_->install_callbacks(cb);
     nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_peer_max_concurrent_streams(option, limits.streams_max_before_settings);
+    nghttp2_option_set_no_http_messaging(option, limits.messages_checked ? 0 : 1);
     // A hub that cancels many streams at once is no attacker (server role only).
     nghttp2_option_set_stream_reset_rate_limit(option, 100'000, 10'000);
     const int rv = role == Role::client
@@ -421,6 +422,10 @@ H2Session::H2Session(Role role, const H2Limits& limits, H2Events& events)
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(cb);
     if (rv != 0) throw std::bad_alloc();
+    if (role == Role::client && limits.stream_id_first > 1) {
+        nghttp2_session_set_next_stream_id(impl_->session,
+                                           static_cast<std::int32_t>(limits.stream_id_first));
+    }
 
     std::vector<nghttp2_settings_entry> settings;
     if (role == Role::client) {
@@ -637,11 +642,15 @@ std::size_t H2Session::streams_max() const {
                                                NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
+std::uint32_t H2Session::requests_left() const {
+    const auto next = nghttp2_session_get_next_stream_id(impl_->session);
+    return next < stream_id_last ? (stream_id_last - next + 1) / 2 : 0;
+}
+
 bool H2Session::may_submit() const {
     const auto& impl = *impl_;
     return impl.client() && !impl.abandoned && !impl.broken && !going_away() &&
-           impl.streams_open < streams_max() &&
-           nghttp2_session_get_next_stream_id(impl.session) < stream_id_last &&
+           impl.streams_open < streams_max() && requests_left() > 0 &&
            nghttp2_session_check_request_allowed(impl.session) != 0;
 }
 

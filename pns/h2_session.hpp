@@ -79,6 +79,9 @@ struct H2Limits {
     std::uint32_t streams_max_offered = 250;  ///< server role: SETTINGS_MAX_CONCURRENT_STREAMS
     std::uint32_t window_bytes = 65'535;      ///< initial stream window offered
     std::uint32_t connection_window_bytes = 1 << 20;
+    std::uint32_t stream_id_first = 1;  ///< client role, odd: higher in tests only
+    bool messages_checked = true;  ///< false: RFC 9113 section 8 (header names, pseudo headers,
+                                   ///< content-length) is left to the owner
 };
 
 class H2Session {
@@ -134,6 +137,8 @@ class H2Session {
     /// Client role: requests in flight, and how many the peer allows at once now.
     std::size_t streams_open() const;
     std::size_t streams_max() const;
+    /// Client role: how many may be submitted before the stream ids are used up.
+    std::uint32_t requests_left() const;
     /// Client role: a new request may be submitted (not going away, ids left, a slot free).
     bool may_submit() const;
     bool going_away() const;

@@ -1,6 +1,8 @@
-// Huawei HMS Push Kit, API v1: contracts/pns.md 6.1. Tested by tests/pns_hms_test.cpp.
+// Huawei Push Kit, API v1 (Android) and v3 (HarmonyOS 5 and later): contracts/pns.md 6.1. Tested by
+// tests/pns_hms_test.cpp.
 //
-// The reply is HTTP 200 nearly always: a code in its body decides. Each request has one token, so
+// The credential chooses: v3 takes the tokens of a service account only, v1 does not know them. The
+// reply is HTTP 200 nearly always: a code in its body decides. Each request has one token, so
 // that a partial success never has to be taken apart.
 #include <algorithm>
 #include <array>
@@ -39,7 +41,7 @@ struct Row {
     std::string_view code;
     Rule rule;
 };
-constexpr std::array<Row, 21> rows = {{
+constexpr std::array<Row, 26> rows = {{
     {"80000000", Rule::accept},
     {"80100000", Rule::prune},  // the one token that was sent is the illegal one
     {"80100001", Rule::drop},
@@ -50,6 +52,7 @@ constexpr std::array<Row, 21> rows = {{
     {"80100016", Rule::drop},
     {"80100017", Rule::throttle},
     {"80100018", Rule::drop},
+    {"80100022", Rule::drop},  // an image that Huawei has not approved
     {"80200001", Rule::reauthorise},
     {"80200003", Rule::reauthorise},
     {"80200005", Rule::reauthorise},
@@ -60,30 +63,48 @@ constexpr std::array<Row, 21> rows = {{
     {"80300010", Rule::drop_interface},
     {"80300011", Rule::config},
     {"80300013", Rule::drop},
+    {"80300029", Rule::throttle},  // of test messages
+    {"80300030", Rule::drop_interface},
+    {"80300036", Rule::config},  // a token signed for more than a day: our clock or theirs
+    {"80300037", Rule::config},  // the app is penalised
     {"80600003", Rule::retry},
     {"81000001", Rule::retry},
 }};
 
+constexpr std::int64_t service_token_life_s = 3600;
+
 class Hms final : public Account {
   public:
+    struct Service {
+        std::string project, key_id, account;
+        Key key;
+    };
     struct Setup {
         Url token;
         Origin origin;
         std::string app_id, client_id, client_secret;
+        std::optional<Service> service;  ///< API v3
     };
     explicit Hms(Setup setup)
-        : setup_(std::move(setup)), path_("/v1/" + setup_.app_id + "/messages:send") {}
+        : setup_(std::move(setup)),
+          path_(setup_.service ? "/v3/" + setup_.service->project + "/messages:send"
+                               : "/v1/" + setup_.app_id + "/messages:send") {}
 
     const Platform& platform() const override { return *platform_by_name("hms"); }
     Protocol protocol() const override { return Protocol::h1; }
 
     TokenSource token_source() const override {
+        if (setup_.service) return signed_by(*setup_.service);
         return login_with(setup_.token, form_of({{"grant_type", "client_credentials"},
                                                  {"client_id", setup_.client_id},
                                                  {"client_secret", setup_.client_secret}}));
     }
 
     std::string token_key() const override {
+        if (setup_.service) {
+            return "hms " + setup_.service->account + ' ' + setup_.service->key_id + ' ' +
+                   setup_.service->key.fingerprint();
+        }
         return login_key("hms", setup_.token, setup_.client_id, setup_.client_secret);
     }
     Origin origin(std::string_view) const override { return setup_.origin; }
@@ -92,9 +113,25 @@ class Hms final : public Account {
     Judgement judge(const Push& push, const Answer& answer) const override;
 
   private:
+    static SelfSigned signed_by(const Service& service);
+
     Setup setup_;
     std::string path_;
 };
+
+SelfSigned Hms::signed_by(const Service& service) {
+    SelfSigned source;
+    source.life_s = service_token_life_s;
+    source.renew_s_min = 60;
+    source.mint = [service](std::int64_t now_s) -> Result<std::string> {
+        std::string claims = R"({"aud":")" + std::string(token_url) + R"(","iss":")";
+        append_json_escaped(claims, service.account);
+        claims += R"(","iat":)" + std::to_string(now_s) + R"(,"exp":)" +
+                  std::to_string(now_s + service_token_life_s) + '}';
+        return sign_jwt(service.key, service.key_id, "JWT", claims, RsaPadding::pss);
+    };
+    return source;
+}
 
 /// "86400s", at most 15 days.
 bool is_ttl(std::string_view text) {
@@ -142,12 +179,65 @@ std::optional<Refusal> check_body(std::string_view body) {
     return std::nullopt;
 }
 
+std::optional<Refusal> check_service_body(std::string_view body) {
+    std::string fault;
+    bool has_payload = false, empty_payload = true;
+    const bool valid =
+        walk_json(body, [&](const JsonPlace& place, JsonKind kind, std::string_view) {
+            if (!fault.empty()) return;
+            if (place.depth == 0 && kind != JsonKind::object) {
+                fault = R"(An HMS body must be a JSON object {"payload":{…}}.)";
+            } else if (place.is("payload")) {
+                if (kind != JsonKind::object) fault = "payload must be an object.";
+                if (has_payload) fault = "payload is given twice.";
+                has_payload = true;
+            } else if (place.is("pushOptions")) {
+                if (kind != JsonKind::object) fault = "pushOptions must be an object.";
+            } else if (place.is("target")) {
+                fault = "target must not be given: PushHub adds each device's token.";
+            } else if (place.depth == 1) {
+                fault = "An HMS body may have only payload and pushOptions beside each other.";
+            } else if (place.depth == 2 && place.keys[0] == "payload") {
+                empty_payload = false;
+            }
+        });
+    if (fault.empty() && !valid) fault = "An HMS body must be valid JSON in UTF-8.";
+    if (fault.empty() && (!has_payload || empty_payload))
+        fault = R"(An HMS body must be {"payload":{…}}.)";
+    if (!fault.empty()) return bad_format(std::move(fault));
+    return std::nullopt;
+}
+
+/// 0 notification, 1 card, 2 voice, 6 background, 7 live view, 10 call; empty if it is none.
+std::string_view push_type(const Message& message) {
+    const std::string_view given = message_header(message, "push-type");
+    if (given.empty()) return "0";
+    for (const std::string_view known : {"0", "1", "2", "6", "7", "10"})
+        if (given == known) return known;
+    return {};
+}
+
+Checked<std::shared_ptr<const Prepared>> prepare_for_service(const Message& message) {
+    if (auto refusal = check_service_body(message.body)) return std::move(*refusal);
+    const auto type = push_type(message);
+    if (type.empty()) return bad_format("push-type must be 0, 1, 2, 6, 7 or 10.");
+    const std::size_t at = message.body.find('{') + 1;
+    auto prepared = std::make_shared<Prepared>();
+    prepared->body_head = message.body.substr(0, at) + R"("target":{"token":[")";
+    prepared->body_tail = R"("]},)" + message.body.substr(at);
+    prepared->headers.emplace_back("content-type", "application/json");
+    prepared->headers.emplace_back("push-type", type);
+    prepared->expires_at_ms = message.expires_at_ms;
+    return std::shared_ptr<const Prepared>(std::move(prepared));
+}
+
 Checked<std::shared_ptr<const Prepared>> Hms::prepare(const Message& message) const {
     if (message.target != Message::Target::device)
         return bad_format("HMS pushes go to devices only.");
     if (message.body.empty()) return bad_format("An HMS body must not be empty.");
     if (message.body.size() > body_bytes_max)
         return bad_size("The HMS body", message.body.size(), body_bytes_max);
+    if (setup_.service) return prepare_for_service(message);
     if (auto refusal = check_body(message.body)) return std::move(*refusal);
     const auto at = find_object_member(message.body, "message");
     if (!at) return bad_format("The name message must be written without escapes.");
@@ -267,6 +357,34 @@ bool is_app_id(std::string_view text) {
            std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
+Checked<Hms::Service> read_service(const Credential& credential) {
+    if (auto refusal =
+            missing_property(credential, {"ProjectId", "KeyId", "SubAccount", "PrivateKey"}))
+        return std::move(*refusal);
+    const auto project = property(credential, "ProjectId");
+    const auto key_id = property(credential, "KeyId");
+    const auto account = property(credential, "SubAccount");
+    if (!is_app_id(project))
+        return bad_credential("ProjectId must be the number of the project in AppGallery Connect.");
+    const auto is_name = [](std::string_view text) {
+        return is_printable(text) && text.size() <= 256 &&
+               text.find_first_of("\"\\") == std::string_view::npos;
+    };
+    if (!is_name(key_id) || !is_name(account))
+        return bad_credential("KeyId and SubAccount must be those of the service account.");
+    auto key = Key::read_private(property(credential, "PrivateKey"));
+    if (!key || !key->is_rsa())
+        return bad_credential("PrivateKey must be the RSA key of the service account, in PEM.");
+    return Hms::Service{std::string(project), std::string(key_id), std::string(account),
+                        std::move(*key)};
+}
+
+bool has_service(const Credential& credential) {
+    for (const char* name : {"ProjectId", "KeyId", "SubAccount", "PrivateKey"})
+        if (!property(credential, name).empty()) return true;
+    return false;
+}
+
 }  // namespace
 
 Checked<std::string> normalise_hms_handle(std::string_view handle) {
@@ -278,18 +396,24 @@ Checked<std::string> normalise_hms_handle(std::string_view handle) {
 }
 
 Checked<std::unique_ptr<Account>> open_hms(const Credential& credential) {
-    if (auto refusal = missing_property(credential, {"AppId", "ClientSecret"}))
-        return std::move(*refusal);
     Hms::Setup setup;
-    setup.app_id = property(credential, "AppId");
-    setup.client_id = property(credential, "ClientId");
-    if (setup.client_id.empty()) setup.client_id = setup.app_id;
-    setup.client_secret = property(credential, "ClientSecret");
-    if (!is_app_id(setup.app_id))
-        return bad_credential("AppId must be the number of the app in AppGallery Connect.");
-    if (!is_printable(setup.client_id) || setup.client_id.size() > 512 ||
-        !is_printable(setup.client_secret) || setup.client_secret.size() > 512)
-        return bad_credential("ClientId and ClientSecret must be printable and without spaces.");
+    if (has_service(credential)) {
+        auto service = read_service(credential);
+        if (auto* refusal = std::get_if<Refusal>(&service)) return std::move(*refusal);
+        setup.service = std::get<Hms::Service>(std::move(service));
+    } else {
+        if (auto refusal = missing_property(credential, {"AppId", "ClientSecret"}))
+            return std::move(*refusal);
+        setup.app_id = property(credential, "AppId");
+        setup.client_id = property(credential, "ClientId");
+        if (setup.client_id.empty()) setup.client_id = setup.app_id;
+        setup.client_secret = property(credential, "ClientSecret");
+        if (!is_app_id(setup.app_id))
+            return bad_credential("AppId must be the number of the app in AppGallery Connect.");
+        if (!is_printable(setup.client_id) || setup.client_id.size() > 512 ||
+            !is_printable(setup.client_secret) || setup.client_secret.size() > 512)
+            return bad_credential("ClientId and ClientSecret must be printable, without spaces.");
+    }
 
     const auto given_token_url = property(credential, "AuthTokenUrl");
     const auto token = huawei_url(given_token_url.empty() ? token_url : given_token_url);

@@ -144,6 +144,13 @@ boost::system::error_code signing_failed() {
     return boost::system::errc::make_error_code(boost::system::errc::invalid_argument);
 }
 
+/// The salt is as long as the digest: RFC 7518 3.5.
+bool pad(EVP_PKEY_CTX* context, const EVP_PKEY* key, RsaPadding padding) {
+    if (padding == RsaPadding::pkcs1 || EVP_PKEY_is_a(key, "RSA") != 1) return true;
+    return EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PSS_PADDING) == 1 &&
+           EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) == 1;
+}
+
 }  // namespace
 
 struct Key::Handle {
@@ -258,11 +265,14 @@ std::string Key::fingerprint() const {
     return out;
 }
 
-Result<std::string> Key::sign(std::string_view text) const {
+Result<std::string> Key::sign(std::string_view text, RsaPadding padding) const {
     Digest digest(EVP_MD_CTX_new());
+    EVP_PKEY_CTX* context = nullptr;
     std::size_t size = 0;
     if (!digest ||
-        EVP_DigestSignInit(digest.get(), nullptr, EVP_sha256(), nullptr, handle_->key.get()) != 1 ||
+        EVP_DigestSignInit(digest.get(), &context, EVP_sha256(), nullptr, handle_->key.get()) !=
+            1 ||
+        !pad(context, handle_->key.get(), padding) ||
         EVP_DigestSign(digest.get(), nullptr, &size, bytes_of(text), text.size()) != 1)
         return signing_failed();
     std::string out(size, '\0');
@@ -276,7 +286,7 @@ Result<std::string> Key::sign(std::string_view text) const {
     return std::move(*raw);
 }
 
-bool Key::verify(std::string_view text, std::string_view signature) const {
+bool Key::verify(std::string_view text, std::string_view signature, RsaPadding padding) const {
     std::string der(signature);
     if (is_p256()) {
         auto converted = to_der(signature);
@@ -284,23 +294,27 @@ bool Key::verify(std::string_view text, std::string_view signature) const {
         der = std::move(*converted);
     }
     Digest digest(EVP_MD_CTX_new());
+    EVP_PKEY_CTX* context = nullptr;
     const bool good =
         digest &&
-        EVP_DigestVerifyInit(digest.get(), nullptr, EVP_sha256(), nullptr, handle_->key.get()) ==
+        EVP_DigestVerifyInit(digest.get(), &context, EVP_sha256(), nullptr, handle_->key.get()) ==
             1 &&
+        pad(context, handle_->key.get(), padding) &&
         EVP_DigestVerify(digest.get(), bytes_of(der), der.size(), bytes_of(text), text.size()) == 1;
     ERR_clear_error();
     return good;
 }
 
 Result<std::string> sign_jwt(const Key& key, std::string_view kid, std::string_view typ,
-                             std::string_view claims) {
-    std::string header = key.is_p256() ? R"({"alg":"ES256")" : R"({"alg":"RS256")";
+                             std::string_view claims, RsaPadding padding) {
+    const std::string_view rsa = padding == RsaPadding::pss ? "PS256" : "RS256";
+    std::string header = R"({"alg":")";
+    header.append(key.is_p256() ? "ES256" : rsa).append("\"");
     if (!typ.empty()) header.append(R"(,"typ":")").append(typ).append("\"");
     if (!kid.empty()) header.append(R"(,"kid":")").append(kid).append("\"");
     header += '}';
     std::string token = base64url(header) + '.' + base64url(claims);
-    auto signature = key.sign(token);
+    auto signature = key.sign(token, padding);
     if (!signature) return signature.error();
     token.append(".").append(base64url(*signature));
     return token;

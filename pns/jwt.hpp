@@ -1,8 +1,9 @@
 #pragma once
 
-// JSON Web Tokens signed with ES256 (APNs) and RS256 (service accounts), and the base64 dialects
-// around them (RFC 7515, RFC 4648). Keys are immutable after construction and may be used from any
-// thread. Signing takes 50 µs (ES256) to 1 ms (RS256): once per token, never per push.
+// JSON Web Tokens signed with ES256 (APNs), RS256 and PS256 (service accounts of Google's and
+// Huawei's), and the base64 dialects around them (RFC 7515, RFC 4648). Keys are immutable after
+// construction and may be used from any thread. Signing takes 50 µs (ES256) to 1 ms (RS256): once
+// per token, never per push.
 
 #include <cstdint>
 #include <memory>
@@ -26,6 +27,9 @@ std::string sha256_hex(std::string_view bytes);
 /// An uncompressed point that lies on P-256: other points leak a private key to whoever chose them.
 bool is_p256_point(std::string_view bytes);
 
+/// How an RSA key signs: RS256 or PS256 (RFC 7518 3.3, 3.5). Of no account for P-256.
+enum class RsaPadding : std::uint8_t { pkcs1, pss };
+
 /// A P-256 or RSA key, private or public only.
 class Key {
   public:
@@ -42,9 +46,10 @@ class Key {
     std::string public_pem() const;
     std::string fingerprint() const;  ///< sha256_hex of the public key's DER
 
-    /// A signature over `text` in JWS form: r‖s for P-256, PKCS#1 v1.5 for RSA, both over SHA-256.
-    Result<std::string> sign(std::string_view text) const;
-    bool verify(std::string_view text, std::string_view signature) const;
+    /// A signature over `text` in JWS form, over SHA-256: r‖s for P-256.
+    Result<std::string> sign(std::string_view text, RsaPadding padding = RsaPadding::pkcs1) const;
+    bool verify(std::string_view text, std::string_view signature,
+                RsaPadding padding = RsaPadding::pkcs1) const;
 
   private:
     struct Handle;
@@ -55,7 +60,7 @@ class Key {
 /// `{"alg":…,"kid":…,"typ":…}` (empty kid or typ: left out) over `claims`, a JSON object in text
 /// form.
 Result<std::string> sign_jwt(const Key& key, std::string_view kid, std::string_view typ,
-                             std::string_view claims);
+                             std::string_view claims, RsaPadding padding = RsaPadding::pkcs1);
 
 /// A token taken apart, its signature not yet checked. Text of the two JSON objects, undecoded
 /// further.

@@ -93,6 +93,7 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, May may) {
     // The first connection is opened while the first token is being fetched; a queue that waits for
     // the clock asks for no more than one.
     const bool first = may != May::nothing && pool_.connections() == 0;
+    if (may == May::send && now_ms >= hold_until_ms_) pool_.renew(now_ms);
     pool_.steer(now_ms, (may == May::send && !paced) || first ? std::max(queued(), refused) : 0);
     if (queued() == 0) return never_ms;
     return hold_until_ms_ > now_ms ? std::min(hold_until_ms_, now_ms + busy_tick_ms)
@@ -212,6 +213,7 @@ void Outlet::pace_refusals(std::int64_t now_ms) {
 }
 
 void Outlet::on_change(Connection&) {
+    pool_.hand_over();
     if (queued() > 0 || owner_.stopping()) owner_.wake();
 }
 

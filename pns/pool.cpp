@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <random>
+#include <utility>
 
 #include "pns/errc.hpp"
 #include "pns/h1_connection.hpp"
@@ -41,6 +42,10 @@ Connection* Pool::pick() const {
     std::size_t best_load = 0, best_window = 1;
     for (const auto& c : connections_) {
         if (c->room() == 0) continue;
+        if (c.get() == successor_ && c->answers() == 0) {
+            if (c->in_flight() == 0) return successor_;
+            continue;
+        }
         const auto load = c->in_flight();
         const auto window = c->window();
         // load / window < best_load / best_window, without division
@@ -60,7 +65,7 @@ PoolNumbers Pool::numbers(std::int64_t now_ms, std::size_t queued) const {
     n.one_at_a_time = settings_.protocol == Account::Protocol::h1;
     n.now_ms = now_ms;
     n.pressed_since_ms = pressed_since_ms_;
-    n.retry_at_ms = retry_at_ms_;
+    n.retry_at_ms = backoff_.retry_at_ms();
     n.slack_since_ms = slack_since_ms_;
     n.shrunk_ms = shrunk_ms_;
     for (const auto& c : connections_) {
@@ -71,6 +76,7 @@ PoolNumbers Pool::numbers(std::int64_t now_ms, std::size_t queued) const {
         ++n.ready;
         n.window += c->window();
         if (c->answers() == 0) ++n.unproven;
+        if (c->is_old(now_ms)) ++n.old;
         n.shrunk_ms = std::max(n.shrunk_ms, c->shrunk_ms());
     }
     return n;
@@ -88,17 +94,41 @@ void Pool::steer(std::int64_t now_ms, std::size_t queued) {
         }
         n.pressed_since_ms = pressed_since_ms_;
         if (!should_connect(n)) return;
-        connections_.push_back(
-            settings_.protocol == Account::Protocol::h2
-                ? make_h2_connection(nursery_.executor(), settings_.connection, events_)
-                : make_h1_connection(nursery_.executor(), settings_.connection, events_));
-        ++connects_;
-        nursery_.start(live(connections_.back().get()));
+        open();
     }
 }
 
+Connection* Pool::open() {
+    connections_.push_back(
+        settings_.protocol == Account::Protocol::h2
+            ? make_h2_connection(nursery_.executor(), settings_.connection, events_)
+            : make_h1_connection(nursery_.executor(), settings_.connection, events_));
+    ++connects_;
+    Connection* const opened = connections_.back().get();
+    nursery_.start(live(opened));
+    return opened;
+}
+
+void Pool::renew(std::int64_t now_ms) {
+    hand_over();
+    if (draining_ || successor_ != nullptr || !should_replace(numbers(now_ms, 0))) return;
+    const auto oldest = std::find_if(
+        connections_.begin(), connections_.end(), [now_ms](const std::unique_ptr<Connection>& c) {
+            return c->state() == Connection::State::ready && c->is_old(now_ms);
+        });
+    predecessor_ = oldest->get();
+    successor_ = open();
+}
+
+void Pool::hand_over() {
+    if (successor_ == nullptr || successor_->answers() == 0) return;
+    if (successor_->state() != Connection::State::ready) return;
+    successor_ = nullptr;
+    std::exchange(predecessor_, nullptr)->drain();
+}
+
 void Pool::retire_slack(std::int64_t now_ms, std::size_t queued) {
-    if (draining_ || connections_.size() < 2) {
+    if (draining_ || successor_ != nullptr || connections_.size() < 2) {
         slack_since_ms_ = 0;
         return;
     }
@@ -141,20 +171,16 @@ Task<void> Pool::live(Connection* connection) {
         settings_.connection.tls = settings_.tls_h1;
         record.closed_by_us = true;
     }
-    const auto demerits = demerits_after(demerits_, record);
-    // What began before the last failure failed with it: many at once are one outage, not many.
-    if (demerits <= demerits_ || began_ms > failed_ms_) {
-        if (demerits > demerits_) failed_ms_ = now_ms;
-        demerits_ = demerits;
-        const auto wait_ms = connect_wait_ms(demerits_, random_number());
-        if (wait_ms > 0) retry_at_ms_ = now_ms + wait_ms;
-    }
+    backoff_.ended(record, began_ms, now_ms, random_number());
     if (record.answers > 0) {
         trouble_ = error_code();
     } else if (!record.closed_by_us) {
         trouble_ = why;
     }
     shrunk_ms_ = std::max(shrunk_ms_, connection->shrunk_ms());
+    if (connection == successor_ || connection == predecessor_) {
+        successor_ = predecessor_ = nullptr;
+    }
     std::erase_if(connections_, [&](const auto& c) { return c.get() == connection; });
     on_ended_(why);
 }

@@ -29,10 +29,16 @@ class Pool {
     Pool& operator=(const Pool&) = delete;
 
     /// The ready connection with the smallest share of its window in use; null if none has room.
+    /// One that is to replace another gets a single request, and more once that was answered.
     Connection* pick() const;
     /// Opens a connection if `queued` pushes that found no room call for one; retires one that has
     /// long been too many.
     void steer(std::int64_t now_ms, std::size_t queued);
+    /// Opens the successor of a connection that is old. The old one serves until hand_over(); while
+    /// no successor can be had it goes on, and the next one is tried after the backoff.
+    void renew(std::int64_t now_ms);
+    /// Drains the old connection once its successor has answered. For every change of a connection.
+    void hand_over();
     /// No connection is opened any more; those there are drained.
     void drain();
     void close(error_code why);
@@ -46,6 +52,7 @@ class Pool {
 
   private:
     Task<void> live(Connection* connection);
+    Connection* open();
     void retire_slack(std::int64_t now_ms, std::size_t queued);
     PoolNumbers numbers(std::int64_t now_ms, std::size_t queued) const;
 
@@ -57,9 +64,9 @@ class Pool {
     std::int64_t pressed_since_ms_ = 0;
     std::int64_t slack_since_ms_ = 0;
     std::int64_t shrunk_ms_ = 0;
-    std::int64_t retry_at_ms_ = 0;
-    std::int64_t failed_ms_ = 0;  ///< when demerits last grew
-    unsigned demerits_ = 0;
+    ConnectBackoff backoff_;
+    Connection* predecessor_ = nullptr;  ///< old, serves until its successor has answered
+    Connection* successor_ = nullptr;
     std::uint64_t connects_ = 0;
     error_code trouble_;
     bool draining_ = false;

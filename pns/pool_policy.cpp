@@ -19,6 +19,11 @@ constexpr std::int64_t soon_ms = 5'000;
 constexpr std::uint64_t few_answers = 16;
 constexpr unsigned demerits_max = 64;
 
+/// A peer ends connections as fast as they are opened, without letting go of them.
+bool is_crowded(const PoolNumbers& n) {
+    return n.ready + n.connecting + n.draining >= 2 * n.connections_max + 2;
+}
+
 }  // namespace
 
 bool is_pressed(const PoolNumbers& n) {
@@ -27,9 +32,7 @@ bool is_pressed(const PoolNumbers& n) {
 
 bool should_connect(const PoolNumbers& n) {
     if (n.queued == 0 || n.ready + n.connecting >= n.connections_max) return false;
-    if (n.now_ms < n.retry_at_ms) return false;
-    // A peer that ends connections as fast as they are opened, without letting go of them.
-    if (n.ready + n.connecting + n.draining >= 2 * n.connections_max + 2) return false;
+    if (n.now_ms < n.retry_at_ms || is_crowded(n)) return false;
     if (n.ready + n.connecting == 0) return true;
     if (n.one_at_a_time) return is_pressed(n) && n.connecting < connecting_max;
     if (n.connecting > 0 || n.unproven > 0) return false;
@@ -45,6 +48,10 @@ bool is_slack(const PoolNumbers& n) {
 
 bool should_retire(const PoolNumbers& n) {
     return is_slack(n) && n.slack_since_ms != 0 && n.now_ms - n.slack_since_ms >= slack_ms_min;
+}
+
+bool should_replace(const PoolNumbers& n) {
+    return n.old > 0 && n.connecting == 0 && n.now_ms >= n.retry_at_ms && !is_crowded(n);
 }
 
 std::int64_t jittered_age_ms(std::int64_t age_max_ms, std::uint64_t random) {
@@ -69,6 +76,21 @@ unsigned demerits_after(unsigned demerits, const ConnectionRecord& record) {
 std::int64_t connect_wait_ms(unsigned demerits, std::uint64_t random) {
     if (demerits < 2) return 0;
     return std::max<std::int64_t>(50, backoff_ms(1'000, 60'000, demerits / 2 - 1, random));
+}
+
+void ConnectBackoff::ended(const ConnectionRecord& record, std::int64_t began_ms,
+                           std::int64_t now_ms, std::uint64_t random) {
+    const auto demerits = demerits_after(demerits_, record);
+    if (demerits == 0) {
+        demerits_ = 0;
+        retry_at_ms_ = 0;
+        return;
+    }
+    if (record.closed_by_us || began_ms <= failed_ms_) return;
+    failed_ms_ = now_ms;
+    demerits_ = demerits;
+    const auto wait_ms = connect_wait_ms(demerits, random);
+    if (wait_ms > 0) retry_at_ms_ = now_ms + wait_ms;
 }
 
 }  // namespace pns

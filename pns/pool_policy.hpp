@@ -14,6 +14,7 @@ struct PoolNumbers {
     std::size_t connecting = 0;
     std::size_t draining = 0;
     std::size_t unproven = 0;  ///< ready, but without an answer yet: their window is not known
+    std::size_t old = 0;       ///< ready, and past the age at which they are replaced
     std::size_t window = 0;    ///< requests the ready ones may have in flight together
     std::size_t in_flight = 0;
     std::size_t connections_max = 1;
@@ -34,6 +35,8 @@ bool should_connect(const PoolNumbers& n);
 bool is_slack(const PoolNumbers& n);
 /// One connection less: it has been slack for minutes.
 bool should_retire(const PoolNumbers& n);
+/// One connection more in place of one that is old, now: even when connections_max are there.
+bool should_replace(const PoolNumbers& n);
 /// Up to a tenth less than `age_max_ms`: connections opened together do not end together.
 std::int64_t jittered_age_ms(std::int64_t age_max_ms, std::uint64_t random);
 std::int64_t jittered_age_ms(std::int64_t age_max_ms);
@@ -51,5 +54,22 @@ unsigned demerits_after(unsigned demerits, const ConnectionRecord& record);
 /// Wait before the next connect: full jitter, 1 s doubling to 60 s, never under 50 ms once there
 /// was a failure.
 std::int64_t connect_wait_ms(unsigned demerits, std::uint64_t random);
+
+/// When a pool may connect again, from the connections that have ended. Steady clock.
+class ConnectBackoff {
+  public:
+    /// `began_ms`: when its opening began. What fails having begun before the last failure that
+    /// counted failed with it: many at once are one outage, not many.
+    void ended(const ConnectionRecord& record, std::int64_t began_ms, std::int64_t now_ms,
+               std::uint64_t random);
+    /// No connect before; 0 = at once.
+    std::int64_t retry_at_ms() const { return retry_at_ms_; }
+    unsigned demerits() const { return demerits_; }
+
+  private:
+    unsigned demerits_ = 0;
+    std::int64_t failed_ms_ = -1;  // when a failure last counted
+    std::int64_t retry_at_ms_ = 0;
+};
 
 }  // namespace pns

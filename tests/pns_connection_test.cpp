@@ -255,31 +255,46 @@ TEST_CASE("a peer without SETTINGS or PING answers is given up", "[pns]") {
         settings.times.idle_close_ms = 100;
         Driver driver(loop, true, settings);
         REQUIRE(run_until(loop, [&] { return driver.ended.has_value(); }));
-        CHECK((driver.ended == errc::idle_closed || driver.ended == errc::retired));
+        CHECK(driver.ended == errc::idle_closed);
         finish(loop, driver, server);
     }
 }
 
-TEST_CASE("an old connection retires without losing its requests", "[pns]") {
+TEST_CASE("a connection that runs out of stream ids is old, and ends with its last answer",
+          "[pns]") {
     asio::io_context loop(1);
     H2Server server(loop, {"push.test"});
-    H2Server::Peer* peer = nullptr;
-    std::int32_t held = 0;
-    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
-        peer = &p;
-        held = r.stream;
-    };
     auto settings = settings_for(at(server.port()), true);
-    settings.times.age_max_ms = 50;
+    settings.stream_id_first = (1U << 31) - 1024 - 3;
     Driver driver(loop, true, settings);
     REQUIRE(run_until(loop, [&] { return driver.ready(); }));
+    CHECK(driver.connection->is_old(pns::steady_now_ms()));
+    Seen first, last, none;
+    REQUIRE(driver.submit(first));
+    REQUIRE(driver.submit(last));
+    CHECK_FALSE(driver.submit(none));
+    CHECK(driver.connection->state() == Connection::State::draining);
+    REQUIRE(run_until(loop, [&] { return driver.ended.has_value(); }));
+    CHECK(first.answers == 1);
+    CHECK(last.answers == 1);
+    finish(loop, driver, server);
+}
+
+TEST_CASE("a connection is old at its age, and goes on until it is told", "[pns]") {
+    asio::io_context loop(1);
+    H2Server server(loop, {"push.test"});
+    Driver driver(loop, true, settings_for(at(server.port()), true));
+    const auto age_max_ms = pns::SenderSettings().age_max_ms;
+    CHECK_FALSE(driver.connection->is_old(pns::steady_now_ms() + age_max_ms));
+    REQUIRE(run_until(loop, [&] { return driver.ready(); }));
+    const auto ready_ms = driver.connection->ready_ms();
+    CHECK_FALSE(driver.connection->is_old(ready_ms + age_max_ms * 9 / 10 - 1));
+    CHECK(driver.connection->is_old(ready_ms + age_max_ms));
     Seen seen;
     REQUIRE(driver.submit(seen));
-    REQUIRE(run_until(loop, [&] {
-        return driver.connection->state() == Connection::State::draining && held != 0;
-    }));
+    driver.connection->drain();
     CHECK_FALSE(driver.ready());
-    peer->answer(held, 200);
+    CHECK_FALSE(driver.connection->is_old(ready_ms + age_max_ms));
     REQUIRE(run_until(loop, [&] { return driver.ended.has_value(); }));
     CHECK(seen.answers == 1);
     finish(loop, driver, server);

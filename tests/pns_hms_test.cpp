@@ -1,5 +1,7 @@
 #include "pns/bearer.hpp"
+#include "pns/jwt.hpp"
 #include "pns/nursery.hpp"
+#include "pns/sim/hms.hpp"
 #include "tests/support/simulators.hpp"
 
 namespace {
@@ -9,8 +11,14 @@ using support::refusal_of;
 
 const std::string body = R"({"message":{"data":"{\"a\":1}","android":{"ttl":"86400s"}}})";
 
-std::string refused_credential(const char* name, const std::string& value) {
-    pns::Credential credential = support::made_credential("hms").credential;
+const pns::sim::MadeCredential& service_credential() {
+    static const pns::sim::MadeCredential made = pns::sim::make_hms_service_credential();
+    return made;
+}
+
+std::string refused_credential(
+    const char* name, const std::string& value,
+    pns::Credential credential = support::made_credential("hms").credential) {
     credential.properties[name] = value;
     auto checked = pns::platform_by_name("hms")->check_credential(credential);
     const auto* refusal = std::get_if<pns::Refusal>(&checked);
@@ -22,12 +30,11 @@ struct Line final : pns::PushOwner {
     Line(pns::BearerCache& shared, std::vector<std::string> to)
         : bearers(shared), handles(std::move(to)) {}
 
-    void run(const pns::sim::Simulator& sim) {
-        sender =
-            pns::Sender::create(io, support::made_credential("hms").credential,
-                                pns::default_settings("hms"), support::network_of(sim), bearers);
-        push.prepared =
-            std::get<std::shared_ptr<const pns::Prepared>>(sender->prepare(message_of(body)));
+    void run(const pns::sim::Simulator& sim, const pns::Message& message = message_of(body),
+             const pns::Credential& credential = support::made_credential("hms").credential) {
+        sender = pns::Sender::create(io, credential, pns::default_settings("hms"),
+                                     support::network_of(sim), bearers);
+        push.prepared = std::get<std::shared_ptr<const pns::Prepared>>(sender->prepare(message));
         push.owner = this;
         pns::Nursery nursery(io.get_executor());
         children = &nursery;
@@ -177,4 +184,78 @@ TEST_CASE("a revoked HMS token is renewed once and the push goes out", "[pns]") 
     CHECK(sim->counters().accepted == 3);
     for (const pns::Verdict& verdict : second.verdicts)
         CHECK(verdict.kind == pns::Verdict::Kind::accepted);
+}
+
+TEST_CASE("a service account sends by API v3, with the kind of push in a header", "[pns]") {
+    const auto account = support::open_with(service_credential().credential);
+    const std::string payload = R"({"payload":{"notification":{"title":"a"}}})";
+    pns::Push push;
+    push.handle = "tok\"en";
+    push.prepared = support::prepare(*account, message_of(' ' + payload));
+    pns::Encoded encoded;
+    account->encode(push, encoded);
+    CHECK(encoded.path == "/v3/" + service_credential().trust.project + "/messages:send");
+    CHECK(encoded.body ==
+          R"( {"target":{"token":["tok\"en"]},"payload":{"notification":{"title":"a"}}})");
+    CHECK(support::header_of(push.prepared->headers, "push-type") == "0");
+    const auto call = support::prepare(*account, message_of(payload, {{"push-type", "10"}}));
+    CHECK(support::header_of(call->headers, "push-type") == "10");
+
+    const std::string format = "InvalidNotificationFormat";
+    CHECK(refusal_of(*account, message_of(payload, {{"push-type", "3"}})) == format);
+    CHECK(refusal_of(*account, message_of(R"({"pushOptions":{"ttl":60},"payload":{"a":1}})")) ==
+          "(taken)");
+    for (const std::string& bad : std::vector<std::string>{
+             "", "[]", "{}", "{", body, R"({"payload":{}})", R"({"payload":"x"})",
+             R"({"payload":{"a":1},"payload":{"a":1}})", R"({"payload":{"a":1},"target":{}})",
+             R"({"payload":{"a":1},"pushOptions":7})", R"({"payload":{"a":1},"message":{}})"}) {
+        INFO(bad);
+        CHECK(refusal_of(*account, message_of(bad)) == format);
+    }
+}
+
+TEST_CASE("a service account's credential is whole or refused", "[pns]") {
+    const auto& good = service_credential().credential;
+    CHECK(refused_credential("KeyId", "k", good) == "(taken)");
+    for (const char* name : {"ProjectId", "KeyId", "SubAccount", "PrivateKey"}) {
+        INFO(name);
+        CHECK(refused_credential(name, "", good).find(name) != std::string::npos);
+    }
+    CHECK(refused_credential("ProjectId", "../x", good).find("ProjectId") != std::string::npos);
+    CHECK(refused_credential("KeyId", "a\"b", good).find("KeyId") != std::string::npos);
+    CHECK(refused_credential("PrivateKey", pns::Key::generate_p256().private_pem(), good)
+              .find("PrivateKey") != std::string::npos);
+}
+
+TEST_CASE("the service account's sender and the simulator agree", "[pns]") {
+    using Kind = pns::Verdict::Kind;
+    const auto& made = service_credential();
+    auto options = support::sim_options("hms");
+    options.trust = made.trust;
+    const auto sim = support::start_sim(std::move(options));
+    sim->set_rules(support::rules_of(
+        "hms", {{"handles",
+                 {{"dead", {{"act", "answer"}, {"status", 200}, {"reason", "80300007"}}},
+                  {"late", {{"act", "answer"}, {"status", 200}, {"reason", "81000001"}}}}}}));
+    const auto message = message_of(R"({"payload":{"notification":{"title":"a"}}})");
+    pns::BearerCache bearers;
+    Line line(bearers, {"good", "dead", "late", "last"});
+    line.run(*sim, message, made.credential);
+    const std::vector<Kind> expected = {Kind::accepted, Kind::suspect, Kind::retry_later,
+                                        Kind::accepted};
+    REQUIRE(line.verdicts.size() == expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+        INFO(line.handles[i] << ": " << line.verdicts[i].reason);
+        CHECK(line.verdicts[i].kind == expected[i]);
+    }
+    CHECK(sim->counters().tokens_minted == 0);
+    CHECK(sim->counters().connects == 1);
+
+    pns::Credential stranger = made.credential;
+    stranger.properties["KeyId"] = "another";
+    Line refused(bearers, {"good"});
+    refused.run(*sim, message, stranger);
+    CHECK(refused.verdicts[0].kind == Kind::refused);
+    CHECK(refused.verdicts[0].configuration);
+    CHECK(sim->counters().accepted == 2);
 }

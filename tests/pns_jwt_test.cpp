@@ -77,3 +77,17 @@ TEST_CASE("text that is no token is not split", "[pns]") {
     CHECK(!pns::split_jwt(std::string(100'000, 'a') + ".YQ.YQ"));
     CHECK(pns::split_jwt("YQ.YQ.YQ"));
 }
+
+TEST_CASE("an RSA key signs with either padding, and each is told from the other", "[pns]") {
+    const pns::Key key = pns::Key::generate_rsa();
+    const auto token = pns::sign_jwt(key, "k", "JWT", R"({"iat":1})", pns::RsaPadding::pss).value();
+    const auto jwt = pns::split_jwt(token).value();
+    CHECK(jwt.header == R"({"alg":"PS256","typ":"JWT","kid":"k"})");
+    CHECK(key.verify(jwt.signed_part, jwt.signature, pns::RsaPadding::pss));
+    CHECK_FALSE(key.verify(jwt.signed_part, jwt.signature));
+    const auto plain = key.sign("text").value();
+    CHECK(key.verify("text", plain));
+    CHECK_FALSE(key.verify("text", plain, pns::RsaPadding::pss));
+    CHECK(key.sign("text", pns::RsaPadding::pss).value() !=
+          key.sign("text", pns::RsaPadding::pss).value());
+}

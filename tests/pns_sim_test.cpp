@@ -269,6 +269,10 @@ TEST_CASE("the FCM simulator hands a token to a right assertion only", "[pns]") 
     CHECK(code_of(sender.request("/fcm/send", headers, "{}")) == "404 HTML");
     CHECK(code_of(sender.request(path, changed(headers, "authorization", "Bearer x"), "{}")) ==
           "401 UNAUTHENTICATED");
+    sender.scheme = "https:";  // what firebase-admin for Node sends
+    CHECK(send(R"({"message":{"token":"T1"}})").status == 200);
+    CHECK(sender.request(path, changed(headers, "connection", "close"), "{}").status == 0);
+    CHECK(send(R"({"message":{"token":"T1"}})").status == 200);
     sim->revoke_tokens();
     CHECK(code_of(send(R"({"message":{"token":"T1"}})")) == "401 UNAUTHENTICATED");
 }

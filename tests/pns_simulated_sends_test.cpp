@@ -1,9 +1,12 @@
+#include <array>
 #include <boost/asio/post.hpp>
 #include <deque>
+#include <set>
 #include <utility>
 
 #include "pns/bearer.hpp"
 #include "pns/nursery.hpp"
+#include "tests/support/run_until.hpp"
 #include "tests/support/simulators.hpp"
 
 namespace {
@@ -112,6 +115,51 @@ pns::Message message_for(const std::string& platform) {
     return support::message_of(R"({"data":{"a":"b"}})");
 }
 
+/// Pushes that go out again at every verdict, until it is told to end.
+struct Traffic final : pns::PushOwner {
+    Traffic(const std::string& platform, const pns::SenderSettings& settings,
+            const pns::Network& network) {
+        sender = pns::Sender::create(io, support::made_credential(platform).credential, settings,
+                                     network, bearers);
+        const auto prepared =
+            std::get<std::shared_ptr<const pns::Prepared>>(sender->prepare(message_for(platform)));
+        handles = handles_of(platform, pushes.size());
+        for (std::size_t i = 0; i < pushes.size(); ++i) {
+            pushes[i].handle = handles[i];
+            pushes[i].prepared = prepared;
+            pushes[i].owner = this;
+            sender->submit(pushes[i]);
+        }
+        open = pushes.size();
+    }
+    void on_verdict(pns::Push& push, pns::Verdict&& verdict) override {
+        ++verdicts;
+        if (verdict.kind != pns::Verdict::Kind::accepted) ++others;
+        for (std::size_t i = push.id.size(); ++push.id[--i] == 0 && i > 0;) {
+        }
+        if (ending)
+            --open;
+        else
+            sender->submit(push);
+    }
+    void end() {
+        ending = true;
+        REQUIRE(support::run_until(io, [&] { return open == 0; }));
+        pns::Nursery nursery(io.get_executor());
+        nursery.start(sender->stop(5'000));
+        REQUIRE(support::run_until(io, [&] { return nursery.size() == 0; }));
+    }
+
+    boost::asio::io_context io{1};
+    pns::BearerCache bearers;
+    std::unique_ptr<pns::Sender> sender;
+    std::vector<std::string> handles;
+    std::array<pns::Push, 40> pushes;
+    std::uint64_t verdicts = 0, others = 0;
+    std::size_t open = 0;
+    bool ending = false;
+};
+
 }  // namespace
 
 TEST_CASE("senders and simulators agree on every push of all four providers", "[pns]") {
@@ -191,5 +239,42 @@ TEST_CASE("a token revoked during a send is fetched anew and every push still ar
         CHECK(counters.accepted == handles.size());
         CHECK(counters.doubles == 0);
         CHECK(counters.tokens_minted <= 2);
+    }
+}
+
+TEST_CASE("connections are replaced at their age without a moment that has none", "[pns]") {
+    for (const std::string platform : {"apns", "fcmv1"}) {
+        INFO(platform);
+        auto options = support::sim_options(platform);
+        options.handle_minute_max = options.handle_hour_max = 1'000'000;
+        const auto sim = support::start_sim(std::move(options));
+        pns::SenderSettings settings = pns::default_settings(platform);
+        settings.connections_max = 1;
+        settings.age_max_ms = 60;
+        settings.pushes_per_s_max = 0;
+        Traffic traffic(platform, settings, support::network_of(*sim));
+        REQUIRE(support::run_until(
+            traffic.io, [&] { return traffic.sender->figures().connects >= 6; }, 60));
+        const auto happenings = sim->happenings();
+        traffic.end();
+        CHECK(traffic.others == 0);
+        CHECK(traffic.sender->figures().resends == 0);
+        CHECK(traffic.sender->figures().lost == 0);
+        const auto counters = sim->counters();
+        CHECK(counters.accepted == traffic.verdicts);
+        CHECK(counters.journal_left_out == 0);
+        CHECK(counters.after_goaway == 0);
+        CHECK(counters.streams_peak > 1);
+        // By what the provider saw: when one of them said GOAWAY another one was open that had not.
+        std::set<std::uint64_t> carried, serving;
+        for (const auto& entry : sim->entries(true)) carried.insert(entry.connection);
+        CHECK(carried.size() >= 5);
+        for (const auto& happening : happenings) {
+            if (carried.count(happening.connection) == 0) continue;
+            if (happening.what == "tls h2") serving.insert(happening.connection);
+            if (happening.what != "goaway received") continue;
+            CHECK(serving.erase(happening.connection) == 1);
+            CHECK(!serving.empty());
+        }
     }
 }

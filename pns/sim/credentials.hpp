@@ -13,14 +13,14 @@ namespace pns::sim {
 
 /// What a simulator knows about the one app it serves. Unused members of other providers are empty.
 struct Trust {
-    std::string public_key_pem;        ///< APNs P-256 key, FCM service account's RSA key
+    std::string public_key_pem;  ///< APNs P-256 key; RSA key of a service account (FCM, HMS v3)
     std::string key_id, team_id, app;  ///< APNs
     /// APNs: further keys of the team; "sandbox" or "production" ties one to an environment.
     struct OtherKey {
         std::string public_key_pem, key_id, environment;
     };
     std::vector<OtherKey> other_keys;
-    std::string project, client_email;            ///< FCM
+    std::string project, client_email;            ///< FCM; HMS v3, where it is the account's name
     std::string client_id, client_secret, scope;  ///< WNS, ADM
     std::string browser_key_pem;                  ///< Web Push: private key of every browser
 };

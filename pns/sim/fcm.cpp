@@ -112,6 +112,7 @@ class Fcm final : public Provider {
         habits.pings_in_row_max = 2;
         habits.idle_ms = 4 * 60'000;
         habits.age_ms = 60 * 60'000;
+        habits.takes_any_scheme = true;
         habits.over_limit_text = "exceeded_max_concurrent_streams";
         return habits;
     }

@@ -29,7 +29,7 @@ class H2Serving final : public Connection, private H2Events {
     void on_event(const Event& event) override;
 
   private:
-    static H2Limits limits();
+    static H2Limits limits(const Habits& habits);
     Task<void> read_loop();
     Task<void> write_loop();
     void wake_writer();

@@ -8,12 +8,27 @@ namespace pns::sim {
 
 namespace {
 
-constexpr std::uint32_t streams_exceeded = 7, calm_down = 11;
+constexpr std::uint32_t malformed = 1, streams_exceeded = 7, calm_down = 11;
 constexpr std::uint16_t max_concurrent_streams = 3;
 
 std::uint32_t number_at(const std::uint8_t* bytes) {
     return static_cast<std::uint32_t>(bytes[0]) << 24 | static_cast<std::uint32_t>(bytes[1]) << 16 |
            static_cast<std::uint32_t>(bytes[2]) << 8 | bytes[3];
+}
+
+/// RFC 9113 8.2 and 8.3, but for the scheme.
+bool is_well_formed(const H2Message& message) {
+    if (message.method.empty() || message.path.empty() || message.scheme.empty()) return false;
+    return std::all_of(message.headers.begin(), message.headers.end(), [](const H2Header& header) {
+        const std::string_view name = header.name;
+        if (name == "connection" || name == "keep-alive" || name == "proxy-connection" ||
+            name == "transfer-encoding" || name == "upgrade" ||
+            (name == "te" && header.value != "trailers"))
+            return false;
+        return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+            return c > ' ' && c < 0x7f && c != ':' && !(c >= 'A' && c <= 'Z');
+        });
+    });
 }
 
 }  // namespace
@@ -122,7 +137,12 @@ void H2Serving::take_acks(std::int32_t before) {
     }
 }
 
-bool H2Serving::on_request_headers(std::int32_t stream, const H2Message&) {
+bool H2Serving::on_request_headers(std::int32_t stream, const H2Message& message) {
+    if (habits_.takes_any_scheme && !is_well_formed(message)) {
+        happened("malformed request on stream " + std::to_string(stream));
+        session_.reset(stream, malformed);
+        return true;
+    }
     take_acks(stream);
     headers_last_ = std::max(headers_last_, stream);
     loop_.journal.streams(session_.streams_open());

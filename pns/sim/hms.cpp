@@ -1,8 +1,12 @@
-// Huawei's side: contracts/pns.md 6.1, 8.8. Tested by tests/pns_hms_test.cpp.
+// Huawei's side: contracts/pns.md 6.1, 8.8. Tested by tests/pns_hms_test.cpp. API v3 for an app
+// with a service account, else v1.
+#include "pns/sim/hms.hpp"
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "pns/handles.hpp"
+#include "pns/jwt.hpp"
 #include "pns/sim/platforms.hpp"
 
 namespace pns::sim {
@@ -13,6 +17,8 @@ using Json = nlohmann::json;
 
 constexpr std::size_t body_bytes_max = 4096;
 constexpr std::size_t tokens_max = 1000;
+constexpr std::string_view audience = "https://oauth-login.cloud.huawei.com/oauth2/v3/token";
+constexpr std::int64_t service_token_s_max = 86'400;
 
 /// Nearly everything is HTTP 200: the code tells.
 Reply reply_code(int status, std::string_view code, std::string_view message,
@@ -42,7 +48,9 @@ class Hms final : public Provider {
     Hms(const SimOptions& options, RuleBook& rules, Journal& journal)
         : Provider(options, rules, journal),
           desk_("hms-sim-"),
-          path_("/v1/" + options.trust.app + "/messages:send") {}
+          key_(Key::read_public(options.trust.public_key_pem)),
+          path_(key_ ? "/v3/" + options.trust.project + "/messages:send"
+                     : "/v1/" + options.trust.app + "/messages:send") {}
 
     bool is_token_request(const Request& request) const override {
         return request.path == "/oauth2/v3/token";
@@ -66,6 +74,7 @@ class Hms final : public Provider {
         if (request.path != path_) return reply_code(404, "404", "Not Found");
         if (request.method != "POST") return reply_code(405, "405", "Method Not Allowed");
         const Json body = Json::parse(request.body, nullptr, false);
+        if (key_) return check_v3(request, body, now_ms, push);
         const Json message = body.is_object() ? body.value("message", Json()) : Json();
         const Json tokens = message.is_object() ? message.value("token", Json()) : Json();
         if (tokens.is_array() && !tokens.empty() && tokens.front().is_string())
@@ -111,6 +120,51 @@ class Hms final : public Provider {
     }
 
   private:
+    std::optional<Reply> check_v3(const Request& request, const Json& body, std::int64_t now_ms,
+                                  Incoming& push) const {
+        const Json target = body.is_object() ? body.value("target", Json()) : Json();
+        const Json tokens = target.is_object() ? target.value("token", Json()) : Json();
+        if (tokens.is_array() && !tokens.empty() && tokens.front().is_string())
+            push.handle = tokens.front().get<std::string>();
+        if (const auto fault = check_service_token(request, now_ms)) return fault;
+        const auto type = request.header("push-type");
+        if (type != "0" && type != "1" && type != "2" && type != "6" && type != "7" && type != "10")
+            return reply_code(400, "80100001", "push-type is wrong");
+        if (request.body.size() - std::min(request.body.size(), push.handle.size()) >
+            body_bytes_max + 64)
+            return reply_code(400, "80300008", "The message body is too large");
+        const Json payload = body.is_object() ? body.value("payload", Json()) : Json();
+        if (!payload.is_object() || payload.empty())
+            return reply_code(400, "80100003", "Illegal payload");
+        if (!tokens.is_array() || tokens.empty())
+            return reply_code(400, "80100001", "target.token is needed");
+        if (tokens.size() > tokens_max) return reply_code(400, "80300010", "Too many tokens");
+        return std::nullopt;
+    }
+
+    std::optional<Reply> check_service_token(const Request& request, std::int64_t now_ms) const {
+        const auto refused = [](std::string_view why) { return reply_code(401, "80200001", why); };
+        const std::string_view authorization = request.header("authorization");
+        if (!authorization.starts_with("Bearer ")) return refused("Authentication Error.");
+        const auto jwt = split_jwt(authorization.substr(7));
+        if (!jwt) return refused("no token");
+        const Json header = Json::parse(jwt->header, nullptr, false);
+        const Json claims = Json::parse(jwt->claims, nullptr, false);
+        if (!header.is_object() || header.value("alg", Json()) != "PS256" ||
+            header.value("kid", Json()) != options_.trust.key_id || !claims.is_object() ||
+            claims.value("iss", Json()) != options_.trust.client_email ||
+            claims.value("aud", Json()) != audience ||
+            !key_->verify(jwt->signed_part, jwt->signature, RsaPadding::pss))
+            return refused("the token is not this project's");
+        const Json issued = claims.value("iat", Json()), ends = claims.value("exp", Json());
+        if (!issued.is_number_integer() || !ends.is_number_integer()) return refused("no times");
+        if (ends.get<std::int64_t>() - issued.get<std::int64_t>() > service_token_s_max)
+            return reply_code(401, "80300036", "JWT expire period over threshold.");
+        if (ends.get<std::int64_t>() * 1'000 <= now_ms)
+            return reply_code(401, "80200005", "Jwt token expired.");
+        return std::nullopt;
+    }
+
     static std::optional<Reply> check_message(const Json& message, const Json& tokens) {
         const bool others = message.contains("topic") || message.contains("condition");
         if (tokens.is_null() && others) return std::nullopt;
@@ -136,6 +190,7 @@ class Hms final : public Provider {
     }
 
     TokenDesk desk_;
+    std::optional<Key> key_;  // of the service account
     std::string path_;
     std::atomic<std::uint64_t> messages_{0};
 };
@@ -144,6 +199,21 @@ class Hms final : public Provider {
 
 std::unique_ptr<Provider> make_hms(const SimOptions& options, RuleBook& rules, Journal& journal) {
     return std::make_unique<Hms>(options, rules, journal);
+}
+
+MadeCredential make_hms_service_credential() {
+    const Key key = Key::generate_rsa();
+    MadeCredential made;
+    made.trust.public_key_pem = key.public_pem();
+    made.trust.key_id = random_text(32, "0123456789abcdef");
+    made.trust.client_email = random_text(18, "123456789");
+    made.trust.project = random_text(18, "123456789");
+    made.credential.platform = "hms";
+    made.credential.properties["ProjectId"] = made.trust.project;
+    made.credential.properties["KeyId"] = made.trust.key_id;
+    made.credential.properties["SubAccount"] = made.trust.client_email;
+    made.credential.properties["PrivateKey"] = key.private_pem();
+    return made;
 }
 
 MadeCredential make_hms_credential() {

@@ -103,6 +103,8 @@ struct Habits {
     std::uint32_t pings_in_row_max = 0;  ///< then GOAWAY too_many_pings; 0 = any number
     std::int64_t idle_ms = 300'000;      ///< then GOAWAY session_timeout
     std::int64_t age_ms = 0;             ///< then GOAWAY max_age; 0 = any age
+    /// Takes the scheme "https:", which is none, as Google does: firebase-admin for Node sends it.
+    bool takes_any_scheme = false;
     std::string over_limit_text = "Maximum active streams violated for this endpoint.";
 };
 

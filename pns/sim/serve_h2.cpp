@@ -23,7 +23,7 @@ H2Serving::H2Serving(Loop& loop, TlsStream& stream, const Arrival& arrival)
       nursery_(loop.io.get_executor()),
       wake_(loop.io.get_executor(), SteadyTimer::time_point::max()),
       deaf_wait_(loop.io.get_executor(), SteadyTimer::time_point::max()),
-      session_(H2Session::Role::server, limits(), *this),
+      session_(H2Session::Role::server, limits(habits_), *this),
       scan_(24) {
     const SimOptions& options = loop.options;
     if (options.streams_max != 0) habits_.streams_max = options.streams_max;
@@ -58,8 +58,9 @@ H2Serving::~H2Serving() {
     loop_.connections.erase(this);
 }
 
-H2Limits H2Serving::limits() {
+H2Limits H2Serving::limits(const Habits& habits) {
     H2Limits out;
+    out.messages_checked = !habits.takes_any_scheme;
     out.streams_max_offered = streams_unbounded;
     out.body_bytes_max = request_body_bytes_max;
     out.connection_window_bytes = 4 << 20;

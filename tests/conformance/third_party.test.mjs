@@ -1,8 +1,7 @@
 // Clients of other people, unmodified from npm, against the simulators of `pushhub sim`: that the simulators do not
 // merely agree with our own senders. Each is led there by its own options (host, port, agent); trust comes from
 // NODE_EXTRA_CA_CERTS. firebase-admin signs in through the proxy of the environment, which is a small one of ours, and
-// has no option at all for the host of its HTTP/2 sends: there http2.connect, not the client, is given another socket and a
-// valid `:scheme`.
+// has no option at all for the host of its HTTP/2 sends: there http2.connect, not the client, is given another socket.
 // apns2 cannot be closed: http2.connect remembers every session and the end of the file closes them.
 import assert from "node:assert/strict";
 import { randomBytes, randomUUID } from "node:crypto";
@@ -205,11 +204,7 @@ const firebase = async () => {
     if (hostname !== "fcm.googleapis.com") return connectTo(authority, options, ...rest);
     const createConnection = () =>
       tls.connect({ host: "127.0.0.1", port: sims.fcmv1.port, servername: hostname, ALPNProtocols: ["h2"] });
-    const session = connectTo(authority, { ...options, createConnection }, ...rest);
-    // The client's `:scheme` is "https:", which works with Google and which nghttp2, rightly, calls a protocol error.
-    const request = session.request.bind(session);
-    session.request = (headers, ...more) => request({ ...headers, ":scheme": "https" }, ...more);
-    return session;
+    return connectTo(authority, { ...options, createConnection }, ...rest);
   };
   return initializeApp({ credential: cert({ projectId, clientEmail, privateKey }, agent), projectId, httpAgent: agent });
 };

@@ -120,11 +120,13 @@ class CellRun final : private pns::PushOwner {
     bool is_by_stream() const {
         return number() == 8 || number() == 31 || (number() == 19 && cell_.row->h1);
     }
-    /// Noticed by a timeout only, or ends connections.
+    /// Noticed by a timeout of requests only, or ends connections with requests on them.
     bool is_silent() const {
-        return cell_.row->effect == Effect::ambiguous || cell_.row->effect == Effect::down ||
-               number() == 12 || number() == 15;
+        return cell_.row->effect == Effect::ambiguous || number() == 12 || number() == 15 ||
+               number() == 27;
     }
+    /// Nobody listens, or the handshake never ends.
+    bool is_down() const { return cell_.row->effect == Effect::down; }
 
     void strike(pns::sim::Simulator& sim) {
         pns::sim::Fault fault;
@@ -160,7 +162,7 @@ class CellRun final : private pns::PushOwner {
         pns::SenderSettings settings = pns::default_settings(cell_.platform);
         // Short where the fault is a silence; else a slow machine must not look like one.
         settings.request_timeout_ms = is_silent() ? (is_by_stream() ? 1'000 : 400) : 5'000;
-        settings.connect_timeout_ms = is_silent() ? 400 : 2'000;
+        settings.connect_timeout_ms = is_silent() || is_down() ? 400 : 2'000;
         settings.ping_idle_ms = cell_.platform == "fcmv1" ? 0 : 150;
         settings.ping_timeout_ms = is_silent() && !is_by_stream() ? 150 : 2'000;
         settings.drain_ms_max = 300;

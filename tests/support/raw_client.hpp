@@ -65,10 +65,12 @@ class RawH2 : private pns::H2Events {
         REQUIRE(tls_.protocol() == "h2");
     }
 
+    std::string scheme = "https";
+
     std::int32_t submit(const std::string& path, const RawHeaders& headers, const std::string& body,
                         const std::string& method = "POST") {
         std::vector<pns::H2Header> all = {{":method", method, false},
-                                          {":scheme", "https", false},
+                                          {":scheme", scheme, false},
                                           {":authority", host_, false},
                                           {":path", path, false}};
         for (const auto& [name, value] : headers) all.push_back({name, value, false});
