@@ -195,6 +195,7 @@ void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
         const auto code = written ? boost::system::error_code{} : written.error();
         asio::post(loop_, [this, run, code] {
             run->checkpoint_in_flight = false;
+            run->stalled = code.failed();
             if (code == registry::errc::not_found) run->dropped = true;
             if (code && !run->dropped) {
                 run->tally.touch();
@@ -226,7 +227,8 @@ pns::Task<void> FanoutLane::tick() {
         for (LaneRun& run : runs_) {
             flush(run);
             if (run.run->dropped) wake(run);
-            if (!stopping_ && run.mode == Mode::go) start_due_retries(run, now);
+            if (!stopping_ && run.mode == Mode::go && !run.run->stalled)
+                start_due_retries(run, now);
         }
         end_if_done();
         const auto mine = home_runs_;
