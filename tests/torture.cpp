@@ -307,6 +307,7 @@ class Run {
     void starve(bool full) {
         sleep_ms(between(20, 800));
         const std::string what = full ? "full: " : "read-only: ";
+        const std::string slow = load_->post_slow();
         const std::uint64_t before = load_->refusals();
         if (full) {
             disk_->leave_free(offset(0, 64u << 10));
@@ -323,6 +324,7 @@ class Run {
         verdict_.expect(hub_->plain("/healthz") == 200, what + "/healthz says no");
         verdict_.expect(hub_->metric("pushhub_store_writable") == 0, what + "the metric says 1");
         check_reads(what);
+        check_stalls(what, slow);
         sleep_ms(between(0, 1'000));
         if (random_() % 3 == 0) return kill_starved(full, what);
         end_starvation(full);
@@ -374,6 +376,18 @@ class Run {
         } catch (const std::exception& error) {
             verdict_.wrong(what + "reading: " + error.what());
         }
+    }
+
+    /// What goes out without progress on disk would go out again after a crash.
+    void check_stalls(const std::string& what, const std::string& slow) {
+        const bool stalls = comes_true(5, [&] {
+            const std::size_t before = load_->received(slow);
+            sleep_ms(500);
+            return load_->received(slow) == before;
+        });
+        const auto all = static_cast<std::size_t>(options_.devices);
+        verdict_.expect(stalls && load_->received(slow) < all,
+                        what + "a send goes on whose progress cannot be written");
     }
 
     void check_writes(const std::string& what) {
@@ -447,7 +461,7 @@ While clients register, send at once and by schedule, and providers call handles
 |---|---|---|
 | kill | SIGKILL, new start | all of the list below |
 | lost tail | at rest the size of the newest log is noted; then changes go on one after the other, SIGKILL, and the log is cut, zeroed or overwritten at a random byte behind that size; the trace's log is cut anywhere | what was acknowledged before is there; of the changes behind it all up to one are there and none after it; a log that ends within a batch is told in the hub's log |
-| full disk | the disk has 0 to 64 KiB left | writes answer 503 with `Retry-After`, reads answer, `/readyz` 503, `/healthz` 200; with free space the hub goes on by itself |
+| full disk | the disk has 0 to 64 KiB left | writes answer 503 with `Retry-After`, reads answer, `/readyz` 503, `/healthz` 200; a send under way stops; with free space the hub goes on by itself |
 | read-only disk | opening, creating, renaming fail with EROFS, writing to open files with EFBIG | the same |
 | killed starving | a third of the full and read-only disks: SIGKILL before the disk is well | the start is refused with a reason, or works; with a sound disk everything acknowledged is there |
 | cut anywhere | the newest log is cut, zeroed, overwritten or flipped at any byte, acknowledged writes included | the hub opens with all batches before the damage and says in its log that the end is torn, or refuses to start and says why; the counts of every send that is left add up |

@@ -93,7 +93,7 @@ Hub::Hub(const std::string& program, std::filesystem::path directory, std::files
         sim.key_pem = leaf.key_pem;
         sim.seed = seed;
         sim.latency = {pns::sim::Latency::Model::uniform, 1, 30};
-        sims_[platform] = std::move(pns::sim::Simulator::start(std::move(sim)).value());
+        sims_[platform] = pns::sim::Simulator::start(std::move(sim)).value();
         credentials_.push_back(std::move(made.credential));
         for (const auto& rule : sims_[platform]->connect_to())
             connect_to += (connect_to.empty() ? "" : ",") + rule;

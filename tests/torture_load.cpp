@@ -222,6 +222,28 @@ void Load::post_send(Worker& worker, bool scheduled) {
     sleep_ms(worker.random() % 250);
 }
 
+std::string Load::post_slow() {
+    const auto client = hub_.connect();
+    Sent sent;
+    sent.provider = &providers[0];
+    const std::size_t slot = add_send(sent);
+    sent.body = body_of(sent.provider->platform, "slow " + std::to_string(slot));
+    set_send(slot, sent);
+    const std::string rate = std::to_string(std::max(1, options_.devices / 10)) + "/s";
+    sent.id = bench::post_send(*client, hub_name, sent.provider->format, "fixed", sent.body,
+                               {{"pushhub-rate", rate}});
+    set_send(slot, sent);
+    return sent.body;
+}
+
+std::size_t Load::received(const std::string& body) {
+    const auto entries = hub_.sim(providers[0].platform).entries(true);
+    const std::uint64_t hash = std::hash<std::string_view>()(body);
+    return static_cast<std::size_t>(
+        std::count_if(entries.begin(), entries.end(),
+                      [hash](const auto& entry) { return entry.body_hash == hash; }));
+}
+
 void Load::put_moving(Worker& worker) {
     const std::string id = "m-" + std::to_string(worker.random() % 200);
     const Provider& provider = providers[worker.random() % std::size(providers)];

@@ -81,6 +81,10 @@ class Load {
     /// pause(), and waits until no send is open or scheduled. Throws after settle_s.
     void quiesce();
 
+    /// Posts a send at least once that takes ten seconds; its body. Throws.
+    std::string post_slow();
+    std::size_t received(const std::string& body);  ///< pushes of such a send
+
     std::size_t acknowledged_sends() const;
     std::size_t changes() const { return changes_; }
     std::uint64_t refusals() const { return refused_; }
