@@ -195,12 +195,14 @@ void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
         const auto code = written ? boost::system::error_code{} : written.error();
         asio::post(loop_, [this, run, code] {
             run->checkpoint_in_flight = false;
-            run->stalled = code.failed();
+            const bool stalled_before = run->stalled.exchange(code.failed());
             if (code == registry::errc::not_found) run->dropped = true;
             if (code && !run->dropped) {
                 run->tally.touch();
-                log_error("writing a send's progress failed: tried again shortly",
-                          {{"send", run->send.id}, {"error", code.message()}});
+                if (!stalled_before) {
+                    log_error("writing a send's progress failed: it waits until that succeeds",
+                              {{"send", run->send.id}, {"error", code.message()}});
+                }
                 return;
             }
             if (run->dropped || run->tally.ended()) {
