@@ -492,8 +492,8 @@ reads answer 503. A hub does not start on a disk it cannot write to, and says wh
 `disk_free_mib_min` (256) refuses sends with 429 long before the disk is full.
 )";
 
-void write_report(const Options& options, const Run& run, const Run* cuts, const Verdict& verdict,
-                  double took_s) {
+void write_report(const Options& options, const std::string& commit, const Run& run,
+                  const Run* cuts, const Verdict& verdict, double took_s) {
     const Sums& sums = run.sums();
     const Strokes& done = run.done();
     std::ofstream out(options.report);
@@ -503,7 +503,10 @@ void write_report(const Options& options, const Run& run, const Run* cuts, const
     const auto number = [](std::uint64_t value) { return std::to_string(value); };
     out << report_head << "| | |\n|---|---|\n";
     row("date", today());
-    row("commit", bench::commit_description());
+    row("commit", commit);
+#ifdef __SANITIZE_ADDRESS__
+    row("build", "with address and undefined behaviour sanitizers");
+#endif
     row("seed", number(options.seed));
     row("took", fixed(took_s / 60, 1) + " min");
     row("checks", number(verdict.passed() + verdict.failed()));
@@ -532,7 +535,8 @@ void write_report(const Options& options, const Run& run, const Run* cuts, const
     }
     out << "\nAgain: `torture --kills " << options.kills << " --tails " << options.tails
         << " --full " << options.full << " --read-only " << options.read_only << " --cuts "
-        << options.cuts << " --devices " << options.devices << " --seed " << options.seed
+        << options.cuts << " --minutes " << options.minutes << " --devices " << options.devices
+        << " --seed " << options.seed
         << "`. Moments are those of the machine: the seed gives the same plan, not the same run.\n"
         << report_tail;
 }
@@ -547,6 +551,7 @@ int run_all(Options options) {
     // A hub whose files may not grow gets an error, as from any other disk that fails.
     std::signal(SIGXFSZ, SIG_IGN);
     Verdict verdict;
+    const std::string commit = bench::commit_description();
     const auto begun = Clock::now();
     std::unique_ptr<Run> run, cuts;
     if (options.kills + options.tails + options.full + options.read_only > 0) {
@@ -561,7 +566,7 @@ int run_all(Options options) {
                     cuts->done().cuts, cuts->torn(), cuts->refused_starts());
     }
     if (!options.report.empty() && run)
-        write_report(options, *run, cuts.get(), verdict, seconds_since(begun));
+        write_report(options, commit, *run, cuts.get(), verdict, seconds_since(begun));
     std::printf("seed %llu: %u passed, %u failed\n", static_cast<unsigned long long>(options.seed),
                 verdict.passed(), verdict.failed());
     return verdict.failed() == 0 ? 0 : 1;
