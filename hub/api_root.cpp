@@ -25,8 +25,11 @@ pns::Task<Response> get_healthz(Call) {
 
 pns::Task<Response> get_readyz(Call call) {
     const auto* ready = call.parts.ready;
-    if (ready == nullptr || ready->load()) co_return text(200, "text/plain", "ready\n");
-    co_return text(503, "text/plain", "draining\n");
+    const auto* writable = call.parts.store_writable;
+    if (ready != nullptr && !ready->load()) co_return text(503, "text/plain", "draining\n");
+    if (writable != nullptr && !writable->load())
+        co_return text(503, "text/plain", "the store cannot be written\n");
+    co_return text(200, "text/plain", "ready\n");
 }
 
 pns::Task<Response> get_metrics(Call call) {

@@ -91,6 +91,11 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
                 co_await drop_rest(run, platform, partition, next, end);
                 continue;
             }
+            if (run.run->stalled) {
+                const auto checkpoint_ms = std::chrono::milliseconds(parts_.config.checkpoint_ms);
+                co_await sleep(run, std::chrono::steady_clock::now() + checkpoint_ms);
+                continue;
+            }
             std::size_t room = parts_.config.fanout_chunk_devices;
             if (run.rated) {
                 room = co_await take_rate(run, room);

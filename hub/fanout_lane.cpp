@@ -195,11 +195,14 @@ void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
         const auto code = written ? boost::system::error_code{} : written.error();
         asio::post(loop_, [this, run, code] {
             run->checkpoint_in_flight = false;
+            const bool stalled_before = run->stalled.exchange(code.failed());
             if (code == registry::errc::not_found) run->dropped = true;
             if (code && !run->dropped) {
                 run->tally.touch();
-                log_error("writing a send's progress failed: tried again shortly",
-                          {{"send", run->send.id}, {"error", code.message()}});
+                if (!stalled_before) {
+                    log_error("writing a send's progress failed: it waits until that succeeds",
+                              {{"send", run->send.id}, {"error", code.message()}});
+                }
                 return;
             }
             if (run->dropped || run->tally.ended()) {
@@ -226,7 +229,8 @@ pns::Task<void> FanoutLane::tick() {
         for (LaneRun& run : runs_) {
             flush(run);
             if (run.run->dropped) wake(run);
-            if (!stopping_ && run.mode == Mode::go) start_due_retries(run, now);
+            if (!stopping_ && run.mode == Mode::go && !run.run->stalled)
+                start_due_retries(run, now);
         }
         end_if_done();
         const auto mine = home_runs_;

@@ -36,6 +36,8 @@ struct Parts {
     std::vector<Rule> namespace_rules;  ///< of the configured namespace
     /// Set while the process takes work: store open, lanes running, not draining. Null: always.
     const std::atomic<bool>* ready = nullptr;
+    /// Cleared while the store refuses what is written to it. Null: it never does.
+    const std::atomic<bool>* store_writable = nullptr;
     Scheduler* scheduler = nullptr;
     KeyLimits* test_sends = nullptr;  ///< by hub number
     const Blobs* blobs = nullptr;

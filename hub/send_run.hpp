@@ -80,6 +80,9 @@ struct SendRun {
     std::vector<registry::Bitmap> whole;   ///< the selection as frozen; only until canary is known
     std::vector<registry::Bitmap> canary;  ///< of `todo`; empty: one round takes all
     bool rounds_known = false;
+    /// Its last progress could not be written: nothing more goes out until one is, or a crash would
+    /// repeat it all. Set on the home lane.
+    std::atomic<bool> stalled{false};
     std::atomic<bool> dropped{false};  ///< the hub or the send is gone: stop working on it
 
   private:

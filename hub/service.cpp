@@ -42,8 +42,19 @@ unsigned lane_count(const Config& config) {
     return config.lanes != 0 ? config.lanes : std::max(1U, std::thread::hardware_concurrency());
 }
 
-std::unique_ptr<registry::Registry> open_registry(const Config& config) {
+/// `writable` follows whether the store takes writes.
+std::unique_ptr<registry::Registry> open_registry(const Config& config,
+                                                  std::atomic<bool>& writable) {
     registry::Options options;
+    options.on_writable = [&writable](boost::system::error_code failure) {
+        writable = !failure.failed();
+        if (failure) {
+            log_error("the store cannot be written: changes and sends are refused until it can",
+                      {{"error", failure.message()}});
+        } else {
+            log_warn("the store can be written again", {});
+        }
+    };
     options.directory = config.data_dir / "store";
     options.posting_cache_bytes_max = config.posting_cache_mib << 20;
     options.block_cache_bytes = config.block_cache_mib << 20;
@@ -51,6 +62,7 @@ std::unique_ptr<registry::Registry> open_registry(const Config& config) {
     std::string why;
     auto opened = registry::Registry::open(options, why);
     if (!opened) throw std::runtime_error(why.empty() ? opened.error().message() : why);
+    if (!why.empty()) log_warn(why, {});
     return std::move(*opened);
 }
 
@@ -150,6 +162,7 @@ struct Service::Impl {
     };
 
     Config config;
+    std::atomic<bool> store_writable = true;
     std::unique_ptr<registry::Registry> registry;
     Hubs hubs;
     TlsFiles tls_files;
@@ -181,7 +194,7 @@ struct Service::Impl {
 
 Service::Impl::Impl(const Config& given)
     : config(given),
-      registry(open_registry(config)),
+      registry(open_registry(config, store_writable)),
       hubs(*registry),
       tls_files(prepare_tls_files(config)),
       tls(make_tls_context(tls_files)),
@@ -195,10 +208,11 @@ Service::Impl::Impl(const Config& given)
       scheduler(loops.lane(0), {store, *registry, hubs, fanout, metrics, config}, now_ms),
       test_sends(test_calls_max, test_period_ms),
       event_streams(config.event_streams_max),
-      parts{config, *registry,  store,       hubs,   fanout, metrics,  {root_rule(config)},
-            &ready, &scheduler, &test_sends, &blobs, &jobs,  &feedback},
+      parts{config, *registry, store,      hubs,        fanout, metrics, {root_rule(config)},
+            &ready, nullptr,   &scheduler, &test_sends, &blobs, &jobs,   &feedback},
       dispatch(parts, routes(), make_gate(parts)),
       sweep_timer(loops.lane(0).get_executor()) {
+    parts.store_writable = &store_writable;
     parts.idempotency = &idempotency;
     parts.trace = &trace;
     parts.handle_rule = handle_rule(config.push_services);
@@ -223,6 +237,8 @@ void Service::Impl::build_gauges() {
                  &R::write_queue_changes);
     store_figure("pushhub_store_batches_total", "Synced batches.", &R::batches);
     store_figure("pushhub_store_changes_total", "Changes in synced batches.", &R::changes);
+    metrics.gauge("pushhub_store_writable", "0: the disk refuses what is written to the store.",
+                  [this] { return store_writable ? 1.0 : 0.0; });
     const auto fanout_figure = [this](const char* name, const char* help, auto member) {
         metrics.gauge(name, help,
                       [this, member] { return static_cast<double>(fanout.figures().*member); });

@@ -46,6 +46,9 @@ struct Options {
     std::size_t batch_changes_max = 1'024;  ///< changes folded into one synced batch
     bool sync = true;                       ///< false only in tests that do not crash
     rocksdb::Env* env = nullptr;            ///< tests inject faults here; not owned
+    /// Called on the writer thread when writes begin to fail, and without an error when they can
+    /// succeed again. Must only hand it on. May be empty.
+    std::function<void(boost::system::error_code)> on_writable;
 };
 
 /// A hub as stored. `description` is opaque here (hub/ keeps JSON in it).
@@ -219,7 +222,8 @@ struct OpenSend {
 class Registry {
   public:
     /// Opens or creates the store. A store that fails its checks is refused and left untouched;
-    /// `why` then says what was wrong, where, and what the operator can do.
+    /// `why` then says what was wrong, where, and what the operator can do. Of a store that opens
+    /// it says what the operator should know, if anything.
     static Result<std::unique_ptr<Registry>> open(const Options& options, std::string& why);
     virtual ~Registry() = default;
 

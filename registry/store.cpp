@@ -17,7 +17,9 @@
 
 #include "registry/keys.hpp"
 #include "registry/postings_merge.hpp"
+#include "registry/rocks_log.hpp"
 #include "registry/rocks_status.hpp"
+#include "registry/rocks_watch.hpp"
 #include "registry/wal_tail.hpp"
 
 namespace registry {
@@ -88,9 +90,7 @@ rocksdb::DBOptions database_options(const Options& wanted) {
     options.max_total_wal_size = wal_bytes_max;
     options.max_background_jobs = 4;
     options.bytes_per_sync = 1u << 20;
-    options.keep_log_file_num = 4;
-    options.max_log_file_size = 8u << 20;
-    options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+    options.info_log = std::make_shared<RocksLog>(wanted.directory / store_name);
     return options;
 }
 
@@ -107,7 +107,8 @@ class StoreHandles {
     rocksdb::ColumnFamilyHandle* of(Family family) const {
         return families[static_cast<std::size_t>(family)];
     }
-    rocksdb::Status open(const rocksdb::DBOptions& options, const std::string& path) {
+    rocksdb::Status open(rocksdb::DBOptions options, const std::string& path) {
+        options.listeners = {watch};
         std::vector<rocksdb::ColumnFamilyDescriptor> wanted;
         for (std::size_t i = 0; i < family_count; ++i) {
             wanted.emplace_back(family_names[i], family_options(static_cast<Family>(i), cache));
@@ -121,6 +122,7 @@ class StoreHandles {
     }
 
     std::shared_ptr<rocksdb::Cache> cache;
+    std::shared_ptr<RocksWatch> watch = std::make_shared<RocksWatch>();
     std::unique_ptr<rocksdb::DB> db;
     std::array<rocksdb::ColumnFamilyHandle*, family_count> families{};
 };
@@ -352,20 +354,27 @@ Result<void> check_families(const rocksdb::DBOptions& options, const std::filesy
 
 namespace {
 
-std::pair<std::shared_ptr<StoreHandles>, rocksdb::Status> open_handles(const Options& options) {
+struct OpenedHandles {
+    std::shared_ptr<StoreHandles> handles;
+    rocksdb::Status status;
+    bool torn = false;  ///< the end of the log was no whole batch, and was dropped
+};
+
+OpenedHandles open_handles(const Options& options) {
     const std::filesystem::path path = options.directory / store_name;
     rocksdb::DBOptions database = database_options(options);
     auto handles = std::make_shared<StoreHandles>();
     handles->cache = rocksdb::NewLRUCache(options.block_cache_bytes);
     rocksdb::Status status = handles->open(database, path.string());
-    if (status.IsCorruption() && log_is_torn(path)) {
+    const bool torn = status.IsCorruption() && log_is_torn(path);
+    if (torn) {
         database.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
         auto again = std::make_shared<StoreHandles>();
         again->cache = handles->cache;
         status = again->open(database, path.string());
         handles = std::move(again);
     }
-    return {std::move(handles), std::move(status)};
+    return {std::move(handles), std::move(status), torn};
 }
 
 }  // namespace
@@ -385,7 +394,14 @@ Result<std::unique_ptr<Store>> Store::open(const Options& options, std::string& 
             .error();
     }
     if (auto listed = check_families(wanted, path, why); !listed) return listed.error();
-    auto [handles, status] = open_handles(options);
+    const LogEnd end = newest_log_end(path);
+    if (end == LogEnd::damaged) {
+        return refuse(why, path, errc::corrupt,
+                      "its files are damaged or incomplete (the log is broken before its end)",
+                      "Keep a copy of the directory as it is, then restore the last backup.")
+            .error();
+    }
+    auto [handles, status, torn] = open_handles(options);
     if (!status.ok()) return refuse(why, path, status).error();
 
     std::unique_ptr<Store> store(new Store(options, std::move(handles)));
@@ -403,6 +419,13 @@ Result<std::unique_ptr<Store>> Store::open(const Options& options, std::string& 
                           ", this program reads version " + std::to_string(format_version),
                       "Start the version of pushhub that wrote it.")
             .error();
+    }
+    if (torn || end == LogEnd::torn) {
+        why =
+            "In " + path.string() +
+            " the end of the log was torn: what was being written when the process or the machine "
+            "stopped is dropped. Nobody was told that it was stored, unless the disk loses what "
+            "it has called synced.";
     }
     return store;
 }
@@ -422,10 +445,21 @@ Result<void> Store::write(Batch& batch) {
 }
 
 Result<void> Store::recover() {
+    if (handles_->watch->log_failed()) return make_error_code(errc::io_error);
     return as_result(handles_->db->Resume());
 }
 
 bool Store::writable() const {
+    std::error_code failure;
+    std::uintmax_t replayed = probe_bytes;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(options_.directory / store_name, failure)) {
+        std::error_code ignored;
+        const auto bytes = entry.path().extension() == ".log" ? entry.file_size(ignored) : 0;
+        if (!ignored) replayed += bytes;
+    }
+    const auto space = std::filesystem::space(options_.directory, failure);
+    if (failure || space.available < replayed) return false;
     rocksdb::Env* const env = options_.env != nullptr ? options_.env : rocksdb::Env::Default();
     const std::string path = (options_.directory / "probe").string();
     std::unique_ptr<rocksdb::WritableFile> file;
@@ -437,6 +471,8 @@ bool Store::writable() const {
 }
 
 Result<void> Store::reopen() {
+    if (handles_ && handles_->watch->log_failed())
+        written_ = handles_->db->GetLatestSequenceNumber();
     const std::weak_ptr<StoreHandles> last = handles_;
     handles_.reset();
     for (int waited = 0; !last.expired(); ++waited) {
@@ -446,7 +482,10 @@ Result<void> Store::reopen() {
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    auto [handles, status] = open_handles(options_);
+    if (written_ && !cut_log_after(options_.directory / store_name, *written_))
+        return make_error_code(errc::io_error);
+    written_.reset();
+    auto [handles, status, torn] = open_handles(options_);
     if (status.ok()) handles_ = std::move(handles);
     return as_result(status);
 }

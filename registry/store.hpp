@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -102,7 +103,8 @@ class Batch {
 class Store {
   public:
     /// Opens the store in options.directory, creates it if there is none. On failure `why` says
-    /// what is wrong, where, and what the operator can do; nothing on disk was changed then.
+    /// what is wrong, where, and what the operator can do; nothing on disk was changed then. On
+    /// success it is empty, or says what the operator should know.
     static Result<std::unique_ptr<Store>> open(const Options& options, std::string& why);
     ~Store();
 
@@ -110,13 +112,15 @@ class Store {
     Batch batch() const;
     /// One synced write; on failure nothing of the batch is visible and `recover` may help.
     Result<void> write(Batch& batch);
-    /// Tries to leave the state that a failed write put RocksDB in.
+    /// Tries to leave the state that a failed flush or compaction put RocksDB in. After a failed
+    /// write of the log only reopen() helps.
     Result<void> recover();
-    /// Whether files can be written and synced in the directory of the store.
+    /// Whether files can be written and synced in the directory of the store, and there is room for
+    /// tables with what the logs hold.
     bool writable() const;
-    /// Closes the database and opens it again, which is what helps after a failed log write that
-    /// recover() cannot mend. All snapshots must be on their way out; is_open() is false if opening
-    /// failed, and reopen() may be called again.
+    /// Closes the database and opens it again. What a failed write left in the log is taken back
+    /// before, or it would come to life beside what is written later. All snapshots must be on
+    /// their way out; is_open() is false if opening failed, and reopen() may be called again.
     Result<void> reopen();
     bool is_open() const { return handles_ != nullptr; }
     /// Moves the log into tables, so that the next open has nothing to replay.
@@ -125,6 +129,7 @@ class Store {
   private:
     Store(const Options& options, std::shared_ptr<StoreHandles> handles);
     std::shared_ptr<StoreHandles> handles_;
+    std::optional<std::uint64_t> written_;  ///< the log is to be cut behind this sequence number
     const Options options_;
 };
 

@@ -11,9 +11,13 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <mutex>
+#include <shared_mutex>
 
 #include "registry/keys.hpp"
+#include "registry/rocks_log.hpp"
 #include "registry/rocks_status.hpp"
+#include "registry/rocks_watch.hpp"
 
 namespace registry {
 namespace {
@@ -21,6 +25,7 @@ namespace {
 constexpr const char* store_name = "trace";
 constexpr std::uint64_t wal_bytes_max = 64u << 20;
 constexpr int filter_bits_per_key = 10;
+constexpr std::size_t probe_bytes = 256u << 10;
 constexpr std::size_t batch_entries = 2'000;  // events or erasures written at once
 constexpr std::string_view pending_name = "Pending";
 
@@ -83,11 +88,14 @@ constexpr std::size_t event_tail_bytes = 9;
 
 struct TraceStore::Impl {
     explicit Impl(const TraceOptions& wanted) : options(wanted) {}
-    ~Impl() {
-        for (rocksdb::ColumnFamilyHandle* place : places) {
+    ~Impl() { close(); }
+    void close() {
+        for (rocksdb::ColumnFamilyHandle*& place : places) {
             if (place != nullptr) db->DestroyColumnFamilyHandle(place);
+            place = nullptr;
         }
         if (db != nullptr) db->Close();
+        db.reset();
     }
 
     rocksdb::ColumnFamilyOptions place_options(Place place);
@@ -98,12 +106,16 @@ struct TraceStore::Impl {
         reading.total_order_seek = !within_prefix;
         return std::unique_ptr<rocksdb::Iterator>(db->NewIterator(reading, places[place]));
     }
-    /// After a failed write RocksDB refuses all others until it is told to go on.
+    /// After a failed flush RocksDB refuses all writes until it is told to go on.
     Result<void> write(rocksdb::WriteBatch& batch) {
         rocksdb::Status status = db->Write({}, &batch);
-        if (!status.ok() && db->Resume().ok()) status = db->Write({}, &batch);
+        const bool may_resume = !status.ok() && !watch->log_failed();
+        if (may_resume && db->Resume().ok()) status = db->Write({}, &batch);
         return as_result(status);
     }
+    /// First thing of whatever writes: after a failed write of the log the database is opened
+    /// again, once the disk takes something.
+    Result<void> mend();
     /// Erases what `keys_of(cursor, batch)` names for every entry under `prefix`.
     template <class KeysOf>
     Result<std::size_t> erase(Place place, const std::string& prefix, KeysOf keys_of);
@@ -113,7 +125,10 @@ struct TraceStore::Impl {
 
     const TraceOptions options;
     OldRetirements old_retirements;
-    std::unique_ptr<rocksdb::DB> db;
+    std::shared_ptr<RocksLog> info_log;
+    mutable std::shared_mutex mutex;  ///< readers hold the database open with it
+    std::shared_ptr<RocksWatch> watch;
+    std::unique_ptr<rocksdb::DB> db;  ///< null: it could not be opened again yet
     std::array<rocksdb::ColumnFamilyHandle*, place_count> places{};
     std::int64_t retirements_kept_ms = 0;  ///< shorter than wanted while they take too much room
 };
@@ -153,9 +168,10 @@ rocksdb::Status TraceStore::Impl::open(const std::string& path) {
     // Nothing here is synced: after a power cut the log may end anywhere.
     wanted.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
     wanted.max_total_wal_size = wal_bytes_max;
-    wanted.keep_log_file_num = 2;
-    wanted.max_log_file_size = 4u << 20;
-    wanted.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+    if (!info_log) info_log = std::make_shared<RocksLog>(path);
+    wanted.info_log = info_log;
+    watch = std::make_shared<RocksWatch>();
+    wanted.listeners = {watch};
     std::vector<rocksdb::ColumnFamilyDescriptor> families;
     for (std::size_t i = 0; i < place_count; ++i) {
         families.emplace_back(place_names[i], place_options(static_cast<Place>(i)));
@@ -166,6 +182,21 @@ rocksdb::Status TraceStore::Impl::open(const std::string& path) {
     db.reset(raw);
     std::copy(opened.begin(), opened.end(), places.begin());
     return status;
+}
+
+Result<void> TraceStore::Impl::mend() {
+    if (db != nullptr && !watch->log_failed()) return {};
+    rocksdb::Env* const env = options.env != nullptr ? options.env : rocksdb::Env::Default();
+    const std::string probe = (options.directory / "trace.probe").string();
+    std::unique_ptr<rocksdb::WritableFile> file;
+    rocksdb::Status status = env->NewWritableFile(probe, &file, rocksdb::EnvOptions());
+    if (status.ok()) status = file->Append(std::string(probe_bytes, 'x'));
+    file.reset();
+    env->DeleteFile(probe).PermitUncheckedError();
+    if (!status.ok()) return as_result(status);
+    const std::unique_lock lock(mutex);
+    close();
+    return as_result(open((options.directory / store_name).string()));
 }
 
 TraceStore::TraceStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -207,6 +238,7 @@ Result<std::unique_ptr<TraceStore>> TraceStore::open(const TraceOptions& options
 // --- pushes ---
 
 Result<std::size_t> TraceStore::write_events(std::string_view events) {
+    if (const auto mended = impl_->mend(); !mended) return mended.error();
     rocksdb::WriteBatch batch;
     std::size_t count = 0;
     while (!events.empty()) {
@@ -247,6 +279,8 @@ Result<std::optional<TracedPush>> read_push(rocksdb::Iterator& at, const std::st
 Result<TracePage> TraceStore::of_send(std::uint32_t hub, std::string_view send_id,
                                       std::string_view outcome, std::string_view after,
                                       std::size_t count_max, std::int64_t now_ms) const {
+    const std::shared_lock lock(impl_->mutex);
+    if (impl_->db == nullptr) return make_error_code(errc::closed);
     if (!after.empty() && after.size() != send_tail_bytes) return make_error_code(errc::not_found);
     const std::int64_t oldest_ms = now_ms - impl_->options.pushes_kept_ms;
     const std::string prefix = trace_send_prefix(hub, send_id);
@@ -287,6 +321,8 @@ Result<TracePage> TraceStore::of_send(std::uint32_t hub, std::string_view send_i
 Result<TracePage> TraceStore::of_device(std::uint32_t hub, DeviceKind kind, std::string_view id,
                                         std::string_view after, std::size_t count_max,
                                         std::int64_t now_ms) const {
+    const std::shared_lock lock(impl_->mutex);
+    if (impl_->db == nullptr) return make_error_code(errc::closed);
     const std::int64_t oldest_ms = now_ms - impl_->options.pushes_kept_ms;
     const std::string prefix = trace_device_prefix(hub, kind, id);
     const auto at = impl_->cursor(pushes, true);
@@ -327,6 +363,7 @@ Result<TracePage> TraceStore::of_device(std::uint32_t hub, DeviceKind kind, std:
 template <class KeysOf>
 Result<std::size_t> TraceStore::Impl::erase(Place place, const std::string& prefix,
                                             KeysOf keys_of) {
+    if (const auto mended = mend(); !mended) return mended.error();
     const auto at = cursor(place, true);
     rocksdb::WriteBatch batch;
     std::size_t erased = 0;
@@ -365,6 +402,7 @@ std::string device_of(const RetirementRecord& record) {
 }  // namespace
 
 Result<void> TraceStore::write_retirements(std::span<const RetirementRecord> records) {
+    if (const auto mended = impl_->mend(); !mended) return mended.error();
     rocksdb::WriteBatch batch;
     for (const RetirementRecord& record : records) {
         const std::string tail = retirement_tail(record.at_ms, record.partition, record.number);
@@ -383,6 +421,8 @@ Result<TraceStore::RetirementPage> TraceStore::Impl::retirements_of(std::uint32_
                                                                     std::string_view after,
                                                                     std::size_t count_max,
                                                                     std::int64_t now_ms) const {
+    const std::shared_lock lock(mutex);
+    if (db == nullptr) return make_error_code(errc::closed);
     if (!after.empty() && after.size() != retirement_tail_bytes)
         return make_error_code(errc::not_found);
     const std::int64_t oldest_ms = now_ms - options.retirements_kept_ms;
@@ -446,6 +486,7 @@ Result<std::size_t> TraceStore::erase_retirements_of_handle(std::uint32_t hub,
 // --- held retirements ---
 
 Result<void> TraceStore::write_held(std::span<const HeldChange> changes) {
+    if (const auto mended = impl_->mend(); !mended) return mended.error();
     rocksdb::WriteBatch batch;
     for (const HeldChange& change : changes) {
         if (change.added) {
@@ -460,6 +501,8 @@ Result<void> TraceStore::write_held(std::span<const HeldChange> changes) {
 }
 
 Result<std::vector<HeldRetirement>> TraceStore::held() const {
+    const std::shared_lock lock(impl_->mutex);
+    if (impl_->db == nullptr) return make_error_code(errc::closed);
     std::vector<HeldRetirement> all;
     const auto at = impl_->cursor(held_ones, false);
     for (at->SeekToFirst(); at->Valid(); at->Next()) {
@@ -474,6 +517,7 @@ Result<std::vector<HeldRetirement>> TraceStore::held() const {
 // --- upkeep ---
 
 Result<void> TraceStore::flush() {
+    if (const auto mended = impl_->mend(); !mended) return mended.error();
     return as_result(impl_->db->Flush({}, impl_->places[pushes]));
 }
 
@@ -494,6 +538,8 @@ Result<void> TraceStore::tidy(std::int64_t now_ms) {
 }
 
 TraceStore::Figures TraceStore::figures() const {
+    const std::shared_lock lock(impl_->mutex);
+    if (impl_->db == nullptr) return {};
     const auto read = [this](Place place, const std::string& name) {
         std::uint64_t value = 0;
         impl_->db->GetIntProperty(impl_->places[place], name, &value);

@@ -1,8 +1,14 @@
 #include "registry/writer.hpp"
 
 #include <algorithm>
+#include <chrono>
 
 namespace registry {
+namespace {
+
+constexpr std::chrono::seconds mend_every{1};  // while no write asks for it
+
+}  // namespace
 
 Writer::Writer(const Options& options, Store& store, Views& views, Memory memory)
     : options_(options), store_(store), views_(views), memory_(std::move(memory)) {
@@ -41,7 +47,13 @@ void Writer::run() {
     while (true) {
         {
             std::unique_lock lock(mutex_);
-            wake_.wait(lock, [this] { return closing_ || !queue_.empty(); });
+            const auto asked = [this] { return closing_ || !queue_.empty(); };
+            while (write_failure_ && !wake_.wait_for(lock, mend_every, asked)) {
+                lock.unlock();
+                ready();
+                lock.lock();
+            }
+            wake_.wait(lock, asked);
             if (queue_.empty()) return;
             const std::size_t count =
                 std::min(queue_.size(), std::max<std::size_t>(options_.batch_changes_max, 1));
@@ -79,10 +91,7 @@ bool Writer::mend_store() {
 }
 
 boost::system::error_code Writer::ready() {
-    if (write_failure_) {
-        if (!mend_store()) return write_failure_;
-        write_failure_.clear();
-    }
+    if (write_failure_ && !mend_store()) return write_failure_;
     if (memory_stale_) {
         auto memory = Memory::load(store_, &memory_);
         if (!memory) return memory.error();
@@ -90,7 +99,14 @@ boost::system::error_code Writer::ready() {
         memory_stale_ = false;
         if (!views_.current()) publish({});
     }
+    set_write_failure({});
     return {};
+}
+
+void Writer::set_write_failure(boost::system::error_code failure) {
+    const bool changed = failure.failed() != write_failure_.failed();
+    write_failure_ = failure;
+    if (changed && options_.on_writable) options_.on_writable(failure);
 }
 
 boost::system::error_code Writer::attempt(Changes changes, bool& split) {
@@ -110,7 +126,7 @@ boost::system::error_code Writer::attempt(Changes changes, bool& split) {
         return tx.fault();
     }
     if (auto written = store_.write(tx.batch()); !written) {
-        write_failure_ = written.error();
+        set_write_failure(written.error());
         return write_failure_;
     }
     memory_stale_ = false;

@@ -7,10 +7,10 @@
 // in memory is read back from the store before the next batch. A change whose data cannot be read
 // fails alone: the batch is given up and its changes are applied one by one.
 //
-// If RocksDB cannot go on after a failed write, the database is opened again as soon as files can
-// be written; reads in that moment answer errc::closed. A batch whose sync failed may then turn out
-// to have been written after all: its callers got an error, and the store is as if it had
-// succeeded.
+// After a failed write of the log the database is opened again as soon as files can be written,
+// without what the failed batch left in the log; reads in that moment answer errc::closed. The disk
+// is tried at every write, and once a second while there is none. Only if the process ends before
+// that may a batch whose sync failed turn out to have been written after all.
 
 #include <atomic>
 #include <condition_variable>
@@ -80,6 +80,7 @@ class Writer {
     boost::system::error_code attempt(Changes changes, bool& split);
     boost::system::error_code ready();
     bool mend_store();
+    void set_write_failure(boost::system::error_code failure);
     void publish(const std::vector<PostingDelta>& deltas);
 
     const Options& options_;

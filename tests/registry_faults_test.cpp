@@ -1,63 +1,15 @@
-#include <rocksdb/env.h>
-
-#include <atomic>
 #include <catch2/catch.hpp>
 #include <fstream>
 
 #include "registry/keys.hpp"
 #include "registry/store.hpp"
+#include "tests/support/faulty_env.hpp"
 #include "tests/support/registry_fixture.hpp"
 
 using namespace registry;
 using namespace registry_test;
 
 namespace {
-
-enum class Fault { none, no_space, io };
-
-/// Lets writes to the files of a store fail as a full or broken disk does.
-class FaultyEnv final : public rocksdb::EnvWrapper {
-  public:
-    FaultyEnv() : EnvWrapper(rocksdb::Env::Default()) {}
-    std::atomic<Fault> fault = Fault::none;
-    std::atomic<bool> only_sync = false;
-
-    rocksdb::Status NewWritableFile(const std::string& path,
-                                    std::unique_ptr<rocksdb::WritableFile>* file,
-                                    const rocksdb::EnvOptions& options) override {
-        std::unique_ptr<rocksdb::WritableFile> real;
-        auto status = EnvWrapper::NewWritableFile(path, &real, options);
-        if (status.ok()) *file = std::make_unique<File>(std::move(real), *this);
-        return status;
-    }
-
-  private:
-    class File final : public rocksdb::WritableFileWrapper {
-      public:
-        File(std::unique_ptr<rocksdb::WritableFile> real, FaultyEnv& env)
-            : WritableFileWrapper(real.get()), real_(std::move(real)), env_(env) {}
-        rocksdb::Status Append(const rocksdb::Slice& bytes) override {
-            if (env_.fault != Fault::none && !env_.only_sync) return env_.failure();
-            return WritableFileWrapper::Append(bytes);
-        }
-        rocksdb::Status Append(const rocksdb::Slice& bytes,
-                               const rocksdb::DataVerificationInfo&) override {
-            return Append(bytes);
-        }
-        rocksdb::Status Sync() override {
-            return env_.fault != Fault::none ? env_.failure() : WritableFileWrapper::Sync();
-        }
-        rocksdb::Status Fsync() override { return Sync(); }
-
-      private:
-        std::unique_ptr<rocksdb::WritableFile> real_;
-        FaultyEnv& env_;
-    };
-    rocksdb::Status failure() const {
-        return fault == Fault::no_space ? rocksdb::Status::NoSpace("the test says so")
-                                        : rocksdb::Status::IOError("the test says so");
-    }
-};
 
 std::vector<std::filesystem::path> files_with(const std::filesystem::path& directory,
                                               const std::string& ending) {
@@ -139,12 +91,65 @@ TEST_CASE("a full disk fails the write, shows nothing of it, and passes", "[regi
             env.fault = Fault::none;
             REQUIRE(registry.put(hub, registration("3-3-1", "h3", {"red"})).has_value());
             const auto ids = registry.select(hub, "red");
-            REQUIRE(ids.size() == (registry->registration(hub, "2-2-1") ? 3 : 2));
-            // What failed to be written is not there; what failed to be synced may be.
-            if (!only_sync) REQUIRE(ids.size() == 2);
+            REQUIRE(ids.size() == 2);
             REQUIRE(registry->verify(hub).empty());
         }
     }
+}
+
+// RocksDB 7.8 keeps the log of a failed write as it is while its tables in memory are empty.
+TEST_CASE("what a failed write left in the log neither ends the process nor comes back",
+          "[registry]") {
+    for (const bool only_sync : {false, true}) {
+        INFO("only_sync " << only_sync);
+        const TempDirectory directory;
+        FaultyEnv env;
+        Options options = options_in(directory.path() / "live");
+        options.env = &env;
+        options.sync = true;
+        std::uint32_t hub = 0;
+        {
+            Opened registry(options);
+            hub = registry.hub("Orders", 2);
+            REQUIRE(registry.put(hub, registration("1-1-1", "h1", {"red"})).has_value());
+        }
+        Opened registry(options);
+        env.only_sync = only_sync;
+        env.fault = Fault::no_space;
+        REQUIRE_FALSE(registry.put(hub, registration("2-2-1", "h2", {"red"})).has_value());
+        env.fault = Fault::none;
+        REQUIRE(registry.put(hub, registration("3-3-1", "h3", {"red"})).has_value());
+        const auto crashed = directory.path() / "crashed";
+        std::filesystem::copy(options.directory, crashed, std::filesystem::copy_options::recursive);
+        Opened after(options_in(crashed));
+        CHECK(after->registration(hub, "1-1-1").has_value());
+        CHECK(after->registration(hub, "2-2-1").error() == errc::not_found);
+        CHECK(after->registration(hub, "3-3-1").has_value());
+        CHECK(after->verify(hub).empty());
+    }
+}
+
+TEST_CASE("the owner is told when writes fail and when they can succeed again", "[registry]") {
+    const TempDirectory directory;
+    FaultyEnv env;
+    Options options = options_in(directory.path());
+    options.env = &env;
+    options.sync = true;
+    std::vector<boost::system::error_code> told;
+    std::promise<void> well;
+    options.on_writable = [&](boost::system::error_code failure) {
+        told.push_back(failure);
+        if (!failure) well.set_value();
+    };
+    Opened registry(options);
+    const std::uint32_t hub = registry.hub("Orders", 2);
+    env.fault = Fault::no_space;
+    for (int i = 0; i < 2; ++i)
+        REQUIRE(registry.put(hub, registration("1-1-1", "h1", {"red"})).error() == errc::disk_full);
+    env.fault = Fault::none;
+    well.get_future().wait();  // without another write
+    REQUIRE(registry.put(hub, registration("1-1-1", "h1", {"red"})).has_value());
+    CHECK(told == std::vector<boost::system::error_code>{make_error_code(errc::disk_full), {}});
 }
 
 TEST_CASE("a corrupt store refuses to start, says why, and stays as it is", "[registry]") {
@@ -170,6 +175,9 @@ TEST_CASE("a corrupt store refuses to start, says why, and stays as it is", "[re
         {"the manifest is missing", [&] { std::filesystem::remove(manifest()); }},
         {"CURRENT is missing", [&] { std::filesystem::remove(damaged / "store" / "CURRENT"); }},
         {"the log is flipped", [&] { flip_byte(files_with(damaged, ".log").back(), 30); }},
+        // RocksDB takes a length that leads past the end for a log that was cut there.
+        {"a length in the log is flipped",
+         [&] { flip_byte(files_with(damaged, ".log").back(), 5); }},
     };
     for (const Damage& damage : damages) {
         INFO(damage.what);
@@ -199,8 +207,23 @@ TEST_CASE("a torn write at the end of the log is dropped", "[registry]") {
         std::ofstream out(log, std::ios::binary | std::ios::app);
         out << std::string("\x11\x22\x33\x44\x10\x00\x01", 7) << std::string(20, '\x5a');
     }
-    Opened registry(options_in(directory.path() / "s"));
-    CHECK(registry->figures().registrations == 60);
+    SECTION("the last batch without its end") {
+        std::filesystem::resize_file(log, std::filesystem::file_size(log) - 1);
+    }
+    std::string why;
+    const auto registry = Registry::open(options_in(directory.path() / "s"), why);
+    REQUIRE(registry.has_value());
+    CHECK(why.find("the end of the log was torn") != std::string::npos);
+    CHECK((*registry)->figures().registrations >= 59);
+    CHECK((*registry)->verify(1).empty());
+}
+
+TEST_CASE("a log that ends whole is opened without a word", "[registry]") {
+    const TempDirectory directory;
+    fill(directory.path() / "s");
+    std::string why;
+    REQUIRE(Registry::open(options_in(directory.path() / "s"), why).has_value());
+    CHECK(why.empty());
 }
 
 TEST_CASE("a store of another version or in use is refused", "[registry]") {

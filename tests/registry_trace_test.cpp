@@ -9,6 +9,7 @@
 #include <random>
 #include <set>
 
+#include "tests/support/faulty_env.hpp"
 #include "tests/support/registry_fixture.hpp"
 
 namespace {
@@ -480,4 +481,28 @@ TEST_CASE("a handle that the app presented again since the push is not retired",
     CHECK(retired->front().index == 1);
     CHECK(retired->front().registration_id == "one");
     CHECK(retired->front().installation_id.empty());
+}
+
+// RocksDB 7.8 keeps the log of a failed write as it is while its tables in memory are empty.
+TEST_CASE("the trace can be read while its disk is full, and goes on afterwards", "[registry]") {
+    const TempDirectory directory;
+    registry_test::FaultyEnv env;
+    TraceOptions options;
+    options.env = &env;
+    Told told;
+    {
+        const auto store = open_in(directory, options);
+        write(*store, {told});
+    }
+    const auto store = open_in(directory, options);
+    std::string events;
+    told.device = "late";
+    told.number = 1;
+    append_trace_event(events, told.event());
+    env.fault = registry_test::Fault::no_space;
+    for (int i = 0; i < 2; ++i) CHECK(store->write_events(events).error() == errc::disk_full);
+    CHECK(devices_of(*store, "send-1", {}, 1'000, start_ms).size() == 1);
+    env.fault = registry_test::Fault::none;
+    CHECK(store->write_events(events).has_value());
+    CHECK(devices_of(*store, "send-1", {}, 1'000, start_ms).size() == 2);
 }

@@ -1,6 +1,6 @@
-// Kills a hub with SIGKILL at random moments while it registers, sends, schedules and prunes,
-// starts it again, and compares in the end what it acknowledged with what the simulated providers
-// received.
+// Damages a hub at work and compares in the end what it acknowledged with what the simulated
+// providers received: SIGKILL at random moments, the end of its log lost, its disk full or
+// read-only.
 //
 // A program of its own: the hub is another process, the simulators live in this one and survive.
 // The last line is `N passed, N failed`; the status is 0 if nothing failed.
@@ -8,563 +8,599 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <atomic>
+#include <algorithm>
+#include <array>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
-#include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <thread>
-#include <unordered_map>
 #include <vector>
 
-#include "bench/client.hpp"
-#include "bench/hub_setup.hpp"
-#include "bench/process.hpp"
-#include "bench/telemetry.hpp"
-#include "hub/parts.hpp"
-#include "hub/times.hpp"
-#include "pns/sim/certificate.hpp"
-#include "pns/sim/simulator.hpp"
-#include "registry/registry.hpp"
+#include "bench/machine.hpp"
+#include "tests/support/bad_disk.hpp"
+#include "tests/torture_hub.hpp"
+#include "tests/torture_load.hpp"
 
+namespace torture {
 namespace {
 
-using bench::ClientReply;
-using bench::ClientRequest;
 using Clock = std::chrono::steady_clock;
 
 struct Options {
     std::string pushhub;
-    unsigned kills = 20;
+    unsigned kills = 20, tails = 0, full = 0, read_only = 0, cuts = 0;
     std::uint64_t seed = 1;
-    int devices = 300;  ///< of each provider, that never change
-    double settle_s = 180;
+    int devices = 300;
+    double settle_s = 180, minutes = 0;  ///< 0: as long as it takes
     bool keep = false;
+    std::string report;
 };
 
-/// Providers whose request body is the message as it was posted.
-struct Provider {
-    const char* platform;  ///< of the simulator
-    const char* format;    ///< of the send
-    const char* name;      ///< in an installation
+/// How many of each there were.
+struct Strokes {
+    unsigned kills = 0, tails = 0, full = 0, read_only = 0, cuts = 0;
+    unsigned all() const { return kills + tails + full + read_only + cuts; }
 };
-constexpr Provider providers[] = {
-    {"apns", "apple", "apns"}, {"adm", "adm", "adm"}, {"wns", "windows", "wns"}};
 
-std::string handle_of(std::string_view platform, std::uint64_t number) {
-    char hex[17];
-    std::snprintf(hex, sizeof hex, "%016llX", static_cast<unsigned long long>(number));
-    if (platform == "apns") return std::string(48, 'A') + hex;
-    if (platform == "adm") return std::string("amzn1.adm-registration.v3.") + hex;
-    return std::string("https://db5.notify.windows.com/?token=") + hex;
+/// So small that RocksDB cannot reserve room for a log ahead: it is full when it is full.
+constexpr std::uint64_t disk_bytes = 512u << 20, disk_free_bytes = 30u << 20;
+constexpr double refusal_s_max = 20, recovery_s_max = 20;
+
+double seconds_since(Clock::time_point begun) {
+    return std::chrono::duration<double>(Clock::now() - begun).count();
 }
 
-std::string body_of(std::string_view platform, const std::string& mark) {
-    if (platform == "apns") return R"({"aps":{"alert":")" + mark + R"("}})";
-    if (platform == "adm")  // with a consolidation key of its own it goes out as it is
-        return R"({"data":{"mark":")" + mark + R"("},"consolidationKey":"k"})";
-    return mark;  // WNS: raw
+void sleep_ms(int ms) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(ms));
 }
 
-/// One send that was posted. Without an id its answer never came: it may be there or not.
-struct Sent {
-    std::string id;
-    const Provider* provider = nullptr;
-    std::string body;
-    bool at_most_once = false;
-    bool scheduled = false;
-    bool mortal = false;  ///< to the devices that die
-};
+template <class Condition>
+bool comes_true(double within_s, Condition condition) {
+    const auto begun = Clock::now();
+    while (!condition()) {
+        if (seconds_since(begun) > within_s) return false;
+        sleep_ms(5);
+    }
+    return true;
+}
 
-/// What the hub has told about an installation: the last state it acknowledged, and one it may have
-/// taken.
-struct Written {
-    std::string acknowledged, doubtful;
-};
-
-class Torture {
+/// A directory, a disk if asked for, a hub, its clients: everything that is new for each run.
+class Run {
   public:
-    explicit Torture(const Options& options)
+    Run(const Options& options, Verdict& verdict, bool lossy, bool own_disk)
         : options_(options),
+          verdict_(verdict),
           directory_(std::filesystem::temp_directory_path() /
-                     ("pushhub-torture-" + std::to_string(::getpid()))),
+                     ("pushhub-torture-" + std::to_string(::getpid()) + (lossy ? "-cuts" : ""))),
           random_(options.seed) {
-        std::filesystem::create_directories(directory_);
-        const auto ca = pns::sim::make_ca("pushhub torture");
-        std::ofstream(directory_ / "providers.pem") << ca.certificate_pem;
-        std::string connect_to;
-        for (const Provider& provider : providers) {
-            const std::string platform = provider.platform;
-            auto made = pns::sim::make_credential(platform);
-            const auto leaf = pns::sim::make_leaf(ca, pns::sim::host_names(platform));
-            pns::sim::SimOptions sim;
-            sim.platform = platform;
-            sim.trust = made.trust;
-            sim.certificate_pem = leaf.certificate_pem;
-            sim.key_pem = leaf.key_pem;
-            sim.seed = options.seed;
-            sim.latency = {pns::sim::Latency::Model::uniform, 1, 30};
-            sims_[platform] = std::move(pns::sim::Simulator::start(std::move(sim)).value());
-            credentials_.push_back(std::move(made.credential));
-            for (const auto& rule : sims_[platform]->connect_to())
-                connect_to += (connect_to.empty() ? "" : ",") + rule;
+        std::filesystem::create_directories(directory_ / "disk");
+        if (own_disk) {
+            disk_.emplace(directory_ / "disk", disk_bytes);
+            disk_->leave_free(disk_free_bytes);
         }
-        const std::uint16_t port = bench::free_port(), plain = bench::free_port();
-        plain_url_ = "http://127.0.0.1:" + std::to_string(plain);
-        command_ = {options.pushhub,
-                    "serve",
-                    "--data-dir",
-                    data().string(),
-                    "--listen",
-                    "127.0.0.1:" + std::to_string(port),
-                    "--listen-plain",
-                    "127.0.0.1:" + std::to_string(plain),
-                    "--lanes",
-                    "2",
-                    "--provider-ca-file",
-                    (directory_ / "providers.pem").string(),
-                    "--connect-to",
-                    connect_to,
-                    "--checkpoint-ms",
-                    "50",
-                    "--fanout-chunk-devices",
-                    "64",
-                    "--log-level",
-                    "warn"};
-        start();
-        std::ifstream key_file(data() / "root.key");
-        std::string key;
-        std::getline(key_file, key);
-        connection_string_ =
-            "Endpoint=sb://localhost:" + std::to_string(port) +
-            "/;SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=" + key;
+        hub_ = std::make_unique<Hub>(options.pushhub, directory_, directory_ / "disk" / "hub",
+                                     options.seed);
+        Load::Options load;
+        load.seed = options.seed;
+        load.devices = options.devices;
+        load.settle_s = options.settle_s;
+        load.lossy = lossy;
+        load_ = std::make_unique<Load>(*hub_, verdict_, load);
     }
 
-    ~Torture() {
+    ~Run() {
+        load_.reset();
+        std::ofstream(directory_ / "hub.txt") << hub_->log().text();
         hub_.reset();
-        if (!options_.keep) {
-            std::error_code ignored;
+        disk_.reset();
+        std::error_code ignored;
+        if (options_.keep) {
+            std::printf("left behind: %s\n", directory_.c_str());
+        } else {
             std::filesystem::remove_all(directory_, ignored);
         }
     }
 
-    int run() {
-        populate();
-        std::vector<std::thread> workers;
-        workers.emplace_back([this] { work(1, [this](Worker& w) { post_send(w, false); }); });
-        workers.emplace_back([this] { work(2, [this](Worker& w) { post_send(w, true); }); });
-        workers.emplace_back([this] { work(3, [this](Worker& w) { put_moving(w); }); });
-        workers.emplace_back([this] { work(4, [this](Worker& w) { strike_dead(w); }); });
-        for (unsigned kill = 1; kill <= options_.kills; ++kill) {
-            const auto wait_ms = std::uniform_int_distribution<int>(20, 1'500)(random_);
-            std::this_thread::sleep_for(std::chrono::milliseconds(wait_ms));
-            hub_->kill();
-            const double ready_s = start();
-            slowest_start_s_ = std::max(slowest_start_s_, ready_s);
-            if (kill % 10 == 0 || kill == options_.kills) {
-                std::printf(
-                    "  kill %u of %u: %zu sends and %zu changes acknowledged, ready after "
-                    "%.2f s\n",
-                    kill, options_.kills, acknowledged_sends(), changes_.load(), ready_s);
-                std::fflush(stdout);
-            }
+    /// Kills, lost ends of the log, full and read-only disks, in random order; then the verdict.
+    void strike() {
+        enum class Stroke { kill, tail, full, read_only };
+        std::vector<Stroke> strokes(options_.kills, Stroke::kill);
+        strokes.insert(strokes.end(), options_.tails, Stroke::tail);
+        if (disk_) {
+            strokes.insert(strokes.end(), options_.full, Stroke::full);
+            strokes.insert(strokes.end(), options_.read_only, Stroke::read_only);
         }
-        stopping_ = true;
-        for (auto& worker : workers) worker.join();
-        check();
-        std::printf("seed %llu: %u passed, %u failed\n",
-                    static_cast<unsigned long long>(options_.seed), passed_, failed_);
-        return failed_ == 0 ? 0 : 1;
+        std::shuffle(strokes.begin(), strokes.end(), random_);
+        begin();
+        for (std::size_t i = 0; i < strokes.size() && !late(); ++i) {
+            if (strokes[i] == Stroke::kill) {
+                sleep_ms(between(20, 1'500));
+                hub_->kill();
+                restart();
+                ++done_.kills;
+            } else if (strokes[i] == Stroke::tail) {
+                lose_tail();
+                ++done_.tails;
+            } else {
+                const bool full = strokes[i] == Stroke::full;
+                starve(full);
+                ++(full ? done_.full : done_.read_only);
+            }
+            if ((i + 1) % 10 == 0 || i + 1 == strokes.size()) progress(i + 1, strokes.size());
+        }
+        load_->check();
     }
+
+    /// The newest log cut or damaged anywhere, acknowledged writes included.
+    void cut() {
+        begin();
+        for (unsigned i = 1; i <= options_.cuts && !late(); ++i) {
+            sleep_ms(between(20, 1'000));
+            load_->pause();
+            hub_->kill();
+            cut_anywhere();
+            ++done_.cuts;
+            load_->resume();
+            if (i % 10 == 0 || i == options_.cuts) progress(i, options_.cuts);
+        }
+        load_->check_lossy();
+    }
+
+    const Sums& sums() const { return load_->sums(); }
+    const Strokes& done() const { return done_; }
+    double slowest_start_s() const { return slowest_start_s_; }
+    double slowest_recovery_s() const { return slowest_recovery_s_; }
+    unsigned refused_starts() const { return refused_starts_; }
+    unsigned torn() const { return torn_; }
 
   private:
-    struct Worker {
-        std::mt19937_64 random;
-        std::unique_ptr<bench::HubClient> client;
-    };
+    bool late() const {
+        return options_.minutes > 0 && seconds_since(begun_) > options_.minutes * 60;
+    }
+    int between(int least, int most) {
+        return std::uniform_int_distribution<int>(least, most)(random_);
+    }
+    std::uint64_t offset(std::uint64_t least, std::uint64_t most) {
+        return std::uniform_int_distribution<std::uint64_t>(least, most)(random_);
+    }
 
-    std::filesystem::path data() const { return directory_ / "hub"; }
+    void begin() {
+        hub_->start();
+        load_->populate();
+        load_->start();
+    }
 
-    double start() {
+    void restart() { slowest_start_s_ = std::max(slowest_start_s_, hub_->start()); }
+
+    void progress(std::size_t done, std::size_t all) const {
+        std::printf("  %zu of %zu: %zu sends and %zu changes acknowledged, slowest start %.2f s\n",
+                    done, all, load_->acknowledged_sends(), load_->changes(), slowest_start_s_);
+        std::fflush(stdout);
+    }
+
+    /// Nothing in the trace is synced: its log may end anywhere after a power cut.
+    void cut_trace() {
+        const auto log = newest_log(hub_->trace());
+        if (log.empty()) return;
+        damage(log, Damage::cut, offset(0, std::filesystem::file_size(log)), random_);
+    }
+
+    /// Writes that nobody was told of are lost from a random byte on. What is left must be all
+    /// changes up to one of them, and none behind it.
+    void lose_tail() {
+        sleep_ms(between(20, 500));
+        load_->quiesce();
+        const auto before = newest_log(hub_->store());
+        const std::uint64_t told = std::filesystem::file_size(before);
+        std::atomic<bool> stop = false;
+        std::thread client([this, &stop] {
+            try {
+                const auto own = hub_->connect();
+                while (!stop) {
+                    const std::uint64_t change = ++tail_changes_;
+                    own->call(put_tail(change));
+                    if (change % 8 != 0) continue;
+                    const Provider& provider = providers[change % std::size(providers)];
+                    own->call(
+                        message(provider, "fixed",
+                                body_of(provider.platform, "tail " + std::to_string(change))));
+                }
+            } catch (const std::exception&) {  // killed
+            }
+        });
+        sleep_ms(between(20, 400));
+        hub_->kill();
+        stop = true;
+        client.join();
+        const auto log = newest_log(hub_->store());
+        const std::uint64_t from = log == before ? told : 0;
+        const std::uint64_t size = std::filesystem::file_size(log);
+        constexpr std::array ways{Damage::cut, Damage::zeros, Damage::garbage};
+        if (size > from) {
+            damage(log, ways[random_() % ways.size()], offset(from, size - 1), random_);
+        }
+        cut_trace();
+        const bool whole = log_ends_whole(log);
+        const std::size_t said = hub_->log().size();
+        restart();
+        if (!whole) expect_notice(said);
+        check_tail();
+        load_->resume();
+    }
+
+    static bench::ClientRequest put_tail(std::uint64_t change) {
+        return put_installation("t-" + std::to_string(change % tail_devices), providers[0],
+                                handle_of(providers[0].platform, 3'000'000 + change),
+                                "change:" + std::to_string(change));
+    }
+
+    void check_tail() {
+        const auto client = hub_->connect();
+        std::array<std::uint64_t, tail_devices> found{};
+        std::uint64_t last = 0;
+        for (std::uint64_t i = 0; i < tail_devices; ++i) {
+            const auto reply = get_installation(*client, "t-" + std::to_string(i));
+            constexpr std::string_view name = "\"change:";
+            const auto at = reply.body.find(name);
+            if (reply.status == 200 && at != std::string::npos)
+                found[i] = std::stoull(reply.body.substr(at + name.size()));
+            last = std::max(last, found[i]);
+        }
+        verdict_.expect(last >= tail_kept_, "a change from before the lost tail is missing");
+        for (std::uint64_t i = 0; i < tail_devices; ++i) {
+            // Changes of one stroke follow each other; those that were lost left a gap.
+            std::uint64_t expected = tail_found_[i];
+            for (std::uint64_t change = tail_first_; change <= last; ++change) {
+                if (change % tail_devices == i) expected = change;
+            }
+            verdict_.expect(found[i] == expected, "t-" + std::to_string(i) + " has change " +
+                                                      std::to_string(found[i]) + ", not " +
+                                                      std::to_string(expected));
+        }
+        tail_found_ = found;
+        tail_kept_ = last;
+        tail_first_ = tail_changes_ + 1;
+    }
+
+    /// A log that does not end with a whole batch is worth a line.
+    void expect_notice(std::size_t said) {
+        ++torn_;
+        verdict_.expect(hub_->log().says("the end of the log was torn", said),
+                        "the hub says nothing of a log that ends within a batch");
+    }
+
+    void cut_anywhere() {
+        const auto log = newest_log(hub_->store());
+        const std::uint64_t size = std::filesystem::file_size(log);
+        cut_trace();
+        if (size == 0) return restart();
+        const auto copy = directory_ / "log.copy";
+        std::filesystem::copy_file(log, copy, std::filesystem::copy_options::overwrite_existing);
+        const auto way = static_cast<Damage>(random_() % 4);
+        damage(log, way, offset(0, size - 1), random_);
+        const bool whole = log_ends_whole(log);
+        const std::size_t said = hub_->log().size();
         const auto begun = Clock::now();
-        const auto elapsed_s = [&] {
-            return std::chrono::duration<double>(Clock::now() - begun).count();
-        };
-        hub_ = std::make_unique<bench::Process>(command_, directory_ / "hub.log");
-        while (elapsed_s() < 60) {
-            try {
-                if (bench::plain_call(plain_url_, "GET", "/readyz").status == 200)
-                    return elapsed_s();
-            } catch (const std::exception&) {  // not listening yet
-            }
-            if (!hub_->running()) break;
-            std::this_thread::sleep_for(std::chrono::milliseconds(5));
-        }
-        throw std::runtime_error("the hub does not come up: " + hub_->output());
-    }
-
-    std::unique_ptr<bench::HubClient> connect() const {
-        return std::make_unique<bench::HubClient>(connection_string_,
-                                                  (data() / "tls" / "ca.pem").string());
-    }
-
-    static std::string installation(const std::string& id, const Provider& provider,
-                                    const std::string& handle, const std::string& tags) {
-        return R"({"installationId":")" + id + R"(","platform":")" + provider.name +
-               R"(","pushChannel":")" + handle + R"(","tags":[")" + tags + R"("]})";
-    }
-
-    static ClientRequest put(const std::string& id, std::string body) {
-        ClientRequest request;
-        request.method = "PUT";
-        request.path = "/torture/installations/" + id;
-        request.headers = {{"content-type", "application/json"}};
-        request.body = std::move(body);
-        return request;
-    }
-
-    void populate() {
-        const auto client = connect();
-        bench::put_hub(*client, "torture", credentials_);
-        for (const Provider& provider : providers) {
-            for (int i = 0; i < options_.devices; ++i) {
-                const std::string tail = std::string(provider.platform) + "-" + std::to_string(i);
-                const auto number = static_cast<std::uint64_t>(i);
-                const auto fixed = client->call(
-                    put("f-" + tail, installation("f-" + tail, provider,
-                                                  handle_of(provider.platform, number), "fixed")));
-                const auto mortal = client->call(
-                    put("d-" + tail,
-                        installation("d-" + tail, provider,
-                                     handle_of(provider.platform, 1'000'000 + number), "mortal")));
-                if (fixed.status != 200 || mortal.status != 200)
-                    throw std::runtime_error("an installation was refused: " + fixed.body);
-            }
-        }
-    }
-
-    /// Repeats `step` until the end. A request that is lost leaves its record doubtful; the client
-    /// connects anew.
-    void work(std::uint64_t number, const std::function<void(Worker&)>& step) {
-        Worker worker;
-        worker.random.seed(options_.seed * 1'000 + number);
-        while (!stopping_) {
-            try {
-                if (!worker.client) worker.client = connect();
-                step(worker);
-            } catch (const std::exception&) {
-                worker.client.reset();
-                std::this_thread::sleep_for(std::chrono::milliseconds(5));
-            }
-        }
-    }
-
-    void post_send(Worker& worker, bool scheduled) {
-        const Provider& provider = providers[worker.random() % std::size(providers)];
-        Sent sent;
-        sent.provider = &provider;
-        sent.scheduled = scheduled;
-        sent.at_most_once = worker.random() % 2 == 0;
-        sent.mortal = !scheduled && worker.random() % 4 == 0;
-        const std::size_t slot = add_send(sent);
-        sent.body = body_of(provider.platform, "send " + std::to_string(slot));
-        ClientRequest request;
-        request.method = "POST";
-        request.path = scheduled ? "/torture/schedulednotifications" : "/torture/messages";
-        request.headers = {
-            {"servicebusnotification-format", provider.format},
-            {"servicebusnotification-tags", sent.mortal ? "mortal" : "fixed"},
-            {"pushhub-delivery", sent.at_most_once ? "at-most-once" : "at-least-once"}};
-        if (std::string_view(provider.platform) == "wns") {
-            request.headers.emplace_back("x-wns-type", "wns/raw");
-            request.headers.emplace_back("content-type", "application/octet-stream");
-        } else {
-            request.headers.emplace_back("content-type", "application/json");
-        }
-        if (scheduled) {
-            const auto in_ms = static_cast<std::int64_t>(worker.random() % 4'000);
-            request.headers.emplace_back("servicebusnotification-scheduletime",
-                                         hub::iso_seconds(hub::now_ms() + 1'000 + in_ms));
-        }
-        request.body = sent.body;
-        set_send(slot, sent);
-        const ClientReply reply = worker.client->call(std::move(request));
-        if (reply.status == 429 || reply.status == 503) {
-            refused(slot);
-            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        if (hub_->try_start()) {
+            slowest_start_s_ = std::max(slowest_start_s_, seconds_since(begun));
+            if (!whole) expect_notice(said);
             return;
         }
-        if (reply.status != 201) {
-            wrong("a send was answered " + std::to_string(reply.status) + ": " + reply.body);
-            return;
-        }
-        std::string id(reply.header("location"));
-        id = id.substr(0, id.find('?'));
-        sent.id = id.substr(id.rfind('/') + 1);
-        set_send(slot, sent);
-        std::this_thread::sleep_for(std::chrono::milliseconds(worker.random() % 250));
+        ++refused_starts_;
+        verdict_.expect(
+            hub_->log().says("cannot be opened: its files are damaged", said),
+            "the hub refuses a damaged log without a reason: " + hub_->log().text().substr(said));
+        verdict_.expect(way == Damage::flip, "a log that only lacks its end was refused");
+        std::filesystem::copy_file(copy, log, std::filesystem::copy_options::overwrite_existing);
+        restart();
     }
 
-    void put_moving(Worker& worker) {
-        const std::string id = "m-" + std::to_string(worker.random() % 200);
-        const Provider& provider = providers[worker.random() % std::size(providers)];
-        const std::string tag = "state:" + std::to_string(worker.random() % 1'000'000);
-        const std::string body = installation(
-            id, provider, handle_of(provider.platform, 2'000'000 + worker.random() % 5'000), tag);
-        {
-            const std::lock_guard lock(mutex_);
-            moving_[id].doubtful = tag;
-        }
-        const ClientReply reply = worker.client->call(put(id, body));
-        const std::lock_guard lock(mutex_);
-        if (reply.status == 200) {
-            moving_[id] = {tag, {}};
-            ++changes_;
-        } else if (reply.status == 429 || reply.status == 503) {
-            moving_[id].doubtful.clear();
+    /// The disk is full, or read-only, while the load goes on.
+    void starve(bool full) {
+        sleep_ms(between(20, 800));
+        const std::string what = full ? "full: " : "read-only: ";
+        const std::string slow = load_->post_slow();
+        const std::uint64_t before = load_->refusals();
+        if (full) {
+            disk_->leave_free(offset(0, 64u << 10));
         } else {
-            wrong("an installation was answered " + std::to_string(reply.status));
+            disk_->make_read_only(hub_->data(), hub_->pid());
         }
-    }
-
-    void strike_dead(Worker& worker) {
-        const Provider& provider = providers[worker.random() % std::size(providers)];
-        const auto number = static_cast<int>(worker.random() % 1'000'000) % options_.devices;
-        // At most a tenth dies, or the gate for bulk retirements holds them back.
-        if (number % 10 == 0) {
-            const std::lock_guard lock(mutex_);
-            if (dead_
-                    .emplace(std::string(provider.platform) + "-" + std::to_string(number),
-                             &provider)
-                    .second) {
-                pns::sim::Rules rules;
-                pns::sim::Behaviour gone;
-                gone.act = pns::sim::Act::gone;
-                rules.handles[handle_of(provider.platform,
-                                        1'000'000 + static_cast<std::uint64_t>(number))] = gone;
-                sims_.at(provider.platform)->add_rules(std::move(rules));
-            }
+        const auto is_refused = [&] { return load_->refusals() > before + 2; };
+        bool refused = comes_true(2, is_refused);
+        if (!refused && full) disk_->leave_free(0);
+        refused = refused || comes_true(refusal_s_max, is_refused);
+        verdict_.expect(refused, what + "writes are not refused");
+        verdict_.expect(comes_true(5, [&] { return hub_->plain("/readyz") == 503; }),
+                        what + "/readyz does not say so");
+        verdict_.expect(hub_->plain("/healthz") == 200, what + "/healthz says no");
+        verdict_.expect(hub_->metric("pushhub_store_writable") == 0, what + "the metric says 1");
+        check_reads(what);
+        check_stalls(what, slow);
+        sleep_ms(between(0, 1'000));
+        if (random_() % 3 == 0) return kill_starved(full, what);
+        end_starvation(full);
+        const auto begun = Clock::now();
+        const bool recovered =
+            comes_true(recovery_s_max, [this] { return hub_->plain("/readyz") == 200; });
+        slowest_recovery_s_ = std::max(slowest_recovery_s_, seconds_since(begun));
+        verdict_.expect(hub_->running(), what + "the hub ended");
+        verdict_.expect(recovered, what + "no recovery without a restart");
+        if (!recovered) {
+            hub_->kill();
+            return restart();
         }
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        verdict_.expect(hub_->metric("pushhub_store_writable") == 1, what + "the metric says 0");
+        check_writes(what);
     }
 
-    // --- the record of what was posted ---
-
-    std::size_t add_send(const Sent& sent) {
-        const std::lock_guard lock(mutex_);
-        sends_.push_back(sent);
-        return sends_.size() - 1;
-    }
-    void set_send(std::size_t slot, const Sent& sent) {
-        const std::lock_guard lock(mutex_);
-        sends_[slot] = sent;
-    }
-    void refused(std::size_t slot) {
-        const std::lock_guard lock(mutex_);
-        sends_[slot].provider = nullptr;
-    }
-    std::size_t acknowledged_sends() {
-        const std::lock_guard lock(mutex_);
-        std::size_t count = 0;
-        for (const Sent& sent : sends_) count += sent.id.empty() ? 0 : 1;
-        return count;
-    }
-
-    // --- the verdict ---
-
-    void wrong(const std::string& what) {
-        const std::lock_guard lock(print_mutex_);
-        if (++failed_ <= 20) std::printf("FAILED: %s\n", what.c_str());
-    }
-    void expect(bool holds, const std::string& what) {
-        if (holds) {
-            ++passed_;
+    void end_starvation(bool full) {
+        if (full) {
+            disk_->leave_free(disk_free_bytes);
         } else {
-            wrong(what);
+            disk_->make_writable(hub_->running() ? hub_->pid() : 0);
         }
     }
 
-    void check() {
-        const auto client = connect();
-        post_last_mortal(*client);
-        std::unordered_map<std::string, bench::Telemetry> final_states;
-        for (const Sent& sent : sends_) {
-            if (sent.id.empty()) continue;
-            final_states[sent.id] =
-                bench::wait_until_final(*client, "torture", sent.id, options_.settle_s);
+    void kill_starved(bool full, const std::string& what) {
+        hub_->kill();
+        const std::size_t said = hub_->log().size();
+        if (hub_->try_start()) {
+            verdict_.expect(full, what + "the hub starts without a disk to write to");
+            hub_->kill();
+        } else {
+            ++refused_starts_;
+            verdict_.expect(hub_->log().says("cannot", said),
+                            what + "the hub does not say why it does not start: " +
+                                hub_->log().text().substr(said));
         }
-        // (handle, body) -> times accepted, by provider.
-        std::map<std::string,
-                 std::unordered_map<std::uint64_t, std::unordered_map<std::string, int>>>
-            accepted;
-        for (const auto& [platform, sim] : sims_) {
-            auto& of_platform = accepted[platform];
-            for (const auto& entry : sim->entries(true))
-                ++of_platform[entry.body_hash][entry.handle];
-        }
-        std::uint64_t doubles = 0, pushes = 0, unknown = 0, missing = 0;
-        for (const Sent& sent : sends_) {
-            if (sent.provider == nullptr) continue;
-            const std::string platform = sent.provider->platform;
-            const auto& received = accepted[platform][std::hash<std::string_view>()(sent.body)];
-            std::uint64_t reached = 0, twice = 0;
-            const std::uint64_t first = sent.mortal ? 1'000'000 : 0;
-            for (int i = 0; i < options_.devices; ++i) {
-                const auto found =
-                    received.find(handle_of(platform, first + static_cast<std::uint64_t>(i)));
-                const int times = found == received.end() ? 0 : found->second;
-                reached += times > 0 ? 1 : 0;
-                twice += times > 1 ? static_cast<std::uint64_t>(times - 1) : 0;
-            }
-            pushes += reached;
-            doubles += twice;
-            const std::string who = platform + (sent.scheduled ? " scheduled" : "") +
-                                    (sent.at_most_once ? " at-most-once send " : " send ") +
-                                    sent.id;
-            if (sent.at_most_once) expect(twice == 0, who + " doubled " + std::to_string(twice));
-            if (sent.id.empty()) continue;
-            const bench::Telemetry& told = final_states.at(sent.id);
-            const auto all = static_cast<std::uint64_t>(options_.devices);
-            if (sent.mortal) {
-                expect(told.devices() <= all, who + " counts more devices than there are");
-                continue;
-            }
-            expect(told.devices() == all, who + " counts " + std::to_string(told.devices()) +
-                                              " devices of " + std::to_string(all) + ", state " +
-                                              told.state);
-            const std::uint64_t in_doubt = told.devices() - told.devices("Success");
-            unknown += in_doubt;
-            missing += all - reached;
-            if (sent.at_most_once) {
-                expect(all - reached <= in_doubt, who + " missed " + std::to_string(all - reached) +
-                                                      " and owns up to " +
-                                                      std::to_string(in_doubt));
-            } else {
-                expect(reached == all, who + " missed " + std::to_string(all - reached));
-            }
-        }
-        check_installations(*client);
-        client_done_check();
-        std::printf(
-            "%zu sends, %llu pushes; at-least-once doubled %llu (%.1f a kill); at-most-once "
-            "missed %llu, all told as not delivered (%llu in doubt); slowest start %.2f s\n",
-            sends_.size(), static_cast<unsigned long long>(pushes),
-            static_cast<unsigned long long>(doubles),
-            static_cast<double>(doubles) / std::max(1U, options_.kills),
-            static_cast<unsigned long long>(missing), static_cast<unsigned long long>(unknown),
-            slowest_start_s_);
+        end_starvation(full);
+        restart();
     }
 
-    /// The dead are found out at the latest by these.
-    void post_last_mortal(bench::HubClient& client) {
-        for (const Provider& provider : providers) {
-            std::vector<std::pair<std::string, std::string>> headers;
-            if (std::string_view(provider.platform) == "wns") {
-                headers = {{"x-wns-type", "wns/raw"}, {"content-type", "application/octet-stream"}};
-            }
-            const std::string id = bench::post_send(client, "torture", provider.format, "mortal",
-                                                    body_of(provider.platform, "last"), headers);
-            bench::wait_until_final(client, "torture", id, options_.settle_s);
+    void check_reads(const std::string& what) {
+        try {
+            const auto client = hub_->connect();
+            const auto reply =
+                get_installation(*client, std::string("f-") + providers[0].platform + "-0");
+            verdict_.expect(reply.status == 200,
+                            what + "reading is answered " + std::to_string(reply.status));
+        } catch (const std::exception& error) {
+            verdict_.wrong(what + "reading: " + error.what());
         }
     }
 
-    void check_installations(bench::HubClient& client) {
-        const auto get = [&client](const std::string& id) {
-            ClientRequest request;
-            request.path = "/torture/installations/" + id;
-            return client.call(std::move(request));
-        };
-        for (const auto& [id, written] : moving_) {
-            const ClientReply reply = get(id);
-            const auto holds = [&reply](const std::string& tag) {
-                return reply.status == 200 && reply.body.find('"' + tag + '"') != std::string::npos;
-            };
-            if (written.acknowledged.empty()) {
-                expect(reply.status == 404 || holds(written.doubtful), id + " is a third thing");
-            } else {
-                expect(holds(written.acknowledged) ||
-                           (!written.doubtful.empty() && holds(written.doubtful)),
-                       id + " lost what was acknowledged");
-            }
-        }
-        for (const auto& [tail, provider] : dead_) {
-            expect(get("d-" + tail).body.find(R"("pushChannelExpired":true)") != std::string::npos,
-                   "the dead handle of d-" + tail + " was not retired");
-        }
-        for (const Provider& provider : providers) {
-            for (int i = 0; i < options_.devices; ++i) {
-                const std::string id =
-                    std::string("f-") + provider.platform + "-" + std::to_string(i);
-                const ClientReply reply = get(id);
-                expect(reply.status == 200 &&
-                           reply.body.find(R"("pushChannelExpired":true)") == std::string::npos,
-                       id + " was lost or retired");
-            }
-        }
+    /// What goes out without progress on disk would go out again after a crash.
+    void check_stalls(const std::string& what, const std::string& slow) {
+        const bool stalls = comes_true(5, [&] {
+            const std::size_t before = load_->received(slow);
+            sleep_ms(500);
+            return load_->received(slow) == before;
+        });
+        const auto all = static_cast<std::size_t>(options_.devices);
+        verdict_.expect(stalls && load_->received(slow) < all,
+                        what + "a send goes on whose progress cannot be written");
     }
 
-    /// Stops the hub as an operator would, and looks at its store from inside.
-    void client_done_check() {
-        hub_->stop();
-        registry::Options options;
-        options.directory = data() / "store";
-        std::string why;
-        const auto registry = registry::Registry::open(options, why);
-        expect(registry.has_value(), "the store opens: " + why);
-        if (!registry) return;
-        const auto hubs = (*registry)->hubs();
-        for (const auto& row : hubs) {
-            for (const std::string& fault : (*registry)->verify(row.number))
-                wrong("the store: " + fault);
-        }
-        ++passed_;
+    void check_writes(const std::string& what) {
+        const auto client = hub_->connect();
+        const auto reply = client->call(put_installation(
+            "w-0", providers[0], handle_of(providers[0].platform, 4'000'000), "written"));
+        verdict_.expect(reply.status == 200,
+                        what + "afterwards a write is answered " + std::to_string(reply.status));
     }
 
-    Options options_;
+    static constexpr std::uint64_t tail_devices = 10;
+
+    const Options& options_;
+    Verdict& verdict_;
     std::filesystem::path directory_;
-    std::map<std::string, std::unique_ptr<pns::sim::Simulator>> sims_;
-    std::vector<pns::Credential> credentials_;
-    std::vector<std::string> command_;
-    std::string plain_url_, connection_string_;
-    std::unique_ptr<bench::Process> hub_;
     std::mt19937_64 random_;
-    double slowest_start_s_ = 0;
-    std::atomic<bool> stopping_ = false;
-    std::atomic<std::size_t> changes_ = 0;
-
-    std::mutex mutex_;  ///< guards what follows
-    std::vector<Sent> sends_;
-    std::map<std::string, Written> moving_;
-    std::map<std::string, const Provider*> dead_;
-
-    std::mutex print_mutex_;
-    unsigned passed_ = 0, failed_ = 0;
+    std::optional<BadDisk> disk_;
+    std::unique_ptr<Hub> hub_;
+    std::unique_ptr<Load> load_;
+    std::uint64_t tail_changes_ = 0, tail_first_ = 1, tail_kept_ = 0;
+    std::array<std::uint64_t, tail_devices> tail_found_{};
+    const Clock::time_point begun_ = Clock::now();
+    Strokes done_;
+    double slowest_start_s_ = 0, slowest_recovery_s_ = 0;
+    unsigned refused_starts_ = 0, torn_ = 0;
 };
 
+std::string fixed(double value, int digits) {
+    char text[64];
+    std::snprintf(text, sizeof text, "%.*f", digits, value);
+    return text;
+}
+
+std::string today() {
+    const std::time_t now = std::time(nullptr);
+    std::tm utc{};
+    gmtime_r(&now, &utc);
+    char text[16];
+    std::strftime(text, sizeof text, "%Y-%m-%d", &utc);
+    return text;
+}
+
+void print_sums(const Run& run) {
+    const Sums& sums = run.sums();
+    std::printf(
+        "%llu sends, %llu pushes; at-least-once doubled %llu (%.1f a stroke); at-most-once missed "
+        "%llu, all told as not delivered (%llu in doubt); %llu answers 503; slowest start %.2f s, "
+        "slowest recovery %.2f s; %u starts refused, %u torn logs\n",
+        static_cast<unsigned long long>(sums.sends), static_cast<unsigned long long>(sums.pushes),
+        static_cast<unsigned long long>(sums.doubled),
+        static_cast<double>(sums.doubled) / std::max(1U, run.done().all()),
+        static_cast<unsigned long long>(sums.missed),
+        static_cast<unsigned long long>(sums.told_unknown),
+        static_cast<unsigned long long>(sums.refusals), run.slowest_start_s(),
+        run.slowest_recovery_s(), run.refused_starts(), run.torn());
+}
+
+constexpr const char* report_head = R"(# Crash safety
+
+What a hub keeps when its process is killed, the end of its log is lost, or its disk is full or read-only. Written by
+`torture --report`; the figures are those of one run.
+
+)";
+
+constexpr const char* report_tail = R"(
+## What is done to the hub
+
+While clients register, send at once and by schedule, and providers call handles dead, in random order:
+
+| Stroke | What happens | What must hold |
+|---|---|---|
+| kill | SIGKILL, new start | all of the list below |
+| lost tail | at rest the size of the newest log is noted; then changes go on one after the other, SIGKILL, and the log is cut, zeroed or overwritten at a random byte behind that size; the trace's log is cut anywhere | what was acknowledged before is there; of the changes behind it all up to one are there and none after it; a log that ends within a batch is told in the hub's log |
+| full disk | the disk has 0 to 64 KiB left | writes answer 503 with `Retry-After`, reads answer, `/readyz` 503, `/healthz` 200; a send under way stops; with free space the hub goes on by itself |
+| read-only disk | opening, creating, renaming fail with EROFS, writing to open files with EFBIG | the same |
+| killed starving | a third of the full and read-only disks: SIGKILL before the disk is well | the start is refused with a reason, or works; with a sound disk everything acknowledged is there |
+| cut anywhere | the newest log is cut, zeroed, overwritten or flipped at any byte, acknowledged writes included | the hub opens with all batches before the damage and says in its log that the end is torn, or refuses to start and says why; the counts of every send that is left add up |
+
+In the end:
+
+- every registration has the state that was acknowledged last, or a later one whose answer never came or was 503;
+- every send answered 201 becomes final and counts each device once; at least once reaches every device; at most once
+  reaches none twice, and calls each device that it may not have reached `Unknown`;
+- every dead handle is retired, and no other;
+- indices, postings and counts of the store agree (`Registry::verify`).
+
+## What a cut log can and cannot tell
+
+Every batch is synced before its answer goes out, so after a power cut only a batch that nobody was told of can be torn. It
+is dropped, and the hub logs `the end of the log was torn`. Damage that a sound batch follows lies among acknowledged
+writes: the hub refuses to start. A log that is cut exactly between two batches looks like one that ended there: if a disk
+loses synced writes in this way no store on that disk can know.
+
+## Full and read-only disks
+
+A write that fails changes nothing that can be read, and its request is answered 503 with `Retry-After: 5`. What it left
+in the log is cut off before the hub goes on. Only if the process ends before that, a change whose bytes were written and
+whose sync failed may be there afterwards, as after a lost connection: repeat the request, with an `Idempotency-Key` if it
+must not be done twice. Sends hand out nothing new while their progress cannot be written. The hub tries the disk at every
+write and once a second without one, and needs no restart. While it opens its store again, some hundredths of a second,
+reads answer 503. A hub does not start on a disk it cannot write to, and says why.
+`disk_free_mib_min` (256) refuses sends with 429 long before the disk is full.
+)";
+
+void write_report(const Options& options, const std::string& commit, const Run& run,
+                  const Run* cuts, const Verdict& verdict, double took_s) {
+    const Sums& sums = run.sums();
+    const Strokes& done = run.done();
+    std::ofstream out(options.report);
+    const auto row = [&out](const std::string& name, const std::string& value) {
+        out << "| " << name << " | " << value << " |\n";
+    };
+    const auto number = [](std::uint64_t value) { return std::to_string(value); };
+    out << report_head << "| | |\n|---|---|\n";
+    row("date", today());
+    row("commit", commit);
+#ifdef __SANITIZE_ADDRESS__
+    row("build", "with address and undefined behaviour sanitizers");
+#endif
+    row("seed", number(options.seed));
+    row("took", fixed(took_s / 60, 1) + " min");
+    row("checks", number(verdict.passed() + verdict.failed()));
+    row("failures", number(verdict.failed()));
+    row("kills", number(done.kills));
+    row("lost tails", number(done.tails));
+    row("full disks", number(done.full));
+    row("read-only disks", number(done.read_only));
+    row("logs cut anywhere", cuts != nullptr ? number(cuts->done().cuts) : "0");
+    row("sends acknowledged", number(sums.acknowledged_sends));
+    row("changes acknowledged", number(sums.changes));
+    row("requests answered 503", number(sums.refusals));
+    row("pushes, the first to each device", number(sums.pushes));
+    row("checkpoint interval", std::to_string(checkpoint_ms) + " ms");
+    row("pushes doubled, at least once",
+        number(sums.doubled) + ", " +
+            fixed(static_cast<double>(sums.doubled) / std::max(1U, run.done().all()), 1) +
+            " a stroke");
+    row("pushes doubled, at most once", "0 allowed; each is a failure");
+    row("devices missed, at most once", number(sums.missed) + ", all told as not delivered");
+    row("slowest start after a stroke", fixed(run.slowest_start_s(), 2) + " s");
+    row("slowest recovery of a disk", fixed(run.slowest_recovery_s(), 2) + " s");
+    if (cuts != nullptr) {
+        row("cut logs told as torn", number(cuts->torn()));
+        row("damaged logs refused with a reason", number(cuts->refused_starts()));
+    }
+    out << "\nAgain: `torture --kills " << options.kills << " --tails " << options.tails
+        << " --full " << options.full << " --read-only " << options.read_only << " --cuts "
+        << options.cuts << " --minutes " << options.minutes << " --devices " << options.devices
+        << " --seed " << options.seed
+        << "`. Moments are those of the machine: the seed gives the same plan, not the same run.\n"
+        << report_tail;
+}
+
+int run_all(Options options) {
+    std::string why;
+    const bool disk = options.full + options.read_only > 0 && BadDisk::allowed(why);
+    if (!disk && options.full + options.read_only > 0) {
+        std::printf("skipped: full and read-only disks: %s\n", why.c_str());
+        options.full = options.read_only = 0;
+    }
+    // A hub whose files may not grow gets an error, as from any other disk that fails.
+    std::signal(SIGXFSZ, SIG_IGN);
+    Verdict verdict;
+    const std::string commit = bench::commit_description();
+    const auto begun = Clock::now();
+    std::unique_ptr<Run> run, cuts;
+    if (options.kills + options.tails + options.full + options.read_only > 0) {
+        run = std::make_unique<Run>(options, verdict, false, disk);
+        run->strike();
+        print_sums(*run);
+    }
+    if (options.cuts > 0) {
+        cuts = std::make_unique<Run>(options, verdict, true, false);
+        cuts->cut();
+        std::printf("%u logs cut anywhere: %u told as torn, %u refused with a reason\n",
+                    cuts->done().cuts, cuts->torn(), cuts->refused_starts());
+    }
+    if (!options.report.empty() && run)
+        write_report(options, commit, *run, cuts.get(), verdict, seconds_since(begun));
+    std::printf("seed %llu: %u passed, %u failed\n", static_cast<unsigned long long>(options.seed),
+                verdict.passed(), verdict.failed());
+    return verdict.failed() == 0 ? 0 : 1;
+}
+
 }  // namespace
+}  // namespace torture
 
 int main(int argc, char** argv) {
-    CLI::App app("Kills a hub at random moments and checks that it kept every promise.", "torture");
-    Options options;
+    CLI::App app("Kills a hub, spoils its disk, and checks that it kept every promise.", "torture");
+    torture::Options options;
     options.pushhub =
         (std::filesystem::path(bench::own_program()).parent_path() / "pushhub").string();
-    app.add_option("--kills", options.kills, "how often the hub is killed")
-        ->check(CLI::Range(1, 100'000));
+    const auto count = CLI::Range(0, 100'000);
+    app.add_option("--kills", options.kills, "how often the hub is killed")->check(count);
+    app.add_option("--tails", options.tails, "how often it loses unacknowledged writes as well")
+        ->check(count);
+    app.add_option("--full", options.full, "how often its disk is full")->check(count);
+    app.add_option("--read-only", options.read_only, "how often its disk is read-only")
+        ->check(count);
+    app.add_option("--cuts", options.cuts,
+                   "how often, in a run of its own, its log is cut or damaged anywhere")
+        ->check(count);
     app.add_option("--seed", options.seed, "of the moments and of what is posted");
     app.add_option("--devices", options.devices, "that never change, of each provider")
         ->check(CLI::Range(10, 100'000));
+    app.add_option("--minutes", options.minutes, "after which no more is done, for each run")
+        ->check(CLI::NonNegativeNumber);
     app.add_option("--pushhub", options.pushhub, "the program to kill");
+    app.add_option("--report", options.report, "write the figures to this file, as Markdown");
     app.add_flag("--keep", options.keep, "leave the directory for a look");
     CLI11_PARSE(app, argc, argv);
     try {
-        return Torture(options).run();
+        return torture::run_all(options);
     } catch (const std::exception& error) {
         std::printf("torture: %s\n0 passed, 1 failed\n", error.what());
         return 1;
