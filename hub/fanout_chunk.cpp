@@ -322,7 +322,7 @@ void FanoutLane::submit(Chunk& chunk) {
     if (chunk.pushes.empty()) return;
     const std::uint32_t hub = mine.run->hub->row.number;
     chunk.open += chunk.pushes.size();
-    chunk.submitted_us = steady_us();
+    chunk.submitted_us = pns::steady_now_us();
     mine.notes.pushed(chunk.built_ms);
     for (pns::Push& push : chunk.pushes) {
         Slot& to = slot(hub, chunk.platforms[push.index]);
@@ -347,7 +347,7 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
     const std::size_t i = push.index;
     const Device& device = chunk.rows.devices[i];
     LaneRun::Learned& learned = mine.learned[chunk.platforms[i]];
-    if (i % latency_sample == 0) mine.notes.timed(steady_us() - chunk.submitted_us);
+    if (i % latency_sample == 0) mine.notes.timed(pns::steady_now_us() - chunk.submitted_us);
     const bool registered = run.send.direct_handles.empty();
     pns::Outcome outcome = verdict.outcome;
     verdict_ = &verdict;

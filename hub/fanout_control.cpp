@@ -203,7 +203,7 @@ void FanoutLane::wake(LaneRun& run) {
 pns::Task<std::size_t> FanoutLane::take_rate(LaneRun& run, std::size_t want) {
     const auto most = static_cast<std::uint32_t>(want);
     while (run.mode == Mode::go && may_walk(run)) {
-        const std::int64_t now = steady_us();
+        const std::int64_t now = pns::steady_now_us();
         std::int64_t wait_us = 0;
         std::uint32_t got = most;
         if (run.run->hub_rate) got = run.run->hub_rate->take(most, now, wait_us);

@@ -25,6 +25,7 @@
 #include "hub/push_window.hpp"
 #include "hub/rendering.hpp"
 #include "hub/send_run.hpp"
+#include "pns/alarm.hpp"
 #include "pns/bearer.hpp"
 #include "pns/nursery.hpp"
 #include "pns/sender.hpp"
@@ -32,12 +33,6 @@
 namespace hub {
 
 class Trace;
-
-inline std::int64_t steady_us() {
-    return std::chrono::duration_cast<std::chrono::microseconds>(
-               std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
 
 /// What all lanes work with. Outlives them.
 struct FanoutParts {

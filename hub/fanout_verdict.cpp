@@ -44,7 +44,7 @@ void FanoutLane::tell_trace(const Chunk& chunk, std::size_t device, pns::Outcome
     event.attempt = static_cast<std::uint8_t>(std::min(before + (answered ? 1U : 0U), 255U));
     event.at_ms = now_ms();
     if (answered) {
-        const std::int64_t took_us = steady_us() - chunk.submitted_us;
+        const std::int64_t took_us = pns::steady_now_us() - chunk.submitted_us;
         event.took_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(took_us / 1'000, 1));
         event.provider_id = verdict_->provider_id;
     }

@@ -20,6 +20,7 @@ using SteadyTimer =
 
 inline constexpr std::int64_t never_ms = std::numeric_limits<std::int64_t>::max();
 
+std::int64_t steady_now_us();
 std::int64_t steady_now_ms();
 std::int64_t wall_now_ms();
 

@@ -62,6 +62,8 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, May may) {
         refused = queued();
         fail_queued(now_ms, 0, unreachable());
     }
+    std::size_t in_flight = pool_.in_flight();
+    bool enough = false;
     // Not more than wait now: a push that its owner submits again at once waits for the next turn.
     for (std::size_t budget = queued(); budget > 0; --budget) {
         const Push* next = queue_.front();
@@ -75,12 +77,18 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, May may) {
             continue;
         }
         if (may != May::send || paced) break;
+        enough = in_flight >= limit_.now();
+        if (enough) break;
         Connection* connection = pool_.pick();
         if (connection == nullptr) break;
         paced = !owner_.take_permit();
         if (paced) break;
         Push& push = pop();
-        if (owner_.send(push, *connection)) continue;
+        if (owner_.send(push, *connection)) {
+            ++in_flight;
+            if (probe_.push == nullptr) probe_ = {&push, steady_now_us(), in_flight};
+            continue;
+        }
         owner_.return_permit();
         push_front(push);
         break;
@@ -94,7 +102,8 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, May may) {
     // the clock asks for no more than one.
     const bool first = may != May::nothing && pool_.connections() == 0;
     if (may == May::send && now_ms >= hold_until_ms_) pool_.renew(now_ms);
-    pool_.steer(now_ms, (may == May::send && !paced) || first ? std::max(queued(), refused) : 0);
+    pool_.steer(now_ms,
+                (may == May::send && !paced && !enough) || first ? std::max(queued(), refused) : 0);
     if (queued() == 0) return never_ms;
     return hold_until_ms_ > now_ms ? std::min(hold_until_ms_, now_ms + busy_tick_ms)
                                    : now_ms + busy_tick_ms;
@@ -160,6 +169,11 @@ void Outlet::again(Push& push, Verdict&& otherwise) {
 void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) {
     Push& push = *static_cast<Push*>(tag);
     last_answer_ms_ = steady_now_ms();
+    if (probe_.push == &push) {
+        const std::int64_t now_us = steady_now_us();
+        limit_.answered(now_us, now_us - probe_.sent_us, probe_.in_flight);
+        probe_.push = nullptr;
+    }
     refused_in_row_ = hold_level_ = 0;
     auto judgement = owner_.judge(push, answer);
     if (judgement.reconnect) connection.drain();
@@ -183,6 +197,7 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
 
 void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
     Push& push = *static_cast<Push*>(tag);
+    if (probe_.push == &push) probe_.push = nullptr;
     if (lost.h2_error == h2_enhance_your_calm) owner_.hold_credential(calm_ms);
     if (!lost.processed_unknown) {
         const bool refused =

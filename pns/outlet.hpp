@@ -7,6 +7,7 @@
 #include <string>
 
 #include "pns/fair_queue.hpp"
+#include "pns/flight_limit.hpp"
 #include "pns/pool.hpp"
 
 namespace pns {
@@ -71,6 +72,13 @@ class Outlet final : private ConnectionEvents {
     std::int64_t request_timeout_ms_;
     Pool pool_;
     FairQueue queue_;
+    FlightLimit limit_;
+    struct Probe {
+        const Push* push = nullptr;  ///< null: the next one sent is it
+        std::int64_t sent_us = 0;
+        std::size_t in_flight = 0;  ///< with it
+    };
+    Probe probe_;
     std::int64_t look_again_ms_ = 0;  // for pushes that waited too long
     std::int64_t hold_until_ms_ = 0;
     unsigned refused_in_row_ = 0;
