@@ -53,6 +53,10 @@ TEST_CASE("headers for providers pass through and nothing else does", "[hub]") {
                                             {"apns-collapse-id", "c"}});
     CHECK(send.enqueued_at_ms == now_ms);
     CHECK(send.deadline_ms == now_ms + hub::undelivered_ms_max);
+    const auto huawei = read({{"servicebusnotification-format", "hms"}, {"push-type", "7"}},
+                             R"({"payload":{"a":1}})");
+    CHECK(huawei.headers == registry::Headers{{"push-type", "7"}});
+    CHECK(read({apple, {"push-type", "7"}}).headers.empty());
 }
 
 TEST_CASE("an expiry is understood in every form of the wire", "[hub]") {

@@ -165,7 +165,7 @@ class CellRun final : private pns::PushOwner {
         settings.connect_timeout_ms = is_silent() || is_down() ? 400 : 2'000;
         settings.ping_idle_ms = cell_.platform == "fcmv1" ? 0 : 150;
         settings.ping_timeout_ms = is_silent() && !is_by_stream() ? 150 : 2'000;
-        settings.drain_ms_max = 300;
+        settings.drain_ms_max = is_silent() ? 300 : 5'000;
         const auto& credential = made_credential(cell_.platform).credential;
         sender_ = pns::Sender::create(io_, credential, settings, network_of(sim), bearers_);
         auto message = cell_message(cell_.platform);
