@@ -53,6 +53,7 @@ class Fanout {
         results_.add_ratio("template_cpu_ratio", "template_cpu_us_per_push", "h2load_cpu_us");
         if (options_.no_profile) return;
         profile();
+        trace_cost();
         count_allocations();
     }
 
@@ -60,6 +61,7 @@ class Fanout {
     void prepare();
     void one_round(unsigned number);
     void profile();
+    void trace_cost();
     void count_allocations();
     BroadcastOrder native() const;
     BroadcastOrder templates() const;
@@ -167,6 +169,26 @@ void Fanout::profile() {
         }
         results_.plot(with_templates ? "template_stages_us" : "stages_us", drawn);
     }
+}
+
+/// With a hub of its own for each setting. Nothing fails here: what `failures` costs is that the
+/// hub looks.
+void Fanout::trace_cost() {
+    for (const std::string trace : {"off", "failures", "all"}) {
+        client_.reset();
+        hub_.stop();
+        hub_.start({"PUSHHUB_TRACE=" + trace});
+        connect();
+        broadcast(native());  // connections, caches and buffers are there after this
+        for (unsigned i = 1; i <= experiment_.runs(); ++i) {
+            const Broadcast traced = broadcast(native());
+            results_.add("trace_" + trace + "_cpu_us_per_push", traced.cpu_us_per_push);
+            print_run(i, "trace " + trace, describe(traced));
+        }
+    }
+    results_.add_ratio("trace_failures_ratio", "trace_failures_cpu_us_per_push",
+                       "trace_off_cpu_us_per_push");
+    results_.add_ratio("trace_all_ratio", "trace_all_cpu_us_per_push", "trace_off_cpu_us_per_push");
 }
 
 /// With a hub of its own: what counts is preloaded into it.
