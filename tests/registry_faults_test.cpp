@@ -47,13 +47,30 @@ std::string why_not(const Options& options) {
     return why;
 }
 
-/// The files as a crash now would leave them. RocksDB may still be removing what it needs no more.
-void copy_live(const std::filesystem::path& from, const std::filesystem::path& to) {
-    std::filesystem::create_directories(to / "store");
-    for (const auto& entry : std::filesystem::directory_iterator(from / "store")) {
+std::map<std::string, std::uintmax_t> sizes_in(const std::filesystem::path& directory) {
+    std::map<std::string, std::uintmax_t> sizes;
+    for (const auto& entry : std::filesystem::directory_iterator(directory)) {
         std::error_code gone;
-        std::filesystem::copy_file(entry.path(), to / "store" / entry.path().filename(), gone);
-        REQUIRE((!gone || gone == std::errc::no_such_file_or_directory));
+        const std::uintmax_t size = entry.file_size(gone);
+        if (!gone) sizes[entry.path().filename()] = size;
+    }
+    return sizes;
+}
+
+/// The files as a crash now would leave them. RocksDB may still be moving what it has: a copy
+/// during which files came or went is made anew.
+void copy_live(const std::filesystem::path& from, const std::filesystem::path& to) {
+    const auto live = from / "store", copy = to / "store";
+    while (true) {
+        std::filesystem::remove_all(copy);
+        std::filesystem::create_directories(copy);
+        const auto before = sizes_in(live);
+        bool whole = true;
+        for (const auto& [name, size] : before) {
+            std::error_code gone;
+            whole = std::filesystem::copy_file(live / name, copy / name, gone) && whole;
+        }
+        if (whole && sizes_in(live) == before) return;
     }
 }
 
