@@ -69,7 +69,10 @@ class PostingSet {
     explicit PostingSet(Bitmap own) : own_(std::move(own)) {}
 
     const Bitmap& bitmap() const { return cached_ ? *cached_ : own_; }
-    Bitmap take() { return cached_ ? *cached_ : std::move(own_); }
+    Bitmap take() {
+        if (cached_) return *cached_;
+        return std::move(own_);
+    }
     std::uint64_t cardinality() const { return bitmap().cardinality(); }
     bool empty() const { return bitmap().isEmpty(); }
     PostingSet& operator&=(const PostingSet& other) {
