@@ -214,7 +214,7 @@ bool Provider::apply(const Fault& fault, Behaviour& behaviour, std::int64_t now_
         case 22:
             is(Act::throttled);
             if (variant.empty()) behaviour.retry_after = one;
-            if (variant == "date") behaviour.retry_after = http_date(now_ms / 1000 + 1);
+            if (variant == "date") behaviour.retry_after = http_date(now_ms / 1000 + 2);
             if (variant == "negative") behaviour.retry_after = "-5";
             if (variant == "absurd") behaviour.retry_after = "1000000000";
             return true;

@@ -137,7 +137,8 @@ class CellRun final : private pns::PushOwner {
                 break;
             case pns::sim::FaultPoint::request:
                 fault.share = 0.25;
-                fault.times = 5;
+                // Connections that end without an answer are waited for: at most 1, 2 and 4 s.
+                fault.times = is_silent() && !is_by_stream() ? 3 : 5;
                 break;
             case pns::sim::FaultPoint::token:
                 fault.times = 1;
