@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <fstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "bench/bare.hpp"
 #include "bench/client.hpp"
@@ -23,8 +25,8 @@ namespace bench {
 namespace {
 
 constexpr const char* hub_name = "register";
-constexpr std::uint64_t days = 365 * 20;  ///< expiry dates to choose from
-constexpr std::uint64_t send_every = 10;  ///< mixed: one request of so many is a send
+constexpr std::time_t first_expiry_s = 1'893'456'000;  ///< 2030-01-01
+constexpr std::uint64_t send_every = 10;               ///< mixed: one request of so many is a send
 constexpr unsigned raw_threads_max = 256;
 constexpr double import_timeout_s = 600;
 
@@ -49,31 +51,36 @@ std::string five_tags(std::uint64_t number, const char* between) {
            "lang:" + std::to_string((x >> 32) % 20);
 }
 
+/// The handle of a device after so many new ones from its provider.
+std::string handle_of(std::uint64_t number, std::uint64_t moves) {
+    return token_of(number + moves * 1'000'003);
+}
+
 /// The installation with this number as an app writes it at a start: five tags, and an expiry that
-/// moves with every start, as the mobile SDKs have it.
-void make_put(ClientRequest& request, std::uint64_t number, std::uint64_t start) {
-    const std::uint64_t day = start % days;
-    const auto two = [](std::uint64_t value) {
-        return (value < 10 ? "0" : "") + std::to_string(value);
-    };
+/// moves on with every start, as the mobile SDKs have it.
+void make_put(ClientRequest& request, std::uint64_t number, std::uint64_t moves,
+              std::uint64_t start) {
+    const std::time_t expiry_s = first_expiry_s + static_cast<std::time_t>(start);
+    std::tm at{};
+    gmtime_r(&expiry_s, &at);
+    char expiry[32];
+    std::strftime(expiry, sizeof expiry, "%Y-%m-%dT%H:%M:%SZ", &at);
     request.method = "PUT";
     request.path = path_of(number);
     request.headers = {{"content-type", "application/json"}};
     request.body = R"({"installationId":"device-)" + std::to_string(number) +
-                   R"(","platform":"apns","pushChannel":")" + token_of(number) +
+                   R"(","platform":"apns","pushChannel":")" + handle_of(number, moves) +
                    R"(","userId":"user-)" + std::to_string(number) + R"(","expirationTime":")" +
-                   std::to_string(2030 + day / 365) + "-" + two(day % 365 / 31 + 1) + "-" +
-                   two(day % 28 + 1) + R"(T12:00:00Z","tags":[")" + five_tags(number, "\",\"") +
-                   "\"]}";
+                   expiry + R"(","tags":[")" + five_tags(number, "\",\"") + "\"]}";
 }
 
 /// A device whose provider gave it a new handle.
-void make_patch(ClientRequest& request, std::uint64_t number, std::uint64_t turn) {
+void make_patch(ClientRequest& request, std::uint64_t number, std::uint64_t moves) {
     request.method = "PATCH";
     request.path = path_of(number);
     request.headers = {{"content-type", "application/json"}};
-    request.body = R"([{"op":"replace","path":"/pushChannel","value":")" +
-                   token_of(number + turn * 1'000'003) + "\"}]";
+    request.body =
+        R"([{"op":"replace","path":"/pushChannel","value":")" + handle_of(number, moves) + "\"}]";
 }
 
 void make_send(ClientRequest& request, std::uint64_t number) {
@@ -122,7 +129,8 @@ class Register {
     HubProcess hub_;
     BareServer bare_;
     HubClient to_hub_, to_bare_;
-    std::uint64_t next_ = 0, turn_ = 0;
+    std::uint64_t turn_ = 0;
+    std::vector<std::uint32_t> moves_;  ///< new handles so far, by device
 };
 
 Measured Register::measure(unsigned number, HubClient& client, Process& server,
@@ -150,28 +158,30 @@ Measured Register::measure(unsigned number, HubClient& client, Process& server,
 
 void Register::one_round(unsigned number) {
     // In an order of its own, so that neighbours in the store are not neighbours in time.
-    const auto somebody = [this] { return mixed(++turn_) % next_; };
+    const auto somebody = [this] { return mixed(++turn_) % moves_.size(); };
     measure(number, to_bare_, bare_.process(), "bare", [this](ClientRequest& request) {
         ++turn_;
-        make_put(request, turn_, turn_);
+        make_put(request, turn_, 0, turn_);
     });
-    measure(number, to_hub_, hub_.process(), "new",
-            [this](ClientRequest& request) { make_put(request, next_++, 0); });
+    measure(number, to_hub_, hub_.process(), "new", [this](ClientRequest& request) {
+        make_put(request, moves_.size(), 0, 0);
+        moves_.push_back(0);
+    });
     Measured refreshed =
         measure(number, to_hub_, hub_.process(), "refresh", [&](ClientRequest& request) {
             const std::uint64_t known = somebody();
-            make_put(request, known, turn_);
+            make_put(request, known, moves_[known], turn_);
         });
     measure(number, to_hub_, hub_.process(), "patches", [&](ClientRequest& request) {
         const std::uint64_t known = somebody();
-        make_patch(request, known, turn_);
+        make_patch(request, known, ++moves_[known]);
     });
     measure(number, to_hub_, hub_.process(), "mixed", [&](ClientRequest& request) {
         const std::uint64_t known = somebody();
         if (turn_ % send_every == 0)
             make_send(request, known);
         else
-            make_put(request, known, turn_);
+            make_put(request, known, moves_[known], turn_);
     });
     results_.plot("put_latency_ms", quantile_curve(refreshed.latencies_ms));
     RawStoreLoad raw;

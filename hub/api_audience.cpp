@@ -99,8 +99,9 @@ registry::Result<Json> sampled(const Call& call, const registry::Selection& sele
         }
         passed += size;
         registry::DeviceChunk chunk;
-        const auto loaded = call.parts.registry.load(call.hub->row.number,
-                                                     static_cast<std::uint16_t>(p), numbers, chunk);
+        const auto loaded =
+            call.parts.registry.load(call.hub->row.number, static_cast<std::uint16_t>(p), numbers,
+                                     call.request.received_at_ms, chunk);
         if (!loaded) return loaded.error();
         for (const registry::Device& device : chunk.devices) {
             if (!device.present) continue;

@@ -34,9 +34,12 @@ struct Counted {
 Dispatch::Dispatch(Parts& parts, std::span<const Route> routes, Gate gate)
     : parts_(parts), routes_(routes), gate_(std::move(gate)) {}
 
-std::size_t Dispatch::body_bytes_max(const Request& request) const {
-    const auto found = match(routes_, request.method, request.segments);
-    const auto* matched = std::get_if<Matched>(&found);
+Routed Dispatch::route(const Request& request) const {
+    return match(routes_, request.method, request.segments);
+}
+
+std::size_t Dispatch::body_bytes_max(const Request& request, const Routed& routed) const {
+    const auto* matched = std::get_if<Matched>(&routed);
     if (matched == nullptr) return unrouted_body_bytes_max;
     if (matched->route->handler == put_blob)
         return blob_upload_bound(parts_, request, matched->args);
@@ -60,7 +63,8 @@ Response Dispatch::refuse(const Request& request, int status, std::string_view m
     return finish(request, no_route, error(request, status, message));
 }
 
-pns::Task<Response> Dispatch::answer(const Request& request, TokenBucket* connection) {
+pns::Task<Response> Dispatch::answer(const Request& request, const Routed& routed,
+                                     TokenBucket* connection) {
     const Counted counted(in_flight_);
     const auto wait_ms = connection == nullptr ? 0 : connection->take(now_ms());
     if (wait_ms > 0) {
@@ -74,8 +78,7 @@ pns::Task<Response> Dispatch::answer(const Request& request, TokenBucket* connec
         busy.headers.emplace_back("Retry-After", "1");
         co_return finish(request, no_route, std::move(busy));
     }
-    const auto found = match(routes_, request.method, request.segments);
-    if (const auto* none = std::get_if<NoRoute>(&found)) {
+    if (const auto* none = std::get_if<NoRoute>(&routed)) {
         const bool unknown = none->status == 404;
         Response response =
             error(request, none->status,
@@ -83,7 +86,7 @@ pns::Task<Response> Dispatch::answer(const Request& request, TokenBucket* connec
         if (!unknown) response.headers.emplace_back("Allow", none->allow);
         co_return finish(request, no_route, std::move(response));
     }
-    const auto& matched = std::get<Matched>(found);
+    const auto& matched = std::get<Matched>(routed);
     Response response;
     try {
         response = co_await guarded(request, matched);

@@ -30,11 +30,14 @@ class Dispatch {
   public:
     Dispatch(Parts& parts, std::span<const Route> routes, Gate gate);
 
-    /// Bytes that a body of this request may have; `request` has passed parse_target().
-    std::size_t body_bytes_max(const Request& request) const;
-    /// Never throws. `request` is complete and outlives the task; so does `connection`, what bounds
-    /// the rate of the connection it came on.
-    pns::Task<Response> answer(const Request& request, TokenBucket* connection = nullptr);
+    /// Where `request`, which has passed parse_target(), leads.
+    Routed route(const Request& request) const;
+    /// Bytes that a body of this request may have.
+    std::size_t body_bytes_max(const Request& request, const Routed& routed) const;
+    /// Never throws. `request` is complete; it and its route outlive the task, and so does
+    /// `connection`, what bounds the rate of the connection it came on.
+    pns::Task<Response> answer(const Request& request, const Routed& routed,
+                               TokenBucket* connection);
     /// The answer to something that did not become a request.
     Response refuse(const Request& request, int status, std::string_view message);
 

@@ -161,14 +161,17 @@ pns::Task<void> FanoutLane::send_chunk(Chunk& chunk) {
     const SendRun& run = *chunk.run->run;
     in_flight_.fetch_add(chunk.numbers.size(), std::memory_order_relaxed);
     chunk.run->in_flight += static_cast<std::int64_t>(chunk.numbers.size());
+    chunk.read_ms = now_ms();
     if (!run.send.direct_handles.empty()) {
         fill_direct(chunk);
     } else {
         const std::uint32_t hub = run.hub->row.number;
-        auto loaded = parts_.registry.load_at_once(hub, chunk.partition, chunk.numbers, chunk.rows);
+        auto loaded = parts_.registry.load_at_once(hub, chunk.partition, chunk.numbers,
+                                                   chunk.read_ms, chunk.rows);
         if (!loaded && loaded.error() == registry::errc::not_in_memory) {
             auto read = [this, &chunk, hub] {
-                return parts_.registry.load(hub, chunk.partition, chunk.numbers, chunk.rows);
+                return parts_.registry.load(hub, chunk.partition, chunk.numbers, chunk.read_ms,
+                                            chunk.rows);
             };
             loaded = co_await on_store(parts_.store, std::move(read));
         }
@@ -239,7 +242,7 @@ void FanoutLane::build(Chunk& chunk) {
             last_platform = platform_index(last_name, chunk.platform);
         }
         chunk.platforms[i] = last_platform;
-        if (device.channel_expired || device.expires_at_ms <= now) {
+        if (device.channel_expired || device.expires_at_ms <= chunk.read_ms) {
             finish(chunk, i, pns::Outcome::expired_channel);
             continue;
         }

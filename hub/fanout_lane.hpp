@@ -185,13 +185,13 @@ class FanoutLane {
         std::uint16_t partition = 0;
         std::size_t platform = 0;  ///< counted under this if the device is gone
         std::vector<std::uint32_t> numbers;
-        std::vector<std::uint8_t> attempts;  ///< empty: all first attempts
-        std::vector<std::uint8_t> claimed;   ///< retries: Retry::claimed, by device
-        bool built = false;                  ///< its pushes were made
-        bool marked = false;                 ///< at-most-once: already in `done` as Unknown
-        std::vector<std::size_t> marked_as;  ///< by device: the platform it was marked under
-        std::int64_t built_ms = 0;           ///< wall clock
-        std::int64_t submitted_us = 0;       ///< steady clock
+        std::vector<std::uint8_t> attempts;      ///< empty: all first attempts
+        std::vector<std::uint8_t> claimed;       ///< retries: Retry::claimed, by device
+        bool built = false;                      ///< its pushes were made
+        bool marked = false;                     ///< at-most-once: already in `done` as Unknown
+        std::vector<std::size_t> marked_as;      ///< by device: the platform it was marked under
+        std::int64_t read_ms = 0, built_ms = 0;  ///< wall clock
+        std::int64_t submitted_us = 0;           ///< steady clock
         registry::DeviceChunk rows;
         std::vector<pns::Push> pushes;
         std::vector<std::size_t> platforms;  ///< by device

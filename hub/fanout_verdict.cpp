@@ -77,7 +77,7 @@ std::optional<std::int64_t> FanoutLane::accuse(Chunk& chunk, std::size_t device,
     dead.dead_since_ms = verdict.dead_since_ms;
     dead.reason = verdict.reason;
     dead.at_ms = accusation.now_ms;
-    dead.registered_at_ms = row.registered_at_ms;
+    dead.asked_at_ms = chunk.read_ms;
     dead.installation_id = row.installation_id;
     dead.registration_id = row.registration_id;
     chunk.run->learned[platform].dead.push_back({std::move(dead), weighed.proof == Proof::certain});

@@ -26,7 +26,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using registry::Registration;
 
-constexpr std::size_t batch_lines_max = 512;
+constexpr std::size_t batch_lines_max = 2'048;
 constexpr std::size_t export_page = 1'000;
 constexpr auto checkpoint_interval = std::chrono::milliseconds(1'000);
 constexpr auto overload_pause = std::chrono::milliseconds(20);

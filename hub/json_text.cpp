@@ -1,5 +1,7 @@
 #include "hub/json_text.hpp"
 
+#include <algorithm>
+
 #include "hub/text.hpp"
 
 namespace hub {
@@ -55,6 +57,12 @@ std::optional<Refusal> check_json(std::string_view text, std::string_view what,
 
 Parsed<nlohmann::json> read_json(std::string_view text, std::string_view what,
                                  std::size_t bytes_max) {
+    const auto brackets =
+        std::count_if(text.begin(), text.end(), [](char c) { return c == '{' || c == '['; });
+    if (text.size() <= bytes_max && static_cast<std::size_t>(brackets) <= json_depth_max) {
+        auto value = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
+        if (!value.is_discarded()) return value;
+    }
     if (auto refusal = check_json(text, what, bytes_max)) return std::move(*refusal);
     return nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
 }

@@ -56,14 +56,14 @@ void PruneGate::suspect(registry::Retirement retirement, std::string_view send_i
         suspects_.clear();
     Suspicion& suspicion = suspects_[retirement.handle];
     if (suspicion.last_send == send_id) return;
-    if (retirement.registered_at_ms > suspicion.registered_at_ms) suspicion.count = 0;
-    suspicion.registered_at_ms = retirement.registered_at_ms;
+    if (suspicion.count == 0) suspicion.since_ms = retirement.asked_at_ms;
     suspicion.last_send = send_id;
     if (++suspicion.count < suspicions_needed) {
         ++dead_;  // speaks for a shut gate as much as a dead handle does
         fade();
         return;
     }
+    retirement.asked_at_ms = suspicion.since_ms;
     suspects_.erase(retirement.handle);
     dead(std::move(retirement));
 }

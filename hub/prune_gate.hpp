@@ -31,7 +31,7 @@ class PruneGate {
     void accepted(std::uint64_t count);
     void dead(registry::Retirement retirement);
     /// Evidence that may be a configuration fault: becomes dead() at the second send that says so.
-    /// An app that presents its handle again in between starts the count anew.
+    /// An app that presents its handle in between keeps it.
     void suspect(registry::Retirement retirement, std::string_view send_id);
     /// One that was held before, by an earlier process or until its writing failed.
     void hold_again(registry::Retirement retirement);
@@ -60,7 +60,7 @@ class PruneGate {
     struct Suspicion {
         unsigned count = 0;
         std::string last_send;
-        std::int64_t registered_at_ms = 0;
+        std::int64_t since_ms = 0;  ///< of the push that was the first to say so
     };
     std::uint64_t accepted_ = 0;
     std::uint64_t dead_ = 0;

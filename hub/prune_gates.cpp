@@ -148,7 +148,7 @@ void PruneGates::settled(const Key& key, std::string_view by, std::vector<Retire
         record.registration_id = done.registration_id;
         const bool timed = one.dead_since_ms != std::numeric_limits<std::int64_t>::max();
         record.dead_since_ms = timed ? one.dead_since_ms : 0;
-        record.registered_at_ms = one.registered_at_ms;
+        record.registered_at_ms = done.registered_at_ms;
         record.partition = one.partition;
         record.number = one.number;
         record.handle = trace_->hash_of(one.handle);

@@ -164,13 +164,12 @@ bool names_hub(const Route& route) {
     return route.pattern.starts_with("/{hub}");
 }
 
-std::variant<Matched, NoRoute> match(std::string_view method,
-                                     std::span<const std::string> segments) {
+Routed match(std::string_view method, std::span<const std::string> segments) {
     return match(table, method, segments);
 }
 
-std::variant<Matched, NoRoute> match(std::span<const Route> routes, std::string_view method,
-                                     std::span<const std::string> segments) {
+Routed match(std::span<const Route> routes, std::string_view method,
+             std::span<const std::string> segments) {
     constexpr std::size_t segments_max = 20;  // bounds the score of a pattern with `...`
     int best = -1;
     if (segments.size() <= segments_max) {

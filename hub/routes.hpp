@@ -48,11 +48,11 @@ struct NoRoute {
     int status;         ///< 404 or 405
     std::string allow;  ///< for 405
 };
+using Routed = std::variant<Matched, NoRoute>;
 /// `segments` decoded, without empty ones.
-std::variant<Matched, NoRoute> match(std::string_view method,
-                                     std::span<const std::string> segments);
-std::variant<Matched, NoRoute> match(std::span<const Route> table, std::string_view method,
-                                     std::span<const std::string> segments);
+Routed match(std::string_view method, std::span<const std::string> segments);
+Routed match(std::span<const Route> table, std::string_view method,
+             std::span<const std::string> segments);
 /// Do errors of routing and credentials answer as problems (problem.hpp) here? Where the wire
 /// contract has its own error body, they do not.
 bool speaks_json(const Route& route);

@@ -273,7 +273,8 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
         co_return Step::stop;
     }
 
-    const std::size_t bound = dispatch_.body_bytes_max(request_);
+    const Routed routed = dispatch_.route(request_);
+    const std::size_t bound = dispatch_.body_bytes_max(request_, routed);
     const auto announced = parser_->content_length();
     std::string too_large = "The request body is larger than " + std::to_string(bound) + " bytes.";
     if (announced && *announced > bound) {
@@ -300,7 +301,7 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
     request_.received_at_ms = now_ms();
     peer_.expect_nothing();
 
-    Response response = co_await dispatch_.answer(request_, &rate_);
+    Response response = co_await dispatch_.answer(request_, routed, &rate_);
     const bool keep_alive = may_go_on && !peer_.draining();
     const bool sent = co_await send(std::move(response), keep_alive);
     co_return sent&& keep_alive ? Step::go_on : Step::stop;

@@ -53,11 +53,18 @@ class H2Connection final : pns::H2Events {
 
     pns::Task<void> read_loop();
     pns::Task<void> write_loop();
-    pns::Task<void> answer(std::int32_t stream, Request request);
+    pns::Task<void> answer(std::int32_t stream, Request request, Routed routed);
     pns::Task<void> stream_out(std::int32_t stream, Response response);
     pns::Task<void> gather(const Request& request, Response& response);
     Request request_of(const pns::H2Message& message) const;
-    bool refused(std::int32_t stream, const Request& request, std::size_t body_bytes);
+    /// Its head is complete, its body is not.
+    struct Receiving {
+        Clock::time_point since;
+        Request request;
+        Routed routed;
+    };
+    bool refused(std::int32_t stream, const Request& request, const Routed& routed,
+                 std::size_t body_bytes);
     void respond(std::int32_t stream, const Request& request, Response response);
     void reset_slow_streams();
     void set_deadline();
@@ -71,8 +78,7 @@ class H2Connection final : pns::H2Events {
     pns::H2Session session_;
     pns::Nursery children_;  // the writer and one for each request at work
     boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>, pns::Executor> wake_;
-    std::map<std::int32_t, Clock::time_point>
-        receiving_;  // head complete, body not; by age as well as by id
+    std::map<std::int32_t, Receiving> receiving_;  // by age as well as by id
     std::size_t working_ = 0;
     bool ended_ = false;
     bool went_away_ = false;
@@ -141,7 +147,7 @@ void H2Connection::say_goaway() {
 /// go on.
 void H2Connection::reset_slow_streams() {
     const auto oldest = Clock::now() - std::chrono::milliseconds(config_.body_timeout_ms);
-    while (!receiving_.empty() && receiving_.begin()->second < oldest) {
+    while (!receiving_.empty() && receiving_.begin()->second.since < oldest) {
         session_.reset(receiving_.begin()->first, error_cancel);
         receiving_.erase(receiving_.begin());
         set_deadline();
@@ -173,8 +179,9 @@ Request H2Connection::request_of(const pns::H2Message& message) const {
 }
 
 /// Answers what must not reach a handler. Depends on the head and on `body_bytes` only.
-bool H2Connection::refused(std::int32_t stream, const Request& request, std::size_t body_bytes) {
-    const std::size_t bound = std::min(dispatch_.body_bytes_max(request), body_bytes_max);
+bool H2Connection::refused(std::int32_t stream, const Request& request, const Routed& routed,
+                           std::size_t body_bytes) {
+    const std::size_t bound = std::min(dispatch_.body_bytes_max(request, routed), body_bytes_max);
     if (body_bytes <= bound) return false;
     const auto text = "The request body is larger than " + std::to_string(bound) + " bytes.";
     respond(stream, request, dispatch_.refuse(request, 413, text));
@@ -199,22 +206,23 @@ bool H2Connection::on_request_headers(std::int32_t stream, const pns::H2Message&
                 dispatch_.refuse(request, 400, "Malformed request target or host."));
         return true;
     }
-    if (refused(stream, request, announced_bytes(request))) return true;
-    receiving_.emplace(stream, Clock::now());
+    Routed routed = dispatch_.route(request);
+    if (refused(stream, request, routed, announced_bytes(request))) return true;
+    receiving_.emplace(stream, Receiving{Clock::now(), std::move(request), std::move(routed)});
     set_deadline();
     return true;
 }
 
 void H2Connection::on_message(std::int32_t stream, const pns::H2Message& message) {
-    if (receiving_.erase(stream) == 0) return;  // answered at its head
-    set_deadline();
-    Request request = request_of(message);
-    parse_target(request);
-    if (refused(stream, request, message.body.size())) return;
+    auto received = receiving_.extract(stream);
+    if (received.empty()) return;  // answered at its head
+    auto& [since, request, routed] = received.mapped();
+    if (refused(stream, request, routed, message.body.size())) return set_deadline();
+    request.received_at_ms = now_ms();
     request.body = std::string(message.body);
     ++working_;
     set_deadline();
-    children_.start(answer(stream, std::move(request)));
+    children_.start(answer(stream, std::move(request), std::move(routed)));
 }
 
 void H2Connection::on_lost(std::int32_t stream, const pns::H2Lost&) {
@@ -222,8 +230,8 @@ void H2Connection::on_lost(std::int32_t stream, const pns::H2Lost&) {
     set_deadline();
 }
 
-pns::Task<void> H2Connection::answer(std::int32_t stream, Request request) {
-    Response response = co_await dispatch_.answer(request, &rate_);
+pns::Task<void> H2Connection::answer(std::int32_t stream, Request request, Routed routed) {
+    Response response = co_await dispatch_.answer(request, routed, &rate_);
     if (response.streams) {
         co_await stream_out(stream, std::move(response));
         --working_;

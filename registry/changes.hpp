@@ -22,6 +22,7 @@ Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Regist
                                       const Precondition& match);
 Result<void> erase_registration(Transaction& tx, std::uint32_t hub, const std::string& id,
                                 const Precondition& match);
+Result<void> check_match(const Precondition& match, std::uint64_t etag);
 /// Removes a plain row and leaves its id as gone.
 void erase_plain(Transaction& tx, std::uint32_t hub, Address address, const Row& row);
 
@@ -31,10 +32,13 @@ Result<Installation> put_installation(Transaction& tx, std::uint32_t hub, Instal
 Result<bool> erase_installation(Transaction& tx, std::uint32_t hub, const std::string& id);
 /// Removes one part: a template from its installation, or the native part until the next full
 /// write.
-void erase_part(Transaction& tx, std::uint32_t hub, const Row& row);
+Result<void> erase_part(Transaction& tx, std::uint32_t hub, const Row& row,
+                        const Precondition& match);
 /// Rewrites an installation after one of its channels changed; its set of parts stays.
 void rewrite_installation(Transaction& tx, std::uint32_t hub, const InstallationRecord& before,
                           Installation after);
+/// Gives the rows the times of their installation.
+void catch_up_rows(Transaction& tx, std::uint32_t hub, const InstallationRecord& record);
 
 // life.cpp
 Result<std::vector<Retired>> retire(Transaction& tx, std::uint32_t hub,

@@ -50,7 +50,6 @@ void create_part(Transaction& tx, std::uint32_t hub, std::uint16_t partition,
     const auto number = tx.take_number(hub, partition);
     if (!number) return;
     Row& row = part.tagged.row;
-    row.etag = 1;
     row.generation = tx.position();
     row.registration_id = free_part_id(tx, hub, owner, part.name, partition);
     tx.replace_row(hub, {partition, *number}, nullptr, &part.tagged);
@@ -63,7 +62,6 @@ void update_part(Transaction& tx, std::uint32_t hub, const StoredPart& stored, P
                  InstallationRecord& record) {
     const Row& old = stored.tagged.row;
     Row& row = part.tagged.row;
-    row.etag = old.etag + 1;
     const bool same_channel = old.handle == row.handle && old.platform == row.platform;
     row.generation = same_channel ? old.generation : tx.position();
     row.registration_id = old.registration_id;
@@ -76,18 +74,33 @@ void remove_part(Transaction& tx, std::uint32_t hub, const StoredPart& stored) {
     tx.batch().erase(Family::ids, id_key(hub, stored.tagged.row.registration_id));
 }
 
-/// Writes `value` in place of `before` (null: new). `wanted`: only these parts; null: all it
-/// expands to.
-Installation write(Transaction& tx, std::uint32_t hub, const InstallationRecord* before,
-                   Installation value, const std::set<std::string>* wanted) {
+std::size_t count_parts(const Installation& value) {
+    std::size_t parts = 1 + value.templates.size();
+    for (const auto& [id, tile] : value.secondary_tiles) parts += 1 + tile.templates.size();
+    return parts;
+}
+
+/// Do the rows of `before` hold for `after`? Apps present themselves at every start: their times
+/// move on and nothing else does, and rows may lag behind with these.
+bool rows_hold(const InstallationRecord& before, const Installation& after) {
+    const Installation& value = before.value;
+    return before.parts.size() == count_parts(after) &&
+           value.registered_at_ms <= after.registered_at_ms &&
+           value.expires_at_ms <= after.expires_at_ms && value.user_id == after.user_id &&
+           value.platform == after.platform && value.push_channel == after.push_channel &&
+           value.push_channel_expired == after.push_channel_expired && value.tags == after.tags &&
+           value.push_variables == after.push_variables && value.templates == after.templates &&
+           value.secondary_tiles == after.secondary_tiles;
+}
+
+/// The rows of `value` in place of those of `before`, and their numbers for `record`.
+void write_rows(Transaction& tx, std::uint32_t hub, const InstallationRecord* before,
+                const Installation& value, const std::set<std::string>* wanted,
+                InstallationRecord& record) {
     const std::uint16_t partition = partition_of(value.id, tx.hub(hub)->partitions);
     std::map<std::string, StoredPart> stored;
     if (before != nullptr) stored = stored_parts(tx, hub, partition, *before);
-    if (tx.fault()) return value;
-    value.expires_at_ms = std::max<std::int64_t>(value.expires_at_ms, 0);
-    value.version = before == nullptr ? 1 : before->value.version + 1;
-
-    InstallationRecord record;
+    if (tx.fault()) return;
     std::vector<Part> parts = expand(value);
     for (Part& part : parts) {
         if (wanted != nullptr && !wanted->contains(part.name)) continue;
@@ -100,6 +113,22 @@ Installation write(Transaction& tx, std::uint32_t hub, const InstallationRecord*
         }
     }
     for (const auto& [name, part] : stored) remove_part(tx, hub, part);
+}
+
+/// Writes `value` in place of `before` (null: new). `wanted`: only these parts; null: all it
+/// expands to.
+Installation write(Transaction& tx, std::uint32_t hub, const InstallationRecord* before,
+                   Installation value, const std::set<std::string>* wanted) {
+    value.expires_at_ms = std::max<std::int64_t>(value.expires_at_ms, 0);
+    value.version = before == nullptr ? 1 : before->value.version + 1;
+    InstallationRecord record;
+    const bool all_wanted = wanted == nullptr || wanted->size() == before->parts.size();
+    if (before != nullptr && all_wanted && rows_hold(*before, value)) {
+        record.parts = before->parts;
+    } else {
+        write_rows(tx, hub, before, value, wanted, record);
+        if (tx.fault()) return value;
+    }
     tx.put_expiry(hub, true, value.id, before == nullptr ? never_ms : before->value.expires_at_ms,
                   value.expires_at_ms);
     record.value = value;
@@ -152,36 +181,43 @@ Result<bool> erase_installation(Transaction& tx, std::uint32_t hub, const std::s
     return record.has_value();
 }
 
-void erase_part(Transaction& tx, std::uint32_t hub, const Row& row) {
+Result<void> erase_part(Transaction& tx, std::uint32_t hub, const Row& row,
+                        const Precondition& match) {
     const auto before = tx.installation(hub, row.installation_id);
-    if (!before) {
-        tx.set_fault(make_error_code(errc::corrupt));
-        return;
-    }
+    if (!before) tx.set_fault(make_error_code(errc::corrupt));
+    if (tx.fault()) return tx.fault();
+    if (auto matched = check_match(match, before->value.version); !matched) return matched.error();
     std::set<std::string> names = part_names(*before);
     names.erase(row.part);
     if (names.empty()) {
         remove(tx, hub, *before);
-        return;
+        return {};
     }
     Installation after = before->value;
     if (!row.template_bytes.empty()) {
         const auto body = decode_template(row.template_bytes);
         if (!body) {
             tx.set_fault(body.error());
-            return;
+            return tx.fault();
         }
         auto& templates =
             row.tile.empty() ? after.templates : after.secondary_tiles[row.tile].templates;
         templates.erase(body->name);
     }
     write(tx, hub, &*before, std::move(after), &names);
+    return {};
 }
 
 void rewrite_installation(Transaction& tx, std::uint32_t hub, const InstallationRecord& before,
                           Installation after) {
     const std::set<std::string> names = part_names(before);
     write(tx, hub, &before, std::move(after), &names);
+}
+
+void catch_up_rows(Transaction& tx, std::uint32_t hub, const InstallationRecord& record) {
+    const std::set<std::string> names = part_names(record);
+    InstallationRecord same;
+    write_rows(tx, hub, &record, record.value, &names, same);
 }
 
 }  // namespace registry

@@ -97,6 +97,7 @@ std::string answer_count_key(std::uint32_t hub);
 
 std::string hub_prefix(std::uint32_t hub);  ///< of rows, ids, installations, handles, postings
 std::string partition_prefix(std::uint32_t hub, std::uint16_t partition);  ///< of rows
+constexpr std::size_t partition_prefix_bytes = 6;
 std::string row_key(std::uint32_t hub, std::uint16_t partition, std::uint32_t number);
 std::string id_key(std::uint32_t hub, std::string_view id);
 constexpr std::size_t handle_prefix_bytes = 12;
@@ -142,6 +143,7 @@ enum class LedgerKind : char {
     answer_expiry = 'x',
 };
 std::string ledger_hub_prefix(LedgerKind kind, std::uint32_t hub);
+constexpr std::size_t ledger_hub_prefix_bytes = 5;
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id);
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id,
                        std::uint16_t partition);
@@ -183,8 +185,9 @@ Result<std::uint64_t> decode_count(std::string_view bytes);
 
 /// A row with owned strings, as writes handle it.
 struct Row {
-    std::uint64_t etag = 0;
+    std::uint64_t etag = 0;  ///< plain registrations only; parts show their installation's version
     std::uint64_t generation = 0;
+    /// Of a part: times its installation has or had; see InstallationRecord.
     std::int64_t registered_at_ms = 0;
     std::int64_t expires_at_ms = never_ms;
     bool channel_expired = false;
@@ -221,6 +224,8 @@ Result<IdEntry> decode_id(std::string_view bytes);
 std::string encode_handle_entry(bool native);
 Result<bool> decode_handle_entry(std::string_view bytes);
 
+/// Its rows may hold earlier times than `value`, never later ones: every start of an app moves
+/// them, and no push needs that row written anew. The sweep catches up when a row's time is over.
 struct InstallationRecord {
     Installation value;
     std::vector<std::pair<std::string, std::uint32_t>> parts;  ///< part name -> device number

@@ -24,20 +24,25 @@ std::optional<InstallationRecord> owner_of(Transaction& tx, std::uint32_t hub, c
     return owner;
 }
 
-/// The row as it was, if it was retired.
+/// Has the app presented the handle after it was found dead, or after the push that found it so?
+bool presented_since(const Retirement& dead, std::int64_t registered_at_ms) {
+    return registered_at_ms >= dead.dead_since_ms ||
+           (dead.asked_at_ms != 0 && registered_at_ms > dead.asked_at_ms);
+}
+
+/// The row as it was, with the time its handle was last presented, if it was retired.
 std::optional<Row> retire_one(Transaction& tx, std::uint32_t hub, const Retirement& dead) {
     const Address address{dead.partition, dead.number};
     auto row = same_device(tx, hub, address, dead.generation, dead.handle);
-    if (!row || row->channel_expired || row->registered_at_ms >= dead.dead_since_ms)
-        return std::nullopt;
-    if (dead.registered_at_ms != 0 && row->registered_at_ms > dead.registered_at_ms)
+    if (!row || row->channel_expired || presented_since(dead, row->registered_at_ms))
         return std::nullopt;
     if (row->installation_id.empty()) {
         erase_plain(tx, hub, address, *row);
         return row;
     }
     const auto owner = owner_of(tx, hub, *row);
-    if (tx.fault()) return std::nullopt;
+    if (tx.fault() || presented_since(dead, owner->value.registered_at_ms)) return std::nullopt;
+    row->registered_at_ms = owner->value.registered_at_ms;
     Installation after = owner->value;
     if (row->tile.empty()) {
         after.push_channel_expired = true;
@@ -86,6 +91,7 @@ bool expire_one(Transaction& tx, const ExpiryKey& key, std::int64_t now_ms) {
         if (!record) return false;
         if (record->value.expires_at_ms > now_ms) {
             tx.put_expiry(key.hub, true, key.id, never_ms, record->value.expires_at_ms);
+            catch_up_rows(tx, key.hub, *record);
             return false;
         }
         const auto erased = erase_installation(tx, key.hub, key.id);
@@ -114,7 +120,8 @@ Result<std::vector<Retired>> retire(Transaction& tx, std::uint32_t hub,
         auto row = retire_one(tx, hub, dead[i]);
         if (tx.fault()) return tx.fault();
         if (!row) continue;
-        retired.push_back({i, std::move(row->registration_id), std::move(row->installation_id)});
+        retired.push_back({i, std::move(row->registration_id), std::move(row->installation_id),
+                           row->registered_at_ms});
     }
     return retired;
 }

@@ -149,6 +149,9 @@ Result<Registration> to_registration(const Row& row, const Installation* owner) 
         value.body = std::move(*body);
     }
     if (owner != nullptr) {
+        value.etag = owner->version;
+        value.registered_at_ms = owner->registered_at_ms;
+        value.expires_at_ms = owner->expires_at_ms;
         for (Part& part : expand(*owner)) {
             if (part.name == row.part) value.tags = std::move(part.tagged.tags);
         }

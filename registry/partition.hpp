@@ -28,7 +28,7 @@ bool names_one(std::string_view tag);
 
 struct Part {
     std::string name;
-    TaggedRow tagged;  ///< etag, generation and registration id left empty
+    TaggedRow tagged;  ///< generation and registration id left empty
 };
 /// What an installation is made of: the native part and one per template, the same for each
 /// secondary tile. Tags of the native part: the system tags and the installation's. Templates add

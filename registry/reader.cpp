@@ -228,8 +228,24 @@ Result<void> load_many(const View& view, std::uint32_t hub, std::uint16_t partit
     return {};
 }
 
+/// A row does not follow its installation through every start of the app: where its time seems to
+/// be over, the installation knows.
+Result<void> take_times(const View& view, std::uint32_t hub, Device& device, Reach reach) {
+    std::string bytes;
+    const std::string key = id_key(hub, device.installation_id);
+    const auto found = view.snapshot->get(Family::installations, key, bytes, reach);
+    if (!found) return found.error();
+    if (!*found) return make_error_code(errc::corrupt);
+    const auto record = decode_installation(device.installation_id, bytes);
+    if (!record) return record.error();
+    device.registered_at_ms = record->value.registered_at_ms;
+    device.expires_at_ms = record->value.expires_at_ms;
+    return {};
+}
+
 Result<void> load(const View& view, std::uint32_t hub, std::uint16_t partition,
-                  std::span<const std::uint32_t> numbers, DeviceChunk& chunk, Reach reach) {
+                  std::span<const std::uint32_t> numbers, std::int64_t now_ms, DeviceChunk& chunk,
+                  Reach reach) {
     chunk.devices.assign(numbers.size(), {});
     chunk.bytes.resize(1);
     std::string& arena = chunk.bytes.front();
@@ -238,10 +254,10 @@ Result<void> load(const View& view, std::uint32_t hub, std::uint16_t partition,
     // First the bytes, then the views into them: the arena moves while it grows.
     std::vector<Place> places(numbers.size());
     Bitmap shared;
-    const auto read = numbers.size() <= loaded_singly_max
-                          ? load_few(view, hub, partition, numbers, places, arena, shared, reach)
-                          : load_many(view, hub, partition, numbers, places, arena, shared);
-    if (!read) return read.error();
+    const auto found = numbers.size() <= loaded_singly_max
+                           ? load_few(view, hub, partition, numbers, places, arena, shared, reach)
+                           : load_many(view, hub, partition, numbers, places, arena, shared);
+    if (!found) return found.error();
     for (std::size_t i = 0; i < numbers.size(); ++i) {
         Device& device = chunk.devices[i];
         device.number = numbers[i];
@@ -250,6 +266,8 @@ Result<void> load(const View& view, std::uint32_t hub, std::uint16_t partition,
         if (auto decoded = decode_device(bytes, device); !decoded) return decoded.error();
         device.present = true;
         device.shares_handle = shared.contains(numbers[i]);
+        if (device.expires_at_ms > now_ms || device.installation_id.empty()) continue;
+        if (auto read = take_times(view, hub, device, reach); !read) return read.error();
     }
     return {};
 }
@@ -257,14 +275,16 @@ Result<void> load(const View& view, std::uint32_t hub, std::uint16_t partition,
 }  // namespace
 
 Result<void> load_devices(const View& view, std::uint32_t hub, std::uint16_t partition,
-                          std::span<const std::uint32_t> numbers, DeviceChunk& chunk) {
-    return load(view, hub, partition, numbers, chunk, Reach::disk);
+                          std::span<const std::uint32_t> numbers, std::int64_t now_ms,
+                          DeviceChunk& chunk) {
+    return load(view, hub, partition, numbers, now_ms, chunk, Reach::disk);
 }
 
 Result<void> load_at_once(const View& view, std::uint32_t hub, std::uint16_t partition,
-                          std::span<const std::uint32_t> numbers, DeviceChunk& chunk) {
+                          std::span<const std::uint32_t> numbers, std::int64_t now_ms,
+                          DeviceChunk& chunk) {
     if (numbers.size() > loaded_singly_max) return make_error_code(errc::not_in_memory);
-    return load(view, hub, partition, numbers, chunk, Reach::memory);
+    return load(view, hub, partition, numbers, now_ms, chunk, Reach::memory);
 }
 
 // --- ledger ---

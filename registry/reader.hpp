@@ -18,9 +18,11 @@ Result<Page> list_registrations(const View& view, std::uint32_t hub, std::string
 Result<std::vector<Registration>> find_handle(const View& view, std::uint32_t hub,
                                               std::string_view handle, std::size_t count_max);
 Result<void> load_devices(const View& view, std::uint32_t hub, std::uint16_t partition,
-                          std::span<const std::uint32_t> numbers, DeviceChunk& chunk);
+                          std::span<const std::uint32_t> numbers, std::int64_t now_ms,
+                          DeviceChunk& chunk);
 Result<void> load_at_once(const View& view, std::uint32_t hub, std::uint16_t partition,
-                          std::span<const std::uint32_t> numbers, DeviceChunk& chunk);
+                          std::span<const std::uint32_t> numbers, std::int64_t now_ms,
+                          DeviceChunk& chunk);
 Result<std::pair<Send, Progress>> read_send(const View& view, std::uint32_t hub,
                                             std::string_view id);
 /// By partition; adds to `keys` the partitions that lie under a key of their own.

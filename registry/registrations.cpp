@@ -8,13 +8,6 @@
 namespace registry {
 namespace {
 
-Result<void> check(const Precondition& match, std::uint64_t etag) {
-    if (match.kind == Precondition::Kind::etag && match.etag != etag) {
-        return make_error_code(errc::etag_mismatch);
-    }
-    return {};
-}
-
 TaggedRow tagged_row(const Registration& value) {
     TaggedRow tagged;
     Row& row = tagged.row;
@@ -31,6 +24,13 @@ TaggedRow tagged_row(const Registration& value) {
 }
 
 }  // namespace
+
+Result<void> check_match(const Precondition& match, std::uint64_t etag) {
+    if (match.kind == Precondition::Kind::etag && match.etag != etag) {
+        return make_error_code(errc::etag_mismatch);
+    }
+    return {};
+}
 
 Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Registration value,
                                       const Precondition& match) {
@@ -60,7 +60,7 @@ Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Regist
         if (!row) tx.set_fault(make_error_code(errc::corrupt));
         if (tx.fault()) return tx.fault();
         if (!row->installation_id.empty()) return make_error_code(errc::exists);
-        if (auto matched = check(match, row->etag); !matched) return matched.error();
+        if (auto matched = check_match(match, row->etag); !matched) return matched.error();
         const TaggedRow before{*row, row->tags};
         after.row.etag = row->etag + 1;
         if (row->handle == value.handle && row->platform == value.platform) {
@@ -90,12 +90,9 @@ Result<void> erase_registration(Transaction& tx, std::uint32_t hub, const std::s
     const auto row = tx.row(hub, address);
     if (!row) tx.set_fault(make_error_code(errc::corrupt));
     if (tx.fault()) return tx.fault();
-    if (auto matched = check(match, row->etag); !matched) return matched.error();
-    if (row->installation_id.empty()) {
-        erase_plain(tx, hub, address, *row);
-    } else {
-        erase_part(tx, hub, *row);
-    }
+    if (!row->installation_id.empty()) return erase_part(tx, hub, *row, match);
+    if (auto matched = check_match(match, row->etag); !matched) return matched.error();
+    erase_plain(tx, hub, address, *row);
     return {};
 }
 

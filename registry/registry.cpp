@@ -124,17 +124,18 @@ class StoredRegistry final : public Registry {
         return count_audience(views_, hub, query);
     }
     Result<void> load(std::uint32_t hub, std::uint16_t partition,
-                      std::span<const std::uint32_t> numbers, DeviceChunk& chunk) const override {
+                      std::span<const std::uint32_t> numbers, std::int64_t now_ms,
+                      DeviceChunk& chunk) const override {
         const auto view = views_.current();
         if (!view) return make_error_code(errc::closed);
-        return load_devices(*view, hub, partition, numbers, chunk);
+        return load_devices(*view, hub, partition, numbers, now_ms, chunk);
     }
     Result<void> load_at_once(std::uint32_t hub, std::uint16_t partition,
-                              std::span<const std::uint32_t> numbers,
+                              std::span<const std::uint32_t> numbers, std::int64_t now_ms,
                               DeviceChunk& chunk) const override {
         const auto view = views_.current();
         if (!view) return make_error_code(errc::closed);
-        return registry::load_at_once(*view, hub, partition, numbers, chunk);
+        return registry::load_at_once(*view, hub, partition, numbers, now_ms, chunk);
     }
 
     void retire(std::uint32_t hub, std::vector<Retirement> dead,

@@ -43,7 +43,7 @@ struct Options {
     std::size_t block_cache_bytes = 256u << 20;
     std::size_t write_queue_changes_max =
         65'536;                             ///< beyond it a write answers errc::overloaded at once
-    std::size_t batch_changes_max = 1'024;  ///< changes folded into one synced batch
+    std::size_t batch_changes_max = 2'048;  ///< changes folded into one synced batch
     bool sync = true;                       ///< false only in tests that do not crash
     rocksdb::Env* env = nullptr;            ///< tests inject faults here; not owned
     /// Called on the writer thread when writes begin to fail, and without an error when they can
@@ -87,8 +87,9 @@ struct Device {
     std::string_view registration_id;
     std::string_view installation_id;
     std::uint64_t generation = 0;  ///< changes whenever handle or owner of this number changes
+    /// At or before the time that holds: an installation may have been presented again since.
     std::int64_t registered_at_ms = 0;
-    std::int64_t expires_at_ms = never_ms;
+    std::int64_t expires_at_ms = never_ms;  ///< exact where it is over at the time of the load
 };
 
 /// Owns the bytes of the devices it holds. Reused from chunk to chunk to keep its buffers.
@@ -107,12 +108,11 @@ struct Retirement {
     std::uint32_t number = 0;
     std::uint64_t generation = 0;  ///< as read when the push was sent
     std::string handle;
-    std::int64_t dead_since_ms = 0;  ///< retire only if registered_at_ms < dead_since_ms
+    std::int64_t dead_since_ms = 0;  ///< retire only if the handle was presented before
     std::string reason;              ///< the provider's word
     std::int64_t at_ms = 0;          ///< now, for the record
-    /// As read when the push was sent: an app that presented the handle again since keeps it. 0 =
-    /// not compared.
-    std::int64_t registered_at_ms = 0;
+    /// When the push was made: an app that presented the handle later keeps it. 0 = not compared.
+    std::int64_t asked_at_ms = 0;
     std::string send_id{}, installation_id{}, registration_id{};  ///< for the record only
     std::uint64_t ticket = 0;  ///< of the gate that holds it; 0 = none
 };
@@ -122,6 +122,7 @@ struct Retired {
     std::size_t index = 0;  ///< in what retire() was given
     std::string registration_id;
     std::string installation_id;  ///< empty: a plain registration
+    std::int64_t registered_at_ms = 0;
 };
 
 /// A provider named a new handle for the old one (ADM): replaced only if generation and handle
@@ -279,11 +280,12 @@ class Registry {
     virtual Result<Audience> audience(std::uint32_t hub, const AudienceQuery& query) const = 0;
     /// Reads the rows of `numbers` (ascending) of one partition, in order, one Device each.
     virtual Result<void> load(std::uint32_t hub, std::uint16_t partition,
-                              std::span<const std::uint32_t> numbers, DeviceChunk& chunk) const = 0;
+                              std::span<const std::uint32_t> numbers, std::int64_t now_ms,
+                              DeviceChunk& chunk) const = 0;
     /// As load(), without blocking: only a few numbers whose rows are in memory, else
     /// errc::not_in_memory.
     virtual Result<void> load_at_once(std::uint32_t hub, std::uint16_t partition,
-                                      std::span<const std::uint32_t> numbers,
+                                      std::span<const std::uint32_t> numbers, std::int64_t now_ms,
                                       DeviceChunk& chunk) const = 0;
 
     // --- life and death of handles ---

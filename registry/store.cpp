@@ -59,8 +59,13 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
     table.pin_l0_filter_and_index_blocks_in_cache = true;
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(filter_bits_per_key, false));
     if (family == Family::rows) table.block_size = row_block_bytes;
-    if (family == Family::ids || family == Family::installations) {
-        // Every new device asks for an id that is not there.
+    if (family == Family::rows || family == Family::ledger) {
+        // New rows and sends come in the order of their keys: each is put where its neighbour was.
+        options.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(
+            family == Family::rows ? partition_prefix_bytes : ledger_hub_prefix_bytes));
+    }
+    if (family == Family::ids || family == Family::installations || family == Family::ledger) {
+        // Every new device or send asks for an id that is not there.
         options.memtable_prefix_bloom_size_ratio = 0.05;
         options.memtable_whole_key_filtering = true;
     }
@@ -73,6 +78,8 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
         options.write_buffer_size = 2 * memtable_bytes;
         options.merge_operator = posting_merge_operator();
         options.prefix_extractor = posting_prefix_extractor();
+        options.memtable_insert_with_hint_prefix_extractor.reset(
+            rocksdb::NewFixedPrefixTransform(sizeof(std::uint32_t)));  // batches are in order
         options.compaction_filter = empty_chunk_filter();
         options.memtable_prefix_bloom_size_ratio = 0.05;
         table.whole_key_filtering = false;

@@ -308,7 +308,7 @@ std::string encode_held(const HeldRetirement& held) {
     out.text(dead.send_id);
     out.text(dead.installation_id);
     out.text(dead.registration_id);
-    out.zigzag(dead.registered_at_ms);
+    out.zigzag(dead.asked_at_ms);
     return bytes;
 }
 
@@ -331,7 +331,7 @@ Result<HeldRetirement> decode_held(std::string_view key, std::string_view bytes)
     dead.send_id = in.text();
     dead.installation_id = in.text();
     dead.registration_id = in.text();
-    dead.registered_at_ms = in.zigzag();
+    dead.asked_at_ms = in.zigzag();
     dead.ticket = held.ticket;
     if (!sound || !in.at_end() || !name.at_end()) return make_error_code(errc::corrupt);
     return held;

@@ -114,7 +114,12 @@ class Verification {
                                        [&](const Part& p) { return p.name == row.part; });
         if (part == parts.end()) return differs(place(address) + " is no part any more");
         Row said = part->tagged.row;
-        said.etag = row.etag;
+        // Rows may lag behind with the times, never be ahead.
+        const bool behind = row.registered_at_ms <= said.registered_at_ms &&
+                            row.expires_at_ms <= said.expires_at_ms;
+        if (!behind) differs(place(address) + " is ahead of its installation");
+        said.registered_at_ms = row.registered_at_ms;
+        said.expires_at_ms = row.expires_at_ms;
         said.generation = row.generation;
         said.registration_id = row.registration_id;
         if (said != row) differs(place(address) + " differs from its installation");

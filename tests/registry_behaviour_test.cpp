@@ -371,16 +371,16 @@ TEST_CASE("what names one user or installation is found without the disk once it
             DeviceChunk few, many;
             std::vector<std::uint32_t> more = numbers;
             for (std::uint32_t gone = 1'000; gone < 1'010; ++gone) more.push_back(gone);
-            REQUIRE(registry->load(hub, p, more, many).has_value());
-            REQUIRE(registry->load(hub, p, numbers, few).has_value());
-            REQUIRE(registry->load_at_once(hub, p, numbers, few).has_value());
+            REQUIRE(registry->load(hub, p, more, 0, many).has_value());
+            REQUIRE(registry->load(hub, p, numbers, 0, few).has_value());
+            REQUIRE(registry->load_at_once(hub, p, numbers, 0, few).has_value());
             for (std::size_t i = 0; i < numbers.size(); ++i) {
                 CHECK((few.devices[i].present && many.devices[i].present));
                 CHECK(few.devices[i].handle == many.devices[i].handle);
                 CHECK(few.devices[i].shares_handle == many.devices[i].shares_handle);
             }
             CHECK_FALSE(many.devices.back().present);
-            CHECK(registry->load_at_once(hub, p, more, few).error() == errc::not_in_memory);
+            CHECK(registry->load_at_once(hub, p, more, 0, few).error() == errc::not_in_memory);
         }
     }
     CHECK(registry->select_at_once(hub, plan_of("odd"), {}).error() == errc::not_in_memory);

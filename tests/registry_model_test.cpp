@@ -87,18 +87,35 @@ Frozen freeze(const Opened& registry, std::uint32_t hub, const std::string& expr
     DeviceChunk chunk;
     for (std::uint16_t p = 0; p < frozen.selection.partitions.size(); ++p) {
         for (const std::uint32_t number : frozen.selection.partitions[p]) {
-            registry->load(hub, p, {&number, 1}, chunk).value();
+            registry->load(hub, p, {&number, 1}, 0, chunk).value();
             frozen.ids[{p, number}] = chunk.devices.front().registration_id;
         }
     }
     return frozen;
 }
 
+/// What is over at the time of a load is seen to be over, and nothing else is.
+void check_times(const Opened& registry, std::uint32_t hub, std::int64_t now_ms) {
+    const Selection all = registry->select(hub, plan_of(""), {}).value();
+    for (std::uint16_t p = 0; p < all.partitions.size(); ++p) {
+        const std::vector<std::uint32_t> numbers(all.partitions[p].begin(),
+                                                 all.partitions[p].end());
+        DeviceChunk chunk;
+        registry->load(hub, p, numbers, now_ms, chunk).value();
+        for (const Device& device : chunk.devices) {
+            const auto shown =
+                registry->registration(hub, std::string(device.registration_id)).value();
+            REQUIRE((device.expires_at_ms <= now_ms) == (shown.expires_at_ms <= now_ms));
+            REQUIRE(device.registered_at_ms <= shown.registered_at_ms);
+        }
+    }
+}
+
 /// A number of a frozen selection is the device it was, or nobody.
 void check_frozen(const Opened& registry, std::uint32_t hub, const Frozen& frozen) {
     DeviceChunk chunk;
     for (const auto& [at, id] : frozen.ids) {
-        registry->load(hub, at.first, {&at.second, 1}, chunk).value();
+        registry->load(hub, at.first, {&at.second, 1}, 0, chunk).value();
         const Device& device = chunk.devices.front();
         REQUIRE((!device.present || device.registration_id == id));
     }
@@ -132,6 +149,7 @@ TEST_CASE("random changes leave what a map would hold", "[registry]") {
             INFO("step " << step);
             changes.change(*registry, hub, model);
             for (const Frozen& one : frozen) check_frozen(*registry, hub, one);
+            if (step % 3 == 0) check_times(*registry, hub, changes.now());
             if (changes.below(12) == 0) {
                 frozen.push_back(freeze(*registry, hub, changes.expression()));
                 if (changes.below(2) == 0) {

@@ -466,12 +466,12 @@ TEST_CASE("a handle that the app presented again since the push is not retired",
     dead.generation = at.device.generation;
     dead.handle = "h1";
     dead.dead_since_ms = std::numeric_limits<std::int64_t>::max();
-    dead.registered_at_ms = 1'000;
+    dead.asked_at_ms = 1'000;
     auto again = registry_test::registration("one", "h1", {});
     again.registered_at_ms = 1'001;
     REQUIRE(open.put(hub, again).has_value());
     CHECK(open.retire(hub, {dead}).value() == 0);
-    dead.registered_at_ms = 1'001;
+    dead.asked_at_ms = 1'001;
     Retirement stranger = dead;
     stranger.handle = "h2";
     const auto retired = registry_test::wait<std::vector<Retired>>([&](auto done) {

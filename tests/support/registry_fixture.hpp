@@ -177,7 +177,7 @@ inline std::vector<std::string> Opened::select(std::uint32_t hub, const std::str
     for (std::uint16_t p = 0; p < selection.partitions.size(); ++p) {
         const std::vector<std::uint32_t> numbers(selection.partitions[p].begin(),
                                                  selection.partitions[p].end());
-        registry_->load(hub, p, numbers, chunk).value();
+        registry_->load(hub, p, numbers, 0, chunk).value();
         for (const Device& device : chunk.devices) {
             if (!device.present) throw std::runtime_error("a selected device has no row");
             ids.emplace_back(device.registration_id);
@@ -219,7 +219,7 @@ inline Located locate(const Registry& store, std::uint32_t hub, const std::strin
     for (std::uint16_t p = 0; p < all.partitions.size(); ++p) {
         for (const std::uint32_t number : all.partitions[p]) {
             auto chunk = std::make_shared<DeviceChunk>();
-            store.load(hub, p, {&number, 1}, *chunk).value();
+            store.load(hub, p, {&number, 1}, 0, *chunk).value();
             if (chunk->devices.front().registration_id == id) {
                 return {p, chunk->devices.front(), chunk};
             }

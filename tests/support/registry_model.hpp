@@ -289,6 +289,13 @@ class RandomChanges {
         if (below(3) == 0) value.push_variables = {{"nick", "Kim"}};
         if (below(4) == 0) value.secondary_tiles["tile"] = {handle(), false, tags(), templates()};
         const auto old = model.installations.find(value.id);
+        if (old != model.installations.end() && below(2) == 0) {  // the app starts again
+            const std::int64_t ends = value.expires_at_ms;
+            value = old->second;
+            value.expires_at_ms = ends;
+            value.registered_at_ms = value.updated_at_ms = now_;
+            if (below(2) == 0) value.push_channel_expired = false;
+        }
         std::optional<std::uint64_t> expected;
         if (below(3) == 0) expected = below(3);
         const auto result = registry.install(hub, value, expected);
@@ -329,9 +336,12 @@ class RandomChanges {
         const bool current = generation == at.device.generation;
         if (below(2) == 0) {
             const std::int64_t since = value.registered_at_ms + (below(3) == 0 ? 0 : 1);
+            const std::int64_t asked =
+                below(3) == 0 ? 0 : value.registered_at_ms - (below(3) == 0 ? 1 : 0);
             const auto count = registry.retire(hub, {{at.partition, at.device.number, generation,
-                                                      value.handle, since, "dead", now_}});
-            const bool dies = current && since > value.registered_at_ms;
+                                                      value.handle, since, "dead", now_, asked}});
+            const bool dies = current && since > value.registered_at_ms &&
+                              (asked == 0 || asked >= value.registered_at_ms);
             demand(count.value() == (dies ? 1 : 0), "retire counts wrong");
             if (!dies) return;
             if (value.installation_id.empty()) return model.erase(value);
