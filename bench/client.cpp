@@ -11,8 +11,11 @@
 #include <charconv>
 #include <ctime>
 #include <map>
+#include <memory>
 #include <optional>
 #include <stdexcept>
+#include <utility>
+#include <vector>
 
 #include "hub/sas.hpp"
 #include "pns/h2_session.hpp"
@@ -75,6 +78,8 @@ class Connection final : public pns::H2Events {
     }
 
     bool idle() const { return open_.empty(); }
+    /// The server said goodbye to a connection that was idle for too long.
+    bool ended() const { return idle() && (!error_.empty() || !session_->may_submit()); }
     void check() const {
         if (!error_.empty()) throw std::runtime_error(error_);
     }
@@ -211,10 +216,22 @@ struct HubClient::Impl {
             hub::make_sas(resource, target.key_name, target.key, std::time(nullptr) + token_life_s);
     }
 
+    /// Takes in what came meanwhile, and connects anew where the server ended an idle connection.
+    void renew() {
+        io.restart();
+        io.poll();
+        for (auto& connection : connections) {
+            if (!connection->ended()) continue;
+            auto fresh = std::make_unique<Connection>(io, tls, target);
+            ended.push_back(std::exchange(connection, std::move(fresh)));
+        }
+    }
+
     ConnectionString target;
     asio::io_context io{1};
     asio::ssl::context tls;
     std::vector<std::unique_ptr<Connection>> connections;
+    std::vector<std::unique_ptr<Connection>> ended;  ///< their callbacks may still come
     std::string authorization;
 };
 
@@ -227,6 +244,7 @@ void HubClient::call_many(const std::function<bool(ClientRequest&)>& next,
                           const std::function<void(const ClientRequest&, const ClientReply&)>& done,
                           std::size_t in_flight_max) {
     Impl& impl = *impl_;
+    impl.renew();
     bool more = true;
     bool changed = true;
     const auto fill = [&] {

@@ -25,6 +25,38 @@ std::uint16_t le16_at(std::string_view bytes, std::size_t index) {
     return value;
 }
 
+/// std::popcount is a call unless the compiler may count on the instruction.
+std::uint64_t ones(std::uint64_t word) {
+    word -= (word >> 1) & 0x5555'5555'5555'5555;
+    word = (word & 0x3333'3333'3333'3333) + ((word >> 2) & 0x3333'3333'3333'3333);
+    return (((word + (word >> 4)) & 0x0f0f'0f0f'0f0f'0f0f) * 0x0101'0101'0101'0101) >> 56;
+}
+
+struct Shape {
+    std::size_t count = 0, runs = 0;
+};
+
+Shape shape_of(const Chunk& chunk) {
+    Shape shape;
+    std::uint64_t carry = 0;  // the number before this word
+    for (const std::uint64_t word : chunk.words) {
+        if (word != 0) {
+            shape.count += ones(word);
+            shape.runs += ones(word & ~((word << 1) | carry));
+        }
+        carry = word >> 63;
+    }
+    return shape;
+}
+
+void append_numbers(const Chunk& chunk, std::string& bytes) {
+    ByteWriter out(bytes);
+    for (std::size_t i = 0; i < chunk.words.size(); ++i) {
+        for (std::uint64_t rest = chunk.words[i]; rest != 0; rest &= rest - 1)
+            out.u16_le(static_cast<std::uint16_t>((i << 6) + std::countr_zero(rest)));
+    }
+}
+
 /// Calls `each(first, last)` for every run of set bits, ascending.
 template <class Each>
 void for_each_run(const Chunk& chunk, Each&& each) {
@@ -79,15 +111,11 @@ bool split(std::string_view bytes, ChunkKind& kind, std::string_view& payload) {
 }  // namespace
 
 std::size_t Chunk::count() const {
-    std::size_t total = 0;
-    for (const std::uint64_t word : words) total += static_cast<std::size_t>(std::popcount(word));
-    return total;
+    return shape_of(*this).count;
 }
 
 std::string encode_chunk(const Chunk& chunk) {
-    const std::size_t count = chunk.count();
-    std::size_t runs = 0;
-    for_each_run(chunk, [&](std::uint16_t, std::uint16_t) { ++runs; });
+    const auto [count, runs] = shape_of(chunk);
     const std::size_t array_bytes = 2 * count;
     const std::size_t run_bytes = 4 * runs;
     std::string bytes;
@@ -101,9 +129,7 @@ std::string encode_chunk(const Chunk& chunk) {
         });
     } else if (count <= array_count_max) {
         out.u8(static_cast<std::uint8_t>(ChunkKind::array));
-        for_each_run(chunk, [&](std::uint32_t first, std::uint32_t last) {
-            for (std::uint32_t n = first; n <= last; ++n) out.u16_le(static_cast<std::uint16_t>(n));
-        });
+        append_numbers(chunk, bytes);
     } else {
         out.u8(static_cast<std::uint8_t>(ChunkKind::bits));
         bytes.append(reinterpret_cast<const char*>(chunk.words.data()), words_bytes);
@@ -155,14 +181,89 @@ std::string encode_operand(const Operand& operand) {
     return bytes;
 }
 
-bool decode_operand(std::string_view bytes, Operand& operand) {
+namespace {
+
+bool split_operand(std::string_view bytes, std::string_view& added, std::string_view& removed) {
     ByteReader in(bytes);
     if (in.u8() != format_version) return false;
     const std::uint64_t count = in.count();
     if (!in.ok() || 2 * count > in.left()) return false;
-    const std::string_view added = in.raw(2 * count);
-    const std::string_view removed = in.raw(in.left());
-    if (!ascending(added) || !ascending(removed)) return false;
+    added = in.raw(2 * count);
+    removed = in.raw(in.left());
+    return ascending(added) && ascending(removed);
+}
+
+/// Beyond so many bytes of operands a bit set is faster than lists.
+constexpr std::size_t sparse_bytes_max = 512;
+
+bool are_sparse(std::span<const std::string_view> operands) {
+    std::size_t bytes = 0;
+    for (const std::string_view operand : operands) bytes += operand.size();
+    return bytes <= sparse_bytes_max;
+}
+
+/// What the operands say last of each number, ascending: twice the number, plus one if it is added.
+bool last_words(std::span<const std::string_view> operands, std::vector<std::uint32_t>& words) {
+    const auto number = [](std::uint32_t word) { return word >> 1; };
+    for (const std::string_view bytes : operands) {
+        std::string_view added, removed;
+        if (!split_operand(bytes, added, removed)) return false;
+        for (std::size_t i = 0; i < added.size() / 2; ++i)
+            words.push_back(2U * le16_at(added, i) + 1);
+        for (std::size_t i = 0; i < removed.size() / 2; ++i)
+            words.push_back(2U * le16_at(removed, i));
+    }
+    std::stable_sort(words.begin(), words.end(),
+                     [&](std::uint32_t a, std::uint32_t b) { return number(a) < number(b); });
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        if (kept > 0 && number(words[kept - 1]) == number(words[i])) --kept;
+        words[kept++] = words[i];
+    }
+    words.resize(kept);
+    return true;
+}
+
+/// An ascending list with `words` applied.
+std::vector<std::uint16_t> merge_list(std::string_view list,
+                                      const std::vector<std::uint32_t>& words) {
+    std::vector<std::uint16_t> numbers;
+    numbers.reserve(list.size() / 2 + words.size());
+    std::size_t at = 0;
+    const std::size_t size = list.size() / 2;
+    for (const std::uint32_t word : words) {
+        const auto number = static_cast<std::uint16_t>(word >> 1);
+        for (; at < size && le16_at(list, at) < number; ++at) numbers.push_back(le16_at(list, at));
+        if (at < size && le16_at(list, at) == number) ++at;
+        if ((word & 1) != 0) numbers.push_back(number);
+    }
+    for (; at < size; ++at) numbers.push_back(le16_at(list, at));
+    return numbers;
+}
+
+std::string encode_numbers(const std::vector<std::uint16_t>& numbers) {
+    std::size_t runs = 0;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        if (i == 0 || numbers[i - 1] + 1 != numbers[i]) ++runs;
+    }
+    if (numbers.size() > array_count_max || 2 * runs < numbers.size()) {
+        Chunk chunk;
+        for (const std::uint16_t n : numbers) chunk.add(n);
+        return encode_chunk(chunk);
+    }
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.u8(static_cast<std::uint8_t>(ChunkKind::array));
+    out.raw({reinterpret_cast<const char*>(numbers.data()), 2 * numbers.size()});
+    return bytes;
+}
+
+}  // namespace
+
+bool decode_operand(std::string_view bytes, Operand& operand) {
+    std::string_view added, removed;
+    if (!split_operand(bytes, added, removed)) return false;
     operand.added.clear();
     operand.removed.clear();
     for (std::size_t i = 0; i < added.size() / 2; ++i) operand.added.push_back(le16_at(added, i));
@@ -180,19 +281,37 @@ void apply_operand(const Operand& operand, Chunk& chunk) {
     for (const std::uint16_t n : operand.removed) chunk.remove(n);
 }
 
-Operand compose(const Operand& older, const Operand& newer) {
-    const auto join = [](const auto& mine, const auto& overruled, const auto& latest) {
-        std::vector<std::uint16_t> kept, all;
-        std::set_difference(mine.begin(), mine.end(), overruled.begin(), overruled.end(),
-                            std::back_inserter(kept));
-        std::set_union(kept.begin(), kept.end(), latest.begin(), latest.end(),
-                       std::back_inserter(all));
-        return all;
-    };
-    Operand both;
-    both.added = join(older.added, newer.removed, newer.added);
-    both.removed = join(older.removed, newer.added, newer.removed);
-    return both;
+bool merge_chunk(std::string_view value, std::span<const std::string_view> operands,
+                 std::string& merged) {
+    ChunkKind kind = ChunkKind::array;
+    std::string_view payload;
+    if (!value.empty() && !split(value, kind, payload)) return false;
+    if (kind == ChunkKind::array && are_sparse(operands)) {
+        std::vector<std::uint32_t> words;
+        if (!ascending(payload) || !last_words(operands, words)) return false;
+        merged = encode_numbers(merge_list(payload, words));
+        return true;
+    }
+    Chunk chunk;
+    if (!value.empty() && !decode_chunk(value, chunk)) return false;
+    Operand operand;
+    for (const std::string_view bytes : operands) {
+        if (!decode_operand(bytes, operand)) return false;
+        apply_operand(operand, chunk);
+    }
+    merged = encode_chunk(chunk);
+    return true;
+}
+
+bool merge_operands(std::span<const std::string_view> operands, std::string& merged) {
+    std::vector<std::uint32_t> words;
+    if (!last_words(operands, words)) return false;
+    Operand sum;
+    for (const std::uint32_t word : words)
+        ((word & 1) != 0 ? sum.added : sum.removed)
+            .push_back(static_cast<std::uint16_t>(word >> 1));
+    merged = encode_operand(sum);
+    return true;
 }
 
 bool BitmapBuilder::add(std::uint16_t chunk, std::string_view chunk_value) {
@@ -216,10 +335,7 @@ bool BitmapBuilder::add(std::uint16_t chunk, std::string_view chunk_value) {
         containers_.append(reinterpret_cast<const char*>(bits.words.data()), words_bytes);
         return true;
     }
-    ByteWriter out(containers_);
-    for_each_run(bits, [&](std::uint32_t first, std::uint32_t last) {
-        for (std::uint32_t n = first; n <= last; ++n) out.u16_le(static_cast<std::uint16_t>(n));
-    });
+    append_numbers(bits, containers_);
     return true;
 }
 

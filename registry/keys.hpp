@@ -267,8 +267,12 @@ struct Operand {
 std::string encode_operand(const Operand& operand);
 [[nodiscard]] bool decode_operand(std::string_view bytes, Operand& operand);
 void apply_operand(const Operand& operand, Chunk& chunk);
-/// What `older` then `newer` do together.
-Operand compose(const Operand& older, const Operand& newer);
+/// The chunk value (empty text: none yet) with the operands applied in their order. Most postings
+/// have a few numbers in a chunk: what is sparse is merged as lists, in time with their length.
+[[nodiscard]] bool merge_chunk(std::string_view value, std::span<const std::string_view> operands,
+                               std::string& merged);
+/// One operand that does what all of them do in their order.
+[[nodiscard]] bool merge_operands(std::span<const std::string_view> operands, std::string& merged);
 
 /// Puts a bitmap together from chunk values that arrive in ascending order.
 class BitmapBuilder {

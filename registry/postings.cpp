@@ -101,24 +101,24 @@ std::vector<PostingDelta> PostingDeltas::take() {
 // --- folder ---
 
 Result<void> PostingFolder::write(const std::vector<PostingDelta>& deltas, Batch& batch) {
-    std::string stored;
+    std::string stored, merged;
     for (const PostingDelta& delta : deltas) {
         for (std::size_t at = 0; at < delta.numbers.size();) {
             const auto number = static_cast<std::uint16_t>(delta.numbers[at].first >> 16);
             const std::string key = chunk_key(delta.prefix, number);
-            const Operand operand = next_operand(delta, at);
+            const std::string operand = encode_operand(next_operand(delta, at));
             std::uint8_t& operands = operands_[hash64(key) % slots];
             if (++operands < operands_max) {
-                batch.merge(Family::postings, key, encode_operand(operand));
+                batch.merge(Family::postings, key, operand);
                 continue;
             }
             operands = 0;
-            Chunk chunk;
+            stored.clear();
             const auto found = batch.get(Family::postings, key, stored);
             if (!found) return found.error();
-            if (*found && !decode_chunk(stored, chunk)) return make_error_code(errc::corrupt);
-            apply_operand(operand, chunk);
-            batch.put(Family::postings, key, encode_chunk(chunk));
+            const std::string_view one = operand;
+            if (!merge_chunk(stored, {&one, 1}, merged)) return make_error_code(errc::corrupt);
+            batch.put(Family::postings, key, merged);
         }
     }
     return {};

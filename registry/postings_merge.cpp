@@ -4,6 +4,8 @@
 #include <rocksdb/merge_operator.h>
 #include <rocksdb/slice_transform.h>
 
+#include <vector>
+
 #include "registry/keys.hpp"
 
 namespace registry {
@@ -18,58 +20,19 @@ class PostingMerge final : public rocksdb::MergeOperator {
     const char* Name() const override { return "pushhub.posting.1"; }
 
     bool FullMergeV2(const MergeOperationInput& in, MergeOperationOutput* out) const override {
-        Chunk chunk;
-        if (in.existing_value != nullptr && !decode_chunk(view(*in.existing_value), chunk)) {
-            return false;
-        }
-        Operand operand;
-        for (const rocksdb::Slice& bytes : in.operand_list) {
-            if (!decode_operand(view(bytes), operand)) return false;
-            apply_operand(operand, chunk);
-        }
-        out->new_value = encode_chunk(chunk);
-        return true;
+        std::vector<std::string_view> operands;
+        operands.reserve(in.operand_list.size());
+        for (const rocksdb::Slice& bytes : in.operand_list) operands.push_back(view(bytes));
+        const auto value = in.existing_value == nullptr ? "" : view(*in.existing_value);
+        return merge_chunk(value, operands, out->new_value);
     }
 
-    bool PartialMerge(const rocksdb::Slice&, const rocksdb::Slice& left,
-                      const rocksdb::Slice& right, std::string* merged,
-                      rocksdb::Logger*) const override {
-        Operand older, newer;
-        if (!decode_operand(view(left), older) || !decode_operand(view(right), newer)) return false;
-        *merged = encode_operand(compose(older, newer));
-        return true;
-    }
-
-    bool PartialMergeMulti(const rocksdb::Slice&, const std::deque<rocksdb::Slice>& operands,
+    bool PartialMergeMulti(const rocksdb::Slice&, const std::deque<rocksdb::Slice>& slices,
                            std::string* merged, rocksdb::Logger*) const override {
-        // Two chunks say for every number what the last operand that names it said.
-        Chunk added, removed;
-        Operand operand;
-        for (const rocksdb::Slice& bytes : operands) {
-            if (!decode_operand(view(bytes), operand)) return false;
-            for (const std::uint16_t n : operand.added) {
-                added.add(n);
-                removed.remove(n);
-            }
-            for (const std::uint16_t n : operand.removed) {
-                added.remove(n);
-                removed.add(n);
-            }
-        }
-        const auto list = [](const Chunk& chunk, std::vector<std::uint16_t>& numbers) {
-            numbers.clear();
-            for (std::uint32_t n = 0; n < 65'536; ++n) {
-                if (n % 64 == 0 && chunk.words[n >> 6] == 0) {
-                    n += 63;
-                } else if (chunk.contains(static_cast<std::uint16_t>(n))) {
-                    numbers.push_back(static_cast<std::uint16_t>(n));
-                }
-            }
-        };
-        list(added, operand.added);
-        list(removed, operand.removed);
-        *merged = encode_operand(operand);
-        return true;
+        std::vector<std::string_view> operands;
+        operands.reserve(slices.size());
+        for (const rocksdb::Slice& bytes : slices) operands.push_back(view(bytes));
+        return merge_operands(operands, *merged);
     }
 };
 

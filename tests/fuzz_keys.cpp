@@ -2,7 +2,9 @@
 // that decode to the same again.
 
 #include <cstdlib>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "registry/keys.hpp"
 
@@ -61,7 +63,12 @@ void decode_postings(std::string_view bytes) {
     if (decode_operand(bytes, operand)) {
         Operand again;
         require(decode_operand(encode_operand(operand), again));
-        apply_operand(compose(operand, again), chunk);
+        apply_operand(again, chunk);
+        const std::vector<std::string_view> twice{bytes, bytes};
+        std::string sum, merged, by_sum;
+        require(merge_operands(twice, sum) && merge_chunk("", twice, merged));
+        const std::string_view one = sum;
+        require(merge_chunk("", {&one, 1}, by_sum) && by_sum == merged);
     }
     if (const auto bitmap = decode_bitmap(bytes)) {
         require(*decode_bitmap(encode_bitmap(*bitmap)) == *bitmap);

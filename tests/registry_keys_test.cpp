@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <random>
 
@@ -217,27 +219,45 @@ TEST_CASE("chunks keep every set in its smallest form", "[registry]") {
     CHECK_FALSE(decode_chunk(std::string("\x01\x00\x02\x00\x01\x00", 6), chunk));  // descending
 }
 
-TEST_CASE("operands compose like the changes they stand for", "[registry]") {
+TEST_CASE("merges do what the changes they stand for do, sparse or dense", "[registry]") {
     std::mt19937 random(7);
-    for (int round = 0; round < 300; ++round) {
-        Chunk applied = chunk_of({1, 2, 3, 9});
-        Chunk composed = applied;
-        Operand sum;
-        for (int i = 0; i < 5; ++i) {
+    for (int round = 0; round < 400; ++round) {
+        // Few and many numbers, apart and in runs, on either side of what is merged as lists.
+        const std::uint32_t spread = std::array{12U, 300U, 6'000U, 65'536U}[random() % 4];
+        const std::uint32_t step = 1 + static_cast<std::uint32_t>(random() % (spread / 6));
+        Chunk applied;
+        for (std::uint32_t n = 0; n < spread; n += 1 + random() % step)
+            applied.add(static_cast<std::uint16_t>(n));
+        const bool fresh = random() % 4 == 0;
+        if (fresh) applied = Chunk();
+        const std::string before = fresh ? std::string() : encode_chunk(applied);
+        std::vector<std::string> operands;
+        for (std::size_t i = 0, count = random() % 6; i < count; ++i) {
             Operand operand;
-            for (std::uint16_t n = 0; n < 12; ++n) {
+            for (std::uint32_t n = 0; n < spread; n += 1 + random() % step) {
                 const auto what = random() % 3;
-                if (what == 1) operand.added.push_back(n);
-                if (what == 2) operand.removed.push_back(n);
+                if (what == 1) operand.added.push_back(static_cast<std::uint16_t>(n));
+                if (what == 2) operand.removed.push_back(static_cast<std::uint16_t>(n));
             }
+            operands.push_back(encode_operand(operand));
             Operand back;
-            REQUIRE(decode_operand(encode_operand(operand), back));
+            REQUIRE(decode_operand(operands.back(), back));
             apply_operand(back, applied);
-            sum = compose(sum, operand);
         }
-        apply_operand(sum, composed);
-        CHECK(composed.words == applied.words);
+        const std::vector<std::string_view> all(operands.begin(), operands.end());
+        std::string merged, sum, by_sum;
+        REQUIRE(merge_chunk(before, all, merged));
+        CHECK(merged == encode_chunk(applied));
+        REQUIRE(merge_operands(all, sum));
+        const std::string_view one = sum;
+        REQUIRE(merge_chunk(before, {&one, 1}, by_sum));
+        CHECK(by_sum == merged);
     }
+    std::string merged;
+    const std::string_view bad = "\x01\x05";
+    CHECK_FALSE(merge_chunk("", {&bad, 1}, merged));
+    CHECK_FALSE(merge_chunk("\x01\x03", {}, merged));
+    CHECK_FALSE(merge_operands({&bad, 1}, merged));
     Operand operand;
     CHECK_FALSE(decode_operand(std::string("\x01\x01\x05\x00\x05\x00", 6), operand));  // in both
     CHECK_FALSE(decode_operand("\x01\x05", operand));
