@@ -51,12 +51,6 @@ InstallationRecord full_installation() {
     return record;
 }
 
-Chunk chunk_of(const std::vector<std::uint16_t>& numbers) {
-    Chunk chunk;
-    for (const std::uint16_t n : numbers) chunk.add(n);
-    return chunk;
-}
-
 }  // namespace
 
 TEST_CASE("varints and zigzags come back as they went in", "[registry]") {
@@ -225,8 +219,9 @@ TEST_CASE("merges do what the changes they stand for do, sparse or dense", "[reg
         // Few and many numbers, apart and in runs, on either side of what is merged as lists.
         const std::uint32_t spread = std::array{12U, 300U, 6'000U, 65'536U}[random() % 4];
         const std::uint32_t step = 1 + static_cast<std::uint32_t>(random() % (spread / 6));
+        const auto further = [&] { return 1 + static_cast<std::uint32_t>(random() % step); };
         Chunk applied;
-        for (std::uint32_t n = 0; n < spread; n += 1 + random() % step)
+        for (std::uint32_t n = 0; n < spread; n += further())
             applied.add(static_cast<std::uint16_t>(n));
         const bool fresh = random() % 4 == 0;
         if (fresh) applied = Chunk();
@@ -234,7 +229,7 @@ TEST_CASE("merges do what the changes they stand for do, sparse or dense", "[reg
         std::vector<std::string> operands;
         for (std::size_t i = 0, count = random() % 6; i < count; ++i) {
             Operand operand;
-            for (std::uint32_t n = 0; n < spread; n += 1 + random() % step) {
+            for (std::uint32_t n = 0; n < spread; n += further()) {
                 const auto what = random() % 3;
                 if (what == 1) operand.added.push_back(static_cast<std::uint16_t>(n));
                 if (what == 2) operand.removed.push_back(static_cast<std::uint16_t>(n));
