@@ -97,7 +97,6 @@ std::string answer_count_key(std::uint32_t hub);
 
 std::string hub_prefix(std::uint32_t hub);  ///< of rows, ids, installations, handles, postings
 std::string partition_prefix(std::uint32_t hub, std::uint16_t partition);  ///< of rows
-constexpr std::size_t partition_prefix_bytes = 6;
 std::string row_key(std::uint32_t hub, std::uint16_t partition, std::uint32_t number);
 std::string id_key(std::uint32_t hub, std::string_view id);
 constexpr std::size_t handle_prefix_bytes = 12;
@@ -143,7 +142,6 @@ enum class LedgerKind : char {
     answer_expiry = 'x',
 };
 std::string ledger_hub_prefix(LedgerKind kind, std::uint32_t hub);
-constexpr std::size_t ledger_hub_prefix_bytes = 5;
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id);
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id,
                        std::uint16_t partition);

@@ -64,11 +64,6 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
     table.partition_filters = true;
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(filter_bits_per_key, false));
     if (family == Family::rows) table.block_size = row_block_bytes;
-    if (family == Family::rows || family == Family::ledger) {
-        // New rows and sends come in the order of their keys: each is put where its neighbour was.
-        options.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(
-            family == Family::rows ? partition_prefix_bytes : ledger_hub_prefix_bytes));
-    }
     if (family == Family::ids || family == Family::installations || family == Family::ledger) {
         // Every new device or send asks for an id that is not there.
         options.memtable_prefix_bloom_size_ratio = 0.05;
@@ -83,8 +78,6 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
         options.write_buffer_size = 2 * memtable_bytes;
         options.merge_operator = posting_merge_operator();
         options.prefix_extractor = posting_prefix_extractor();
-        options.memtable_insert_with_hint_prefix_extractor.reset(
-            rocksdb::NewFixedPrefixTransform(sizeof(std::uint32_t)));  // batches are in order
         options.compaction_filter = empty_chunk_filter();
         options.memtable_prefix_bloom_size_ratio = 0.05;
         table.whole_key_filtering = false;
