@@ -53,7 +53,8 @@ void append_numbers(const Chunk& chunk, std::string& bytes) {
     ByteWriter out(bytes);
     for (std::size_t i = 0; i < chunk.words.size(); ++i) {
         for (std::uint64_t rest = chunk.words[i]; rest != 0; rest &= rest - 1)
-            out.u16_le(static_cast<std::uint16_t>((i << 6) + std::countr_zero(rest)));
+            out.u16_le(static_cast<std::uint16_t>(
+                (i << 6) + static_cast<std::size_t>(std::countr_zero(rest))));
     }
 }
 
