@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,6 +25,8 @@ constexpr const char* hub_name = "scale";
 constexpr auto settle_step = std::chrono::seconds(2);
 constexpr unsigned settle_steps_max = 60, settle_steps_same = 3;
 constexpr std::uint64_t settle_bytes = 4u << 20;  ///< less change than this is none
+constexpr unsigned beside_broadcasts = 8;
+constexpr double timeout_s = 900;  ///< of one broadcast
 
 struct Options {
     std::vector<std::uint32_t> sizes{100'000, 1'000'000, 10'000'000};
@@ -56,10 +60,10 @@ class Scale {
     void run() {
         results_.option("sizes", options_.sizes);
         for (const std::uint32_t devices : options_.sizes) measure(devices);
-        const std::string first = short_name(options_.sizes.front());
         const std::string last = short_name(options_.sizes.back());
+        const bool alone = options_.sizes.size() == 1;
         results_.add_ratio("push_cost_ratio", "cpu_us_per_push_" + last,
-                           "cpu_us_per_push_" + first);
+                           (alone ? "cpu_us_per_push_" : "small_cpu_us_per_push_") + last);
         // The figures of the largest population under the names that stand for all of them.
         for (const char* name :
              {"rss_idle_mib", "rss_broadcast_mib", "disk_bytes_per_registration", "six_tag_ratio",
@@ -68,56 +72,82 @@ class Scale {
     }
 
   private:
-    void measure(std::uint32_t devices) {
-        const std::string size = short_name(devices);
-        const std::string suffix = "_" + size;
-        const std::filesystem::path dir = experiment_.dir() / size;
-        std::filesystem::create_directories(dir);
-        std::printf("%s\n", bold(grouped(devices) + " devices").c_str());
-        {
-            Sink sink(dir, {{"apns"}, options_.sink_threads, true, ""});
-            HubProcess hub(dir, sink, {options_.lanes, {}});
-            {
-                HubClient client(hub.connection_string(), hub.ca_file());
-                put_hub(client, hub_name, sink.credentials());
-            }
-            hub.stop();
-            const Crowd crowd(target("apns"), "", false);
-            results_.add("fill_per_s" + suffix,
-                         fill_store(hub.data_dir(), hub_name, devices,
-                                    [&crowd](std::uint32_t i) { return crowd.device(i); }));
-            hub.start();
-            const std::uint64_t bytes = settled_bytes(hub.data_dir() / "store");
-            results_.add("disk_bytes_per_registration" + suffix,
-                         static_cast<double>(bytes) / devices);
-            hub.stop();
-            results_.add("start_s" + suffix, hub.start());
-            broadcasts(devices, suffix, sink, hub);
+    /// A hub with its provider. The smallest one stays until the end: what a push costs there is
+    /// measured again beside each broadcast to more, for machines have moods.
+    struct Population {
+        Population(const Experiment& experiment, const Options& options, std::uint32_t count)
+            : devices(count),
+              dir(made(experiment.dir() / short_name(count))),
+              sink(dir, {{"apns"}, options.sink_threads, true, ""}),
+              hub(dir, sink, {options.lanes, {}}) {}
+        static std::filesystem::path made(std::filesystem::path dir) {
+            std::filesystem::create_directories(dir);
+            return dir;
         }
+        std::uint32_t devices;
+        std::filesystem::path dir;
+        Sink sink;
+        HubProcess hub;
+    };
+
+    void measure(std::uint32_t devices) {
+        const std::string suffix = "_" + short_name(devices);
+        std::printf("%s\n", bold(grouped(devices) + " devices").c_str());
+        auto population = std::make_unique<Population>(experiment_, options_, devices);
+        HubProcess& hub = population->hub;
+        {
+            HubClient client(hub.connection_string(), hub.ca_file());
+            put_hub(client, hub_name, population->sink.credentials());
+        }
+        hub.stop();
+        const Crowd crowd(target("apns"), "", false);
+        results_.add("fill_per_s" + suffix,
+                     fill_store(hub.data_dir(), hub_name, devices,
+                                [&crowd](std::uint32_t i) { return crowd.device(i); }));
+        hub.start();
+        const std::uint64_t bytes = settled_bytes(hub.data_dir() / "store");
+        results_.add("disk_bytes_per_registration" + suffix, static_cast<double>(bytes) / devices);
+        hub.stop();
+        results_.add("start_s" + suffix, hub.start());
+        broadcasts(*population, suffix);
+        hub.stop();
         Results questions;
         const AudienceFigures asked =
-            measure_audience(dir / "hub", hub_name, devices, experiment_.runs(), "", questions);
+            measure_audience(hub.data_dir(), hub_name, devices, experiment_.runs(), "", questions);
         results_.add("six_tag_us" + suffix, asked.six_tag_us);
         results_.add("six_tag_ratio" + suffix, asked.six_tag_us / asked.six_tag_by_hand_us);
         results_.add("user_warm_us" + suffix, asked.user_warm_us);
         results_.add("user_cold_us" + suffix, asked.user_cold_us);
+        if (!smallest_) {
+            hub.start();
+            smallest_ = std::move(population);
+            return;
+        }
+        const std::filesystem::path dir = population->dir;
+        population.reset();
         std::filesystem::remove_all(dir);
     }
 
-    void broadcasts(std::uint32_t devices, const std::string& suffix, const Sink& sink,
-                    HubProcess& hub) {
-        HubClient client(hub.connection_string(), hub.ca_file());
+    static BroadcastOrder to_all(std::uint32_t devices) {
         const Target& apns = target("apns");
-        BroadcastOrder order{hub_name, "apns", apns.format, "lang:3", apns.body, {}, 0};
-        for (std::uint32_t i = 0; i < devices; ++i) order.devices += tag_value(i, 2) == 3;
-        run_broadcast(hub, client, sink, order);  // connections are there after this
+        return {hub_name, "apns", apns.format, "", apns.body, {}, devices, timeout_s};
+    }
+
+    void broadcasts(Population& population, const std::string& suffix) {
+        HubProcess& hub = population.hub;
+        HubClient client(hub.connection_string(), hub.ca_file());
+        BroadcastOrder first = to_all(0);
+        first.expression = "lang:3";
+        for (std::uint32_t i = 0; i < population.devices; ++i)
+            first.devices += tag_value(i, 2) == 3;
+        run_broadcast(hub, client, population.sink, first);  // connections are there after this
         results_.add("rss_idle_mib" + suffix, hub.process().rss_mib());
-        order.expression.clear();
-        order.devices = devices;
         for (unsigned i = 1; i <= experiment_.runs(); ++i) {
-            const Usage usage(sink.process());
-            const Broadcast sent = run_broadcast(hub, client, sink, order);
-            experiment_.check_sink("hub" + suffix, usage, sink);
+            if (smallest_) beside(suffix);
+            const Usage usage(population.sink.process());
+            const Broadcast sent =
+                run_broadcast(hub, client, population.sink, to_all(population.devices));
+            experiment_.check_sink("hub" + suffix, usage, population.sink);
             results_.add("pushes_per_s" + suffix, sent.pushes_per_s);
             results_.add("cpu_us_per_push" + suffix, sent.cpu_us_per_push);
             results_.add("first_push_ms" + suffix, sent.first_ms);
@@ -127,6 +157,19 @@ class Scale {
         results_.add("rss_broadcast_mib" + suffix, hub.process().peak_rss_mib());
     }
 
+    /// What a push to the smallest population costs now.
+    void beside(const std::string& suffix) {
+        HubProcess& hub = smallest_->hub;
+        HubClient client(hub.connection_string(), hub.ca_file());
+        const BroadcastOrder order = to_all(smallest_->devices);
+        run_broadcast(hub, client, smallest_->sink, order);
+        double sum_us = 0;
+        for (unsigned i = 0; i < beside_broadcasts; ++i)
+            sum_us += run_broadcast(hub, client, smallest_->sink, order).cpu_us_per_push;
+        results_.add("small_cpu_us_per_push" + suffix, sum_us / beside_broadcasts);
+    }
+
+    std::unique_ptr<Population> smallest_;
     Experiment& experiment_;
     Results& results_;
     const Options& options_;
