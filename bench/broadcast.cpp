@@ -77,10 +77,15 @@ Broadcast run_broadcast(HubProcess& hub, HubClient& client, const Sink& sink,
     const Telemetry t = wait_until_final(client, order.hub, id, order.timeout_s);
     const double cpu_s = usage.cpu_s();
     sampler.stop();
-    if (t.devices("Success") != order.devices || t.devices() != order.devices)
-        throw std::runtime_error("of " + grouped(order.devices) + " pushes " +
-                                 grouped(t.devices("Success")) + " succeeded; the send ended as " +
-                                 t.state + " with " + grouped(t.devices()) + " devices");
+    if (t.devices("Success") != order.devices || t.devices() != order.devices) {
+        std::string outcomes;
+        for (const auto& [platform, counts] : t.outcomes) {
+            for (const auto& [outcome, count] : counts)
+                outcomes += ", " + platform + " " + outcome + " " + grouped(count);
+        }
+        throw std::runtime_error("not all of " + grouped(order.devices) +
+                                 " pushes succeeded; the send ended as " + t.state + outcomes);
+    }
     const auto devices = static_cast<double>(order.devices);
     const SimControl::Taken taken = control.taken();
     const auto after_ms = [&](std::int64_t at_us) {

@@ -55,12 +55,10 @@ std::vector<std::pair<std::string, std::string>> Target::send_headers() const {
 std::string Target::handle(std::uint64_t number, const std::string& host) const {
     if (platform == "apns") return token_of(number);
     if (platform == "fcmv1") return fcm_token(number);
-    if (platform == "wns") {
-        // A certificate for *.notify.windows.com: any label will do.
-        const std::string name = host.starts_with("*.") ? "db5" + host.substr(1) : host;
-        return "https://" + name + path(number);
-    }
-    return R"({"endpoint":"https://)" + host + path(number) + "\"," + std::string(browser_keys) +
+    // A certificate for *.notify.windows.com, or of a push service: any label will do.
+    const std::string name = host.starts_with("*.") ? "updates" + host.substr(1) : host;
+    if (platform == "wns") return "https://" + name + path(number);
+    return R"({"endpoint":"https://)" + name + path(number) + "\"," + std::string(browser_keys) +
            "}";
 }
 
