@@ -58,7 +58,7 @@ class Connection final : public pns::H2Events {
     }
 
     bool may_submit(std::size_t in_flight_max) const {
-        return open_.size() < in_flight_max && session_->may_submit();
+        return open_.size() < in_flight_max && error_.empty() && session_->may_submit();
     }
 
     void submit(ClientRequest request, const std::string& authorization, const Answered& answered) {
@@ -81,7 +81,7 @@ class Connection final : public pns::H2Events {
     /// The server said goodbye to a connection that was idle for too long.
     bool ended() const { return idle() && (!error_.empty() || !session_->may_submit()); }
     void check() const {
-        if (!error_.empty()) throw std::runtime_error(error_);
+        if (!error_.empty() && !idle()) throw std::runtime_error(error_);
     }
     void on_change(std::function<void()> call) { changed_ = std::move(call); }
 
@@ -216,12 +216,11 @@ struct HubClient::Impl {
             hub::make_sas(resource, target.key_name, target.key, std::time(nullptr) + token_life_s);
     }
 
-    /// Takes in what came meanwhile, and connects anew where the server ended an idle connection.
+    /// Connects anew where the server ended an idle connection.
     void renew() {
-        io.restart();
-        io.poll();
         for (auto& connection : connections) {
             if (!connection->ended()) continue;
+            connection->on_change(nullptr);
             auto fresh = std::make_unique<Connection>(io, tls, target);
             ended.push_back(std::exchange(connection, std::move(fresh)));
         }
@@ -244,7 +243,8 @@ void HubClient::call_many(const std::function<bool(ClientRequest&)>& next,
                           const std::function<void(const ClientRequest&, const ClientReply&)>& done,
                           std::size_t in_flight_max) {
     Impl& impl = *impl_;
-    impl.renew();
+    impl.io.restart();
+    impl.io.poll();  // what came since the last call
     bool more = true;
     bool changed = true;
     const auto fill = [&] {
@@ -262,8 +262,6 @@ void HubClient::call_many(const std::function<bool(ClientRequest&)>& next,
             }
         }
     };
-    for (const auto& connection : impl.connections)
-        connection->on_change([&changed] { changed = true; });
     const auto busy = [&] {
         return more || std::any_of(impl.connections.begin(), impl.connections.end(),
                                    [](const auto& c) { return !c->idle(); });
@@ -271,6 +269,9 @@ void HubClient::call_many(const std::function<bool(ClientRequest&)>& next,
     while (busy()) {
         if (changed) {
             changed = false;
+            impl.renew();
+            for (const auto& connection : impl.connections)
+                connection->on_change([&changed] { changed = true; });
             fill();
             for (const auto& connection : impl.connections) connection->check();
         }
