@@ -77,8 +77,10 @@ std::vector<SimControl::Arrival> SimControl::arrivals() const {
     return out;
 }
 
-std::string SimControl::body_of(const std::string& handle) const {
-    return checked(url_, "GET", "/bodies?handle=" + encoded(handle));
+std::optional<std::string> SimControl::body_of(const std::string& handle) const {
+    const std::string path = "/bodies?handle=" + encoded(handle);
+    if (plain_call(url_, "GET", path, "").status == 404) return std::nullopt;
+    return checked(url_, "GET", path);
 }
 
 }  // namespace bench

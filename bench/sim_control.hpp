@@ -4,6 +4,7 @@
 // std::runtime_error.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,8 +36,9 @@ class SimControl {
         std::string handle;
     };
     std::vector<Arrival> arrivals() const;  ///< accepted pushes on record, in order
-    /// The last body that arrived for a handle.
-    std::string body_of(const std::string& handle) const;
+    /// The last body that arrived for a handle; nothing if the simulator kept none: it keeps the
+    /// bodies of so many handles.
+    std::optional<std::string> body_of(const std::string& handle) const;
 
   private:
     std::string url_;
