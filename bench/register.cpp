@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <ctime>
 #include <fstream>
 #include <stdexcept>
 #include <string>
@@ -20,13 +19,14 @@
 #include "bench/raw_store.hpp"
 #include "bench/targets.hpp"
 #include "bench/terminal.hpp"
+#include "hub/times.hpp"
 
 namespace bench {
 namespace {
 
 constexpr const char* hub_name = "register";
-constexpr std::time_t first_expiry_s = 1'893'456'000;  ///< 2030-01-01
-constexpr std::uint64_t send_every = 10;               ///< mixed: one request of so many is a send
+constexpr std::int64_t first_expiry_ms = 1'893'456'000'000;  ///< 2030-01-01
+constexpr std::uint64_t send_every = 10;  ///< mixed: one request of so many is a send
 constexpr unsigned raw_threads_max = 256;
 constexpr double import_timeout_s = 600;
 
@@ -60,18 +60,14 @@ std::string handle_of(std::uint64_t number, std::uint64_t moves) {
 /// moves on with every start, as the mobile SDKs have it.
 void make_put(ClientRequest& request, std::uint64_t number, std::uint64_t moves,
               std::uint64_t start) {
-    const std::time_t expiry_s = first_expiry_s + static_cast<std::time_t>(start);
-    std::tm at{};
-    gmtime_r(&expiry_s, &at);
-    char expiry[32];
-    std::strftime(expiry, sizeof expiry, "%Y-%m-%dT%H:%M:%SZ", &at);
+    const std::int64_t expiry_ms = first_expiry_ms + static_cast<std::int64_t>(start) * 1'000;
     request.method = "PUT";
     request.path = path_of(number);
     request.headers = {{"content-type", "application/json"}};
     request.body = R"({"installationId":"device-)" + std::to_string(number) +
                    R"(","platform":"apns","pushChannel":")" + handle_of(number, moves) +
                    R"(","userId":"user-)" + std::to_string(number) + R"(","expirationTime":")" +
-                   expiry + R"(","tags":[")" + five_tags(number, "\",\"") + "\"]}";
+                   hub::iso_ms(expiry_ms) + R"(","tags":[")" + five_tags(number, "\",\"") + "\"]}";
 }
 
 /// A device whose provider gave it a new handle.

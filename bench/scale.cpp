@@ -26,7 +26,6 @@ constexpr auto settle_step = std::chrono::seconds(2);
 constexpr unsigned settle_steps_max = 60, settle_steps_same = 3;
 constexpr std::uint64_t settle_bytes = 4u << 20;  ///< less change than this is none
 constexpr unsigned beside_broadcasts = 8;
-constexpr double timeout_s = 900;  ///< of one broadcast
 
 struct Options {
     std::vector<std::uint32_t> sizes{100'000, 1'000'000, 10'000'000};
@@ -130,7 +129,7 @@ class Scale {
 
     static BroadcastOrder to_all(std::uint32_t devices) {
         const Target& apns = target("apns");
-        return {hub_name, "apns", apns.format, "", apns.body, {}, devices, timeout_s};
+        return {hub_name, "apns", apns.format, "", apns.body, {}, devices};
     }
 
     void broadcasts(Population& population, const std::string& suffix) {

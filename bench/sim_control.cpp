@@ -9,13 +9,22 @@
 namespace bench {
 namespace {
 
-std::string checked(const std::string& url, const std::string& method, const std::string& path,
-                    const std::string& body = {}) {
+/// The body of the answer; nothing if there is nothing at `path`.
+std::optional<std::string> found(const std::string& url, const std::string& method,
+                                 const std::string& path, const std::string& body = {}) {
     ClientReply reply = plain_call(url, method, path, body);
+    if (reply.status == 404) return std::nullopt;
     if (reply.status < 200 || reply.status > 299)
         throw std::runtime_error("the simulator answers " + method + " " + path + " with " +
                                  std::to_string(reply.status) + ": " + reply.body.substr(0, 200));
     return std::move(reply.body);
+}
+
+std::string checked(const std::string& url, const std::string& method, const std::string& path,
+                    const std::string& body = {}) {
+    auto answer = found(url, method, path, body);
+    if (!answer) throw std::runtime_error("the simulator has nothing at " + method + " " + path);
+    return std::move(*answer);
 }
 
 /// Percent-encoded but for RFC 3986's unreserved characters.
@@ -78,9 +87,7 @@ std::vector<SimControl::Arrival> SimControl::arrivals() const {
 }
 
 std::optional<std::string> SimControl::body_of(const std::string& handle) const {
-    const std::string path = "/bodies?handle=" + encoded(handle);
-    if (plain_call(url_, "GET", path, "").status == 404) return std::nullopt;
-    return checked(url_, "GET", path);
+    return found(url_, "GET", "/bodies?handle=" + encoded(handle));
 }
 
 }  // namespace bench

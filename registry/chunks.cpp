@@ -256,6 +256,7 @@ std::string encode_numbers(const std::vector<std::uint16_t>& numbers) {
     ByteWriter out(bytes);
     out.u8(format_version);
     out.u8(static_cast<std::uint8_t>(ChunkKind::array));
+    // As they lie in memory: little-endian, asserted above.
     out.raw({reinterpret_cast<const char*>(numbers.data()), 2 * numbers.size()});
     return bytes;
 }

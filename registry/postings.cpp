@@ -113,11 +113,11 @@ Result<void> PostingFolder::write(const std::vector<PostingDelta>& deltas, Batch
                 continue;
             }
             operands = 0;
-            stored.clear();
             const auto found = batch.get(Family::postings, key, stored);
             if (!found) return found.error();
+            const std::string_view value = *found ? std::string_view(stored) : "";
             const std::string_view one = operand;
-            if (!merge_chunk(stored, {&one, 1}, merged)) return make_error_code(errc::corrupt);
+            if (!merge_chunk(value, {&one, 1}, merged)) return make_error_code(errc::corrupt);
             batch.put(Family::postings, key, merged);
         }
     }

@@ -15,24 +15,26 @@ std::string_view view(const rocksdb::Slice& slice) {
     return {slice.data(), slice.size()};
 }
 
+template <class Slices>
+std::vector<std::string_view> views(const Slices& slices) {
+    std::vector<std::string_view> all;
+    all.reserve(slices.size());
+    for (const rocksdb::Slice& slice : slices) all.push_back(view(slice));
+    return all;
+}
+
 class PostingMerge final : public rocksdb::MergeOperator {
   public:
     const char* Name() const override { return "pushhub.posting.1"; }
 
     bool FullMergeV2(const MergeOperationInput& in, MergeOperationOutput* out) const override {
-        std::vector<std::string_view> operands;
-        operands.reserve(in.operand_list.size());
-        for (const rocksdb::Slice& bytes : in.operand_list) operands.push_back(view(bytes));
         const auto value = in.existing_value == nullptr ? "" : view(*in.existing_value);
-        return merge_chunk(value, operands, out->new_value);
+        return merge_chunk(value, views(in.operand_list), out->new_value);
     }
 
-    bool PartialMergeMulti(const rocksdb::Slice&, const std::deque<rocksdb::Slice>& slices,
+    bool PartialMergeMulti(const rocksdb::Slice&, const std::deque<rocksdb::Slice>& operands,
                            std::string* merged, rocksdb::Logger*) const override {
-        std::vector<std::string_view> operands;
-        operands.reserve(slices.size());
-        for (const rocksdb::Slice& bytes : slices) operands.push_back(view(bytes));
-        return merge_operands(operands, *merged);
+        return merge_operands(views(operands), *merged);
     }
 };
 

@@ -19,12 +19,18 @@ Result<Row> read_row(const View& view, std::uint32_t hub, Address address) {
     return decode_row(bytes);
 }
 
+/// The installation that a row says it is a part of.
+Result<Installation> owner_of(const View& view, std::uint32_t hub, std::string_view id,
+                              Reach reach) {
+    auto owner = read_installation(view, hub, id, reach);
+    if (!owner && owner.error() == errc::not_found) return make_error_code(errc::corrupt);
+    return owner;
+}
+
 Result<Registration> registration_of(const View& view, std::uint32_t hub, const Row& row) {
     if (row.installation_id.empty()) return to_registration(row, nullptr);
-    const auto owner = read_installation(view, hub, row.installation_id);
-    if (!owner) {
-        return owner.error() == errc::not_found ? make_error_code(errc::corrupt) : owner.error();
-    }
+    const auto owner = owner_of(view, hub, row.installation_id, Reach::disk);
+    if (!owner) return owner.error();
     return to_registration(row, &*owner);
 }
 
@@ -121,10 +127,11 @@ Result<Registration> read_registration(const View& view, std::uint32_t hub, std:
     return registration_at(view, hub, {entry->partition, entry->number});
 }
 
-Result<Installation> read_installation(const View& view, std::uint32_t hub, std::string_view id) {
+Result<Installation> read_installation(const View& view, std::uint32_t hub, std::string_view id,
+                                       Reach reach) {
     if (view.hubs->find(hub) == nullptr) return make_error_code(errc::not_found);
     std::string bytes;
-    const auto found = view.snapshot->get(Family::installations, id_key(hub, id), bytes);
+    const auto found = view.snapshot->get(Family::installations, id_key(hub, id), bytes, reach);
     if (!found) return found.error();
     if (!*found) return make_error_code(errc::not_found);
     auto record = decode_installation(id, bytes);
@@ -228,21 +235,6 @@ Result<void> load_many(const View& view, std::uint32_t hub, std::uint16_t partit
     return {};
 }
 
-/// A row does not follow its installation through every start of the app: where its time seems to
-/// be over, the installation knows.
-Result<void> take_times(const View& view, std::uint32_t hub, Device& device, Reach reach) {
-    std::string bytes;
-    const std::string key = id_key(hub, device.installation_id);
-    const auto found = view.snapshot->get(Family::installations, key, bytes, reach);
-    if (!found) return found.error();
-    if (!*found) return make_error_code(errc::corrupt);
-    const auto record = decode_installation(device.installation_id, bytes);
-    if (!record) return record.error();
-    device.registered_at_ms = record->value.registered_at_ms;
-    device.expires_at_ms = record->value.expires_at_ms;
-    return {};
-}
-
 Result<void> load(const View& view, std::uint32_t hub, std::uint16_t partition,
                   std::span<const std::uint32_t> numbers, std::int64_t now_ms, DeviceChunk& chunk,
                   Reach reach) {
@@ -267,7 +259,12 @@ Result<void> load(const View& view, std::uint32_t hub, std::uint16_t partition,
         device.present = true;
         device.shares_handle = shared.contains(numbers[i]);
         if (device.expires_at_ms > now_ms || device.installation_id.empty()) continue;
-        if (auto read = take_times(view, hub, device, reach); !read) return read.error();
+        // A row does not follow its installation through every start of the app: where its time
+        // seems to be over, the installation knows.
+        const auto owner = owner_of(view, hub, device.installation_id, reach);
+        if (!owner) return owner.error();
+        device.registered_at_ms = owner->registered_at_ms;
+        device.expires_at_ms = owner->expires_at_ms;
     }
     return {};
 }

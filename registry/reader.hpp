@@ -12,7 +12,8 @@ namespace registry {
 
 // reader.cpp
 Result<Registration> read_registration(const View& view, std::uint32_t hub, std::string_view id);
-Result<Installation> read_installation(const View& view, std::uint32_t hub, std::string_view id);
+Result<Installation> read_installation(const View& view, std::uint32_t hub, std::string_view id,
+                                       Reach reach = Reach::disk);
 Result<Page> list_registrations(const View& view, std::uint32_t hub, std::string_view tag,
                                 std::string_view after, std::size_t count_max);
 Result<std::vector<Registration>> find_handle(const View& view, std::uint32_t hub,
