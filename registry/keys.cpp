@@ -185,15 +185,20 @@ std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send
     return key;
 }
 
-Result<std::pair<std::uint32_t, std::string>> decode_open_key(std::string_view key) {
+std::string mark_key(std::uint64_t position) {
+    std::string key(1, static_cast<char>(LedgerKind::mark));
+    ByteWriter(key).u64_be(position);
+    return key;
+}
+
+Result<std::uint64_t> decode_mark_key(std::string_view key) {
     ByteReader in(key);
     const std::uint8_t kind = in.u8();
-    const std::uint32_t hub = in.u32_be();
-    std::string id(in.text());
-    if (!in.at_end() || kind != static_cast<std::uint8_t>(LedgerKind::open)) {
+    const std::uint64_t position = in.u64_be();
+    if (!in.at_end() || kind != static_cast<std::uint8_t>(LedgerKind::mark)) {
         return make_error_code(errc::corrupt);
     }
-    return std::pair{hub, std::move(id)};
+    return position;
 }
 
 std::string answer_key(std::uint32_t hub, std::string_view scope, std::string_view key) {

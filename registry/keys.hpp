@@ -46,23 +46,27 @@
 //     operand      u8 1, varint n, n le16 added ascending, le16 removed ascending, no number in
 //     both
 //   expiry         u64 time at or before its end, u32 hub, u8 'i' | 'r', id -> u8 1
-//   ledger         u8 'o', u32 hub, text send id -> u8 1                     send is open
+//   ledger         u8 'm', u64 position -> u8 version, list of (u32 hub, text send id)
+//                                          sends of one batch; some of them are open
 //                  u8 's', u32 hub, text send id -> send
-//                  u8 'p', u32 hub, text send id -> progress
+//                  u8 'p', u32 hub, text send id -> progress; absent: as it was accepted
 //                  u8 'a', u32 hub, text send id, u16 partition -> bitmap    selection (audience)
 //                  u8 'd', u32 hub, text send id, u16 partition -> bitmap    done
 //                  u8 'k', u32 hub, text scope, text key -> answer          kept for a repeat
 //                  u8 'x', u64 time, u32 hub, text scope, text key -> u8 1  when it goes
-//     answer       u8 1, text fingerprint, zigzag kept, zigzag expires, varint status, headers,
-//     text body send         u8 version, text id, text format, text expression, text body, headers,
-//     list of text direct handles,
-//                  u8 delivery, zigzag enqueued, zigzag scheduled, zigzag deadline, varint
-//                  partitions of selection
-//                  from version 2 on: u8 deadline given, varint canary ppm, varint rate per second
+//     answer       u8 version, text fingerprint, zigzag kept, zigzag expires, varint status,
+//     headers,
+//                  text body
+//     send         u8 version, text id, text format, text expression, text body, headers,
+//                  list of text direct handles, u8 delivery, zigzag enqueued, zigzag scheduled,
+//                  zigzag deadline, u8 deadline given, varint canary ppm, varint rate per second,
+//                  text progress as accepted, varint partitions of selection, u8 selection apart,
+//                  list of (u16 partition, text bitmap) ascending: the selection, unless it lies
+//                  apart
 //     progress     u8 version, u8 state, zigzag started, zigzag ended,
-//                  list of (text platform, text outcome, varint count), varint partitions of done
-//                  from version 2 on: varint audience, zigzag first push, zigzag last push, zigzag
-//                  waits since, zigzag deadline, u8 flags (1 released, 2 gave up),
+//                  list of (text platform, text outcome, varint count), varint partitions of done,
+//                  varint audience, zigzag first push, zigzag last push, zigzag waits since,
+//                  zigzag deadline, u8 flags (1 released, 2 gave up),
 //                  list of (u8 latency bucket, varint count)
 //     bitmap       u8 1, list of (u16 chunk ascending, text chunk value)
 //
@@ -133,7 +137,7 @@ std::string expiry_key(const ExpiryKey& key);
 Result<ExpiryKey> decode_expiry_key(std::string_view key);
 
 enum class LedgerKind : char {
-    open = 'o',
+    mark = 'm',
     send = 's',
     progress = 'p',
     selection = 'a',
@@ -145,7 +149,8 @@ std::string ledger_hub_prefix(LedgerKind kind, std::uint32_t hub);
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id);
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id,
                        std::uint16_t partition);
-Result<std::pair<std::uint32_t, std::string>> decode_open_key(std::string_view key);
+std::string mark_key(std::uint64_t position);
+Result<std::uint64_t> decode_mark_key(std::string_view key);
 
 std::string answer_key(std::uint32_t hub, std::string_view scope, std::string_view key);
 struct AnswerExpiryKey {
@@ -162,7 +167,7 @@ Result<AnswerExpiryKey> decode_answer_expiry_key(std::string_view key);
 std::string after_prefix(std::string prefix);
 
 // --- values ---
-constexpr std::uint8_t format_version = 2;
+constexpr std::uint8_t format_version = 3;
 
 std::string encode_version();
 Result<std::uint8_t> decode_version(std::string_view bytes);
@@ -232,13 +237,27 @@ struct InstallationRecord {
 std::string encode_installation(const InstallationRecord& record);  ///< the id is in the key
 Result<InstallationRecord> decode_installation(std::string_view id, std::string_view bytes);
 
-std::string encode_send(const Send& send, std::uint16_t selection_partitions);
-Result<std::pair<Send, std::uint16_t>> decode_send(std::string_view bytes);
-/// What lies under LedgerKind::open: the selection of a small send by partition. Empty: it lies
-/// under LedgerKind::selection.
-using OpenSelection = std::vector<std::pair<std::uint16_t, Bitmap>>;
-std::string encode_open(const OpenSelection& selection);
-Result<OpenSelection> decode_open(std::string_view bytes);
+/// Where the selection of a send lies: small ones in the send itself, by partition ascending,
+/// others under LedgerKind::selection.
+struct KeptSelection {
+    std::uint16_t partitions = 0;  ///< 0: the send was final when it was accepted
+    bool apart = false;
+    std::vector<std::pair<std::uint16_t, Bitmap>> here;
+};
+/// A send as it was accepted; `first` is its progress then, and `first_done` the partitions of what
+/// was done of it.
+struct SendRecord {
+    Send send;
+    Progress first;
+    std::uint16_t first_done = 0;
+    KeptSelection selection;
+};
+std::string encode_send(const Send& send, const Progress& first, const KeptSelection& selection);
+Result<SendRecord> decode_send(std::string_view bytes);
+/// Sends of one batch, by hub and id.
+using Mark = std::vector<std::pair<std::uint32_t, std::string>>;
+std::string encode_mark(const Mark& mark);
+Result<Mark> decode_mark(std::string_view bytes);
 std::string encode_progress(const Progress& progress);  ///< without the bits of `done`
 Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view bytes);
 

@@ -7,7 +7,7 @@
 namespace registry {
 namespace {
 
-/// Selections of so few devices lie with the mark that their send is open.
+/// Selections of so few devices lie in their send.
 constexpr std::uint64_t small_devices_max = 64;
 
 /// The keys under which a send's bitmaps of one kind lie, by partition.
@@ -55,15 +55,12 @@ void numbers_frozen_changed(Transaction& tx, std::uint32_t hub) {
     }
 }
 
-using Open = decltype(Memory::open)::iterator;
-
-void close(Transaction& tx, Open open) {
+void close(Transaction& tx, OpenSends::iterator open) {
     const auto& [hub, id] = open->first;
-    tx.batch().erase(Family::ledger, ledger_key(LedgerKind::open, hub, id));
     OpenEntry& entry = open->second;
     StoredBitmaps(tx, LedgerKind::selection, hub, id, entry.selection_stored).erase();
     StoredBitmaps(tx, LedgerKind::done, hub, id, entry.done_stored).erase();
-    tx.memory().open.erase(open);
+    tx.close_send(open);
 }
 
 }  // namespace
@@ -71,7 +68,7 @@ void close(Transaction& tx, Open open) {
 Result<void> accept(Transaction& tx, std::uint32_t hub, const Send& send,
                     const Selection& selection, const Progress& progress) {
     if (tx.hub(hub) == nullptr) return make_error_code(errc::not_found);
-    const std::string key = ledger_key(LedgerKind::send, hub, send.id);
+    std::string key = ledger_key(LedgerKind::send, hub, send.id);
     const bool known = tx.get(Family::ledger, key).has_value();
     if (tx.fault()) return tx.fault();
     const auto open = tx.memory().open.find({hub, send.id});
@@ -79,28 +76,31 @@ Result<void> accept(Transaction& tx, std::uint32_t hub, const Send& send,
     if (known && !fires) return make_error_code(errc::exists);
 
     assert(selection.partitions.size() <= 0xffff && progress.done.size() <= 0xffff);
-    const bool final = is_final(progress.state);
-    const auto partitions = static_cast<std::uint16_t>(final ? 0 : selection.partitions.size());
-    tx.batch().put(Family::ledger, key, encode_send(send, partitions));
     Progress first = progress;
     first.audience = selection.count();
-    tx.batch().put(Family::ledger, ledger_key(LedgerKind::progress, hub, send.id),
-                   encode_progress(first));
-    if (final) {
+    if (fires && open->second.progress_stored) {
+        tx.batch().erase(Family::ledger, ledger_key(LedgerKind::progress, hub, send.id));
+        open->second.progress_stored = false;
+    }
+    KeptSelection kept;
+    if (is_final(progress.state)) {
+        tx.batch().put(Family::ledger, std::move(key), encode_send(send, first, kept));
         if (fires) close(tx, open);
         return {};
     }
-    OpenEntry& entry = tx.memory().open[{hub, send.id}];
-    OpenSelection small;
-    if (first.audience <= small_devices_max) {
-        for (std::uint16_t p = 0; p < partitions; ++p) {
-            if (!selection.partitions[p].isEmpty()) small.emplace_back(p, selection.partitions[p]);
-        }
-    } else {
+    OpenEntry& entry = tx.open_send(hub, send.id);
+    kept.partitions = static_cast<std::uint16_t>(selection.partitions.size());
+    kept.apart = first.audience > small_devices_max;
+    if (kept.apart) {
         StoredBitmaps(tx, LedgerKind::selection, hub, send.id, entry.selection_stored)
             .put(selection.partitions);
+    } else {
+        for (std::uint16_t p = 0; p < kept.partitions; ++p) {
+            if (!selection.partitions[p].isEmpty())
+                kept.here.emplace_back(p, selection.partitions[p]);
+        }
     }
-    tx.batch().put(Family::ledger, ledger_key(LedgerKind::open, hub, send.id), encode_open(small));
+    tx.batch().put(Family::ledger, std::move(key), encode_send(send, first, kept));
     StoredBitmaps(tx, LedgerKind::done, hub, send.id, entry.done_stored).put(progress.done);
     entry.state = progress.state;
     if (send.direct_handles.empty()) entry.frozen = selection.partitions;
@@ -119,8 +119,10 @@ Result<void> checkpoint(Transaction& tx, std::uint32_t hub, const std::string& s
         numbers_frozen_changed(tx, hub);
         return {};
     }
-    StoredBitmaps(tx, LedgerKind::done, hub, send_id, open->second.done_stored).put(progress.done);
-    open->second.state = progress.state;
+    OpenEntry& entry = open->second;
+    entry.progress_stored = true;
+    StoredBitmaps(tx, LedgerKind::done, hub, send_id, entry.done_stored).put(progress.done);
+    entry.state = progress.state;
     return {};
 }
 

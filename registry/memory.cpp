@@ -41,34 +41,17 @@ Result<void> load_hubs(const Snapshot& snapshot, Memory& memory) {
 }
 
 Result<void> load_open(const Snapshot& snapshot, Memory& memory) {
-    const std::string prefix(1, static_cast<char>(LedgerKind::open));
-    const auto cursor = snapshot.cursor(Family::ledger);
-    for (cursor->seek(prefix); cursor->valid(); cursor->next()) {
-        if (!cursor->key().starts_with(prefix)) break;
-        const auto key = decode_open_key(cursor->key());
-        if (!key) return key.error();
-        const auto& [hub, id] = *key;
-        std::string bytes;
-        const auto found =
-            snapshot.get(Family::ledger, ledger_key(LedgerKind::send, hub, id), bytes);
-        if (!found) return found.error();
-        const auto send = decode_send(bytes);
-        const auto running =
-            snapshot.get(Family::ledger, ledger_key(LedgerKind::progress, hub, id), bytes);
-        if (!running) return running.error();
-        const auto progress = decode_progress(bytes);
-        if (!*found || !*running || !send || !progress) return make_error_code(errc::corrupt);
+    return each_open(snapshot, *memory.hubs, [&memory](OpenRecord&& found) {
         OpenEntry entry;
-        entry.state = progress->first.state;
-        auto selection = read_selection(snapshot, hub, id, cursor->value(), send->second,
-                                        entry.selection_stored);
-        if (!selection) return selection.error();
-        if (send->first.direct_handles.empty()) entry.frozen = std::move(*selection);
-        const auto done = read_done(snapshot, hub, id, progress->second, entry.done_stored);
-        if (!done) return done.error();
-        memory.open.emplace(*key, std::move(entry));
-    }
-    return cursor->status();
+        entry.state = found.progress.state;
+        entry.selection_stored = std::move(found.selection_stored);
+        entry.done_stored = std::move(found.done_stored);
+        entry.progress_stored = found.progress_stored;
+        entry.mark = found.mark;
+        if (found.send.direct_handles.empty()) entry.frozen = std::move(found.selection);
+        ++memory.marks[found.mark];
+        memory.open.emplace(std::pair{found.hub, std::move(found.send.id)}, std::move(entry));
+    });
 }
 
 Result<void> load_numbers(const Snapshot& snapshot, const Memory* before, Memory& memory) {

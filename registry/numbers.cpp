@@ -33,10 +33,10 @@ Numbers::Numbers(const Bitmap& alive, const std::vector<const Bitmap*>& frozen,
     if (!freed.isEmpty()) cooling_.emplace_back(position, std::move(freed));
 }
 
-std::optional<std::uint32_t> Numbers::take(const std::vector<const Bitmap*>& frozen) {
+std::optional<std::uint32_t> Numbers::take(const std::function<void(Bitmap&)>& without_frozen) {
     if (stale_) {
         available_ = free_;
-        for (const Bitmap* bitmap : frozen) available_ -= *bitmap;
+        if (!available_.isEmpty()) without_frozen(available_);
         stale_ = false;
     }
     if (!available_.isEmpty()) {

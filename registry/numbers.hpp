@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -42,8 +43,9 @@ class Numbers {
             std::uint64_t position);
     std::uint64_t used_below() const { return next_; }
 
-    /// The smallest number that is free and in none of `frozen`; nullopt if the partition is full.
-    std::optional<std::uint32_t> take(const std::vector<const Bitmap*>& frozen);
+    /// The smallest number that is free and not frozen; nullopt if the partition is full.
+    /// `without_frozen` takes out of a set what sends have frozen.
+    std::optional<std::uint32_t> take(const std::function<void(Bitmap&)>& without_frozen);
     void release(std::uint32_t number, std::uint64_t position);
     /// Selections made before `position` are gone: numbers freed up to there become free.
     void cool(std::uint64_t position);

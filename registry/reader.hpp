@@ -2,6 +2,7 @@
 
 // Everything that reads: one call, one view. Any thread.
 
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,14 +27,20 @@ Result<void> load_at_once(const View& view, std::uint32_t hub, std::uint16_t par
                           DeviceChunk& chunk);
 Result<std::pair<Send, Progress>> read_send(const View& view, std::uint32_t hub,
                                             std::string_view id);
-/// By partition; adds to `keys` the partitions that lie under a key of their own.
-Result<std::vector<Bitmap>> read_selection(const Snapshot& snapshot, std::uint32_t hub,
-                                           const std::string& id, std::string_view open_bytes,
-                                           std::uint16_t partitions, Bitmap& keys);
-Result<std::vector<Bitmap>> read_done(const Snapshot& snapshot, std::uint32_t hub,
-                                      const std::string& id, std::uint16_t partitions,
-                                      Bitmap& keys);
-Result<std::vector<OpenSend>> read_open_sends(const View& view);
+/// A send that is not final, with all that the store has of it. `progress.done` is filled.
+struct OpenRecord {
+    std::uint64_t mark = 0;
+    std::uint32_t hub = 0;
+    Send send;
+    Progress progress;
+    bool progress_stored = false;
+    std::vector<Bitmap> selection;         ///< by partition
+    Bitmap selection_stored, done_stored;  ///< partitions that lie under keys of their own
+};
+/// Each of them, by mark.
+Result<void> each_open(const Snapshot& snapshot, const Hubs& hubs,
+                       const std::function<void(OpenRecord&&)>& found);
+Result<std::vector<OpenSend>> read_open_sends(const View& view);  ///< by hub and id
 Result<SendPage> read_sends(const View& view, std::uint32_t hub, const SendQuery& query);
 
 // select.cpp

@@ -6,14 +6,17 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
-#include <rocksdb/utilities/write_batch_with_index.h>
+#include <rocksdb/write_batch.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cassert>
 #include <chrono>
+#include <map>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "registry/keys.hpp"
 #include "registry/postings_merge.hpp"
@@ -136,23 +139,82 @@ class StoreHandles {
 
 namespace {
 
-class RocksCursor final : public Cursor {
+class RocksCursor : public Cursor {
   public:
     explicit RocksCursor(rocksdb::Iterator* iterator) : iterator_(iterator) {}
     void seek(std::string_view key) override { iterator_->Seek(slice(key)); }
     void next() override { iterator_->Next(); }
-    void seek_before(std::string_view key) override {
-        iterator_->SeekForPrev(slice(key));
-        if (iterator_->Valid() && view(iterator_->key()) == key) iterator_->Prev();
-    }
-    void previous() override { iterator_->Prev(); }
     bool valid() const override { return iterator_->Valid(); }
     std::string_view key() const override { return view(iterator_->key()); }
     std::string_view value() const override { return view(iterator_->value()); }
     Result<void> status() const override { return as_result(iterator_->status()); }
 
-  private:
+  protected:
     std::unique_ptr<rocksdb::Iterator> iterator_;
+};
+
+class CursorDown final : public RocksCursor {
+  public:
+    using RocksCursor::RocksCursor;
+    void seek(std::string_view key) override {
+        iterator_->SeekForPrev(slice(key));
+        if (iterator_->Valid() && view(iterator_->key()) == key) iterator_->Prev();
+    }
+    void next() override { iterator_->Prev(); }
+};
+
+/// What a batch does to one key.
+struct KeyChange {
+    enum class Kind : std::uint8_t { put, erase, merge } kind;
+    std::string bytes;  ///< value or operand
+};
+using KeyChanges = std::map<std::string, KeyChange, std::less<>>;
+
+/// The store with the changes of a batch on top of it.
+class BatchCursor final : public Cursor {
+  public:
+    BatchCursor(rocksdb::Iterator* stored, const KeyChanges& changes)
+        : stored_(stored), changes_(changes), change_(changes.end()) {}
+    void seek(std::string_view key) override {
+        stored_->Seek(slice(key));
+        change_ = changes_.lower_bound(key);
+        settle();
+    }
+    void next() override {
+        if (changed_) {
+            ++change_;
+        } else {
+            stored_->Next();
+        }
+        settle();
+    }
+    bool valid() const override { return changed_ || stored_->Valid(); }
+    std::string_view key() const override {
+        return changed_ ? std::string_view(change_->first) : view(stored_->key());
+    }
+    std::string_view value() const override {
+        return changed_ ? std::string_view(change_->second.bytes) : view(stored_->value());
+    }
+    Result<void> status() const override { return as_result(stored_->status()); }
+
+  private:
+    /// Moves on to the first key that is there.
+    void settle() {
+        for (changed_ = false; change_ != changes_.end(); ++change_) {
+            if (change_->second.kind == KeyChange::Kind::merge) continue;
+            if (!stored_->Valid() && !stored_->status().ok()) return;
+            const auto order = stored_->Valid() ? view(stored_->key()).compare(change_->first) : 1;
+            if (order < 0) return;
+            if (order == 0) stored_->Next();
+            changed_ = change_->second.kind == KeyChange::Kind::put;
+            if (changed_) return;
+        }
+    }
+
+    std::unique_ptr<rocksdb::Iterator> stored_;
+    const KeyChanges& changes_;
+    KeyChanges::const_iterator change_;
+    bool changed_ = false;  ///< the key is change_'s, not stored_'s
 };
 
 }  // namespace
@@ -199,6 +261,12 @@ std::unique_ptr<Cursor> Snapshot::cursor(Family family, bool within_prefix, Reac
     return std::make_unique<RocksCursor>(handles_->db->NewIterator(options, handles_->of(family)));
 }
 
+std::unique_ptr<Cursor> Snapshot::cursor_down(Family family) const {
+    auto options = read_options(pin_->snapshot, Reach::disk);
+    options.total_order_seek = true;
+    return std::make_unique<CursorDown>(handles_->db->NewIterator(options, handles_->of(family)));
+}
+
 std::uint64_t Snapshot::disk_bytes() const {
     std::uint64_t total = 0;
     for (rocksdb::ColumnFamilyHandle* family : handles_->families) {
@@ -220,7 +288,10 @@ std::uint64_t Snapshot::block_cache_bytes() const {
 // --- batch ---
 
 struct Batch::Changes {
-    rocksdb::WriteBatchWithIndex index{rocksdb::BytewiseComparator(), 0, true};
+    std::array<KeyChanges, family_count> keys;
+    std::vector<std::pair<Family, std::string>> erased_prefixes;
+
+    KeyChanges& of(Family family) { return keys[static_cast<std::size_t>(family)]; }
 };
 
 Batch::Batch(std::shared_ptr<StoreHandles> handles)
@@ -229,8 +300,14 @@ Batch::~Batch() = default;
 Batch::Batch(Batch&&) noexcept = default;
 
 Result<bool> Batch::get(Family family, std::string_view key, std::string& value) const {
-    const auto status = changes_->index.GetFromBatchAndDB(
-        handles_->db.get(), rocksdb::ReadOptions(), handles_->of(family), slice(key), &value);
+    const KeyChanges& changes = changes_->of(family);
+    const auto change = changes.find(key);
+    if (change != changes.end() && change->second.kind != KeyChange::Kind::merge) {
+        value = change->second.bytes;
+        return change->second.kind == KeyChange::Kind::put;
+    }
+    const auto status =
+        handles_->db->Get(rocksdb::ReadOptions(), handles_->of(family), slice(key), &value);
     if (status.ok()) return true;
     if (status.IsNotFound()) return false;
     return {boost::system::in_place_error, as_result(status).error()};
@@ -238,33 +315,29 @@ Result<bool> Batch::get(Family family, std::string_view key, std::string& value)
 
 std::unique_ptr<Cursor> Batch::cursor(Family family, bool within_prefix) const {
     rocksdb::ReadOptions options;
+    options.prefix_same_as_start = within_prefix;
     options.total_order_seek = !within_prefix;
-    rocksdb::ColumnFamilyHandle* handle = handles_->of(family);
-    rocksdb::Iterator* base = handles_->db->NewIterator(options, handle);
-    return std::make_unique<RocksCursor>(changes_->index.NewIteratorWithBase(handle, base));
+    return std::make_unique<BatchCursor>(handles_->db->NewIterator(options, handles_->of(family)),
+                                         changes_->of(family));
 }
 
-// A batch in memory takes every change; what can fail is writing it.
-void Batch::put(Family family, std::string_view key, std::string_view value) {
-    const auto status = changes_->index.Put(handles_->of(family), slice(key), slice(value));
-    assert(status.ok());
+void Batch::put(Family family, std::string key, std::string value) {
+    KeyChange change{KeyChange::Kind::put, std::move(value)};
+    changes_->of(family).insert_or_assign(std::move(key), std::move(change));
 }
 
-void Batch::erase(Family family, std::string_view key) {
-    const auto status = changes_->index.Delete(handles_->of(family), slice(key));
-    assert(status.ok());
+void Batch::erase(Family family, std::string key) {
+    changes_->of(family).insert_or_assign(std::move(key), KeyChange{KeyChange::Kind::erase, {}});
 }
 
-void Batch::merge(Family family, std::string_view key, std::string_view operand) {
-    const auto status =
-        changes_->index.GetWriteBatch()->Merge(handles_->of(family), slice(key), slice(operand));
-    assert(status.ok());
+void Batch::merge(Family family, std::string key, std::string operand) {
+    KeyChange change{KeyChange::Kind::merge, std::move(operand)};
+    const bool alone = changes_->of(family).emplace(std::move(key), std::move(change)).second;
+    assert(alone);
 }
 
-void Batch::erase_prefix(Family family, const std::string& prefix) {
-    const auto status = changes_->index.GetWriteBatch()->DeleteRange(
-        handles_->of(family), slice(prefix), slice(after_prefix(prefix)));
-    assert(status.ok());
+void Batch::erase_prefix(Family family, std::string prefix) {
+    changes_->erased_prefixes.emplace_back(family, std::move(prefix));
 }
 
 // --- store ---
@@ -443,10 +516,44 @@ Batch Store::batch() const {
     return Batch(handles_);
 }
 
-Result<void> Store::write(Batch& batch) {
+namespace {
+
+/// In the order of the keys, which spares the memtables most of their searching where neighbours
+/// come together. A write batch in memory takes everything.
+void add_changes(rocksdb::WriteBatch& out, rocksdb::ColumnFamilyHandle* family,
+                 const KeyChanges& changes) {
+    for (const auto& [key, change] : changes) {
+        rocksdb::Status status;
+        switch (change.kind) {
+            case KeyChange::Kind::put:
+                status = out.Put(family, slice(key), slice(change.bytes));
+                break;
+            case KeyChange::Kind::erase:
+                status = out.Delete(family, slice(key));
+                break;
+            case KeyChange::Kind::merge:
+                status = out.Merge(family, slice(key), slice(change.bytes));
+                break;
+        }
+        assert(status.ok());
+    }
+}
+
+}  // namespace
+
+Result<void> Store::write(const Batch& batch) {
+    rocksdb::WriteBatch changes;
+    for (std::size_t i = 0; i < family_count; ++i) {
+        add_changes(changes, handles_->families[i], batch.changes_->keys[i]);
+    }
+    for (const auto& [family, prefix] : batch.changes_->erased_prefixes) {
+        const auto status =
+            changes.DeleteRange(handles_->of(family), slice(prefix), slice(after_prefix(prefix)));
+        assert(status.ok());
+    }
     rocksdb::WriteOptions options;
     options.sync = options_.sync;
-    return as_result(handles_->db->Write(options, batch.changes_->index.GetWriteBatch()));
+    return as_result(handles_->db->Write(options, &changes));
 }
 
 Result<void> Store::recover() {

@@ -33,14 +33,12 @@ constexpr std::size_t family_count = 8;
 /// disk, which blocks.
 enum class Reach : std::uint8_t { memory, disk };
 
-/// Walks keys in order. key() and value() are valid until the next move.
+/// Walks keys in one direction. key() and value() are valid until the next move.
 class Cursor {
   public:
     virtual ~Cursor() = default;
     virtual void seek(std::string_view key) = 0;
     virtual void next() = 0;
-    virtual void seek_before(std::string_view key) = 0;  ///< to the last key below this one
-    virtual void previous() = 0;
     virtual bool valid() const = 0;  ///< false at the end and after an error
     virtual std::string_view key() const = 0;
     virtual std::string_view value() const = 0;
@@ -64,6 +62,8 @@ class Snapshot {
     /// beyond it may be missing, and filters answer for those that are absent.
     std::unique_ptr<Cursor> cursor(Family family, bool within_prefix = false,
                                    Reach reach = Reach::disk) const;
+    /// Walks down; seek() goes to the last key below the one it is given.
+    std::unique_ptr<Cursor> cursor_down(Family family) const;
 
     // Figures of now, not of the snapshot's moment.
     std::uint64_t disk_bytes() const;
@@ -75,8 +75,9 @@ class Snapshot {
     std::unique_ptr<Pin> pin_;
 };
 
-/// Changes on top of the store that become durable together. Reads see the changes made so far, but
-/// for merges and erased ranges, which take effect when the batch is written.
+/// Changes on top of the store that become durable together, the last one of each key. Reads see
+/// the changes made so far, but for merges and erased ranges, which take effect when the batch is
+/// written.
 class Batch {
   public:
     ~Batch();
@@ -86,11 +87,12 @@ class Batch {
     Result<bool> get(Family family, std::string_view key, std::string& value) const;
     /// Sees changes made after its creation once it seeks again.
     std::unique_ptr<Cursor> cursor(Family family, bool within_prefix = false) const;
-    void put(Family family, std::string_view key, std::string_view value);
-    void erase(Family family, std::string_view key);
-    void merge(Family family, std::string_view key, std::string_view operand);
-    /// Erases all keys with this prefix; call after all other changes.
-    void erase_prefix(Family family, const std::string& prefix);
+    void put(Family family, std::string key, std::string value);
+    void erase(Family family, std::string key);
+    /// Of a key that nothing else in the batch changes.
+    void merge(Family family, std::string key, std::string operand);
+    /// Erases all keys with this prefix, also those that the batch puts.
+    void erase_prefix(Family family, std::string prefix);
 
   private:
     friend class Store;
@@ -111,7 +113,7 @@ class Store {
     std::shared_ptr<const Snapshot> snapshot() const;
     Batch batch() const;
     /// One synced write; on failure nothing of the batch is visible and `recover` may help.
-    Result<void> write(Batch& batch);
+    Result<void> write(const Batch& batch);
     /// Tries to leave the state that a failed flush or compaction put RocksDB in. After a failed
     /// write of the log only reopen() helps.
     Result<void> recover();

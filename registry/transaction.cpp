@@ -57,14 +57,13 @@ std::optional<InstallationRecord> Transaction::installation(std::uint32_t hub,
 std::optional<std::uint32_t> Transaction::take_number(std::uint32_t hub, std::uint16_t partition) {
     Numbers& numbers = memory_.numbers[{hub, partition}];
     numbers.cool(reusable_position_);
-    std::vector<const Bitmap*> frozen;
-    for (auto entry = memory_.open.lower_bound({hub, {}});
-         entry != memory_.open.end() && entry->first.first == hub; ++entry) {
-        if (partition < entry->second.frozen.size()) {
-            frozen.push_back(&entry->second.frozen[partition]);
+    const auto number = numbers.take([&](Bitmap& available) {
+        for (auto entry = memory_.open.lower_bound({hub, {}});
+             entry != memory_.open.end() && entry->first.first == hub; ++entry) {
+            const auto& frozen = entry->second.frozen;
+            if (partition < frozen.size()) available -= frozen[partition];
         }
-    }
-    const auto number = numbers.take(frozen);
+    });
     if (!number) set_fault(make_error_code(errc::full));
     return number;
 }
@@ -215,24 +214,46 @@ void Transaction::erase_hub(std::uint32_t hub) {
     auto& open = memory_.open;
     for (auto entry = open.lower_bound({hub, {}});
          entry != open.end() && entry->first.first == hub;) {
-        entry = open.erase(entry);
+        entry = close_send(entry);
     }
     memory_.installations.erase(hub);
     memory_.registrations.erase(hub);
 }
 
+OpenEntry& Transaction::open_send(std::uint32_t hub, const std::string& id) {
+    const auto [open, fresh] = memory_.open.try_emplace({hub, id});
+    if (fresh) {
+        if (!mark_) mark_ = position();
+        open->second.mark = *mark_;
+        ++memory_.marks[*mark_];
+        opened_.push_back(open->first);
+    }
+    return open->second;
+}
+
+OpenSends::iterator Transaction::close_send(OpenSends::iterator open) {
+    const auto mark = memory_.marks.find(open->second.mark);
+    if (--mark->second == 0) {
+        if (mark->first != mark_) batch_.erase(Family::ledger, mark_key(mark->first));
+        memory_.marks.erase(mark);
+    }
+    return memory_.open.erase(open);
+}
+
 std::vector<PostingDelta> Transaction::finish(PostingFolder& folder) {
     std::vector<PostingDelta> deltas = deltas_.take();
     if (auto written = folder.write(deltas, batch_); !written) set_fault(written.error());
-    batch_.put(Family::meta, state_key, encode_state(memory_.state));
+    if (mark_ && memory_.marks.contains(*mark_)) {
+        batch_.put(Family::ledger, mark_key(*mark_), encode_mark(opened_));
+    }
+    batch_.put(Family::meta, std::string(state_key), encode_state(memory_.state));
     for (const std::uint32_t hub : erased_hubs_) {
         for (const Family family : {Family::rows, Family::ids, Family::installations,
                                     Family::handles, Family::postings}) {
             batch_.erase_prefix(family, hub_prefix(hub));
         }
-        for (const LedgerKind kind :
-             {LedgerKind::open, LedgerKind::send, LedgerKind::progress, LedgerKind::selection,
-              LedgerKind::done, LedgerKind::answer}) {
+        for (const LedgerKind kind : {LedgerKind::send, LedgerKind::progress, LedgerKind::selection,
+                                      LedgerKind::done, LedgerKind::answer}) {
             batch_.erase_prefix(Family::ledger, ledger_hub_prefix(kind, hub));
         }
     }

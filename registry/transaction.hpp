@@ -36,16 +36,20 @@ struct TaggedRow {
 /// direct sends.
 struct OpenEntry {
     std::vector<Bitmap> frozen;
-    Bitmap selection_stored, done_stored;  ///< partitions that have a bitmap on disk
+    Bitmap selection_stored, done_stored;  ///< partitions that have a bitmap under a key of its own
     SendState state = SendState::enqueued;
+    bool progress_stored = false;  ///< under a key of its own, beside the one in the send
+    std::uint64_t mark = 0;        ///< position of the mark that lists it
 };
+using OpenSends = std::map<std::pair<std::uint32_t, std::string>, OpenEntry>;  ///< by hub and id
 
 /// What the writer knows without reading: rebuilt from the store at open and after a failed batch.
 struct Memory {
     State state;
     std::shared_ptr<const Hubs> hubs = std::make_shared<Hubs>();
     std::map<std::pair<std::uint32_t, std::uint16_t>, Numbers> numbers;
-    std::map<std::pair<std::uint32_t, std::string>, OpenEntry> open;
+    OpenSends open;
+    std::map<std::uint64_t, std::size_t> marks;            ///< position -> how many of it are open
     std::map<std::uint32_t, std::uint64_t> installations;  ///< by hub
     std::map<std::uint32_t, std::uint64_t> registrations;  ///< by hub
     std::map<std::uint32_t, std::uint64_t> answers;        ///< kept, by hub
@@ -88,6 +92,10 @@ class Transaction {
                     std::int64_t before_ms, std::int64_t after_ms);
     void count_installation(std::uint32_t hub, bool created);
     void erase_hub(std::uint32_t hub);
+    /// The send is open from now on: the mark of this batch will list it. Known already: as it was.
+    OpenEntry& open_send(std::uint32_t hub, const std::string& id);
+    /// The send is not open any more; the next one.
+    OpenSends::iterator close_send(OpenSends::iterator open);
 
     /// Completes the batch with postings and state; the deltas are what the cache has to learn
     /// after the commit.
@@ -107,6 +115,8 @@ class Transaction {
     std::unique_ptr<Cursor> handles_;
     PostingDeltas deltas_;
     std::vector<std::uint32_t> erased_hubs_;
+    std::optional<std::uint64_t> mark_;  ///< of the sends that this batch opens
+    Mark opened_;
     boost::system::error_code fault_;
 };
 

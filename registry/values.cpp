@@ -1,6 +1,7 @@
 // The values of registry/keys.hpp.
 
 #include <algorithm>
+#include <tuple>
 
 #include "registry/bytes.hpp"
 #include "registry/keys.hpp"
@@ -159,30 +160,6 @@ Result<std::uint8_t> decode_version(std::string_view bytes) {
     ByteReader in(bytes);
     const std::uint8_t value = in.u8();
     return checked(in, std::uint8_t{value});
-}
-
-std::string encode_open(const OpenSelection& selection) {
-    std::string bytes;
-    ByteWriter out(bytes);
-    out.u8(format_version);
-    for (const auto& [partition, bitmap] : selection) {
-        out.u16_be(partition);
-        out.text(encode_bitmap(bitmap));
-    }
-    return bytes;
-}
-
-Result<OpenSelection> decode_open(std::string_view bytes) {
-    ByteReader in(bytes);
-    if (in.u8() != format_version) return make_error_code(errc::corrupt);
-    OpenSelection selection;
-    while (in.ok() && !in.at_end()) {
-        const std::uint16_t partition = in.u16_be();
-        auto bitmap = decode_bitmap(in.text());
-        if (!in.ok() || !bitmap) return make_error_code(errc::corrupt);
-        selection.emplace_back(partition, std::move(*bitmap));
-    }
-    return checked(in, std::move(selection));
 }
 
 std::string encode_state(const State& state) {
@@ -477,14 +454,7 @@ Result<InstallationRecord> decode_installation(std::string_view id, std::string_
 
 namespace {
 
-constexpr std::uint8_t ledger_version = 2;
 constexpr std::uint8_t flag_released = 1, flag_gave_up = 2;
-
-std::uint8_t get_ledger_version(ByteReader& in) {
-    const std::uint8_t value = in.u8();
-    if (value < 1 || value > ledger_version) in.fail();
-    return value;
-}
 
 bool get_bool(ByteReader& in) {
     const std::uint8_t value = in.u8();
@@ -494,10 +464,10 @@ bool get_bool(ByteReader& in) {
 
 }  // namespace
 
-std::string encode_send(const Send& send, std::uint16_t selection_partitions) {
+std::string encode_send(const Send& send, const Progress& first, const KeptSelection& selection) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(ledger_version);
+    out.u8(format_version);
     out.text(send.id);
     out.text(send.format);
     out.text(send.tag_expression);
@@ -508,18 +478,47 @@ std::string encode_send(const Send& send, std::uint16_t selection_partitions) {
     out.zigzag(send.enqueued_at_ms);
     out.zigzag(send.scheduled_at_ms);
     out.zigzag(send.deadline_ms);
-    out.varint(selection_partitions);
     out.u8(send.deadline_given ? 1 : 0);
     out.varint(send.canary_ppm);
     out.varint(send.rate_per_s);
+    out.text(encode_progress(first));
+    out.varint(selection.partitions);
+    out.u8(selection.apart ? 1 : 0);
+    out.varint(selection.here.size());
+    for (const auto& [partition, bitmap] : selection.here) {
+        out.u16_be(partition);
+        out.text(encode_bitmap(bitmap));
+    }
     return bytes;
 }
 
-Result<std::pair<Send, std::uint16_t>> decode_send(std::string_view bytes) {
+namespace {
+
+KeptSelection get_selection(ByteReader& in) {
+    KeptSelection selection;
+    selection.partitions = get_partition(in);
+    selection.apart = get_bool(in);
+    for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left) {
+        const std::uint16_t partition = in.u16_be();
+        auto bitmap = decode_bitmap(in.text());
+        const auto& here = selection.here;
+        const bool ascends = here.empty() || here.back().first < partition;
+        if (!bitmap || !ascends || partition >= selection.partitions) {
+            in.fail();
+        } else {
+            selection.here.emplace_back(partition, std::move(*bitmap));
+        }
+    }
+    return selection;
+}
+
+}  // namespace
+
+Result<SendRecord> decode_send(std::string_view bytes) {
     ByteReader in(bytes);
-    std::pair<Send, std::uint16_t> both;
-    Send& send = both.first;
-    const std::uint8_t version_read = get_ledger_version(in);
+    SendRecord record;
+    Send& send = record.send;
+    version(in);
     send.id = in.text();
     send.format = in.text();
     send.tag_expression = in.text();
@@ -532,19 +531,43 @@ Result<std::pair<Send, std::uint16_t>> decode_send(std::string_view bytes) {
     send.enqueued_at_ms = in.zigzag();
     send.scheduled_at_ms = in.zigzag();
     send.deadline_ms = in.zigzag();
-    both.second = get_partition(in);
-    if (version_read >= 2) {
-        send.deadline_given = get_bool(in);
-        send.canary_ppm = get_number(in);
-        send.rate_per_s = get_number(in);
+    send.deadline_given = get_bool(in);
+    send.canary_ppm = get_number(in);
+    send.rate_per_s = get_number(in);
+    auto first = decode_progress(in.text());
+    if (!first) return first.error();
+    std::tie(record.first, record.first_done) = std::move(*first);
+    record.selection = get_selection(in);
+    return checked(in, std::move(record));
+}
+
+std::string encode_mark(const Mark& mark) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.varint(mark.size());
+    for (const auto& [hub, id] : mark) {
+        out.u32_be(hub);
+        out.text(id);
     }
-    return checked(in, std::move(both));
+    return bytes;
+}
+
+Result<Mark> decode_mark(std::string_view bytes) {
+    ByteReader in(bytes);
+    Mark mark;
+    version(in);
+    for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left) {
+        const std::uint32_t hub = in.u32_be();
+        mark.emplace_back(hub, in.text());
+    }
+    return checked(in, std::move(mark));
 }
 
 std::string encode_progress(const Progress& progress) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(ledger_version);
+    out.u8(format_version);
     out.u8(static_cast<std::uint8_t>(progress.state));
     out.zigzag(progress.started_at_ms);
     out.zigzag(progress.ended_at_ms);
@@ -574,7 +597,7 @@ Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view byte
     ByteReader in(bytes);
     std::pair<Progress, std::uint16_t> both;
     Progress& progress = both.first;
-    const std::uint8_t version_read = get_ledger_version(in);
+    version(in);
     const std::uint8_t state = in.u8();
     if (state > static_cast<std::uint8_t>(SendState::canceling)) in.fail();
     progress.state = static_cast<SendState>(state);
@@ -587,7 +610,6 @@ Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view byte
         progress.counts[{std::move(platform), std::move(outcome)}] = count;
     }
     both.second = get_partition(in);
-    if (version_read < 2) return checked(in, std::move(both));
     progress.audience = in.varint();
     progress.first_push_ms = in.zigzag();
     progress.last_push_ms = in.zigzag();

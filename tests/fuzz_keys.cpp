@@ -26,8 +26,9 @@ void decode_values(std::string_view bytes) {
         require(*decode_installation("id", encode_installation(*record)) == *record);
     }
     if (const auto send = decode_send(bytes)) {
-        require(decode_send(encode_send(send->first, send->second)).has_value());
+        require(decode_send(encode_send(send->send, send->first, send->selection)).has_value());
     }
+    if (const auto mark = decode_mark(bytes)) require(*decode_mark(encode_mark(*mark)) == *mark);
     if (const auto progress = decode_progress(bytes)) {
         require(decode_progress(encode_progress(progress->first)).has_value());
     }
@@ -77,7 +78,7 @@ void decode_postings(std::string_view bytes) {
 
 void decode_keys(std::string_view bytes) {
     if (const auto key = decode_expiry_key(bytes)) require(expiry_key(*key) == bytes);
-    (void)decode_open_key(bytes);
+    if (const auto position = decode_mark_key(bytes)) require(mark_key(*position) == bytes);
     (void)address_at_end(bytes);
     (void)posting_name(bytes);
     const std::size_t size = posting_name_size(bytes);

@@ -262,7 +262,7 @@ TEST_CASE("a store of another version or in use is refused", "[registry]") {
         std::string why;
         auto store = Store::open(options, why).value();
         Batch batch = store->batch();
-        batch.put(Family::meta, version_key, "\x07");
+        batch.put(Family::meta, std::string(version_key), "\x07");
         REQUIRE(store->write(batch).has_value());
     }
     CHECK(why_not(options).find("format version 7") != std::string::npos);

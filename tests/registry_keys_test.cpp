@@ -51,6 +51,13 @@ InstallationRecord full_installation() {
     return record;
 }
 
+KeptSelection small_selection() {
+    KeptSelection small;
+    small.partitions = 8;
+    small.here = {{0, Bitmap::bitmapOf(2, 5, 70'000)}, {7, Bitmap::bitmapOf(1, 1)}};
+    return small;
+}
+
 }  // namespace
 
 TEST_CASE("varints and zigzags come back as they went in", "[registry]") {
@@ -101,11 +108,20 @@ TEST_CASE("values come back as they went in", "[registry]") {
     send.direct_handles = {"h1", "h2"};
     send.delivery = Delivery::at_most_once;
     send.deadline_ms = 99;
-    const auto sent = decode_send(encode_send(send, 8)).value();
-    CHECK(sent.first.direct_handles == send.direct_handles);
-    CHECK(sent.first.headers == send.headers);
-    CHECK(
-        (sent.first.delivery == send.delivery && sent.first.deadline_ms == 99 && sent.second == 8));
+    Progress first;
+    first.audience = 2;
+    first.done.resize(3);
+    const KeptSelection small = small_selection();
+    const auto sent = decode_send(encode_send(send, first, small)).value();
+    CHECK(sent.send.direct_handles == send.direct_handles);
+    CHECK(sent.send.headers == send.headers);
+    CHECK((sent.send.delivery == send.delivery && sent.send.deadline_ms == 99));
+    CHECK((sent.first.audience == 2 && sent.first_done == 3));
+    CHECK((sent.selection.partitions == 8 && !sent.selection.apart));
+    CHECK(sent.selection.here == small.here);
+
+    const Mark mark{{1, "s"}, {7, ""}};
+    CHECK(decode_mark(encode_mark(mark)).value() == mark);
 
     Progress progress;
     progress.state = SendState::processing;
@@ -143,7 +159,10 @@ TEST_CASE("every cut and every unknown version of a value is corrupt", "[registr
     refuses(encode_installation(full_installation()),
             [](auto bytes) { return decode_installation("i", bytes).has_value(); });
     refuses(encode_id({false, 1, 300}), [](auto bytes) { return decode_id(bytes).has_value(); });
-    refuses(encode_send(Send(), 3), [](auto bytes) { return decode_send(bytes).has_value(); });
+    refuses(encode_send(Send(), Progress(), small_selection()),
+            [](auto bytes) { return decode_send(bytes).has_value(); });
+    refuses(encode_mark({{1, "a"}, {2, "b"}}),
+            [](auto bytes) { return decode_mark(bytes).has_value(); });
     refuses(encode_progress(Progress()),
             [](auto bytes) { return decode_progress(bytes).has_value(); });
     refuses(encode_bitmap(Bitmap::bitmapOf(3, 1, 70'000, 70'001)),
@@ -173,8 +192,9 @@ TEST_CASE("keys sort by hub, partition and number, and lead back", "[registry]")
     const ExpiryKey key{5'000, 3, true, "id"};
     CHECK(decode_expiry_key(expiry_key(key)).value() == key);
     CHECK(expiry_key({4'999, 9, true, "z"}) < expiry_key(key));
-    CHECK(decode_open_key(ledger_key(LedgerKind::open, 4, "s-1")).value() ==
-          std::pair<std::uint32_t, std::string>{4, "s-1"});
+    CHECK(decode_mark_key(mark_key(1'000)).value() == 1'000);
+    CHECK(mark_key(255) < mark_key(256));
+    CHECK_FALSE(decode_mark_key(mark_key(1) + "x").has_value());
     CHECK(after_prefix(std::string("a\xff")) == "b");
     CHECK(part_name(nullptr, nullptr).empty());
 }

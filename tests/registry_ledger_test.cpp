@@ -1,10 +1,13 @@
 // What the ledger keeps of sends: its layouts, and lists newest first.
 
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <future>
 #include <map>
 #include <random>
 
 #include "registry/keys.hpp"
+#include "registry/store.hpp"
 #include "tests/support/registry_fixture.hpp"
 
 using namespace registry_test;
@@ -19,45 +22,12 @@ std::string id_of(int i) {
 
 }  // namespace
 
-TEST_CASE("sends and progress of the first layout are read", "[registry]") {
-    // Version 1 ended with the partitions of the selection, and of `done`.
-    std::string send(
-        "\x01\x01s\x05"
-        "apple",
-        9);
-    send += std::string("\x00\x02{}\x00\x00\x01\x02\x00\xc6\x01\x04", 12);
-    const auto read = decode_send(send);
-    REQUIRE(read.has_value());
-    CHECK(read->first.id == "s");
-    CHECK(read->first.format == "apple");
-    CHECK(read->first.body == "{}");
-    CHECK(read->first.delivery == Delivery::at_most_once);
-    CHECK(read->first.enqueued_at_ms == 1);
-    CHECK(read->first.deadline_ms == 99);
-    CHECK(read->second == 4);
-    CHECK(read->first.canary_ppm == 0);
-    CHECK_FALSE(read->first.deadline_given);
-
-    std::string progress(
-        "\x01\x02\x02\x00\x01\x04"
-        "apns\x07"
-        "Success\x0c\x03",
-        20);
-    const auto runs = decode_progress(progress);
-    REQUIRE(runs.has_value());
-    CHECK(runs->first.state == SendState::processing);
-    CHECK(runs->first.started_at_ms == 1);
-    CHECK(runs->first.counts == Counts{{{"apns", "Success"}, 12}});
-    CHECK(runs->second == 3);
-    CHECK(runs->first.audience == 0);
-}
-
 TEST_CASE("what steers a send survives the ledger", "[registry]") {
     Send send;
     send.canary_ppm = 10'000;
     send.rate_per_s = 500;
     send.deadline_given = true;
-    const auto sent = decode_send(encode_send(send, 1)).value().first;
+    const auto sent = decode_send(encode_send(send, {}, {})).value().send;
     CHECK((sent.canary_ppm == 10'000 && sent.rate_per_s == 500 && sent.deadline_given));
 
     Progress progress;
@@ -193,4 +163,80 @@ TEST_CASE("a mark that is taken back is gone after a restart", "[registry]") {
     REQUIRE(open.size() == 1);
     CHECK(open[0].progress.done[0].isEmpty());
     CHECK(open[0].progress.counts.empty());
+}
+
+TEST_CASE("sends that were accepted together end one by one", "[registry]") {
+    const TempDirectory directory;
+    const Options options = options_in(directory.path());
+    constexpr int sends = 40;
+    std::uint32_t hub = 0, gone = 0;
+    const auto open_ids = [&](Opened& registry) {
+        std::vector<std::string> ids;
+        for (const OpenSend& open : registry->open_sends().value()) ids.push_back(open.send.id);
+        return ids;
+    };
+    std::vector<std::string> expected;
+    {
+        Opened registry(options);
+        hub = registry.hub("Orders", 2);
+        gone = registry.hub("Gone", 1);
+        HeldWriter held(*registry, hub);
+        std::promise<void> all;
+        std::atomic<int> left = sends, failed = 0;
+        for (int i = 0; i < sends; ++i) {
+            Send send;
+            send.id = id_of(i);
+            registry->accept(i % 4 == 3 ? gone : hub, send, {}, {}, [&](Result<void> accepted) {
+                if (!accepted) ++failed;
+                if (--left == 0) all.set_value();
+            });
+            if (i % 4 != 3) expected.push_back(send.id);
+        }
+        const auto before = registry->figures().batches;
+        held.release();
+        all.get_future().wait();
+        CHECK(failed == 0);
+        CHECK(registry->figures().batches == before + 1);
+        REQUIRE(wait<void>([&](auto done) { registry->erase_hub("Gone", done); }).has_value());
+    }
+    Progress over;
+    over.state = SendState::completed;
+    for (int round = 0; !expected.empty(); ++round) {
+        Opened registry(options);
+        REQUIRE(open_ids(registry) == expected);
+        const std::size_t ended = expected.size() / 2 + 1;
+        for (std::size_t i = 0; i < ended; ++i) {
+            const auto at =
+                expected.begin() + static_cast<std::ptrdiff_t>(
+                                       (i * 7 + static_cast<std::size_t>(round)) % expected.size());
+            REQUIRE(registry.checkpoint(hub, *at, over).has_value());
+            CHECK(registry->send(hub, *at).value().second.state == SendState::completed);
+            expected.erase(at);
+            CHECK(open_ids(registry) == expected);
+        }
+    }
+    std::string why;
+    const auto store = Store::open(options, why).value();
+    const auto cursor = store->snapshot()->cursor(Family::ledger);
+    cursor->seek(mark_key(0));
+    CHECK_FALSE((cursor->valid() && decode_mark_key(cursor->key()).has_value()));
+}
+
+TEST_CASE("a schedule that was put off before it fires goes by its new progress", "[registry]") {
+    const TempDirectory directory;
+    const Options options = options_in(directory.path());
+    Opened registry(options);
+    const std::uint32_t hub = registry.hub("Orders", 1);
+    Send send;
+    send.id = "later";
+    Progress waiting;
+    waiting.state = SendState::scheduled;
+    REQUIRE(registry.accept(hub, send, {}, waiting).has_value());
+    waiting.deadline_ms = 77;
+    REQUIRE(registry.checkpoint(hub, "later", waiting).has_value());
+    CHECK(registry->send(hub, "later").value().second.deadline_ms == 77);
+    REQUIRE(registry.accept(hub, send, {}, {}).has_value());
+    CHECK(registry->send(hub, "later").value().second.deadline_ms == 0);
+    CHECK(registry->send(hub, "later").value().second.state == SendState::enqueued);
+    CHECK(registry.accept(hub, send, {}, {}).error() == errc::exists);
 }

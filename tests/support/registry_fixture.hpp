@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
-
 #include <future>
 #include <memory>
 #include <stdexcept>
@@ -69,6 +68,23 @@ class Opened {
 
   private:
     std::unique_ptr<Registry> registry_;
+};
+
+/// Stops the writer inside an answer until it is let go.
+class HeldWriter {
+  public:
+    HeldWriter(Registry& registry, std::uint32_t hub) {
+        std::promise<void> reached;
+        registry.erase_registration(hub, "none", {}, [this, &reached](Result<void>) {
+            reached.set_value();
+            go_.get_future().wait();
+        });
+        reached.get_future().wait();
+    }
+    void release() { go_.set_value(); }
+
+  private:
+    std::promise<void> go_;
 };
 
 Options options_in(const std::filesystem::path& directory);
