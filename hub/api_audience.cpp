@@ -107,7 +107,7 @@ registry::Result<Json> sampled(const Call& call, const registry::Selection& sele
             if (!device.present) continue;
             Json row;
             if (!device.installation_id.empty()) row["installationId"] = device.installation_id;
-            row["registrationId"] = device.registration_id;
+            row["registrationId"] = registry::id_of(device, static_cast<std::uint16_t>(p));
             row["platform"] = device.platform;
             row["kind"] = device.template_bytes.empty() ? "native" : "template";
             sample.push_back(std::move(row));

@@ -37,12 +37,12 @@ std::uint64_t mix(std::uint64_t x) {
     return x ^ (x >> 31);
 }
 
-DeviceResult result_of(const Device& device, std::size_t platform, pns::Outcome outcome,
-                       std::string_view reason, std::string_view new_handle) {
+DeviceResult result_of(const Device& device, std::uint16_t partition, std::size_t platform,
+                       pns::Outcome outcome, std::string_view reason, std::string_view new_handle) {
     DeviceResult result;
     result.platform = pns::platforms()[platform].name;
     result.handle = device.handle;
-    result.registration_id = device.registration_id;
+    result.registration_id = registry::id_of(device, partition);
     result.installation_id = device.installation_id;
     result.templated = !device.template_bytes.empty();
     result.outcome = outcome;
@@ -403,7 +403,7 @@ void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
         if (results->full()) {
             results->leave_out();
         } else {
-            results->add(result_of(row, platform, outcome, reason, new_handle));
+            results->add(result_of(row, chunk.partition, platform, outcome, reason, new_handle));
         }
     }
     if (parts_.trace.on()) tell_trace(chunk, device, outcome, reason, 0);

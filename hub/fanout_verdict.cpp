@@ -22,7 +22,7 @@ void FanoutLane::tell_trace(const Chunk& chunk, std::size_t device, pns::Outcome
     event.hub = run.hub->row.number;
     event.send_id = run.send.id;
     event.accepted_at_ms = run.send.enqueued_at_ms;
-    std::string hashed;
+    std::string hashed, registration_id;
     if (!run.send.direct_handles.empty()) {
         hashed = parts_.trace.handle_id(row.handle);
         event.kind = registry::DeviceKind::handle;
@@ -31,10 +31,11 @@ void FanoutLane::tell_trace(const Chunk& chunk, std::size_t device, pns::Outcome
         // A row that is gone or could not be read says nothing of whose it was.
         if (!row.present) return;
         const bool installed = !row.installation_id.empty();
+        registration_id = registry::id_of(row, chunk.partition);
         event.kind =
             installed ? registry::DeviceKind::installation : registry::DeviceKind::registration;
         event.device_id = installed ? row.installation_id : row.registration_id;
-        event.registration_id = row.registration_id;
+        event.registration_id = registration_id;
     }
     event.partition = chunk.partition;
     event.number = chunk.numbers[device];
@@ -79,7 +80,7 @@ std::optional<std::int64_t> FanoutLane::accuse(Chunk& chunk, std::size_t device,
     dead.at_ms = accusation.now_ms;
     dead.asked_at_ms = chunk.read_ms;
     dead.installation_id = row.installation_id;
-    dead.registration_id = row.registration_id;
+    dead.registration_id = registry::id_of(row, chunk.partition);
     chunk.run->learned[platform].dead.push_back({std::move(dead), weighed.proof == Proof::certain});
     return std::nullopt;
 }

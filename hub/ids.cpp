@@ -10,6 +10,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "registry/registration.hpp"
+
 namespace hub {
 
 namespace {
@@ -41,10 +43,14 @@ std::optional<Refusal> check_registration_id(std::string_view id) {
     return bad_request("A registration id has 1 to 120 letters, digits, '-', '_' or '.'.");
 }
 
+std::string registration_id_of(std::uint64_t first, std::uint64_t second, std::uint64_t third,
+                               std::uint16_t partitions) {
+    return std::to_string(first % registry::part_ids_from) + '-' + std::to_string(second >> 1) +
+           '-' + std::to_string(third % partitions + 1);
+}
+
 std::string new_registration_id(std::uint16_t partitions) {
-    constexpr std::uint64_t positive = 0x7FFF'FFFF'FFFF'FFFFu;
-    return std::to_string(random_u64() & positive) + '-' + std::to_string(random_u64() & positive) +
-           '-' + std::to_string(random_u64() % partitions + 1);
+    return registration_id_of(random_u64(), random_u64(), random_u64(), partitions);
 }
 
 std::string new_send_id(std::int64_t now_ms) {

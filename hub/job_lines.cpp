@@ -114,9 +114,7 @@ std::string registration_id_for(std::string_view job_id, std::uint64_t line,
     std::array<std::uint64_t, 3> numbers{};
     for (std::size_t i = 0; i < numbers.size() * 8; ++i)
         numbers[i / 8] = (numbers[i / 8] << 8) | digest[i];
-    constexpr std::uint64_t positive = 0x7FFF'FFFF'FFFF'FFFFu;
-    return std::to_string(numbers[0] & positive) + '-' + std::to_string(numbers[1] & positive) +
-           '-' + std::to_string(numbers[2] % partitions + 1);
+    return registration_id_of(numbers[0], numbers[1], numbers[2], partitions);
 }
 
 }  // namespace hub

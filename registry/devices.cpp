@@ -109,19 +109,6 @@ Result<Candidates> candidates_of(const Views& views, std::uint32_t hub, const De
     });
 }
 
-Result<std::optional<Row>> row_at(const View& view, std::uint32_t hub, std::uint16_t partition,
-                                  std::uint32_t number) {
-    std::string bytes;
-    const auto found = view.snapshot->get(Family::rows, row_key(hub, partition, number), bytes);
-    if (!found) return found.error();
-    std::optional<Row> row;
-    if (!*found) return row;  // gone since the candidates were gathered
-    auto decoded = decode_row(bytes);
-    if (!decoded) return decoded.error();
-    row = std::move(*decoded);
-    return row;
-}
-
 /// One page under construction. Each add is told whether to go on.
 class DeviceList {
   public:
@@ -140,18 +127,19 @@ class DeviceList {
         device.installation = std::move(record.value);
         page_.devices.push_back(std::move(device));
     }
-    Result<void> offer_installation(const std::string& id) {
+    /// `key` of the family of installations.
+    Result<void> offer_installation(std::string_view key) {
         std::string bytes;
-        const auto found = view_.snapshot->get(Family::installations, id_key(hub_, id), bytes);
+        const auto found = view_.snapshot->get(Family::installations, key, bytes);
         if (!found) return found.error();
         if (!*found) return {};
-        auto record = decode_installation(id, bytes);
+        auto record = decode_installation(installation_id(key), bytes);
         if (!record) return record.error();
         offer(std::move(*record));
         return {};
     }
-    Result<void> offer_row(std::uint16_t partition, std::uint32_t number) {
-        const auto row = row_at(view_, hub_, partition, number);
+    Result<void> offer_row(Address address) {
+        const auto row = find_row(view_, hub_, address);
         if (!row) return row.error();
         if (!*row || !(*row)->installation_id.empty() || !row_matches(query_, **row) ||
             !tags_match(query_.plan, (*row)->tags)) {
@@ -176,17 +164,19 @@ class DeviceList {
 /// Few enough to look at each: their rows say whose they are, which is then put in order.
 Result<DevicePage> list_few(const View& view, std::uint32_t hub, const DeviceQuery& query,
                             const Candidates& candidates) {
-    std::map<std::string, std::pair<std::uint16_t, std::uint32_t>> places;
+    std::map<std::string, Address> places;
     for (std::size_t p = 0; p < candidates.rows.size(); ++p) {
         const auto partition = static_cast<std::uint16_t>(p);
         for (const std::uint32_t number : candidates.rows[p]) {
-            const auto row = row_at(view, hub, partition, number);
+            const Address address{partition, number};
+            const auto row = find_row(view, hub, address);
             if (!row) return row.error();
             if (!*row || !row_matches(query, **row)) continue;
             const bool owned = !(*row)->installation_id.empty();
             std::string place(1, owned ? installations_first : registrations_then);
-            place += owned ? (*row)->installation_id : (*row)->registration_id;
-            if (place > query.after) places.emplace(std::move(place), std::pair(partition, number));
+            place += owned ? installation_key(hub, (*row)->installation_id)
+                           : id_key(hub, (*row)->registration_id);
+            if (place > query.after) places.emplace(std::move(place), address);
         }
     }
     DeviceList list(view, hub, query);
@@ -197,8 +187,8 @@ Result<DevicePage> list_few(const View& view, std::uint32_t hub, const DeviceQue
             break;
         }
         const auto added = place[0] == installations_first
-                               ? list.offer_installation(place.substr(1))
-                               : list.offer_row(address.first, address.second);
+                               ? list.offer_installation(std::string_view(place).substr(1))
+                               : list.offer_row(address);
         if (!added) return added.error();
         last = &place;
     }
@@ -233,22 +223,21 @@ class Walk {
     }
 
   private:
-    /// True: came to the end of this kind.
+    /// From the key `after` on. True: came to the end of this kind.
     Result<bool> walk(char kind, const std::string& after) {
         const auto family = kind == installations_first ? Family::installations : Family::ids;
         const std::string prefix = hub_prefix(hub_);
-        const std::string start = id_key(hub_, after);
         const auto cursor = view_.snapshot->cursor(family);
         std::string last = after;
-        for (cursor->seek(start); cursor->valid(); cursor->next()) {
+        for (cursor->seek(after.empty() ? prefix : after); cursor->valid(); cursor->next()) {
             if (!cursor->key().starts_with(prefix)) break;
-            if (!after.empty() && cursor->key() == start) continue;
+            if (cursor->key() == after) continue;
             if (list_.full() || reads_ >= query_.reads_max) {
                 list_.end_at(kind + last);
                 return false;
             }
             ++reads_;
-            last = cursor->key().substr(prefix.size());
+            last = cursor->key();
             const auto added = kind == installations_first ? add_installation(last, cursor->value())
                                                            : add_id(cursor->value());
             if (!added) return {boost::system::in_place_error, added.error()};
@@ -257,10 +246,10 @@ class Walk {
             return {boost::system::in_place_error, status.error()};
         return true;
     }
-    Result<void> add_installation(const std::string& id, std::string_view bytes) {
-        auto record = decode_installation(id, bytes);
+    Result<void> add_installation(std::string_view key, std::string_view bytes) {
+        auto record = decode_installation(installation_id(key), bytes);
         if (!record) return record.error();
-        const std::uint16_t partition = partition_of(id, partitions_);
+        const std::uint16_t partition = partition_of(record->value.id, partitions_);
         const bool candidate = std::any_of(
             record->parts.begin(), record->parts.end(),
             [&](const auto& part) { return candidates_.contains(partition, part.second); });
@@ -271,7 +260,7 @@ class Walk {
         const auto entry = decode_id(bytes);
         if (!entry) return entry.error();
         if (entry->gone || !candidates_.contains(entry->partition, entry->number)) return {};
-        return list_.offer_row(entry->partition, entry->number);
+        return list_.offer_row({entry->partition, entry->number});
     }
 
     const View& view_;
@@ -314,7 +303,7 @@ Result<std::vector<std::string>> installations_of_user(const Views& views, std::
     for (std::size_t p = 0; p < candidates->rows.size() && ids.size() < count_max; ++p) {
         for (const std::uint32_t number : candidates->rows[p]) {
             if (ids.size() >= count_max) break;
-            const auto row = row_at(*view, hub, static_cast<std::uint16_t>(p), number);
+            const auto row = find_row(*view, hub, {static_cast<std::uint16_t>(p), number});
             if (!row) return row.error();
             if (!*row || (*row)->installation_id.empty()) continue;
             const std::string& id = (*row)->installation_id;

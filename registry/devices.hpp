@@ -3,9 +3,9 @@
 // Searching for devices: installations, and registrations that belong to none. Blocks on disk; any
 // thread.
 //
-// Order: installations by id, then registrations by id. Both ids are given once and stay, so that
-// paging needs no memory between pages: a device that is there and matches from the first page to
-// the last is listed once, and none is listed twice, whatever else changes meanwhile.
+// Order: installations by id ignoring case, then registrations by id. Both ids are given once and
+// stay, so that paging needs no memory between pages: a device that is there and matches from the
+// first page to the last is listed once, and none is listed twice, whatever else changes meanwhile.
 
 #include <string>
 #include <vector>

@@ -36,25 +36,14 @@ std::map<std::string, StoredPart> stored_parts(Transaction& tx, std::uint32_t hu
     return stored;
 }
 
-/// An id for a new part: deterministic, and the next one if a plain registration took it.
-std::string free_part_id(Transaction& tx, std::uint32_t hub, const Installation& owner,
-                         const std::string& part, std::uint16_t partition) {
-    for (std::uint64_t salt = 0;; ++salt) {
-        std::string id = part_id(owner.id, part, partition, salt);
-        if (!tx.id(hub, id)) return id;
-    }
-}
-
 void create_part(Transaction& tx, std::uint32_t hub, std::uint16_t partition,
                  const Installation& owner, Part& part, InstallationRecord& record) {
     const auto number = tx.take_number(hub, partition);
     if (!number) return;
     Row& row = part.tagged.row;
     row.generation = tx.position();
-    row.registration_id = free_part_id(tx, hub, owner, part.name, partition);
+    row.registration_id = part_id(owner.id, part.name, {partition, *number});
     tx.replace_row(hub, {partition, *number}, nullptr, &part.tagged);
-    tx.batch().put(Family::ids, id_key(hub, row.registration_id),
-                   encode_id({false, partition, *number}));
     record.parts.emplace_back(part.name, *number);
 }
 
@@ -71,7 +60,6 @@ void update_part(Transaction& tx, std::uint32_t hub, const StoredPart& stored, P
 
 void remove_part(Transaction& tx, std::uint32_t hub, const StoredPart& stored) {
     tx.replace_row(hub, stored.address, &stored.tagged, nullptr);
-    tx.batch().erase(Family::ids, id_key(hub, stored.tagged.row.registration_id));
 }
 
 std::size_t count_parts(const Installation& value) {
@@ -129,10 +117,9 @@ Installation write(Transaction& tx, std::uint32_t hub, const InstallationRecord*
         write_rows(tx, hub, before, value, wanted, record);
         if (tx.fault()) return value;
     }
-    tx.put_expiry(hub, true, value.id, before == nullptr ? never_ms : before->value.expires_at_ms,
-                  value.expires_at_ms);
     record.value = value;
-    tx.batch().put(Family::installations, id_key(hub, value.id), encode_installation(record));
+    tx.batch().put(Family::installations, installation_key(hub, value.id),
+                   encode_installation(record));
     if (before == nullptr) tx.count_installation(hub, true);
     return value;
 }
@@ -142,8 +129,7 @@ void remove(Transaction& tx, std::uint32_t hub, const InstallationRecord& record
     const auto stored = stored_parts(tx, hub, partition, record);
     if (tx.fault()) return;
     for (const auto& [name, part] : stored) remove_part(tx, hub, part);
-    tx.put_expiry(hub, true, record.value.id, record.value.expires_at_ms, never_ms);
-    tx.batch().erase(Family::installations, id_key(hub, record.value.id));
+    tx.batch().erase(Family::installations, installation_key(hub, record.value.id));
     tx.count_installation(hub, false);
 }
 

@@ -2,15 +2,19 @@
 
 #include "registry/keys.hpp"
 
+#include <algorithm>
 #include <cassert>
+#include <charconv>
 
 #include "registry/bytes.hpp"
 
 namespace registry {
 namespace {
 
-constexpr std::size_t head_bytes = 4 + 1;   // hub, space
-constexpr std::size_t place_bytes = 2 + 2;  // partition, chunk
+constexpr std::size_t hub_bytes = 4;
+constexpr std::size_t head_bytes = hub_bytes + 1;  // hub, space
+constexpr std::size_t place_bytes = 2 + 2;         // partition, chunk
+constexpr char end_mark = 'e';
 
 std::string with_hub(std::string_view prefix, std::uint32_t hub, std::size_t extra = 0) {
     std::string key;
@@ -73,6 +77,32 @@ std::string id_key(std::uint32_t hub, std::string_view id) {
     return key;
 }
 
+std::string installation_prefix(std::uint32_t hub, std::string_view id) {
+    std::string key = with_hub("", hub, 2 * id.size() + 1);
+    key.append(fold(id));
+    key.push_back('\0');
+    return key;
+}
+
+std::string installation_key(std::uint32_t hub, std::string_view id) {
+    std::string key = installation_prefix(hub, id);
+    const std::string_view folded(key.data() + hub_bytes, id.size());
+    if (folded != id) key.append(id);
+    return key;
+}
+
+std::size_t installation_prefix_size(std::string_view key) {
+    const std::size_t end = key.find('\0', hub_bytes);
+    return end == std::string_view::npos ? 0 : end + 1;
+}
+
+std::string installation_id(std::string_view key) {
+    const std::size_t end = installation_prefix_size(key);
+    assert(end != 0);
+    const std::string_view spelled = key.substr(end);
+    return std::string(spelled.empty() ? key.substr(hub_bytes, end - 1 - hub_bytes) : spelled);
+}
+
 std::string handle_prefix(std::uint32_t hub, std::string_view handle) {
     std::string key = with_hub("", hub, 14);
     ByteWriter(key).u64_be(hash64(handle));
@@ -88,11 +118,11 @@ std::string handle_key(std::uint32_t hub, std::string_view handle, std::uint16_t
     return key;
 }
 
-Result<std::pair<std::uint16_t, std::uint32_t>> address_at_end(std::string_view key) {
+Result<Address> address_at_end(std::string_view key) {
     if (key.size() < 6) return make_error_code(errc::corrupt);
     ByteReader in(key.substr(key.size() - 6));
     const std::uint16_t partition = in.u16_be();
-    return std::pair{partition, in.u32_be()};
+    return Address{partition, in.u32_be()};
 }
 
 std::string posting_name_prefix(std::uint32_t hub, PostingSpace space, std::string_view name) {
@@ -141,30 +171,58 @@ std::string posting_name(std::string_view key) {
            std::to_string(in.u16_be());
 }
 
-std::string expiry_key(const ExpiryKey& key) {
-    std::string bytes;
-    ByteWriter out(bytes);
-    assert(key.at_ms >= 0);
-    out.u64_be(static_cast<std::uint64_t>(key.at_ms));
-    out.u32_be(key.hub);
-    out.u8(key.installation ? 'i' : 'r');
-    out.raw(key.id);
-    return bytes;
+std::uint64_t minute_of(std::int64_t time_ms) {
+    constexpr std::int64_t minute_ms = 60'000;
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(time_ms, 0) / minute_ms);
 }
 
-Result<ExpiryKey> decode_expiry_key(std::string_view key) {
-    ByteReader in(key);
-    ExpiryKey value;
-    const std::uint64_t at = in.u64_be();
-    value.at_ms = static_cast<std::int64_t>(at);
-    value.hub = in.u32_be();
-    const std::uint8_t kind = in.u8();
-    value.installation = kind == 'i';
-    value.id = in.raw(in.left());
-    if (!in.ok() || value.at_ms < 0 || (kind != 'i' && kind != 'r')) {
-        return make_error_code(errc::corrupt);
+std::string end_name(std::uint64_t minute) {
+    std::string name(1, end_mark);
+    ByteWriter(name).u64_be(minute);
+    return name;
+}
+
+std::optional<std::uint64_t> minute_in(std::string_view key) {
+    if (key.size() < head_bytes) return std::nullopt;
+    ByteReader in(key.substr(hub_bytes));
+    const std::uint8_t space = in.u8();
+    ByteReader name(in.text());
+    const std::uint8_t mark = name.u8();
+    const std::uint64_t minute = name.u64_be();
+    const bool ours = space == static_cast<std::uint8_t>(PostingSpace::internal);
+    if (!in.ok() || !name.at_end() || !ours || mark != static_cast<std::uint8_t>(end_mark))
+        return std::nullopt;
+    return minute;
+}
+
+std::string part_id(std::string_view installation_id, std::string_view part, Address place) {
+    std::string name(installation_id);
+    name.push_back('\0');
+    name.append(part);
+    return std::to_string(part_ids_from + place.number) + "-" + std::to_string(hash64(name) >> 1) +
+           "-" + std::to_string(place.partition + 1);
+}
+
+std::optional<Address> part_place(std::string_view id) {
+    const char* at = id.data();
+    const char* const end = at + id.size();
+    std::uint64_t number = 0, hash = 0;
+    std::uint32_t partition = 0;
+    const auto group = [&](auto& value, bool last) {
+        const auto [stop, error] = std::from_chars(at, end, value);
+        if (error != std::errc() || (last ? stop != end : stop == end || *stop != '-'))
+            return false;
+        at = stop + 1;
+        return true;
+    };
+    if (!group(number, false) || !group(hash, false) || !group(partition, true))
+        return std::nullopt;
+    if (number < part_ids_from || number - part_ids_from > 0xffff'ffff || partition == 0 ||
+        partition > 0x1'0000) {
+        return std::nullopt;
     }
-    return value;
+    return Address{static_cast<std::uint16_t>(partition - 1),
+                   static_cast<std::uint32_t>(number - part_ids_from)};
 }
 
 std::string ledger_hub_prefix(LedgerKind kind, std::uint32_t hub) {

@@ -8,44 +8,51 @@
 // lists that are out of order (errc::corrupt).
 //
 //   meta           "version" -> u8 1
-//                  "state"   -> u8 1, varint applied position, varint next hub number
+//                  "state"   -> u8 version, varint applied position, varint next hub number,
+//                               varint minute up to which ends were looked at
 //                  "h" u32 hub -> u8 1, text name, varint partitions, text description, varint etag
 //                  "c" u32 hub -> u8 1, varint installations
 //                  "k" u32 hub -> u8 1, varint kept answers
 //   rows           u32 hub, u16 partition, u32 number -> row
-//     row          u8 1, varint flags, varint etag, varint generation, zigzag registered_at, zigzag
-//     expires_at,
-//                  text platform, text handle, text registration id,
-//                  [text installation id, text part]  flag 1
-//                  [text tile]                        flag 2
-//                  [u64 template hash, text template] flag 4
-//                  [text variables]                   flag 8
-//                  [list of text tags]                flag 16, only rows that no installation owns
-//                  flag 32: channel expired
-//     part         ["s" text tile] ["t" template name]; both absent = the native part of the
-//     installation list         varint count, then the elements template     u8 1, text name, text
-//     body, list of (text name, text value) headers, text expiry, text priority,
-//                  list of text tags (none in rows of installations)
-//     variables    u8 1, list of (text name, text value), names ascending
-//   ids            u32 hub, registration id -> u8 1, u8 0 live, varint partition, varint number
-//                                            | u8 1, u8 1 gone
-//   installations  u32 hub, installation id -> u8 1, u8 flags (1 channel expired, 2 channel is an
-//   object),
-//                  text user, text platform, text channel, zigzag expires_at, zigzag registered_at,
-//                  zigzag updated_at, list of text tags, text variables, list of text templates,
-//                  list of tiles, varint version, list of (text part, varint number)
-//     tile         text tile id, u8 channel expired, text channel, list of text tags, list of text
-//     templates
-//   handles        u32 hub, u64 hash of handle, u16 partition, u32 number -> u8 1, u8 native
+//     row          u8 version, varint flags, varint generation, zigzag registered_at, end,
+//                  text platform, text handle
+//                  text installation id, text part        flag 1: a part of an installation
+//                  text registration id, varint etag      else
+//                  [text tile]                            flag 2
+//                  [u64 template hash, text template]     flag 4
+//                  [text variables]                       flag 8
+//                  [list of text tags]                    flag 16, only rows without installation
+//                  flag 32: channel expired; flag 128: another native row has this handle
+//                  flag 64: the handle is the bytes that its upper-case hexadecimal digits say
+//     end          varint: 0 never, else milliseconds since 1970 and one
+//     part         ["s" text tile] ["t" template name]; both absent = the native part
+//     list         varint count, then the elements
+//     template     u8 version, text name, text body, list of (text name, text value) headers,
+//                  text expiry, text priority, list of text tags (none in rows of installations)
+//     variables    u8 version, list of (text name, text value), names ascending
+//   ids            u32 hub, registration id -> u8 version, u8 0 live, varint partition, varint
+//   number
+//                                            | u8 version, u8 1 gone
+//                  of rows without installation; ids of parts say where they lie
+//   installations  u32 hub, installation id in lower case, u8 0, the id itself unless it is the
+//   same
+//                  -> u8 version, u8 flags (1 channel expired, 2 channel is an object, 4 channel is
+//                  the bytes that its hexadecimal digits say), text user, text platform,
+//                  text channel, end, zigzag registered_at, zigzag updated_at, list of text tags,
+//                  text variables, list of text templates, list of tiles, varint version,
+//                  list of (text part, varint number)
+//     tile         text tile id, u8 channel expired, text channel, list of text tags,
+//                  list of text templates
+//   handles        u32 hub, u64 hash of handle, u16 partition, u32 number -> u8 version, u8 native
 //   postings       u32 hub, u8 space, text name, u16 partition, u16 chunk -> chunk
-//     space        0: names of our own (enum in postings.hpp), 1: tags, ASCII letters in lower case
+//     space        0: names of our own (postings.hpp), 1: tags, ASCII letters in lower case
+//     name         of our own, among others: 'e' u64 minute: rows to look at once it is over
 //     chunk        u8 1, u8 0, le16 ascending                 array
 //                | u8 1, u8 1, 1024 le64                      bits
 //                | u8 1, u8 2, (le16 first, le16 last)*       runs, ascending, with gaps between
 //                them
 //     operand      u8 1, varint n, n le16 added ascending, le16 removed ascending, no number in
 //     both
-//   expiry         u64 time at or before its end, u32 hub, u8 'i' | 'r', id -> u8 1
 //   ledger         u8 'm', u64 position -> u8 version, list of (u32 hub, text send id)
 //                                          sends of one batch; some of them are open
 //                  u8 's', u32 hub, text send id -> send
@@ -73,6 +80,7 @@
 // Tested by tests/registry_keys_test.cpp and tests/fuzz_keys.cpp.
 
 #include <array>
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -91,6 +99,13 @@ std::uint64_t hash64(std::string_view bytes, std::uint64_t seed = 0);
 /// ASCII letters in lower case, everything else as it is.
 std::string fold(std::string_view text);
 
+/// Where in its hub a row lies.
+struct Address {
+    std::uint16_t partition = 0;
+    std::uint32_t number = 0;
+    friend auto operator<=>(const Address&, const Address&) = default;
+};
+
 // --- keys ---
 constexpr std::string_view version_key = "version";
 constexpr std::string_view state_key = "state";
@@ -103,12 +118,19 @@ std::string hub_prefix(std::uint32_t hub);  ///< of rows, ids, installations, ha
 std::string partition_prefix(std::uint32_t hub, std::uint16_t partition);  ///< of rows
 std::string row_key(std::uint32_t hub, std::uint16_t partition, std::uint32_t number);
 std::string id_key(std::uint32_t hub, std::string_view id);
+std::string installation_key(std::uint32_t hub, std::string_view id);
+/// Of all spellings of an installation id.
+std::string installation_prefix(std::uint32_t hub, std::string_view id);
+/// Bytes of `key` that all spellings share; 0 if it is no key of an installation.
+std::size_t installation_prefix_size(std::string_view key);
+/// The id in a key of `installations`.
+std::string installation_id(std::string_view key);
 constexpr std::size_t handle_prefix_bytes = 12;
 std::string handle_prefix(std::uint32_t hub, std::string_view handle);
 std::string handle_key(std::uint32_t hub, std::string_view handle, std::uint16_t partition,
                        std::uint32_t number);
 /// The row a key of `rows` or `handles` ends with.
-Result<std::pair<std::uint16_t, std::uint32_t>> address_at_end(std::string_view key);
+Result<Address> address_at_end(std::string_view key);
 
 enum class PostingSpace : std::uint8_t { internal = 0, tag = 1 };
 std::string posting_prefix(std::uint32_t hub, std::uint16_t partition, PostingSpace space,
@@ -126,15 +148,17 @@ PostingPlace posting_place(std::string_view key);
 /// The name inside a key of `postings`, readable, for reports.
 std::string posting_name(std::string_view key);
 
-struct ExpiryKey {
-    std::int64_t at_ms = 0;
-    std::uint32_t hub = 0;
-    bool installation = false;
-    std::string id;
-    friend bool operator==(const ExpiryKey&, const ExpiryKey&) = default;
-};
-std::string expiry_key(const ExpiryKey& key);
-Result<ExpiryKey> decode_expiry_key(std::string_view key);
+/// Ends are kept by the minute: the one in which a time lies, in minutes since 1970.
+std::uint64_t minute_of(std::int64_t time_ms);
+/// Our own name of the rows that may end in a minute. Names of later minutes sort behind it.
+std::string end_name(std::uint64_t minute);
+/// The minute in the key of such a posting; nullopt: it is another one.
+std::optional<std::uint64_t> minute_in(std::string_view key);
+
+/// The id of the part of an installation that lies at this place.
+std::string part_id(std::string_view installation_id, std::string_view part, Address place);
+/// Where a part with this id would lie; nullopt: it is no id of a part.
+std::optional<Address> part_place(std::string_view id);
 
 enum class LedgerKind : char {
     mark = 'm',
@@ -175,6 +199,7 @@ Result<std::uint8_t> decode_version(std::string_view bytes);
 struct State {
     std::uint64_t applied = 0;
     std::uint32_t next_hub = 1;
+    std::uint64_t swept_minute = 0;  ///< rows that end before it were looked at
     friend bool operator==(const State&, const State&) = default;
 };
 std::string encode_state(const State& state);
@@ -188,15 +213,16 @@ Result<std::uint64_t> decode_count(std::string_view bytes);
 
 /// A row with owned strings, as writes handle it.
 struct Row {
-    std::uint64_t etag = 0;  ///< plain registrations only; parts show their installation's version
+    std::uint64_t etag = 0;  ///< without installation only; parts show their installation's version
     std::uint64_t generation = 0;
     /// Of a part: times its installation has or had; see InstallationRecord.
     std::int64_t registered_at_ms = 0;
     std::int64_t expires_at_ms = never_ms;
     bool channel_expired = false;
+    bool shares_handle = false;  ///< native, and so is another row with this handle
     std::string platform;
     std::string handle;
-    std::string registration_id;
+    std::string registration_id;  ///< of a part, part_id()
     std::string installation_id;  ///< empty: a plain registration
     std::string part;             ///< which part of the installation
     std::string tile;
@@ -206,9 +232,10 @@ struct Row {
     friend bool operator==(const Row&, const Row&) = default;
 };
 std::string encode_row(const Row& row);
-Result<Row> decode_row(std::string_view bytes);
-/// The fields of `device` that a row holds, as views into `bytes`; no allocation.
-Result<void> decode_device(std::string_view bytes, Device& device);
+Result<Row> decode_row(std::string_view bytes, Address place);
+/// The fields of `device` that a row holds, as views into `bytes` and `texts`, which must have room
+/// for twice the bytes of the row: it must not move.
+Result<void> decode_device(std::string_view bytes, Device& device, std::string& texts);
 
 std::string part_name(const std::string* tile, const std::string* template_name);
 

@@ -83,31 +83,57 @@ bool rotate_one(Transaction& tx, std::uint32_t hub, const Rotation& moved) {
     return true;
 }
 
-/// True: what the entry names has ended and is removed. If it ends later, it has its entry there.
-bool expire_one(Transaction& tx, const ExpiryKey& key, std::int64_t now_ms) {
-    if (tx.hub(key.hub) == nullptr) return false;
-    if (key.installation) {
-        const auto record = tx.installation(key.hub, key.id);
-        if (!record) return false;
-        if (record->value.expires_at_ms > now_ms) {
-            tx.put_expiry(key.hub, true, key.id, never_ms, record->value.expires_at_ms);
-            catch_up_rows(tx, key.hub, *record);
-            return false;
-        }
-        const auto erased = erase_installation(tx, key.hub, key.id);
-        return erased && *erased;
+/// True: the row has ended and is removed, with the installation it is a part of. What ends later
+/// gets a place there.
+bool expire_one(Transaction& tx, std::uint32_t hub, Address address, std::int64_t now_ms) {
+    const auto row = tx.row(hub, address);
+    if (!row || row->expires_at_ms == never_ms) return false;
+    std::int64_t ends_ms = row->expires_at_ms;
+    if (ends_ms <= now_ms && !row->installation_id.empty()) {
+        const auto owner = owner_of(tx, hub, *row);
+        if (tx.fault()) return false;
+        ends_ms = owner->value.expires_at_ms;
+        if (ends_ms > now_ms) catch_up_rows(tx, hub, *owner);
     }
-    const auto entry = tx.id(key.hub, key.id);
-    if (!entry || entry->gone) return false;
-    const Address address{entry->partition, entry->number};
-    const auto row = tx.row(key.hub, address);
-    if (!row) return false;
-    if (row->expires_at_ms > now_ms) {
-        tx.put_expiry(key.hub, false, key.id, never_ms, row->expires_at_ms);
+    if (ends_ms > now_ms) {
+        if (ends_ms != never_ms) tx.put_end(hub, address, ends_ms);
         return false;
     }
-    erase_plain(tx, key.hub, address, *row);
-    return true;
+    if (row->installation_id.empty()) {
+        erase_plain(tx, hub, address, *row);
+        return true;
+    }
+    const auto erased = erase_installation(tx, hub, row->installation_id);
+    return erased && *erased;
+}
+
+struct Due {
+    std::string prefix;  ///< of the posting that says so
+    Address address;
+};
+
+/// Rows of a hub that may have ended between two minutes, at most `count_max`.
+std::vector<Due> due_rows(Transaction& tx, std::uint32_t hub, std::uint64_t from,
+                          std::uint64_t until, std::size_t count_max) {
+    const auto name = [hub](std::uint64_t minute) {
+        return posting_name_prefix(hub, PostingSpace::internal, end_name(minute));
+    };
+    std::vector<Due> due;
+    const std::string end = name(until);
+    const auto cursor = tx.batch().cursor(Family::postings);
+    for (cursor->seek(name(from)); cursor->valid() && due.size() < count_max; cursor->next()) {
+        const std::string_view key = cursor->key();
+        if (key >= end) break;
+        const auto [partition, chunk] = posting_place(key);
+        BitmapBuilder builder;
+        if (!builder.add(chunk, cursor->value())) tx.set_fault(make_error_code(errc::corrupt));
+        for (const std::uint32_t number : builder.finish()) {
+            if (due.size() == count_max) break;
+            due.push_back({std::string(key.substr(0, key.size() - 2)), {partition, number}});
+        }
+    }
+    if (auto status = cursor->status(); !status) tx.set_fault(status.error());
+    return due;
 }
 
 }  // namespace
@@ -137,24 +163,24 @@ Result<std::size_t> rotate(Transaction& tx, std::uint32_t hub, const std::vector
 }
 
 Result<Swept> expire(Transaction& tx, std::int64_t now_ms, std::size_t count_max) {
-    std::vector<ExpiryKey> due;
-    {
-        const auto cursor = tx.batch().cursor(Family::expiry);
-        for (cursor->seek({}); cursor->valid() && due.size() < count_max; cursor->next()) {
-            auto key = decode_expiry_key(cursor->key());
-            if (!key) tx.set_fault(key.error());
-            if (!key || key->at_ms > now_ms) break;
-            due.push_back(std::move(*key));
-        }
-        if (auto status = cursor->status(); !status) tx.set_fault(status.error());
-    }
-    Swept swept{due.size(), 0};
-    for (const ExpiryKey& key : due) {
+    State& state = tx.memory().state;
+    // What this batch has just put there is not seen yet.
+    const std::uint64_t until = std::min(minute_of(now_ms), tx.earliest_end());
+    Swept swept;
+    if (until <= state.swept_minute) return swept;
+    const auto hubs = tx.memory().hubs;
+    for (const auto& [hub, name] : hubs->names) {
+        const auto due = due_rows(tx, hub, state.swept_minute, until, count_max - swept.seen);
         if (tx.fault()) return tx.fault();
-        tx.batch().erase(Family::expiry, expiry_key(key));
-        if (expire_one(tx, key, now_ms)) ++swept.removed;
+        swept.seen += due.size();
+        for (const Due& one : due) {
+            tx.drop_end(one.prefix, one.address);
+            if (expire_one(tx, hub, one.address, now_ms)) ++swept.removed;
+            if (tx.fault()) return tx.fault();
+        }
+        if (swept.seen == count_max) return swept;
     }
-    if (tx.fault()) return tx.fault();
+    state.swept_minute = until;
     return swept;
 }
 

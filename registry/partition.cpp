@@ -76,22 +76,23 @@ std::uint16_t partition_of_registration(std::string_view id, std::uint16_t parti
     return partition_of(id, partitions);
 }
 
-std::string part_id(std::string_view installation_id, std::string_view part,
-                    std::uint16_t partition, std::uint64_t salt) {
-    std::string name(installation_id);
-    name.push_back('\0');
-    name.append(part);
-    const auto group = [&](std::uint64_t seed) {
-        return std::to_string(hash64(name, 2 * salt + seed) >> 1);
-    };
-    return group(1) + "-" + group(2) + "-" + std::to_string(partition + 1);
+namespace {
+
+constexpr std::string_view installation_tag = "$installationid:{", user_tag = "$userid:{";
+
+bool begins(std::string_view tag, std::string_view head) {
+    return tag.size() > head.size() && fold(tag.substr(0, head.size())) == head;
 }
 
+}  // namespace
+
 bool names_one(std::string_view tag) {
-    for (const std::string_view head : {"$installationid:{", "$userid:{"}) {
-        if (tag.size() > head.size() && fold(tag.substr(0, head.size())) == head) return true;
-    }
-    return false;
+    return begins(tag, installation_tag) || begins(tag, user_tag);
+}
+
+std::optional<std::string_view> installation_named(std::string_view tag) {
+    if (!begins(tag, installation_tag) || tag.back() != '}') return std::nullopt;
+    return tag.substr(installation_tag.size(), tag.size() - installation_tag.size() - 1);
 }
 
 std::vector<Part> expand(const Installation& installation) {
@@ -110,6 +111,17 @@ std::vector<Part> expand(const Installation& installation) {
                        variables, parts);
     }
     return parts;
+}
+
+Bitmap live_parts(const InstallationRecord& record) {
+    Bitmap live;
+    for (const Part& part : expand(record.value)) {
+        if (part.tagged.row.channel_expired) continue;
+        for (const auto& [name, number] : record.parts) {
+            if (name == part.name) live.add(number);
+        }
+    }
+    return live;
 }
 
 namespace {

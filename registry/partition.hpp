@@ -3,12 +3,12 @@
 // Where things live and what an installation expands to. Pure.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "registry/keys.hpp"
-#include "registry/transaction.hpp"
 
 namespace registry {
 
@@ -19,12 +19,16 @@ std::uint16_t partition_of(std::string_view id, std::uint16_t partitions);
 /// Partition of a registration id: its third group minus one if that is a partition, else by hash.
 std::uint16_t partition_of_registration(std::string_view id, std::uint16_t partitions);
 
-/// The id of a part; `salt` 0 unless that id is taken.
-std::string part_id(std::string_view installation_id, std::string_view part,
-                    std::uint16_t partition, std::uint64_t salt);
-
 /// Tags that one user or one installation has: `$UserId:{id}` and `$InstallationId:{id}`.
 bool names_one(std::string_view tag);
+/// The id in `$InstallationId:{id}`. Such tags have no postings: the installation knows its parts.
+std::optional<std::string_view> installation_named(std::string_view tag);
+
+/// A row with the tags that hold for it, whoever carries them.
+struct TaggedRow {
+    Row row;
+    std::vector<std::string> tags;
+};
 
 struct Part {
     std::string name;
@@ -35,6 +39,9 @@ struct Part {
 /// their own tags and their name. A tile is an audience of its own: its parts carry the system tags
 /// and the tile's tags.
 std::vector<Part> expand(const Installation& installation);
+
+/// Numbers of the parts whose channel has not expired: what its tag leads to.
+Bitmap live_parts(const InstallationRecord& record);
 
 /// The registration a row shows; `owner` is the installation of a part, null for plain rows.
 Result<Registration> to_registration(const Row& row, const Installation* owner);

@@ -23,13 +23,12 @@
 
 namespace registry {
 
-// Our own names. A row is in `alive` as long as it exists; in the others unless its channel
-// expired.
+// Our own names. A row is in `alive` as long as it exists, and in `parts` if an installation owns
+// it; in the others unless its channel expired.
 constexpr std::string_view alive_name = "alive";
+constexpr std::string_view parts_name = "parts";
 constexpr std::string_view native_name = "native";
 constexpr std::string_view templated_name = "templated";
-constexpr std::string_view shares_name =
-    "shares";  ///< native rows whose handle occurs in another native row
 std::string platform_name(std::string_view platform, bool templated);
 
 std::string internal_prefix(std::uint32_t hub, std::uint16_t partition, std::string_view name);
@@ -38,7 +37,8 @@ std::string tag_prefix(std::uint32_t hub, std::uint16_t partition, std::string_v
 /// The posting under `prefix`, read with a cursor of Family::postings that stays within prefixes.
 Result<Bitmap> read_posting(Cursor& cursor, std::string_view prefix);
 
-/// The postings of a tag that few devices carry, by partition, with one seek.
+/// The postings of a tag that few devices carry, by partition, with one seek; installations' tags
+/// have none.
 Result<std::map<std::uint16_t, Bitmap>> read_tag(Cursor& cursor, std::uint32_t hub,
                                                  std::string_view tag);
 

@@ -3,28 +3,44 @@
 // Everything that reads: one call, one view. Any thread.
 
 #include <functional>
+#include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "registry/keys.hpp"
 #include "registry/view.hpp"
 
 namespace registry {
 
 // reader.cpp
+Result<std::optional<Row>> find_row(const View& view, std::uint32_t hub, Address address);
+/// errc::corrupt: there is none.
+Result<Row> read_row(const View& view, std::uint32_t hub, Address address);
+Result<Registration> read_registration(const View& view, std::uint32_t hub, const Row& row);
 Result<Registration> read_registration(const View& view, std::uint32_t hub, std::string_view id);
 Result<Installation> read_installation(const View& view, std::uint32_t hub, std::string_view id,
                                        Reach reach = Reach::disk);
-Result<Page> list_registrations(const View& view, std::uint32_t hub, std::string_view tag,
-                                std::string_view after, std::size_t count_max);
+/// The installation that a row says it is a part of; errc::corrupt: there is none.
+Result<Installation> owner_of(const View& view, std::uint32_t hub, std::string_view id,
+                              Reach reach);
 Result<std::vector<Registration>> find_handle(const View& view, std::uint32_t hub,
                                               std::string_view handle, std::size_t count_max);
+
+// lists.cpp
+Result<Page> list_registrations(const View& view, std::uint32_t hub, std::string_view tag,
+                                std::string_view after, std::size_t count_max);
+
+// load.cpp
 Result<void> load_devices(const View& view, std::uint32_t hub, std::uint16_t partition,
                           std::span<const std::uint32_t> numbers, std::int64_t now_ms,
                           DeviceChunk& chunk);
 Result<void> load_at_once(const View& view, std::uint32_t hub, std::uint16_t partition,
                           std::span<const std::uint32_t> numbers, std::int64_t now_ms,
                           DeviceChunk& chunk);
+
+// sends.cpp
 Result<std::pair<Send, Progress>> read_send(const View& view, std::uint32_t hub,
                                             std::string_view id);
 /// A send that is not final, with all that the store has of it. `progress.done` is filled.
@@ -44,6 +60,15 @@ Result<std::vector<OpenSend>> read_open_sends(const View& view);  ///< by hub an
 Result<SendPage> read_sends(const View& view, std::uint32_t hub, const SendQuery& query);
 
 // select.cpp
+/// Whom a tag that few devices carry leads to, by partition; `postings` is a cursor of that family
+/// that stays within prefixes.
+Result<std::map<std::uint16_t, Bitmap>> read_tag(const View& view, std::uint32_t hub,
+                                                 std::string_view tag, Cursor& postings,
+                                                 Reach reach);
+/// The same for the tag of one installation, or of several whose ids differ in case.
+Result<std::map<std::uint16_t, Bitmap>> read_installation_tag(const View& view, std::uint32_t hub,
+                                                              std::string_view installation_id,
+                                                              Reach reach);
 Result<Selection> select_devices(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,
                                  const Universe& universe);
 Result<Selection> select_at_once(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,

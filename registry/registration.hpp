@@ -29,6 +29,10 @@ struct Template {
     friend bool operator==(const Template&, const Template&) = default;
 };
 
+/// Ids of registrations that belong to an installation are made by the registry and begin with a
+/// number from here on. Such an id cannot be given to a registration: errc::gone.
+constexpr std::uint64_t part_ids_from = 8'000'000'000'000'000'000;
+
 /// One addressable row: what the Atom surface shows. Registrations that an installation expands to
 /// are computed from it and carry its id.
 struct Registration {

@@ -41,7 +41,9 @@ Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Regist
     value.expires_at_ms = std::max<std::int64_t>(value.expires_at_ms, 0);
     const auto entry = tx.id(hub, value.id);
     if (tx.fault()) return tx.fault();
-    if (entry && entry->gone) return make_error_code(errc::gone);
+    // Ids of parts come with their part, and go with it.
+    const bool gone = entry ? entry->gone : part_place(value.id).has_value();
+    if (gone) return make_error_code(errc::gone);
     if (!entry && match.kind != Precondition::Kind::none) return make_error_code(errc::not_found);
 
     TaggedRow after = tagged_row(value);
@@ -53,7 +55,6 @@ Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Regist
         if (!number) return tx.fault();
         tx.replace_row(hub, {partition, *number}, nullptr, &after);
         tx.batch().put(Family::ids, id_key(hub, value.id), encode_id({false, partition, *number}));
-        tx.put_expiry(hub, false, value.id, never_ms, value.expires_at_ms);
     } else {
         const Address address{entry->partition, entry->number};
         const auto row = tx.row(hub, address);
@@ -67,7 +68,6 @@ Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Regist
             after.row.generation = row->generation;
         }
         tx.replace_row(hub, address, &before, &after);
-        tx.put_expiry(hub, false, value.id, row->expires_at_ms, value.expires_at_ms);
     }
     value.etag = after.row.etag;
     return value;
@@ -77,7 +77,6 @@ void erase_plain(Transaction& tx, std::uint32_t hub, Address address, const Row&
     const TaggedRow before{row, row.tags};
     tx.replace_row(hub, address, &before, nullptr);
     tx.batch().put(Family::ids, id_key(hub, row.registration_id), encode_id({true, 0, 0}));
-    tx.put_expiry(hub, false, row.registration_id, row.expires_at_ms, never_ms);
 }
 
 Result<void> erase_registration(Transaction& tx, std::uint32_t hub, const std::string& id,

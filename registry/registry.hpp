@@ -84,13 +84,17 @@ struct Device {
     std::string_view template_bytes;   ///< empty = native; decode_template() reads it
     std::uint64_t template_hash = 0;   ///< equal bytes, equal hash, across partitions and restarts
     std::string_view variables_bytes;  ///< empty = none; decode_variables() reads it
-    std::string_view registration_id;
-    std::string_view installation_id;
-    std::uint64_t generation = 0;  ///< changes whenever handle or owner of this number changes
+    std::string_view registration_id;  ///< of a plain registration; see id_of()
+    std::string_view installation_id;  ///< empty: a plain registration
+    std::string_view part;             ///< which part of the installation
+    std::uint64_t generation = 0;      ///< changes whenever handle or owner of this number changes
     /// At or before the time that holds: an installation may have been presented again since.
     std::int64_t registered_at_ms = 0;
     std::int64_t expires_at_ms = never_ms;  ///< exact where it is over at the time of the load
 };
+
+/// The id under which the registration of a device of this partition is found.
+std::string id_of(const Device& device, std::uint16_t partition);
 
 /// Owns the bytes of the devices it holds. Reused from chunk to chunk to keep its buffers.
 struct DeviceChunk {

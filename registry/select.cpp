@@ -38,7 +38,7 @@ Result<Selection> select_few(const Views& views, std::uint32_t hub, const tagexp
     if (row == nullptr) return make_error_code(errc::not_found);
     selection.partitions.resize(row->partitions);
     reads.cursor = reads.view->snapshot->cursor(Family::postings, true, reach);
-    auto carriers = read_tag(*reads.cursor, hub, tag);
+    auto carriers = read_tag(*reads.view, hub, tag, *reads.cursor, reach);
     if (!carriers) return carriers.error();
     for (auto& [p, numbers] : *carriers) {
         if (p >= row->partitions) return make_error_code(errc::corrupt);
@@ -58,6 +58,34 @@ Result<Selection> select_few(const Views& views, std::uint32_t hub, const tagexp
 }
 
 }  // namespace
+
+Result<std::map<std::uint16_t, Bitmap>> read_installation_tag(const View& view, std::uint32_t hub,
+                                                              std::string_view installation_id,
+                                                              Reach reach) {
+    std::map<std::uint16_t, Bitmap> parts;
+    const HubRow* const row = view.hubs->find(hub);
+    if (row == nullptr) return parts;
+    const std::string prefix = installation_prefix(hub, installation_id);
+    const auto cursor = view.snapshot->cursor(Family::installations, true, reach);
+    for (cursor->seek(prefix); cursor->valid(); cursor->next()) {
+        if (!cursor->key().starts_with(prefix)) break;
+        const auto record =
+            decode_installation(registry::installation_id(cursor->key()), cursor->value());
+        if (!record) return record.error();
+        Bitmap live = live_parts(*record);
+        if (!live.isEmpty()) parts[partition_of(record->value.id, row->partitions)] |= live;
+    }
+    if (auto status = cursor->status(); !status) return status.error();
+    return parts;
+}
+
+Result<std::map<std::uint16_t, Bitmap>> read_tag(const View& view, std::uint32_t hub,
+                                                 std::string_view tag, Cursor& postings,
+                                                 Reach reach) {
+    if (const auto id = installation_named(tag))
+        return read_installation_tag(view, hub, *id, reach);
+    return read_tag(postings, hub, tag);
+}
 
 Result<Selection> select_devices(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,
                                  const Universe& universe) {

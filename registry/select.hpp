@@ -9,6 +9,8 @@
 #include <string_view>
 
 #include "registry/keys.hpp"
+#include "registry/partition.hpp"
+#include "registry/reader.hpp"
 #include "registry/view.hpp"
 #include "tagexpr/evaluate.hpp"
 
@@ -34,7 +36,10 @@ class Postings {
     Postings(const Views& views, std::uint32_t hub, std::uint16_t partition, Reads& reads)
         : views_(views), hub_(hub), partition_(partition), reads_(reads) {}
 
-    PostingSet tag(std::string_view name) { return read(tag_prefix(hub_, partition_, name)); }
+    PostingSet tag(std::string_view name) {
+        if (const auto id = installation_named(name)) return parts_of(*id);
+        return read(tag_prefix(hub_, partition_, name));
+    }
     PostingSet internal(std::string_view name) {
         return read(internal_prefix(hub_, partition_, name));
     }
@@ -61,6 +66,16 @@ class Postings {
     boost::system::error_code error() const { return error_; }
 
   private:
+    PostingSet parts_of(std::string_view installation_id) {
+        const HubRow* const hub = reads_.view->hubs->find(hub_);
+        if (error_ || hub == nullptr ||
+            partition_of(installation_id, hub->partitions) != partition_)
+            return {};
+        auto parts = read_installation_tag(*reads_.view, hub_, installation_id, reads_.reach);
+        if (!parts) error_ = parts.error();
+        const auto mine = parts ? parts->find(partition_) : parts->end();
+        return mine == parts->end() ? PostingSet() : PostingSet(std::move(mine->second));
+    }
     PostingSet read(const std::string& prefix) {
         if (auto cached = views_.cache.find(prefix)) return PostingSet(std::move(cached));
         if (error_) return {};

@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "registry/keys.hpp"
-#include "registry/postings_merge.hpp"
 #include "registry/rocks_log.hpp"
+#include "registry/rocks_rules.hpp"
 #include "registry/rocks_status.hpp"
 #include "registry/rocks_watch.hpp"
 #include "registry/wal_tail.hpp"
@@ -40,7 +40,7 @@ constexpr const char* store_name = "store";
 
 /// In the order of Family. On disk: never rename one.
 constexpr std::array<const char*, family_count> family_names{
-    "default", "rows", "ids", "installations", "handles", "postings", "expiry", "ledger"};
+    "default", "rows", "ids", "installations", "handles", "postings", "ledger"};
 
 rocksdb::Slice slice(std::string_view text) {
     return {text.data(), text.size()};
@@ -67,21 +67,21 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
     table.partition_filters = true;
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(filter_bits_per_key, false));
     if (family == Family::rows) table.block_size = row_block_bytes;
-    if (family == Family::ids || family == Family::installations || family == Family::ledger) {
-        // Every new device or send asks for an id that is not there.
+    if (family == Family::ids || family == Family::ledger) {
+        // Every new registration or send asks for an id that is not there.
         options.memtable_prefix_bloom_size_ratio = 0.05;
         options.memtable_whole_key_filtering = true;
     }
-    if (family == Family::handles) {
+    if (family == Family::installations) options.prefix_extractor = installation_prefix_extractor();
+    if (family == Family::handles)
         options.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(handle_prefix_bytes));
-        options.memtable_prefix_bloom_size_ratio = 0.05;
-        table.whole_key_filtering = false;
-    }
     if (family == Family::postings) {
         options.write_buffer_size = 2 * memtable_bytes;
         options.merge_operator = posting_merge_operator();
         options.prefix_extractor = posting_prefix_extractor();
         options.compaction_filter = empty_chunk_filter();
+    }
+    if (options.prefix_extractor != nullptr) {
         options.memtable_prefix_bloom_size_ratio = 0.05;
         table.whole_key_filtering = false;
     }

@@ -1,7 +1,7 @@
 #pragma once
 
 // RocksDB behind a narrow face: column families by name, snapshots to read from, one batch to
-// write. This and postings_merge.cpp are the only places that know RocksDB.
+// write. This and rocks_rules.cpp are the only places that know RocksDB.
 //
 // Any thread may read; one thread at a time builds and writes batches. Snapshots keep the database
 // open: close() on the Store takes effect when the last of them is gone.
@@ -17,17 +17,8 @@
 
 namespace registry {
 
-enum class Family : std::uint8_t {
-    meta,
-    rows,
-    ids,
-    installations,
-    handles,
-    postings,
-    expiry,
-    ledger
-};
-constexpr std::size_t family_count = 8;
+enum class Family : std::uint8_t { meta, rows, ids, installations, handles, postings, ledger };
+constexpr std::size_t family_count = 7;
 
 /// How far a read may go: not beyond memory (errc::not_in_memory if that is not enough), or to the
 /// disk, which blocks.

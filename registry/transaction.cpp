@@ -19,6 +19,11 @@ std::optional<std::string> Transaction::get(Family family, std::string_view key)
 }
 
 std::optional<IdEntry> Transaction::id(std::uint32_t hub, std::string_view id) {
+    if (const auto place = part_place(id)) {
+        const auto part = row(hub, *place);
+        if (!part || part->registration_id != id) return std::nullopt;
+        return IdEntry{false, place->partition, place->number};
+    }
     const auto bytes = get(Family::ids, id_key(hub, id));
     if (!bytes) return std::nullopt;
     const auto entry = decode_id(*bytes);
@@ -32,7 +37,7 @@ std::optional<IdEntry> Transaction::id(std::uint32_t hub, std::string_view id) {
 std::optional<Row> Transaction::row(std::uint32_t hub, Address address) {
     const auto bytes = get(Family::rows, row_key(hub, address.partition, address.number));
     if (!bytes) return std::nullopt;
-    auto row = decode_row(*bytes);
+    auto row = decode_row(*bytes, address);
     if (!row) {
         set_fault(row.error());
         return std::nullopt;
@@ -42,7 +47,7 @@ std::optional<Row> Transaction::row(std::uint32_t hub, Address address) {
 
 std::optional<InstallationRecord> Transaction::installation(std::uint32_t hub,
                                                             std::string_view id) {
-    const auto bytes = get(Family::installations, id_key(hub, id));
+    const auto bytes = get(Family::installations, installation_key(hub, id));
     if (!bytes) return std::nullopt;
     auto record = decode_installation(id, *bytes);
     if (!record) {
@@ -72,13 +77,16 @@ std::vector<std::string> postings_of(std::uint32_t hub, std::uint16_t partition,
                                      const TaggedRow& tagged) {
     const Row& row = tagged.row;
     std::vector<std::string> prefixes{internal_prefix(hub, partition, alive_name)};
+    if (!row.installation_id.empty())
+        prefixes.push_back(internal_prefix(hub, partition, parts_name));
     if (!row.channel_expired) {
         const bool templated = !row.template_bytes.empty();
         prefixes.push_back(
             internal_prefix(hub, partition, templated ? templated_name : native_name));
         prefixes.push_back(internal_prefix(hub, partition, platform_name(row.platform, templated)));
-        for (const std::string& tag : tagged.tags)
-            prefixes.push_back(tag_prefix(hub, partition, tag));
+        for (const std::string& tag : tagged.tags) {
+            if (!installation_named(tag)) prefixes.push_back(tag_prefix(hub, partition, tag));
+        }
     }
     std::sort(prefixes.begin(), prefixes.end());
     prefixes.erase(std::unique(prefixes.begin(), prefixes.end()), prefixes.end());
@@ -115,7 +123,7 @@ void Transaction::move_postings(std::uint32_t hub, Address address, const Tagged
 }
 
 void Transaction::replace_row(std::uint32_t hub, Address address, const TaggedRow* before,
-                              const TaggedRow* after) {
+                              TaggedRow* after) {
     move_postings(hub, address, before, after);
     const auto [partition, number] = address;
     const auto native = [](const TaggedRow* row) { return row->row.template_bytes.empty(); };
@@ -125,18 +133,32 @@ void Transaction::replace_row(std::uint32_t hub, Address address, const TaggedRo
     if (before != nullptr && !same_handle) {
         unindex_handle(hub, address, before->row.handle, native(before));
     }
-    if (after != nullptr && !same_handle) {
-        index_handle(hub, address, after->row.handle, native(after));
-    }
-
-    if (after != nullptr) {
-        batch_.put(Family::rows, row_key(hub, partition, number), encode_row(after->row));
-        if (before == nullptr) ++memory_.registrations[hub];
-    } else {
+    if (after == nullptr) {
         batch_.erase(Family::rows, row_key(hub, partition, number));
         memory_.numbers[{hub, partition}].release(number, position());
         --memory_.registrations[hub];
+        return;
     }
+    if (same_handle) {
+        const auto changed = shares_changed_.find({hub, address});
+        after->row.shares_handle =
+            changed == shares_changed_.end() ? before->row.shares_handle : changed->second;
+    } else {
+        after->row.shares_handle = index_handle(hub, address, after->row.handle, native(after));
+        shares_changed_.erase({hub, address});
+    }
+    const std::int64_t ends_ms = after->row.expires_at_ms;
+    const bool kept = before != nullptr && before->row.expires_at_ms != never_ms &&
+                      before->row.expires_at_ms <= ends_ms;
+    if (ends_ms != never_ms && !kept) put_end(hub, address, ends_ms);
+    batch_.put(Family::rows, row_key(hub, partition, number), encode_row(after->row));
+    if (before == nullptr) ++memory_.registrations[hub];
+}
+
+void Transaction::put_end(std::uint32_t hub, Address address, std::int64_t ends_ms) {
+    const std::uint64_t minute = std::max(minute_of(ends_ms), memory_.state.swept_minute);
+    deltas_.add(internal_prefix(hub, address.partition, end_name(minute)), address.number);
+    earliest_end_ = std::min(earliest_end_, minute);
 }
 
 // --- handle index ---
@@ -154,33 +176,31 @@ std::vector<Address> Transaction::native_rows(std::uint32_t hub, const std::stri
             set_fault(make_error_code(errc::corrupt));
             return found;
         }
-        const Address address{place->first, place->second};
-        if (*native && address != but) found.push_back(address);
+        if (*native && *place != but) found.push_back(*place);
     }
     if (auto status = handles_->status(); !status) set_fault(status.error());
     return found;
 }
 
 void Transaction::mark_shared(std::uint32_t hub, Address address, bool shared) {
-    const std::string prefix = internal_prefix(hub, address.partition, shares_name);
-    if (shared) {
-        deltas_.add(prefix, address.number);
-    } else {
-        deltas_.remove(prefix, address.number);
-    }
+    auto other = row(hub, address);
+    if (!other) set_fault(make_error_code(errc::corrupt));
+    if (fault_) return;
+    other->shares_handle = shared;
+    shares_changed_[{hub, address}] = shared;
+    batch_.put(Family::rows, row_key(hub, address.partition, address.number), encode_row(*other));
 }
 
 // Every native row is marked as soon as there are two with its handle: the second one marks the
 // first, and the last but one to leave unmarks the last.
-void Transaction::index_handle(std::uint32_t hub, Address address, const std::string& handle,
+bool Transaction::index_handle(std::uint32_t hub, Address address, const std::string& handle,
                                bool native) {
-    if (native) {
-        const std::vector<Address> others = native_rows(hub, handle, address);
-        if (!others.empty()) mark_shared(hub, address, true);
-        if (others.size() == 1) mark_shared(hub, others.front(), true);
-    }
+    std::vector<Address> others;
+    if (native) others = native_rows(hub, handle, address);
+    if (others.size() == 1) mark_shared(hub, others.front(), true);
     batch_.put(Family::handles, handle_key(hub, handle, address.partition, address.number),
                encode_handle_entry(native));
+    return !others.empty();
 }
 
 void Transaction::unindex_handle(std::uint32_t hub, Address address, const std::string& handle,
@@ -188,14 +208,7 @@ void Transaction::unindex_handle(std::uint32_t hub, Address address, const std::
     batch_.erase(Family::handles, handle_key(hub, handle, address.partition, address.number));
     if (!native) return;
     const std::vector<Address> others = native_rows(hub, handle, address);
-    if (!others.empty()) mark_shared(hub, address, false);
     if (others.size() == 1) mark_shared(hub, others.front(), false);
-}
-
-void Transaction::put_expiry(std::uint32_t hub, bool installation, const std::string& id,
-                             std::int64_t before_ms, std::int64_t after_ms) {
-    if (after_ms == never_ms || (before_ms != never_ms && before_ms <= after_ms)) return;
-    batch_.put(Family::expiry, expiry_key({after_ms, hub, installation, id}), encode_version());
 }
 
 void Transaction::count_installation(std::uint32_t hub, bool created) {

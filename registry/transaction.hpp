@@ -7,6 +7,7 @@
 // batch.
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,22 +16,10 @@
 #include <utility>
 #include <vector>
 
-#include "registry/keys.hpp"
+#include "registry/partition.hpp"
 #include "registry/view.hpp"
 
 namespace registry {
-
-struct Address {
-    std::uint16_t partition = 0;
-    std::uint32_t number = 0;
-    friend bool operator==(const Address&, const Address&) = default;
-};
-
-/// A row with the tags that hold for it, whoever carries them.
-struct TaggedRow {
-    Row row;
-    std::vector<std::string> tags;
-};
 
 /// A send that is not final. `frozen` holds device numbers that must not be reused; empty for
 /// direct sends.
@@ -83,13 +72,18 @@ class Transaction {
     // --- writes ---
     std::optional<std::uint32_t> take_number(std::uint32_t hub, std::uint16_t partition);
     /// Creates (`before` null), replaces, or removes (`after` null) the row at `address` with its
-    /// handle entry and postings. Ids and expiry are the caller's.
-    void replace_row(std::uint32_t hub, Address address, const TaggedRow* before,
-                     const TaggedRow* after);
-    /// Keeps an entry at or before the time of what ends. Apps move that time at every start,
-    /// always on: nothing is written then, and the sweep moves the entry when it comes to it.
-    void put_expiry(std::uint32_t hub, bool installation, const std::string& id,
-                    std::int64_t before_ms, std::int64_t after_ms);
+    /// handle entry, its postings and its end. Whether it shares its handle is set here; ids are
+    /// the caller's.
+    void replace_row(std::uint32_t hub, Address address, const TaggedRow* before, TaggedRow* after);
+    /// The sweep looks at the row once this time is over. Ends that move on are not written: the
+    /// sweep gives the row a new place when it comes to the old one.
+    void put_end(std::uint32_t hub, Address address, std::int64_t ends_ms);
+    /// The sweep has looked at the row that lay in this posting.
+    void drop_end(const std::string& prefix, Address address) {
+        deltas_.remove(prefix, address.number);
+    }
+    /// The first minute that this batch has given to put_end().
+    std::uint64_t earliest_end() const { return earliest_end_; }
     void count_installation(std::uint32_t hub, bool created);
     void erase_hub(std::uint32_t hub);
     /// The send is open from now on: the mark of this batch will list it. Known already: as it was.
@@ -104,7 +98,8 @@ class Transaction {
   private:
     void move_postings(std::uint32_t hub, Address address, const TaggedRow* before,
                        const TaggedRow* after);
-    void index_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
+    /// True: another native row has the handle.
+    bool index_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
     void unindex_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
     std::vector<Address> native_rows(std::uint32_t hub, const std::string& handle, Address but);
     void mark_shared(std::uint32_t hub, Address address, bool shared);
@@ -113,7 +108,10 @@ class Transaction {
     const std::uint64_t reusable_position_;
     Batch batch_;
     std::unique_ptr<Cursor> handles_;
+    /// Rows whose mark this batch has changed, and to what: rows read before may be older.
+    std::map<std::pair<std::uint32_t, Address>, bool> shares_changed_;
     PostingDeltas deltas_;
+    std::uint64_t earliest_end_ = std::numeric_limits<std::uint64_t>::max();
     std::vector<std::uint32_t> erased_hubs_;
     std::optional<std::uint64_t> mark_;  ///< of the sends that this batch opens
     Mark opened_;

@@ -1,6 +1,7 @@
 // The values of registry/keys.hpp.
 
 #include <algorithm>
+#include <cassert>
 #include <tuple>
 
 #include "registry/bytes.hpp"
@@ -16,7 +17,15 @@ enum RowFlag : std::uint64_t {
     with_variables = 8,
     tagged = 16,
     expired = 32,
-    all_row_flags = 63,
+    packed = 64,  // most rows: flags below 128 take one byte
+    shares = 128,
+    all_row_flags = 255,
+};
+enum InstallationFlag : std::uint8_t {
+    channel_expired = 1,
+    channel_is_object = 2,
+    channel_packed = 4,
+    all_installation_flags = 7,
 };
 
 template <class T>
@@ -130,6 +139,41 @@ void get_tiles(ByteReader& in, std::map<std::string, SecondaryTile>& tiles) {
     }
 }
 
+void put_end(ByteWriter& out, std::int64_t expires_at_ms) {
+    out.varint(expires_at_ms == never_ms ? 0 : static_cast<std::uint64_t>(expires_at_ms) + 1);
+}
+
+std::int64_t get_end(ByteReader& in) {
+    const std::uint64_t value = in.varint();
+    if (value == 0) return never_ms;
+    if (value > static_cast<std::uint64_t>(never_ms)) in.fail();
+    return static_cast<std::int64_t>(value - 1);
+}
+
+/// Tokens of Apple are half as long as bytes.
+bool packs(std::string_view handle) {
+    constexpr std::size_t worth_it = 16;
+    return handle.size() >= worth_it && handle.size() % 2 == 0 &&
+           handle.find_first_not_of("0123456789ABCDEF") == std::string_view::npos;
+}
+
+std::string pack(std::string_view handle) {
+    const auto value = [](char digit) { return digit <= '9' ? digit - '0' : digit - 'A' + 10; };
+    std::string bytes(handle.size() / 2, '\0');
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+        bytes[i] = static_cast<char>(value(handle[2 * i]) << 4 | value(handle[2 * i + 1]));
+    }
+    return bytes;
+}
+
+void unpack(std::string_view bytes, std::string& out) {
+    constexpr char digits[] = "0123456789ABCDEF";
+    for (const char byte : bytes) {
+        out.push_back(digits[static_cast<std::uint8_t>(byte) >> 4]);
+        out.push_back(digits[static_cast<std::uint8_t>(byte) & 15]);
+    }
+}
+
 std::uint16_t get_partition(ByteReader& in) {
     const std::uint64_t value = in.varint();
     if (value > 0xffff) in.fail();
@@ -168,6 +212,7 @@ std::string encode_state(const State& state) {
     out.u8(format_version);
     out.varint(state.applied);
     out.varint(state.next_hub);
+    out.varint(state.swept_minute);
     return bytes;
 }
 
@@ -177,6 +222,7 @@ Result<State> decode_state(std::string_view bytes) {
     version(in);
     state.applied = in.varint();
     state.next_hub = get_number(in);
+    state.swept_minute = in.varint();
     return checked(in, state);
 }
 
@@ -233,6 +279,7 @@ std::string part_name(const std::string* tile, const std::string* template_name)
 }
 
 std::string encode_row(const Row& row) {
+    const bool packs_handle = packs(row.handle);
     std::uint64_t flags = 0;
     if (!row.installation_id.empty()) flags |= owned;
     if (!row.tile.empty()) flags |= tiled;
@@ -240,21 +287,24 @@ std::string encode_row(const Row& row) {
     if (!row.variables_bytes.empty()) flags |= with_variables;
     if (!row.tags.empty()) flags |= tagged;
     if (row.channel_expired) flags |= expired;
+    if (row.shares_handle) flags |= shares;
+    if (packs_handle) flags |= packed;
     std::string bytes;
     bytes.reserve(96 + row.handle.size() + row.template_bytes.size());
     ByteWriter out(bytes);
     out.u8(format_version);
     out.varint(flags);
-    out.varint(row.etag);
     out.varint(row.generation);
     out.zigzag(row.registered_at_ms);
-    out.zigzag(row.expires_at_ms);
+    put_end(out, row.expires_at_ms);
     out.text(row.platform);
-    out.text(row.handle);
-    out.text(row.registration_id);
+    out.text(packs_handle ? pack(row.handle) : row.handle);
     if ((flags & owned) != 0) {
         out.text(row.installation_id);
         out.text(row.part);
+    } else {
+        out.text(row.registration_id);
+        out.varint(row.etag);
     }
     if ((flags & tiled) != 0) out.text(row.tile);
     if ((flags & templated) != 0) {
@@ -268,63 +318,87 @@ std::string encode_row(const Row& row) {
 
 namespace {
 
-/// Reads a row up to its tags; `row_part` and `tile` are what a Device does not show.
-void get_device(ByteReader& in, Device& device, std::uint64_t& flags, std::uint64_t& etag,
-                std::string_view& row_part, std::string_view& tile) {
+/// What a Device does not show of a row.
+struct RowRest {
+    std::uint64_t flags = 0, etag = 0;
+    std::string_view tile;
+};
+
+/// Reads a row up to its tags. `handle` as it is stored.
+RowRest get_device(ByteReader& in, Device& device) {
+    RowRest rest;
     version(in);
-    flags = in.varint();
-    if ((flags & ~static_cast<std::uint64_t>(all_row_flags)) != 0) in.fail();
-    etag = in.varint();
+    rest.flags = in.varint();
+    if ((rest.flags & ~static_cast<std::uint64_t>(all_row_flags)) != 0) in.fail();
     device.generation = in.varint();
     device.registered_at_ms = in.zigzag();
-    device.expires_at_ms = in.zigzag();
+    device.expires_at_ms = get_end(in);
     device.platform = in.text();
     device.handle = in.text();
-    device.registration_id = in.text();
-    device.channel_expired = (flags & expired) != 0;
-    device.installation_id = device.template_bytes = device.variables_bytes = {};
+    device.channel_expired = (rest.flags & expired) != 0;
+    device.shares_handle = (rest.flags & shares) != 0;
+    device.registration_id = device.installation_id = device.part = {};
+    device.template_bytes = device.variables_bytes = {};
     device.template_hash = 0;
-    if ((flags & owned) != 0) {
+    if ((rest.flags & owned) != 0) {
         device.installation_id = in.text();
-        row_part = in.text();
+        device.part = in.text();
+    } else {
+        device.registration_id = in.text();
+        rest.etag = in.varint();
     }
-    if ((flags & tiled) != 0) tile = in.text();
-    if ((flags & templated) != 0) {
+    if ((rest.flags & tiled) != 0) rest.tile = in.text();
+    if ((rest.flags & templated) != 0) {
         device.template_hash = in.u64_be();
         device.template_bytes = in.text();
     }
-    if ((flags & with_variables) != 0) device.variables_bytes = in.text();
+    if ((rest.flags & with_variables) != 0) device.variables_bytes = in.text();
+    return rest;
 }
 
 }  // namespace
 
-Result<void> decode_device(std::string_view bytes, Device& device) {
+Result<void> decode_device(std::string_view bytes, Device& device, std::string& texts) {
     ByteReader in(bytes);
-    std::uint64_t flags = 0, etag = 0;
-    std::string_view row_part, tile;
-    get_device(in, device, flags, etag, row_part, tile);
+    const RowRest rest = get_device(in, device);
     if (!in.ok()) return make_error_code(errc::corrupt);
+    if ((rest.flags & packed) != 0) {
+        const std::size_t at = texts.size();
+        assert(texts.capacity() - at >= 2 * device.handle.size());
+        unpack(device.handle, texts);
+        device.handle = std::string_view(texts).substr(at);
+    }
     return {};
 }
 
-Result<Row> decode_row(std::string_view bytes) {
+std::string id_of(const Device& device, std::uint16_t partition) {
+    if (device.installation_id.empty()) return std::string(device.registration_id);
+    return part_id(device.installation_id, device.part, {partition, device.number});
+}
+
+Result<Row> decode_row(std::string_view bytes, Address place) {
     ByteReader in(bytes);
     Device device;
+    device.number = place.number;
+    const RowRest rest = get_device(in, device);
     Row row;
-    std::uint64_t flags = 0;
-    std::string_view row_part, tile;
-    get_device(in, device, flags, row.etag, row_part, tile);
-    if ((flags & tagged) != 0) row.tags = get_texts(in);
+    if ((rest.flags & tagged) != 0) row.tags = get_texts(in);
+    row.etag = rest.etag;
     row.generation = device.generation;
     row.registered_at_ms = device.registered_at_ms;
     row.expires_at_ms = device.expires_at_ms;
     row.channel_expired = device.channel_expired;
+    row.shares_handle = device.shares_handle;
     row.platform = device.platform;
-    row.handle = device.handle;
-    row.registration_id = device.registration_id;
+    if ((rest.flags & packed) != 0) {
+        unpack(device.handle, row.handle);
+    } else {
+        row.handle = device.handle;
+    }
+    row.registration_id = id_of(device, place.partition);
     row.installation_id = device.installation_id;
-    row.part = row_part;
-    row.tile = tile;
+    row.part = device.part;
+    row.tile = rest.tile;
     row.template_bytes = device.template_bytes;
     row.variables_bytes = device.variables_bytes;
     return checked(in, std::move(row));
@@ -400,12 +474,14 @@ std::string encode_installation(const InstallationRecord& record) {
     std::string bytes;
     ByteWriter out(bytes);
     out.u8(format_version);
-    out.u8(static_cast<std::uint8_t>((value.push_channel_expired ? 1 : 0) |
-                                     (value.push_channel_is_object ? 2 : 0)));
+    const bool packs_channel = packs(value.push_channel);
+    out.u8(static_cast<std::uint8_t>((value.push_channel_expired ? channel_expired : 0) |
+                                     (value.push_channel_is_object ? channel_is_object : 0) |
+                                     (packs_channel ? channel_packed : 0)));
     out.text(value.user_id);
     out.text(value.platform);
-    out.text(value.push_channel);
-    out.zigzag(value.expires_at_ms);
+    out.text(packs_channel ? pack(value.push_channel) : value.push_channel);
+    put_end(out, value.expires_at_ms);
     out.zigzag(value.registered_at_ms);
     out.zigzag(value.updated_at_ms);
     put_texts(out, value.tags);
@@ -429,13 +505,18 @@ Result<InstallationRecord> decode_installation(std::string_view id, std::string_
     value.id = id;
     version(in);
     const std::uint8_t flags = in.u8();
-    if (flags > 3) in.fail();
-    value.push_channel_expired = (flags & 1) != 0;
-    value.push_channel_is_object = (flags & 2) != 0;
+    if (flags > all_installation_flags) in.fail();
+    value.push_channel_expired = (flags & channel_expired) != 0;
+    value.push_channel_is_object = (flags & channel_is_object) != 0;
     value.user_id = in.text();
     value.platform = in.text();
-    value.push_channel = in.text();
-    value.expires_at_ms = in.zigzag();
+    const std::string_view channel = in.text();
+    if ((flags & channel_packed) != 0) {
+        unpack(channel, value.push_channel);
+    } else {
+        value.push_channel = channel;
+    }
+    value.expires_at_ms = get_end(in);
     value.registered_at_ms = in.zigzag();
     value.updated_at_ms = in.zigzag();
     value.tags = get_texts(in);

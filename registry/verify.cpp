@@ -7,6 +7,7 @@
 
 #include "registry/partition.hpp"
 #include "registry/reader.hpp"
+#include "registry/transaction.hpp"
 
 namespace registry {
 namespace {
@@ -25,7 +26,7 @@ class Verification {
         ids();
         handles();
         postings();
-        expiry();
+        ends();
         return std::move(differences_);
     }
 
@@ -52,17 +53,17 @@ class Verification {
     void installations() {
         const std::uint16_t partitions = view_.hubs->find(hub_)->partitions;
         scan(Family::installations, [&](std::string_view key, std::string_view value) {
-            const std::string id(key.substr(prefix_.size()));
+            if (installation_prefix_size(key) == 0) return differs("an installation has no id");
+            const std::string id = installation_id(key);
             auto record = decode_installation(id, value);
             if (!record) return differs("installation '" + id + "' cannot be decoded");
-            if (record->value.expires_at_ms != never_ms) {
-                expiries_[{true, id}] = record->value.expires_at_ms;
-            }
+            if (installation_key(hub_, id) != key)
+                differs("installation '" + id + "' lies under another id");
             const std::uint16_t partition = partition_of(id, partitions);
             for (const auto& [part, number] : record->parts) {
-                const bool fresh =
-                    owned_.emplace(std::pair{partition, number}, std::pair{id, part}).second;
-                if (!fresh) differs(place({partition, number}) + " belongs to two installations");
+                const Address address{partition, number};
+                const bool fresh = owned_.emplace(address, std::pair{id, part}).second;
+                if (!fresh) differs(place(address) + " belongs to two installations");
             }
         });
     }
@@ -72,9 +73,9 @@ class Verification {
         std::vector<Part> parts;
         scan(Family::rows, [&](std::string_view key, std::string_view value) {
             const auto at = address_at_end(key);
-            const auto row = decode_row(value);
+            const auto row = decode_row(value, at ? *at : Address());
             if (!at || !row) return differs("a row cannot be decoded");
-            const Address address{at->first, at->second};
+            const Address address = *at;
             if (row->generation > view_.position) differs(place(address) + " is from the future");
             TaggedRow tagged{*row, row->tags};
             if (!row->installation_id.empty()) {
@@ -84,20 +85,23 @@ class Verification {
                     owner_id = row->installation_id;
                 }
                 take_part(address, parts, tagged);
-            } else if (row->expires_at_ms != never_ms) {
-                expiries_[{false, row->registration_id}] = row->expires_at_ms;
+            } else {
+                if (part_place(row->registration_id))
+                    differs(place(address) + " has the id of a part");
+                ids_.emplace(row->registration_id, address);
             }
+            if (row->expires_at_ms != never_ms) ends_[address] = row->expires_at_ms;
             for (const std::string& prefix : postings_of(hub_, address.partition, tagged)) {
                 postings_[prefix].add(address.number);
             }
-            ids_.emplace(row->registration_id, address);
+            if (row->shares_handle) sharing_.insert(address);
             const bool native = row->template_bytes.empty();
             handles_.emplace(handle_key(hub_, row->handle, address.partition, address.number),
                              native);
             if (native) natives_[handle_prefix(hub_, row->handle)].push_back(address);
         });
         for (const auto& [at, owner] : owned_) {
-            differs("installation '" + owner.first + "' names " + place({at.first, at.second}) +
+            differs("installation '" + owner.first + "' names " + place(at) +
                     ", which is not there");
         }
     }
@@ -105,7 +109,7 @@ class Verification {
     /// Compares a part with what its installation says and gives it its tags.
     void take_part(Address address, const std::vector<Part>& parts, TaggedRow& tagged) {
         Row& row = tagged.row;
-        const auto owned = owned_.find({address.partition, address.number});
+        const auto owned = owned_.find(address);
         if (owned == owned_.end() || owned->second != std::pair{row.installation_id, row.part}) {
             return differs(place(address) + " is not a part of the installation it names");
         }
@@ -122,6 +126,7 @@ class Verification {
         said.expires_at_ms = row.expires_at_ms;
         said.generation = row.generation;
         said.registration_id = row.registration_id;
+        said.shares_handle = row.shares_handle;
         if (said != row) differs(place(address) + " differs from its installation");
         tagged.tags = part->tagged.tags;
     }
@@ -130,10 +135,12 @@ class Verification {
         for (const auto& [prefix, addresses] : natives_) {
             if (addresses.size() < 2) continue;
             for (const Address address : addresses) {
-                postings_[internal_prefix(hub_, address.partition, shares_name)].add(
-                    address.number);
+                if (sharing_.erase(address) == 0)
+                    differs(place(address) + " is not marked as sharing its handle");
             }
         }
+        for (const Address address : sharing_)
+            differs(place(address) + " is marked as sharing its handle");
     }
 
     void ids() {
@@ -164,8 +171,7 @@ class Verification {
             handles_.erase(row);
         });
         for (const auto& [key, native] : handles_) {
-            const auto at = address_at_end(key);
-            differs(place({at->first, at->second}) + " has no handle entry");
+            differs(place(*address_at_end(key)) + " has no handle entry");
         }
     }
 
@@ -174,6 +180,7 @@ class Verification {
         scan(Family::postings, [&](std::string_view key, std::string_view value) {
             const std::size_t size = posting_name_size(key);
             if (size == 0 || key.size() != size + 4) return differs("a posting key is malformed");
+            if (const auto minute = minute_in(key)) return take_ends(*minute, key, value);
             const std::uint16_t chunk = posting_place(key).chunk;
             if (!stored[std::string(key.substr(0, size + 2))].add(chunk, value)) {
                 differs("a chunk of " + posting_name(key) + " cannot be decoded");
@@ -194,31 +201,43 @@ class Verification {
             differs(posting_name(prefix) + " is missing");
     }
 
-    void expiry() {
-        const auto cursor = view_.snapshot->cursor(Family::expiry);
-        for (cursor->seek({}); cursor->valid(); cursor->next()) {
-            const auto key = decode_expiry_key(cursor->key());
-            if (!key) differs("an expiry key is malformed");
-            if (!key || key->hub != hub_) continue;
-            // A later entry, or one of nothing that is there, goes when the sweep comes to it.
-            const auto ends = expiries_.find({key->installation, key->id});
-            if (ends != expiries_.end() && key->at_ms <= ends->second) expiries_.erase(ends);
+    /// A place after the end of a row, or of nothing that is there, goes when the sweep comes to
+    /// it.
+    void take_ends(std::uint64_t minute, std::string_view key, std::string_view value) {
+        const auto [partition, chunk] = posting_place(key);
+        BitmapBuilder builder;
+        if (!builder.add(chunk, value)) return differs("ends of rows cannot be decoded");
+        for (const std::uint32_t number : builder.finish()) {
+            const auto row = ends_.find({partition, number});
+            if (row == ends_.end()) continue;
+            const std::uint64_t swept = swept_minute();
+            if (minute >= swept && minute <= std::max(minute_of(row->second), swept))
+                ends_.erase(row);
         }
-        for (const auto& [what, at_ms] : expiries_) {
-            differs("'" + what.second + "' has no expiry entry at or before its time");
-        }
+    }
+    void ends() {
+        for (const auto& [address, ends_ms] : ends_)
+            differs(place(address) + " has no place at or before its end");
+    }
+    std::uint64_t swept_minute() const {
+        std::string bytes;
+        const auto found = view_.snapshot->get(Family::meta, state_key, bytes);
+        if (!found || !*found) return 0;
+        const auto state = decode_state(bytes);
+        return state ? state->swept_minute : 0;
     }
 
     const Views& views_;
     const View& view_;
     const std::uint32_t hub_;
     const std::string prefix_;
-    std::map<std::pair<std::uint16_t, std::uint32_t>, std::pair<std::string, std::string>> owned_;
+    std::map<Address, std::pair<std::string, std::string>> owned_;
     std::map<std::string, Address> ids_;
     std::map<std::string, bool> handles_;
     std::map<std::string, std::vector<Address>> natives_;
     std::map<std::string, Bitmap> postings_;
-    std::map<std::pair<bool, std::string>, std::int64_t> expiries_;  ///< installation?, id
+    std::map<Address, std::int64_t> ends_;
+    std::set<Address> sharing_;
     std::vector<std::string> differences_;
 };
 

@@ -17,10 +17,14 @@ void require(bool holds) {
 }
 
 void decode_values(std::string_view bytes) {
-    if (const auto row = decode_row(bytes)) {
-        require(decode_row(encode_row(*row)).has_value());
+    if (const auto row = decode_row(bytes, {1, 2})) {
+        require(decode_row(encode_row(*row), {1, 2}).value() == *row);
         Device device;
-        require(decode_device(bytes, device).has_value());
+        device.number = 2;
+        std::string texts;
+        texts.reserve(2 * bytes.size());
+        require(decode_device(bytes, device, texts).has_value());
+        require(device.handle == row->handle && id_of(device, 1) == row->registration_id);
     }
     if (const auto record = decode_installation("id", bytes)) {
         require(*decode_installation("id", encode_installation(*record)) == *record);
@@ -77,7 +81,15 @@ void decode_postings(std::string_view bytes) {
 }
 
 void decode_keys(std::string_view bytes) {
-    if (const auto key = decode_expiry_key(bytes)) require(expiry_key(*key) == bytes);
+    if (const auto place = part_place(bytes)) {
+        require(part_id("i", "", *place).starts_with(bytes.substr(0, bytes.find('-'))));
+    }
+    if (const std::size_t prefix = installation_prefix_size(bytes); prefix != 0) {
+        const std::string id = installation_id(bytes);
+        if (id.find('\0') == std::string::npos)
+            require(installation_id(installation_key(7, id)) == id);
+    }
+    (void)minute_in(bytes);
     if (const auto position = decode_mark_key(bytes)) require(mark_key(*position) == bytes);
     (void)address_at_end(bytes);
     (void)posting_name(bytes);

@@ -43,7 +43,7 @@ TEST_CASE("hubs are found ignoring case, keep their number, and take everything 
     CHECK(registry->open_sends().value().empty());
     CHECK(registry->select(first, plan_of(""), {}).error() == errc::not_found);
     CHECK(registry.put(first, registration("1-1-1", "h", {})).error() == errc::not_found);
-    CHECK(registry.expire(1'000, 10).value() == 0);
+    CHECK(registry.expire(1'000'000, 10).value() == 0);
     CHECK(registry->figures().registrations == 0);
     CHECK(registry->figures().installations == 0);
     const std::uint32_t second = registry.hub("Orders", 4);
@@ -99,18 +99,77 @@ TEST_CASE("an installation rewritten keeps number, id and generation of its part
     CHECK(registry.select(hub, "$InstallationId:{i}") == ids);
 }
 
-TEST_CASE("part ids step aside for a registration that took them", "[registry]") {
+TEST_CASE("the id of a part is found as long as the part is there, and is nobody else's",
+          "[registry]") {
     const TempDirectory directory;
     Opened registry(options_in(directory.path()));
     const std::uint32_t hub = registry.hub("Orders", 2);
-    REQUIRE(registry.install(hub, installation("i", "h", {})).has_value());
-    const std::string id = registry.select(hub, "").front();
-    CHECK(registry.put(hub, registration(id, "x", {})).error() == errc::exists);
-    CHECK(registry.uninstall(hub, "i").value());
-    REQUIRE(registry.put(hub, registration(id, "x", {"mine"})).has_value());
-    REQUIRE(registry.install(hub, installation("i", "h", {})).has_value());
-    CHECK(registry.select(hub, "").size() == 2);
-    CHECK(registry.select(hub, "mine") == std::vector<std::string>{id});
+    Installation value = installation("i", "h", {"red"});
+    value.templates["alert"] = {"alert", "body", {}, "", "", {}};
+    REQUIRE(registry.install(hub, value).has_value());
+    const auto ids = registry.select(hub, "$InstallationId:{i}");
+    REQUIRE(ids.size() == 2);
+    for (const std::string& id : ids) {
+        CHECK(registry->registration(hub, id).value().installation_id == "i");
+        CHECK(registry.put(hub, registration(id, "other", {})).error() == errc::exists);
+    }
+    const std::string elsewhere = "8000000000000000099" + ids[0].substr(ids[0].find('-'));
+    CHECK(registry->registration(hub, elsewhere).error() == errc::not_found);
+    CHECK(registry.put(hub, registration(elsewhere, "other", {})).error() == errc::gone);
+    CHECK(registry.erase(hub, elsewhere).error() == errc::not_found);
+
+    // Another installation takes over the numbers: the ids before are not its own.
+    REQUIRE(registry.uninstall(hub, "i").value());
+    for (int i = 0; i < 8; ++i) {
+        value.id = "j" + std::to_string(i);
+        REQUIRE(registry.install(hub, value).has_value());
+    }
+    for (const std::string& id : ids) {
+        CHECK(registry->registration(hub, id).error() == errc::not_found);
+        CHECK(registry.put(hub, registration(id, "other", {})).error() == errc::gone);
+    }
+    CHECK(registry->verify(hub).empty());
+}
+
+TEST_CASE("what ends is swept once its minute is over, however its end has moved", "[registry]") {
+    constexpr std::int64_t minute = 60'000;
+    const TempDirectory directory;
+    const Options options = options_in(directory.path());
+    std::uint32_t hub = 0;
+    {
+        Opened registry(options);
+        hub = registry.hub("Orders", 2);
+        Installation moving = installation("moving", "h", {"red"});
+        moving.templates["alert"] = {"alert", "body", {}, "", "", {}};
+        moving.expires_at_ms = 5 * minute;
+        REQUIRE(registry.install(hub, moving).has_value());
+        Registration plain = registration("1-1-1", "h", {"red"});
+        plain.expires_at_ms = 5 * minute + 1;
+        REQUIRE(registry.put(hub, plain).has_value());
+        moving.expires_at_ms = 9 * minute;
+        REQUIRE(registry.install(hub, moving).has_value());
+        CHECK(registry.expire(6 * minute - 1, 10).value() == 0);
+        CHECK(registry.expire(6 * minute, 1).value() + registry.expire(6 * minute, 1).value() +
+                  registry.expire(6 * minute, 1).value() ==
+              1);  // one a step, and two of the three go on
+        CHECK(registry.expire(6 * minute, 10).value() == 0);
+        CHECK(registry->registration(hub, "1-1-1").error() == errc::not_found);
+        CHECK(registry->verify(hub).empty());
+        Registration late = registration("1-2-1", "h", {});
+        late.expires_at_ms = 2 * minute;  // before what was swept
+        REQUIRE(registry.put(hub, late).has_value());
+        CHECK(registry->verify(hub).empty());
+    }
+    Opened registry(options);
+    CHECK(registry.expire(6 * minute, 10).value() == 0);
+    CHECK(registry.expire(7 * minute, 10).value() == 1);
+    CHECK(registry.select(hub, "red").size() == 2);
+    Installation moving = registry->installation(hub, "moving").value();
+    moving.expires_at_ms = 8 * minute;  // earlier again
+    REQUIRE(registry.install(hub, moving).has_value());
+    CHECK(registry.expire(9 * minute, 10).value() == 1);
+    CHECK(registry.select(hub, "red").empty());
+    CHECK(registry->figures().registrations == 0);
     CHECK(registry->verify(hub).empty());
 }
 

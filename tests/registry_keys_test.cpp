@@ -82,13 +82,32 @@ TEST_CASE("varints and zigzags come back as they went in", "[registry]") {
 
 TEST_CASE("values come back as they went in", "[registry]") {
     const Row row = full_row();
-    CHECK(decode_row(encode_row(row)).value() == row);
+    const Address place{3, 12};
+    CHECK(decode_row(encode_row(row), place).value() == row);
     Row part = row;
+    part.etag = 0;
     part.tags.clear();
     part.installation_id = "i";
     part.part = "salert";
-    CHECK(decode_row(encode_row(part)).value() == part);
-    CHECK(decode_row(encode_row(Row())).value() == Row());
+    part.registration_id = part_id("i", "salert", place);
+    part.shares_handle = true;
+    part.expires_at_ms = 0;
+    CHECK(decode_row(encode_row(part), place).value() == part);
+    CHECK(decode_row(encode_row(Row()), place).value() == Row());
+    for (const std::string handle : {"0123456789ABCDEF", "0123456789ABCDE", "0123456789ABCDEf", "",
+                                     "00112233445566778899AABBCCDDEEFF"}) {
+        part.handle = handle;
+        CHECK(decode_row(encode_row(part), place).value() == part);
+        InstallationRecord record = full_installation();
+        record.value.push_channel = handle;
+        record.value.expires_at_ms = never_ms;
+        CHECK(decode_installation("6b7f-01", encode_installation(record)).value() == record);
+    }
+    Row other = part;
+    other.handle = std::string(64, 'A');
+    other.handle.back() = 'g';
+    part.handle = std::string(64, 'A');
+    CHECK(encode_row(part).size() + 32 == encode_row(other).size());
 
     const InstallationRecord record = full_installation();
     CHECK(decode_installation(record.value.id, encode_installation(record)).value() == record);
@@ -96,7 +115,7 @@ TEST_CASE("values come back as they went in", "[registry]") {
     CHECK(decode_id(encode_id({false, 7, 4'294'967'295})).value() ==
           IdEntry{false, 7, 4'294'967'295});
     CHECK(decode_id(encode_id({true, 0, 0})).value().gone);
-    CHECK(decode_state(encode_state({123456789, 9})).value() == State{123456789, 9});
+    CHECK(decode_state(encode_state({123456789, 9, 30})).value() == State{123456789, 9, 30});
 
     HubRow hub{"Orders", 0, 16, "{}", 5};
     const HubRow back = decode_hub(encode_hub(hub)).value();
@@ -132,16 +151,81 @@ TEST_CASE("values come back as they went in", "[registry]") {
 }
 
 TEST_CASE("a device shows what the row holds", "[registry]") {
-    const Row row = full_row();
+    Row row = full_row();
     const std::string bytes = encode_row(row);
     Device device;
-    REQUIRE(decode_device(bytes, device).has_value());
+    std::string texts;
+    REQUIRE(decode_device(bytes, device, texts).has_value());
     CHECK(device.handle == row.handle);
+    CHECK(id_of(device, 2) == "1-2-3");
     CHECK(device.template_bytes == row.template_bytes);
     CHECK(device.template_hash == hash64(row.template_bytes));
     CHECK(decode_variables(device.variables_bytes).value().at("nick") == "Kim");
     CHECK(decode_template(device.template_bytes).value().headers.size() == 2);
     CHECK(device.channel_expired);
+
+    row.handle = "0123456789ABCDEF";
+    row.installation_id = "i";
+    const std::string packed = encode_row(row);
+    texts.reserve(2 * packed.size());
+    device.number = 9;
+    REQUIRE(decode_device(packed, device, texts).has_value());
+    CHECK(device.handle == row.handle);
+    CHECK(id_of(device, 2) == part_id("i", "", {2, 9}));
+}
+
+TEST_CASE("ids of parts say where they lie, and sort by their numbers", "[registry]") {
+    std::string last;
+    for (const std::uint32_t number : {0u, 1u, 9u, 10u, 65'536u, 4'294'967'295u}) {
+        for (const int partition : {0, 7, 65'535}) {
+            const Address place{static_cast<std::uint16_t>(partition), number};
+            const std::string id = part_id("6b7f", "talert", place);
+            CHECK(part_place(id) == place);
+            CHECK(id.size() <= 120);
+            CHECK(id != part_id("6b7f", "", place));
+        }
+        const std::string id = part_id("i", "", {0, number});
+        CHECK(last < id);
+        last = id;
+    }
+    for (const char* other :
+         {"", "1-2-3", "8000000000000000000", "8000000000000000000-1", "8000000000000000000-1-0",
+          "8000000000000000000-1-65537", "8000000000000000000-1-1-", "8000000000000000000-x-1",
+          "8000000004294967296-1-1", "7999999999999999999-1-1", "-8000000000000000000-1-1",
+          "8000000000000000000-99999999999999999999-1"}) {
+        INFO(other);
+        CHECK_FALSE(part_place(other).has_value());
+    }
+}
+
+TEST_CASE("all spellings of an installation id lie together", "[registry]") {
+    for (const char* id : {"6b7f", "6B7F", "6B7f", "i"}) {
+        const std::string key = installation_key(7, id);
+        CHECK(installation_id(key) == id);
+        CHECK(key.starts_with(installation_prefix(7, id)));
+        CHECK(installation_prefix_size(key) == installation_prefix(7, id).size());
+    }
+    CHECK(installation_prefix(7, "6B7F") == installation_prefix(7, "6b7f"));
+    CHECK_FALSE(installation_key(7, "6b7f1").starts_with(installation_prefix(7, "6b7f")));
+    CHECK(installation_prefix_size(id_key(7, "6b7f")) == 0);
+    CHECK(installation_prefix_size("abc") == 0);
+}
+
+TEST_CASE("names of ends sort by their minute and are told from others", "[registry]") {
+    const auto key = [](std::string_view name) {
+        return chunk_key(posting_prefix(1, 2, PostingSpace::internal, name), 3);
+    };
+    CHECK(minute_of(-5) == 0);
+    CHECK(minute_of(59'999) == 0);
+    CHECK(minute_of(60'000) == 1);
+    CHECK(minute_of(never_ms) == static_cast<std::uint64_t>(never_ms) / 60'000);
+    CHECK(key(end_name(255)) < key(end_name(256)));
+    CHECK(minute_in(key(end_name(29'833'333))) == 29'833'333);
+    CHECK_FALSE(minute_in(key("templated")).has_value());
+    CHECK_FALSE(minute_in(key("e")).has_value());
+    CHECK_FALSE(minute_in("abc").has_value());
+    const std::string tag = posting_prefix(1, 2, PostingSpace::tag, end_name(5));
+    CHECK_FALSE(minute_in(chunk_key(tag, 0)).has_value());
 }
 
 TEST_CASE("every cut and every unknown version of a value is corrupt", "[registry]") {
@@ -155,7 +239,7 @@ TEST_CASE("every cut and every unknown version of a value is corrupt", "[registr
         CHECK_FALSE(decode(std::string_view(later)));
         CHECK_FALSE(decode(std::string_view(bytes + "x")));
     };
-    refuses(encode_row(full_row()), [](auto bytes) { return decode_row(bytes).has_value(); });
+    refuses(encode_row(full_row()), [](auto bytes) { return decode_row(bytes, {}).has_value(); });
     refuses(encode_installation(full_installation()),
             [](auto bytes) { return decode_installation("i", bytes).has_value(); });
     refuses(encode_id({false, 1, 300}), [](auto bytes) { return decode_id(bytes).has_value(); });
@@ -173,7 +257,7 @@ TEST_CASE("keys sort by hub, partition and number, and lead back", "[registry]")
     CHECK(row_key(1, 2, 255) < row_key(1, 2, 256));
     CHECK(row_key(1, 2, 0xffff'ffff) < row_key(1, 3, 0));
     const auto at = address_at_end(handle_key(1, "h", 7, 12'345)).value();
-    CHECK((at.first == 7 && at.second == 12'345));
+    CHECK(at == Address{7, 12'345});
     CHECK_FALSE(address_at_end("short").has_value());
 
     const std::string prefix = posting_prefix(1, 2, PostingSpace::tag, "lang:nl");
@@ -189,9 +273,6 @@ TEST_CASE("keys sort by hub, partition and number, and lead back", "[registry]")
     CHECK(posting_prefix(1, 2, PostingSpace::internal, "alive") !=
           posting_prefix(1, 2, PostingSpace::tag, "alive"));
 
-    const ExpiryKey key{5'000, 3, true, "id"};
-    CHECK(decode_expiry_key(expiry_key(key)).value() == key);
-    CHECK(expiry_key({4'999, 9, true, "z"}) < expiry_key(key));
     CHECK(decode_mark_key(mark_key(1'000)).value() == 1'000);
     CHECK(mark_key(255) < mark_key(256));
     CHECK_FALSE(decode_mark_key(mark_key(1) + "x").has_value());

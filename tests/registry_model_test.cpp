@@ -88,7 +88,7 @@ Frozen freeze(const Opened& registry, std::uint32_t hub, const std::string& expr
     for (std::uint16_t p = 0; p < frozen.selection.partitions.size(); ++p) {
         for (const std::uint32_t number : frozen.selection.partitions[p]) {
             registry->load(hub, p, {&number, 1}, 0, chunk).value();
-            frozen.ids[{p, number}] = chunk.devices.front().registration_id;
+            frozen.ids[{p, number}] = id_of(chunk.devices.front(), p);
         }
     }
     return frozen;
@@ -103,8 +103,7 @@ void check_times(const Opened& registry, std::uint32_t hub, std::int64_t now_ms)
         DeviceChunk chunk;
         registry->load(hub, p, numbers, now_ms, chunk).value();
         for (const Device& device : chunk.devices) {
-            const auto shown =
-                registry->registration(hub, std::string(device.registration_id)).value();
+            const auto shown = registry->registration(hub, id_of(device, p)).value();
             REQUIRE((device.expires_at_ms <= now_ms) == (shown.expires_at_ms <= now_ms));
             REQUIRE(device.registered_at_ms <= shown.registered_at_ms);
         }
@@ -117,7 +116,7 @@ void check_frozen(const Opened& registry, std::uint32_t hub, const Frozen& froze
     for (const auto& [at, id] : frozen.ids) {
         registry->load(hub, at.first, {&at.second, 1}, 0, chunk).value();
         const Device& device = chunk.devices.front();
-        REQUIRE((!device.present || device.registration_id == id));
+        REQUIRE((!device.present || id_of(device, at.first) == id));
     }
 }
 

@@ -39,7 +39,7 @@ TEST_CASE("a batch reads its own changes, in order, on top of the store", "[regi
     const auto store = Store::open(options_in(directory.path()), why).value();
     std::mt19937 random(11);
     Model model;
-    constexpr Family family = Family::expiry;
+    constexpr Family family = Family::ids;
     for (int round = 0; round < 30; ++round) {
         Batch batch = store->batch();
         const auto cursor = batch.cursor(family);

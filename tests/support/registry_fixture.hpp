@@ -196,7 +196,7 @@ inline std::vector<std::string> Opened::select(std::uint32_t hub, const std::str
         registry_->load(hub, p, numbers, 0, chunk).value();
         for (const Device& device : chunk.devices) {
             if (!device.present) throw std::runtime_error("a selected device has no row");
-            ids.emplace_back(device.registration_id);
+            ids.push_back(id_of(device, p));
         }
     }
     std::sort(ids.begin(), ids.end());
@@ -236,7 +236,7 @@ inline Located locate(const Registry& store, std::uint32_t hub, const std::strin
         for (const std::uint32_t number : all.partitions[p]) {
             auto chunk = std::make_shared<DeviceChunk>();
             store.load(hub, p, {&number, 1}, 0, *chunk).value();
-            if (chunk->devices.front().registration_id == id) {
+            if (id_of(chunk->devices.front(), p) == id) {
                 return {p, chunk->devices.front(), chunk};
             }
         }

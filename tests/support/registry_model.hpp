@@ -183,7 +183,7 @@ class RandomChanges {
 
     /// Makes one random change to both and compares the answers; what differs is thrown.
     void change(Opened& registry, std::uint32_t hub, Model& model) {
-        now_ += 10;
+        now_ += 20'000;
         switch (below(12)) {
             case 0:
             case 1:
@@ -220,7 +220,12 @@ class RandomChanges {
         if (below(6) == 0) return "$UserId:{u" + std::to_string(below(3)) + "}";
         return below(5) == 0 ? "alert" : tag();
     }
-    std::string handle() { return "h" + std::to_string(below(10)); }
+    std::string handle() {
+        const std::uint32_t n = below(10);  // some as hexadecimal digits, which are stored packed
+        return (n < 5 ? "h" : "0123456789ABCDEF0") + std::to_string(n);
+    }
+    /// Some differ in case alone: they share a tag.
+    std::string installation_id() { return (below(4) == 0 ? "I" : "i") + std::to_string(below(6)); }
     std::string platform() { return below(2) == 0 ? "apns" : "wns"; }
     std::vector<std::string> tags() {
         std::vector<std::string> some;
@@ -235,11 +240,13 @@ class RandomChanges {
         }
         return some;
     }
-    std::int64_t expiry() { return below(3) == 0 ? now_ + 100 + below(300) : never_ms; }
+    std::int64_t expiry() { return below(3) == 0 ? now_ + 1'000 * below(800) : never_ms; }
 
     void put_plain(Opened& registry, std::uint32_t hub, Model& model) {
-        Registration value = registration(
-            "1-" + std::to_string(below(14)) + "-" + std::to_string(below(5)), handle(), tags());
+        // Some sort among the ids of parts.
+        const std::string group = below(3) == 0 ? "800000000000000000" : "1-";
+        const std::string id = group + std::to_string(below(14)) + "-" + std::to_string(below(5));
+        Registration value = registration(id, handle(), tags());
         value.platform = platform();
         value.expires_at_ms = expiry();
         value.registered_at_ms = now_;
@@ -280,7 +287,7 @@ class RandomChanges {
     }
 
     void put_installation(Opened& registry, std::uint32_t hub, Model& model) {
-        Installation value = installation("i" + std::to_string(below(6)), handle(), tags());
+        Installation value = installation(installation_id(), handle(), tags());
         value.platform = platform();
         if (below(2) == 0) value.user_id = "u" + std::to_string(below(3));
         value.expires_at_ms = expiry();
@@ -313,7 +320,7 @@ class RandomChanges {
     }
 
     void erase_installation(Opened& registry, std::uint32_t hub, Model& model) {
-        const std::string id = "i" + std::to_string(below(6));
+        const std::string id = installation_id();
         demand(registry.uninstall(hub, id).value() == model.installations.contains(id),
                "uninstall lies");
         model.forget(id);
@@ -370,7 +377,9 @@ class RandomChanges {
 
     void expire(Opened& registry, std::uint32_t hub, Model& model) {
         std::size_t due = 0;
-        const auto is_due = [&](const auto& entry) { return entry.second.expires_at_ms <= now_; };
+        const auto is_due = [&](const auto& entry) {  // swept once its minute is over
+            return entry.second.expires_at_ms / 60'000 < now_ / 60'000;
+        };
         const Model before = model;
         for (const auto& [id, value] : before.plain) {
             if (!is_due(std::pair{id, value})) continue;

@@ -1,4 +1,4 @@
-#include "registry/postings_merge.hpp"
+#include "registry/rocks_rules.hpp"
 
 #include <rocksdb/compaction_filter.h>
 #include <rocksdb/merge_operator.h>
@@ -38,17 +38,19 @@ class PostingMerge final : public rocksdb::MergeOperator {
     }
 };
 
-/// Everything before the partition. Names carry their length, so no prefix is the beginning of
-/// another one.
-class PostingPrefix final : public rocksdb::SliceTransform {
+/// `size_of` gives the bytes of a key that belong to the prefix; 0: it is no such key.
+template <std::size_t (*size_of)(std::string_view)>
+class Prefix final : public rocksdb::SliceTransform {
   public:
-    const char* Name() const override { return "pushhub.posting_name.2"; }
+    explicit Prefix(const char* name) : name_(name) {}
+    const char* Name() const override { return name_; }
     rocksdb::Slice Transform(const rocksdb::Slice& key) const override {
-        return {key.data(), posting_name_size(view(key))};
+        return {key.data(), size_of(view(key))};
     }
-    bool InDomain(const rocksdb::Slice& key) const override {
-        return posting_name_size(view(key)) != 0;
-    }
+    bool InDomain(const rocksdb::Slice& key) const override { return size_of(view(key)) != 0; }
+
+  private:
+    const char* name_;
 };
 
 class EmptyChunks final : public rocksdb::CompactionFilter {
@@ -66,8 +68,14 @@ std::shared_ptr<rocksdb::MergeOperator> posting_merge_operator() {
     return std::make_shared<PostingMerge>();
 }
 
+// Everything before the partition. Names carry their length, so no prefix is the beginning of
+// another one.
 std::shared_ptr<const rocksdb::SliceTransform> posting_prefix_extractor() {
-    return std::make_shared<PostingPrefix>();
+    return std::make_shared<Prefix<posting_name_size>>("pushhub.posting_name.2");
+}
+
+std::shared_ptr<const rocksdb::SliceTransform> installation_prefix_extractor() {
+    return std::make_shared<Prefix<installation_prefix_size>>("pushhub.installation.1");
 }
 
 const rocksdb::CompactionFilter* empty_chunk_filter() {
