@@ -20,6 +20,8 @@ namespace {
 
 using registry::Bitmap;
 
+constexpr std::size_t small_devices_max = 64;
+
 std::size_t platform_index(const pns::Platform& platform) {
     return static_cast<std::size_t>(&platform - pns::platforms().data());
 }
@@ -100,6 +102,7 @@ struct Fanout::Impl {
         };
         parts.on_complete = [this](const std::shared_ptr<SendRun>& run) {
             FanoutLane& home = *lanes[run->home];
+            if (run->at_home) return home.reached(run);
             asio::post(home.executor(), [&home, run] { home.reached(run); });
         };
         parts.open_round = [this](const std::shared_ptr<SendRun>& run) {
@@ -109,7 +112,7 @@ struct Fanout::Impl {
             tell_lanes(run, std::move(told));
         };
         for (std::size_t i = 0; i < loops.size(); ++i) {
-            lanes.push_back(std::make_unique<FanoutLane>(loops.lane(i), i, loops.size(), parts));
+            lanes.push_back(std::make_unique<FanoutLane>(loops, i, parts));
             stoppers.push_back(std::make_unique<pns::Nursery>(loops.lane(i).get_executor()));
         }
         for (auto& lane : lanes) {
@@ -118,6 +121,9 @@ struct Fanout::Impl {
     }
 
     void launch(const std::shared_ptr<SendRun>& run);
+    void keep_at_home(SendRun& run) const;
+    std::optional<std::vector<Strand>> strands_at_once(const SendRun& run,
+                                                       std::vector<Bitmap>& devices) const;
     pns::Task<void> open_round(std::shared_ptr<SendRun> run);
     pns::Task<void> find_canary(std::shared_ptr<SendRun> run);
     std::shared_ptr<pns::RateBucket> hub_rate(const HubState& hub);
@@ -184,12 +190,41 @@ void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
     FanoutLane& home = *lanes[run->home];
     asio::post(home.executor(), [this, &home, run, left] {
         home.adopt(run);
-        if (left == 0) {
-            home.checkpoint(run);
-        } else {
-            home.nursery().start(open_round(run));
-        }
+        if (left == 0) return home.checkpoint(run);
+        if (!run->at_home) return home.nursery().start(open_round(run));
+        run->rounds_known = true;
+        std::vector<Bitmap> devices = run->todo.partitions;
+        auto strands = strands_at_once(*run, devices);
+        home.begin(run, std::make_shared<const std::vector<Strand>>(std::move(*strands)));
     });
+}
+
+/// A small send is walked where it was accepted: no other lane has to wake up for it.
+void Fanout::Impl::keep_at_home(SendRun& run) const {
+    const std::size_t most = std::min(small_devices_max, parts.config.fanout_chunk_devices);
+    if (run.tally.audience() > most || run.send.canary_ppm != 0) return;
+    for (std::size_t i = 0; i < lanes.size(); ++i) {
+        if (!lanes[i]->executor().running_in_this_thread()) continue;
+        run.home = i;
+        run.at_home = true;
+    }
+}
+
+/// What can be said without reading the registry; takes the devices then.
+std::optional<std::vector<Strand>> Fanout::Impl::strands_at_once(
+    const SendRun& run, std::vector<Bitmap>& devices) const {
+    const pns::Platform* platform = pns::platform_by_format(run.send.format);
+    const bool pooled = run.gcm_through_fcmv1 && run.send.direct_handles.empty() &&
+                        (run.send.format == "gcm" || run.send.format == "fcmv1");
+    std::uint64_t count = 0;
+    for (const Bitmap& bitmap : devices) count += bitmap.cardinality();
+    std::optional<std::vector<Strand>> strands;
+    if (platform != nullptr && !pooled) {  // pooled: registrations of both platforms
+        strands.emplace().push_back({platform_index(*platform), std::move(devices)});
+    } else if (count <= parts.config.fanout_chunk_devices) {
+        strands.emplace().push_back({Strand::mixed, std::move(devices)});
+    }
+    return strands;
 }
 
 /// Which devices of an open canary are still to go. On the home lane.
@@ -224,22 +259,14 @@ pns::Task<void> Fanout::Impl::open_round(std::shared_ptr<SendRun> run) {
     } else {
         for (std::size_t p = 0; p < run->canary.size(); ++p) round.partitions[p] -= run->canary[p];
     }
-    const pns::Platform* platform = pns::platform_by_format(run->send.format);
-    const bool pooled = run->gcm_through_fcmv1 && run->send.direct_handles.empty() &&
-                        (run->send.format == "gcm" || run->send.format == "fcmv1");
-    if (pooled) platform = nullptr;  // registrations of both platforms
-    std::vector<Strand> strands;
-    if (platform != nullptr) {
-        strands.push_back({platform_index(*platform), std::move(round.partitions)});
-    } else if (round.count() <= parts.config.fanout_chunk_devices) {
-        strands.push_back({Strand::mixed, std::move(round.partitions)});
-    } else {
+    auto strands = strands_at_once(*run, round.partitions);
+    if (!strands) {
         auto read = [this, run, devices = std::move(round.partitions)] {
             return split(parts.registry, *run, devices);
         };
         strands = co_await on_store(parts.store, std::move(read));
     }
-    begin(run, std::move(strands));
+    begin(run, std::move(*strands));
 }
 
 void Fanout::Impl::tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told) {
@@ -306,6 +333,7 @@ void Fanout::start(std::shared_ptr<const HubState> hub, registry::Send send,
     run->on_ended = std::move(ended);
     if (run->send.canary_ppm != 0) run->whole = run->todo.partitions;
     run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
+    impl_->keep_at_home(*run);
     impl_->launch(run);
 }
 

@@ -1,5 +1,6 @@
 // Chunks of a selection on their way: loaded, rendered, submitted, judged.
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cassert>
@@ -71,14 +72,11 @@ std::array<std::uint8_t, 16> push_id(std::uint64_t send_hash, std::uint16_t part
 pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector<Strand>> strands,
                                  std::size_t index) {
     const Strand& strand = (*strands)[index];
-    const bool small = run.run->tally.audience() <= parts_.config.fanout_chunk_devices;
-    const bool mixed = strand.platform == Strand::mixed;
-    PushWindow* window =
-        nullptr;  // a small mixed send is bounded by its own size and the senders' room
-    if (!mixed) window = &slot(run.run->hub->row.number, strand.platform).window;
-    if (mixed && !small) window = &mixed_window_;
-    const std::size_t platform = mixed ? 0 : strand.platform;
-    for (std::size_t p = index_; p < strand.partitions.size(); p += lanes_) {
+    const bool small = is_small(run);
+    PushWindow* const window = window_of(run, strand);
+    const std::size_t platform = strand.platform == Strand::mixed ? 0 : strand.platform;
+    for (std::size_t p = first_partition(*run.run); p < strand.partitions.size();
+         p += partition_step(*run.run)) {
         const auto partition = static_cast<std::uint16_t>(p);
         auto next = strand.partitions[p].begin();
         const auto end = strand.partitions[p].end();
@@ -120,7 +118,44 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
         }
     }
     --run.walks;
-    end_soon();
+    end_soon(run);
+}
+
+PushWindow* FanoutLane::window_of(const LaneRun& run, const Strand& strand) {
+    if (strand.platform != Strand::mixed)
+        return &slot(run.run->hub->row.number, strand.platform).window;
+    // A small mixed send is bounded by its own size and the senders' room.
+    return is_small(run) ? nullptr : &mixed_window_;
+}
+
+bool FanoutLane::send_at_once(LaneRun& run, const Strand& strand) {
+    const SendRun& send = *run.run;
+    const auto waits_for = [](const registry::Bitmap& rows) { return !rows.isEmpty(); };
+    const auto first = std::find_if(strand.partitions.begin(), strand.partitions.end(), waits_for);
+    const bool alone = first != strand.partitions.end() &&
+                       std::none_of(first + 1, strand.partitions.end(), waits_for);
+    if (!alone || run.mode != Mode::go || send.stalled || run.rated ||
+        send.send.delivery == registry::Delivery::at_most_once) {
+        return false;
+    }
+    PushWindow* const window = window_of(run, strand);
+    const auto count = static_cast<std::size_t>(first->cardinality());
+    if (window != nullptr && !window->take_at_once(count)) return false;
+    Chunk& chunk = take_chunk(run, static_cast<std::uint16_t>(first - strand.partitions.begin()));
+    chunk.window = window;
+    chunk.platform = strand.platform == Strand::mixed ? 0 : strand.platform;
+    chunk.numbers.assign(first->begin(), first->end());
+    const auto filled = fill_at_once(chunk);
+    if (filled && *filled) {
+        build(chunk);
+        submit(chunk);
+    } else {
+        if (window != nullptr) window->give_back(count);
+        in_flight_.fetch_sub(count, std::memory_order_relaxed);
+        run.in_flight -= static_cast<std::int64_t>(count);
+    }
+    close_chunk(chunk);
+    return filled && *filled;
 }
 
 FanoutLane::Chunk& FanoutLane::take_chunk(LaneRun& run, std::uint16_t partition) {
@@ -154,40 +189,44 @@ void FanoutLane::close_chunk(Chunk& chunk) {
     for (pns::Push& push : chunk.pushes) push.prepared.reset();
     chunks_free_.push_back(&chunk);
     --run.walks;
-    if (run.walks == 0 || run.todo == 0) end_soon();
+    if (run.walks == 0 || run.todo == 0) end_soon(run);
 }
 
-pns::Task<void> FanoutLane::send_chunk(Chunk& chunk) {
+std::optional<registry::Result<void>> FanoutLane::fill_at_once(Chunk& chunk) {
     const SendRun& run = *chunk.run->run;
     in_flight_.fetch_add(chunk.numbers.size(), std::memory_order_relaxed);
     chunk.run->in_flight += static_cast<std::int64_t>(chunk.numbers.size());
     chunk.read_ms = now_ms();
     if (!run.send.direct_handles.empty()) {
         fill_direct(chunk);
-    } else {
-        const std::uint32_t hub = run.hub->row.number;
-        auto loaded = parts_.registry.load_at_once(hub, chunk.partition, chunk.numbers,
-                                                   chunk.read_ms, chunk.rows);
-        if (!loaded && loaded.error() == registry::errc::not_in_memory) {
-            auto read = [this, &chunk, hub] {
-                return parts_.registry.load(hub, chunk.partition, chunk.numbers, chunk.read_ms,
-                                            chunk.rows);
-            };
-            loaded = co_await on_store(parts_.store, std::move(read));
+        return registry::Result<void>();
+    }
+    auto loaded = parts_.registry.load_at_once(run.hub->row.number, chunk.partition, chunk.numbers,
+                                               chunk.read_ms, chunk.rows);
+    if (!loaded && loaded.error() == registry::errc::not_in_memory) return std::nullopt;
+    return loaded;
+}
+
+pns::Task<void> FanoutLane::send_chunk(Chunk& chunk) {
+    const SendRun& run = *chunk.run->run;
+    auto filled = fill_at_once(chunk);
+    if (!filled) {
+        auto read = [this, &chunk, hub = run.hub->row.number] {
+            return parts_.registry.load(hub, chunk.partition, chunk.numbers, chunk.read_ms,
+                                        chunk.rows);
+        };
+        filled = co_await on_store(parts_.store, std::move(read));
+    }
+    if (!*filled) {
+        log_error("reading registrations for a send failed",
+                  {{"send", run.send.id}, {"error", filled->error().message()}});
+        chunk.rows.devices.assign(chunk.numbers.size(), Device{});
+        if (chunk.platforms.empty()) chunk.platforms.assign(chunk.numbers.size(), chunk.platform);
+        for (std::size_t i = 0; i < chunk.numbers.size(); ++i) {
+            later(chunk, i, store_fault_wait_ms, Attempt::made, pns::Outcome::abandoned);
         }
-        if (!loaded) {
-            log_error("reading registrations for a send failed",
-                      {{"send", run.send.id}, {"error", loaded.error().message()}});
-            chunk.rows.devices.assign(chunk.numbers.size(), Device{});
-            if (chunk.platforms.empty()) {
-                chunk.platforms.assign(chunk.numbers.size(), chunk.platform);
-            }
-            for (std::size_t i = 0; i < chunk.numbers.size(); ++i) {
-                later(chunk, i, store_fault_wait_ms, Attempt::made, pns::Outcome::abandoned);
-            }
-            close_chunk(chunk);
-            co_return;
-        }
+        close_chunk(chunk);
+        co_return;
     }
     build(chunk);
     if (chunk.run->rated) give_rate_back(*chunk.run, chunk.numbers.size() - chunk.pushes.size());
@@ -349,14 +388,13 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
     const SendRun& run = *mine.run;
     const std::size_t i = push.index;
     const Device& device = chunk.rows.devices[i];
-    LaneRun::Learned& learned = mine.learned[chunk.platforms[i]];
     if (i % latency_sample == 0) mine.notes.timed(pns::steady_now_us() - chunk.submitted_us);
     const bool registered = run.send.direct_handles.empty();
     pns::Outcome outcome = verdict.outcome;
     verdict_ = &verdict;
     switch (verdict.kind) {
         case Kind::accepted:
-            ++learned.accepted;
+            ++mine.learned_of(chunk.platforms[i]).accepted;
             if (!verdict.new_handle.empty() && registered) {
                 mine.rotations.push_back({chunk.partition, device.number, device.generation,
                                           std::string(device.handle), verdict.new_handle,
@@ -407,7 +445,7 @@ void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
         }
     }
     if (parts_.trace.on()) tell_trace(chunk, device, outcome, reason, 0);
-    ++run.learned[platform].finals[static_cast<std::size_t>(outcome)];
+    run.finals.add(platform, outcome);
     if (chunk.marked) {
         run.notes.settle(chunk.marked_as[device], platform, outcome);
     } else {
@@ -417,7 +455,7 @@ void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
     --run.todo;
     if (chunk.window != nullptr) chunk.window->give_back(1);
     in_flight_.fetch_sub(1, std::memory_order_relaxed);
-    if (--run.in_flight == 0 && run.mode != Mode::go) end_soon();
+    if (--run.in_flight == 0 && run.mode != Mode::go) end_soon(run);
 }
 
 }  // namespace hub

@@ -145,8 +145,8 @@ void FanoutLane::obey(const std::shared_ptr<SendRun>& run) {
         }
         if (mine.mode == Mode::drop) drop_retries(mine);
         flush(mine);
+        end_soon(mine);
     }
-    end_soon();
 }
 
 void FanoutLane::tell_figures(LaneRun& run) {
@@ -168,7 +168,7 @@ void FanoutLane::set_aside(Chunk& chunk, std::size_t device) {
 void FanoutLane::drop_device(LaneRun& run, std::size_t platform, std::uint16_t partition,
                              std::uint32_t number, bool marked) {
     constexpr auto outcome = pns::Outcome::abandoned;
-    ++run.learned[platform].finals[static_cast<std::size_t>(outcome)];
+    run.finals.add(platform, outcome);
     if (marked) {
         run.notes.settle(platform, platform, outcome);
     } else {

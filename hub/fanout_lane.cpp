@@ -3,6 +3,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cassert>
+#include <iterator>
+#include <utility>
 
 #include "hub/log.hpp"
 #include "hub/parts.hpp"
@@ -18,14 +20,14 @@ constexpr std::int64_t drain_poll_ms = 10;
 
 }  // namespace
 
-FanoutLane::FanoutLane(asio::io_context& loop, std::size_t index, std::size_t lanes,
-                       FanoutParts& parts)
-    : loop_(loop),
+FanoutLane::FanoutLane(Loops& loops, std::size_t index, FanoutParts& parts)
+    : loop_(loops.lane(index)),
+      mailbox_(loops.mailbox(index)),
       index_(index),
-      lanes_(lanes),
+      lanes_(loops.size()),
       parts_(parts),
-      nursery_(loop.get_executor()),
-      mixed_window_(loop.get_executor(), parts.config.fanout_window_pushes) {}
+      nursery_(loop_.get_executor()),
+      mixed_window_(loop_.get_executor(), parts.config.fanout_window_pushes) {}
 
 FanoutLane::~FanoutLane() = default;
 
@@ -36,15 +38,18 @@ void FanoutLane::begin(std::shared_ptr<SendRun> run,
     std::size_t partitions = 0;
     for (const Strand& strand : *strands) {
         partitions = std::max(partitions, strand.partitions.size());
-        for (std::size_t p = index_; p < strand.partitions.size(); p += lanes_) {
+        for (std::size_t p = first_partition(*run); p < strand.partitions.size();
+             p += partition_step(*run)) {
             todo += strand.partitions[p].cardinality();
         }
     }
     if (todo == 0) return;
     LaneRun& mine = runs_.emplace_back(std::move(run), partitions);
+    mine.self = std::prev(runs_.end());
     mine.todo = todo;
-    mine.walks = strands->size();
     mine.run->tally.set_started(now_ms());
+    if (mine.run->at_home && send_at_once(mine, strands->front())) return;
+    mine.walks += strands->size();
     for (std::size_t s = 0; s < strands->size(); ++s) nursery_.start(walk(mine, strands, s));
 }
 
@@ -120,33 +125,24 @@ void FanoutLane::flush(LaneRun& run) {
     if (run.notes.empty()) return;
     const auto ended = static_cast<std::int64_t>(run.notes.ended());
     if (!run.run->dropped) parts_.backlog.fetch_sub(ended, std::memory_order_relaxed);
-    const auto& table = pns::platforms();
-    for (std::size_t p = 0; p < table.size(); ++p) {
-        auto& finals = run.learned[p].finals;
-        for (std::size_t o = 0; o < outcomes_count; ++o) {
-            if (finals[o] == 0) continue;
-            const auto name = pns::outcome_name(static_cast<pns::Outcome>(o));
-            parts_.metrics.pushes(table[p].name, name, finals[o]);
-            finals[o] = 0;
-        }
+    for (const auto& [platform, outcome, count] : run.finals.entries()) {
+        parts_.metrics.pushes(pns::platforms()[platform].name, pns::outcome_name(outcome),
+                              static_cast<std::uint64_t>(count));
     }
+    run.finals.clear();
     prune(run);
     if (run.run->tally.add(run.notes)) parts_.on_complete(run.run);
 }
 
 void FanoutLane::prune(LaneRun& run) {
     const std::uint32_t hub = run.run->hub->row.number;
-    const auto& table = pns::platforms();
-    for (std::size_t p = 0; p < table.size(); ++p) {
-        auto& learned = run.learned[p];
-        if (learned.accepted == 0 && learned.dead.empty()) continue;
-        auto dead =
-            parts_.gates.pass(hub, p, run.run->send.id, learned.accepted, std::move(learned.dead));
-        learned.accepted = 0;
-        learned.dead.clear();
+    auto learned = std::exchange(run.learned, {});
+    for (LaneRun::Learned& one : learned) {
+        auto dead = parts_.gates.pass(hub, one.platform, run.run->send.id, one.accepted,
+                                      std::move(one.dead));
         if (dead.empty()) continue;
-        auto told = [&metrics = parts_.metrics,
-                     name = table[p].name](registry::Result<std::size_t> retired) {
+        auto told = [&metrics = parts_.metrics, name = pns::platforms()[one.platform].name](
+                        registry::Result<std::size_t> retired) {
             if (retired) {
                 metrics.retired(name, *retired);
             } else {
@@ -154,7 +150,8 @@ void FanoutLane::prune(LaneRun& run) {
                           {{"error", retired.error().message()}});
             }
         };
-        parts_.gates.retire(parts_.registry, hub, p, "provider", std::move(dead), std::move(told));
+        parts_.gates.retire(parts_.registry, hub, one.platform, "provider", std::move(dead),
+                            std::move(told));
     }
     if (run.rotations.empty()) return;
     parts_.registry.rotate(
@@ -165,9 +162,9 @@ void FanoutLane::prune(LaneRun& run) {
     run.rotations.clear();
 }
 
-void FanoutLane::end_soon() {
-    if (end_posted_) return;
-    end_posted_ = true;
+void FanoutLane::end_soon(LaneRun& run) {
+    if (!std::exchange(run.ending, true)) ending_.push_back(run.self);
+    if (std::exchange(end_posted_, true)) return;
     asio::post(loop_, [this] {
         end_posted_ = false;
         end_if_done();
@@ -175,16 +172,15 @@ void FanoutLane::end_soon() {
 }
 
 void FanoutLane::end_if_done() {
-    for (auto run = runs_.begin(); run != runs_.end();) {
+    for (const auto run : std::exchange(ending_, {})) {
+        run->ending = false;
         const bool settled = run->mode != Mode::go && run->in_flight == 0;
         if (run->todo == 0 || run->run->dropped || settled) flush(*run);
-        const bool ended = run->walks == 0 && (run->todo == 0 || run->run->dropped);
-        if (ended) {
-            retries_waiting_.fetch_sub(run->retries.size(), std::memory_order_relaxed);
-            run->retries.clear();
-            tell_figures(*run);
-        }
-        run = ended ? runs_.erase(run) : std::next(run);
+        if (run->walks != 0 || (run->todo != 0 && !run->run->dropped)) continue;
+        retries_waiting_.fetch_sub(run->retries.size(), std::memory_order_relaxed);
+        run->retries.clear();
+        tell_figures(*run);
+        runs_.erase(run);
     }
 }
 
@@ -193,7 +189,7 @@ void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
     run->checkpoint_in_flight = true;
     auto done = [this, run](registry::Result<void> written) {
         const auto code = written ? boost::system::error_code{} : written.error();
-        asio::post(loop_, [this, run, code] {
+        mailbox_.put_call([this, run, code] {
             run->checkpoint_in_flight = false;
             const bool stalled_before = run->stalled.exchange(code.failed());
             if (code == registry::errc::not_found) run->dropped = true;
@@ -231,8 +227,8 @@ pns::Task<void> FanoutLane::tick() {
             if (run.run->dropped) wake(run);
             if (!stopping_ && run.mode == Mode::go && !run.run->stalled)
                 start_due_retries(run, now);
+            end_soon(run);
         }
-        end_if_done();
         const auto mine = home_runs_;
         for (const auto& run : mine) {
             run->tally.note_pace(now);

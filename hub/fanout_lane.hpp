@@ -3,7 +3,6 @@
 // The part of the fan-out that lives on one lane: its share of every open send, its senders, its
 // windows. Every member runs on the lane's loop unless it says otherwise.
 
-#include <array>
 #include <atomic>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
@@ -78,8 +77,7 @@ struct Strand {
 
 class FanoutLane {
   public:
-    FanoutLane(boost::asio::io_context& loop, std::size_t index, std::size_t lanes,
-               FanoutParts& parts);
+    FanoutLane(Loops& loops, std::size_t index, FanoutParts& parts);
     ~FanoutLane();
     FanoutLane(const FanoutLane&) = delete;
     FanoutLane& operator=(const FanoutLane&) = delete;
@@ -152,16 +150,27 @@ class FanoutLane {
         std::int64_t in_flight_told = 0, retries_told = 0;
         Notes notes;
         Rendering rendering;
-        std::uint64_t todo = 0;                      ///< devices of this lane that are not final
-        std::size_t walks = 0;                       ///< coroutines and chunks that refer to this
+        std::uint64_t todo = 0;  ///< devices of this lane that are not final
+        std::size_t walks = 0;   ///< coroutines and chunks that refer to this
+        bool ending = false;     ///< listed in ending_
+        std::list<LaneRun>::iterator self;
         std::multimap<std::int64_t, Retry> retries;  ///< by due time, ms
         struct Learned {
+            std::size_t platform = 0;
             std::uint64_t accepted = 0;
             std::vector<PruneGates::Suspect> dead;
-            std::array<std::uint32_t, outcomes_count> finals{};
         };
-        std::array<Learned, platforms_max> learned;
+        std::vector<Learned> learned;  ///< few platforms occur in one send
+        OutcomeCounts finals;          ///< for the metrics
         std::vector<registry::Rotation> rotations;
+
+        Learned& learned_of(std::size_t platform) {
+            for (Learned& known : learned) {
+                if (known.platform == platform) return known;
+            }
+            learned.push_back({platform, 0, {}});
+            return learned.back();
+        }
     };
 
     /// The sender of one (hub, platform) on this lane and what bounds it. The slot stays, the
@@ -199,6 +208,7 @@ class FanoutLane {
     };
 
     boost::asio::io_context& loop_;
+    Mailbox& mailbox_;
     const std::size_t index_, lanes_;
     FanoutParts& parts_;
     pns::Nursery nursery_;
@@ -210,6 +220,7 @@ class FanoutLane {
     std::mt19937_64 random_{std::random_device{}()};
     const pns::Verdict* verdict_ = nullptr;  ///< while judge() deals with it
     std::list<LaneRun> runs_;
+    std::vector<std::list<LaneRun>::iterator> ending_;
     std::vector<std::shared_ptr<SendRun>> home_runs_;
     std::map<std::pair<std::uint32_t, std::size_t>, std::unique_ptr<Slot>> slots_;
     std::vector<std::unique_ptr<Chunk>> chunks_;
@@ -218,12 +229,23 @@ class FanoutLane {
         mixed_window_;  ///< pushes whose platform is not known before they are loaded, and retries
     std::atomic<std::uint64_t> in_flight_{0}, retries_waiting_{0};
 
+    /// The partitions of a run that this lane walks: its share of them, or all.
+    std::size_t first_partition(const SendRun& run) const { return run.at_home ? 0 : index_; }
+    std::size_t partition_step(const SendRun& run) const { return run.at_home ? 1 : lanes_; }
     pns::Task<void> walk(LaneRun& run, std::shared_ptr<const std::vector<Strand>> strands,
                          std::size_t strand);
+    /// Walks a strand whose few devices lie in one partition without waiting for anything. False:
+    /// something would have to be waited for, and nothing was done.
+    bool send_at_once(LaneRun& run, const Strand& strand);
+    /// What bounds the pushes of a strand; null: its own size.
+    PushWindow* window_of(const LaneRun& run, const Strand& strand);
     pns::Task<void> walk_retries(LaneRun& run, Chunk& chunk);
     /// Loads, renders and submits what `chunk.numbers` names; places in its window are taken
     /// already.
     pns::Task<void> send_chunk(Chunk& chunk);
+    /// Counts what the chunk names as on its way and fills it in from what is at hand; without a
+    /// value if it must be read.
+    std::optional<registry::Result<void>> fill_at_once(Chunk& chunk);
     pns::Task<bool> mark_before_submit(Chunk& chunk);
     pns::Task<void> retire_sender(std::unique_ptr<pns::Sender> sender);
 
@@ -264,6 +286,10 @@ class FanoutLane {
     pns::Task<void> drop_rest(LaneRun& run, std::size_t platform, std::uint16_t partition,
                               registry::Bitmap::const_iterator& next,
                               registry::Bitmap::const_iterator end);
+    /// As many devices as are read at a time, or fewer.
+    bool is_small(const LaneRun& run) const {
+        return run.run->tally.audience() <= parts_.config.fanout_chunk_devices;
+    }
     bool may_walk(const LaneRun& run) const { return !stopping_ && !run.run->dropped; }
     /// Until `until`, or until a command comes.
     pns::Task<void> sleep(LaneRun& run, std::chrono::steady_clock::time_point until);
@@ -278,8 +304,9 @@ class FanoutLane {
     void look_at_disk();
     void flush(LaneRun& run);
     void prune(LaneRun& run);
+    /// Looks soon whether this lane is done with the run; now it may still be in use.
+    void end_soon(LaneRun& run);
     void end_if_done();
-    void end_soon();  ///< from inside a walk or a verdict, which still use their run
     /// The platform through which registrations of `platform` are served: itself but for gcm
     /// behind the alias.
     std::size_t serving(std::size_t platform) const;

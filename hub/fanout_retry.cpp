@@ -48,7 +48,7 @@ void FanoutLane::later(Chunk& chunk, std::size_t device, std::int64_t wait_ms, A
     retries_waiting_.fetch_add(1, std::memory_order_relaxed);
     if (chunk.window != nullptr) chunk.window->give_back(1);
     in_flight_.fetch_sub(1, std::memory_order_relaxed);
-    if (--run.in_flight == 0 && run.mode != Mode::go) end_soon();
+    if (--run.in_flight == 0 && run.mode != Mode::go) end_soon(run);
 }
 
 void FanoutLane::start_due_retries(LaneRun& run, std::int64_t now) {
@@ -98,7 +98,7 @@ pns::Task<void> FanoutLane::walk_retries(LaneRun& run, Chunk& chunk) {
         close_chunk(chunk);
     }
     --run.walks;
-    end_soon();
+    end_soon(run);
 }
 
 void FanoutLane::return_retries(Chunk& chunk) {

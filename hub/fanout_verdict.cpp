@@ -81,7 +81,8 @@ std::optional<std::int64_t> FanoutLane::accuse(Chunk& chunk, std::size_t device,
     dead.asked_at_ms = chunk.read_ms;
     dead.installation_id = row.installation_id;
     dead.registration_id = registry::id_of(row, chunk.partition);
-    chunk.run->learned[platform].dead.push_back({std::move(dead), weighed.proof == Proof::certain});
+    auto& learned = chunk.run->learned_of(platform);
+    learned.dead.push_back({std::move(dead), weighed.proof == Proof::certain});
     return std::nullopt;
 }
 

@@ -18,9 +18,10 @@ Loops::~Loops() {
 
 void Loops::run() {
     for (auto& lane : lanes_) {
-        lane->thread = std::thread([&io = lane->io] {
+        lane->thread = std::thread([&lane = *lane] {
+            Mailbox::set_here(&lane.mailbox);
             try {
-                io.run();
+                lane.io.run();
             } catch (const std::exception& bug) {
                 // A lane that has lost a completion cannot be trusted with the next one.
                 log_error("a lane ended by an exception", {{"what", bug.what()}});

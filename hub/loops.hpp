@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "hub/mailbox.hpp"
 #include "pns/task.hpp"
 
 namespace hub {
@@ -22,12 +23,14 @@ class Loops {
     ~Loops();  ///< stop() and join
     std::size_t size() const { return lanes_.size(); }
     boost::asio::io_context& lane(std::size_t i) { return lanes_[i]->io; }
+    Mailbox& mailbox(std::size_t i) { return lanes_[i]->mailbox; }
     void run();   ///< starts the threads
     void stop();  ///< lets loops end when their work is done, then joins
 
   private:
     struct Lane {
         boost::asio::io_context io{1};
+        Mailbox mailbox{io};
         boost::asio::executor_work_guard<pns::Executor> work{io.get_executor()};
         std::thread thread;
     };

@@ -51,29 +51,49 @@ pns::Task<std::invoke_result_t<Function>> on_store(StorePool& pool, Function fun
     if constexpr (!std::is_void_v<Value>) co_return std::move(*value);
 }
 
+/// A coroutine that waits for an outcome from another thread.
+template <class Handler, class Outcome>
+class Awaited final : public Letter {
+  public:
+    explicit Awaited(Handler handler)
+        : loop_(boost::asio::get_associated_executor(handler)),
+          busy_(boost::asio::make_work_guard(loop_)),
+          handler_(std::move(handler)) {}
+
+    /// Any thread, once. `self` is this one.
+    static void resume(const std::shared_ptr<Awaited>& self, Outcome outcome) {
+        self->outcome_.emplace(std::move(outcome));
+        if (self->mailbox_ != nullptr) {
+            self->mailbox_->put(self);
+        } else {
+            boost::asio::post(self->loop_, [self] { self->open(); });
+        }
+    }
+    void open() override {
+        auto handler = std::move(handler_);
+        std::move(handler)(std::move(*outcome_));
+    }
+
+  private:
+    Mailbox* const mailbox_ = Mailbox::here();
+    const pns::Executor loop_;
+    boost::asio::executor_work_guard<pns::Executor> busy_;
+    Handler handler_;
+    std::optional<Outcome> outcome_;
+};
+
 template <class T, class Start>
 pns::Task<boost::system::result<T>> committed(Start start) {
     using Outcome = boost::system::result<T>;
     auto begin = [](auto handler, Start run) {
-        auto loop = boost::asio::get_associated_executor(handler);
-        auto busy = boost::asio::make_work_guard(loop);
-        // The registry keeps callbacks as std::function, which must be copyable; the handler is
-        // not.
-        auto waiting = std::make_shared<std::pair<decltype(handler), decltype(busy)>>(
-            std::move(handler), std::move(busy));
-        std::function<void(Outcome)> done = [loop, waiting](Outcome outcome) {
-            auto resume = [waiting, outcome = std::move(outcome)]() mutable {
-                auto resumed = std::move(waiting->first);
-                std::move(resumed)(std::move(outcome));
-            };
-            boost::asio::post(loop, std::move(resume));
-        };
-        waiting.reset();
-        run(std::move(done));
+        using Waiting = Awaited<decltype(handler), Outcome>;
+        const auto waiting = std::make_shared<Waiting>(std::move(handler));
+        run(std::function<void(Outcome)>(
+            [waiting](Outcome outcome) { Waiting::resume(waiting, std::move(outcome)); }));
     };
-    co_return co_await boost::asio::async_initiate<
-        const boost::asio::use_awaitable_t<pns::Executor>, void(Outcome)>(
-        std::move(begin), pns::use_task, std::move(start));
+    return boost::asio::async_initiate<const boost::asio::use_awaitable_t<pns::Executor>,
+                                       void(Outcome)>(std::move(begin), pns::use_task,
+                                                      std::move(start));
 }
 
 }  // namespace hub

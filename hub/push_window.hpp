@@ -19,6 +19,12 @@ class PushWindow {
     /// Takes `count` places, waiting until they are free. False if the window was closed meanwhile,
     /// or if `owner` was withdrawn while it waited.
     pns::Task<bool> take(std::size_t count, bool small, const void* owner = nullptr);
+    /// Takes them if that needs no waiting.
+    bool take_at_once(std::size_t count) {
+        const bool free = !closed_ && waiters_.empty() && fits(count);
+        if (free) taken_ += count;
+        return free;
+    }
     void give_back(std::size_t count);
     /// Ends the waiting of this owner, who may come back.
     void withdraw(const void* owner);

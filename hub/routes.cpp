@@ -104,21 +104,20 @@ std::string_view take_segment(std::string_view& pattern) {
     return segment;
 }
 
-bool takes_rest(std::string_view pattern_segment) {
+bool is_rest(std::string_view pattern_segment) {
     return pattern_segment.ends_with("...}");
 }
 
 /// Literal segments that matched, counted from the left as digits: the more literal route wins. -1:
 /// no match.
-int fit(std::string_view pattern, std::span<const std::string> segments) {
+int fit(const Route& route, std::span<const std::string> segments) {
+    if (route.segments != segments.size() && !route.takes_rest) return -1;
+    std::string_view pattern = route.pattern;
     int score = 0;
-    const auto wanted_count = pattern == "/" ? 0 : std::count(pattern.begin(), pattern.end(), '/');
-    const bool same_count = wanted_count == static_cast<std::ptrdiff_t>(segments.size());
-    if (!same_count && !takes_rest(pattern)) return -1;
     for (const auto& segment : segments) {
         const auto wanted = take_segment(pattern);
         if (wanted.empty()) return -1;
-        if (takes_rest(wanted)) {
+        if (is_rest(wanted)) {
             const auto left =
                 static_cast<std::size_t>(segments.data() + segments.size() - &segment);
             return score << left;
@@ -140,7 +139,7 @@ std::vector<std::string> arguments(std::string_view pattern,
             continue;
         }
         const auto wanted = take_segment(pattern);
-        in_rest = takes_rest(wanted);
+        in_rest = is_rest(wanted);
         if (wanted.front() == '{') out.push_back(segment);
     }
     return out;
@@ -173,12 +172,12 @@ Routed match(std::span<const Route> routes, std::string_view method,
     constexpr std::size_t segments_max = 20;  // bounds the score of a pattern with `...`
     int best = -1;
     if (segments.size() <= segments_max) {
-        for (const auto& route : routes) best = std::max(best, fit(route.pattern, segments));
+        for (const auto& route : routes) best = std::max(best, fit(route, segments));
     }
     if (best < 0) return NoRoute{404, {}};
     std::string allow;
     for (const auto& route : routes) {
-        if (fit(route.pattern, segments) != best) continue;
+        if (fit(route, segments) != best) continue;
         if (route.method == method) return Matched{&route, arguments(route.pattern, segments)};
         allow.append(allow.empty() ? "" : ", ").append(route.method);
     }

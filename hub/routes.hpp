@@ -30,12 +30,26 @@ enum class Right : std::uint8_t {
 };
 
 struct Route {
+    constexpr Route(std::string_view of_method, std::string_view of_pattern, Right needed,
+                    std::size_t body_bytes, Handler by, bool makes_something = false)
+        : method(of_method),
+          pattern(of_pattern),
+          right(needed),
+          body_bytes_max(body_bytes),
+          handler(by),
+          creates(makes_something),
+          takes_rest(of_pattern.ends_with("...}")) {
+        for (std::size_t i = 0; i + 1 < of_pattern.size(); ++i) segments += of_pattern[i] == '/';
+    }
+
     std::string_view method;
     std::string_view pattern;  ///< "/{hub}/installations/{id}"
     Right right;
     std::size_t body_bytes_max;
     Handler handler;
-    bool creates = false;  ///< may be made safe to repeat by an Idempotency-Key
+    bool creates;              ///< may be made safe to repeat by an Idempotency-Key
+    bool takes_rest;           ///< ends with `{name...}`
+    std::size_t segments = 0;  ///< of the pattern
 };
 
 std::span<const Route> routes();

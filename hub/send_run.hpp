@@ -56,6 +56,7 @@ struct SendRun {
     std::optional<pns::Refusal> native_refusal;  ///< set = no device can get the native message
     bool gcm_through_fcmv1 = false;              ///< gcm bodies become FCM v1 bodies
     std::size_t home = 0;                        ///< the lane that writes its checkpoints
+    bool at_home = false;                        ///< small: its home lane walks all its devices
 
     std::uint32_t flow = 0;  ///< Push::flow of its pushes; set before any lane sees the run
     std::atomic<Mode> mode{Mode::go};                           ///< set on the home lane

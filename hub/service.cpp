@@ -46,6 +46,8 @@ unsigned lane_count(const Config& config) {
 std::unique_ptr<registry::Registry> open_registry(const Config& config,
                                                   std::atomic<bool>& writable) {
     registry::Options options;
+    // The answers of a batch wake each lane once.
+    options.on_answering = [](bool begins) { begins ? Mailbox::collect() : Mailbox::deliver(); };
     options.on_writable = [&writable](boost::system::error_code failure) {
         writable = !failure.failed();
         if (failure) {

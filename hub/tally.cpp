@@ -9,11 +9,12 @@ namespace hub {
 
 namespace {
 
-std::size_t outcome_by_name(const std::string& name) {
+pns::Outcome outcome_by_name(const std::string& name) {
     for (std::size_t o = 0; o < outcomes_count; ++o) {
-        if (pns::outcome_name(static_cast<pns::Outcome>(o)) == name) return o;
+        const auto outcome = static_cast<pns::Outcome>(o);
+        if (pns::outcome_name(outcome) == name) return outcome;
     }
-    return static_cast<std::size_t>(pns::Outcome::unknown_error);
+    return pns::Outcome::unknown_error;
 }
 
 }  // namespace
@@ -21,11 +22,10 @@ std::size_t outcome_by_name(const std::string& name) {
 Tally::Tally(std::uint64_t audience, registry::Progress start)
     : audience_(audience), progress_(std::move(start)) {
     const auto& table = pns::platforms();
-    assert(table.size() <= platforms_max);
     for (const auto& [key, count] : progress_.counts) {
         const pns::Platform* platform = pns::platform_by_name(key.first);
         const std::size_t p = platform ? static_cast<std::size_t>(platform - table.data()) : 0;
-        counts_[p][outcome_by_name(key.second)] += static_cast<std::int64_t>(count);
+        counts_.add(p, outcome_by_name(key.second), static_cast<std::int64_t>(count));
     }
     for (const auto& done : progress_.done) final_ += done.cardinality();
     for (const auto& [bucket, count] : progress_.latency) {
@@ -49,12 +49,9 @@ bool Tally::add(Notes& notes) {
         for (const std::uint32_t number : notes.undone_[p]) progress_.done[p].remove(number);
         notes.undone_[p].clear();
     }
-    for (std::size_t p = 0; p < platforms_max; ++p) {
-        for (std::size_t o = 0; o < outcomes_count; ++o) {
-            counts_[p][o] += notes.counts_[p][o];
-            notes.counts_[p][o] = 0;
-        }
-    }
+    for (const auto& [platform, outcome, count] : notes.counts_.entries())
+        counts_.add(platform, outcome, count);
+    notes.counts_.clear();
     final_ += notes.final_;
     notes.final_ = 0;
     notes.marked_ = 0;
@@ -183,14 +180,11 @@ void Tally::touch() {
 registry::Counts Tally::named_counts() const {
     registry::Counts named;
     const auto& table = pns::platforms();
-    for (std::size_t p = 0; p < table.size(); ++p) {
-        for (std::size_t o = 0; o < outcomes_count; ++o) {
-            if (counts_[p][o] == 0) continue;
-            assert(counts_[p][o] > 0);
-            const auto name = pns::outcome_name(static_cast<pns::Outcome>(o));
-            named[{std::string(table[p].name), std::string(name)}] =
-                static_cast<std::uint64_t>(counts_[p][o]);
-        }
+    for (const auto& [platform, outcome, count] : counts_.entries()) {
+        if (count == 0) continue;
+        assert(count > 0);
+        named[{std::string(table[platform].name), std::string(pns::outcome_name(outcome))}] =
+            static_cast<std::uint64_t>(count);
     }
     return named;
 }

@@ -17,7 +17,29 @@
 namespace hub {
 
 constexpr std::size_t outcomes_count = static_cast<std::size_t>(pns::Outcome::unknown) + 1;
-constexpr std::size_t platforms_max = 16;
+
+/// Devices by platform and outcome. Few of the many pairs occur in one send: a short list.
+class OutcomeCounts {
+  public:
+    struct Entry {
+        std::uint8_t platform = 0;
+        pns::Outcome outcome = pns::Outcome::unknown;
+        std::int64_t count = 0;
+    };
+    void add(std::size_t platform, pns::Outcome outcome, std::int64_t count = 1) {
+        for (Entry& entry : entries_) {
+            if (entry.platform != platform || entry.outcome != outcome) continue;
+            entry.count += count;
+            return;
+        }
+        entries_.push_back({static_cast<std::uint8_t>(platform), outcome, count});
+    }
+    const std::vector<Entry>& entries() const { return entries_; }
+    void clear() { entries_.clear(); }
+
+  private:
+    std::vector<Entry> entries_;
+};
 
 /// What one lane learned about one send since it last told the Tally. One lane only; reused after
 /// each flush.
@@ -29,21 +51,21 @@ class Notes {
     /// submit).
     void mark(std::size_t platform, pns::Outcome outcome, std::uint16_t partition,
               std::uint32_t number, bool open = false) {
-        ++counts_[platform][static_cast<std::size_t>(outcome)];
+        counts_.add(platform, outcome);
         done_[partition].push_back(number);
         ++marked_;
         if (!open) ++final_;
     }
     /// A device marked open before, as Unknown of the platform it had then, has ended.
     void settle(std::size_t was_platform, std::size_t platform, pns::Outcome now) {
-        --counts_[was_platform][static_cast<std::size_t>(pns::Outcome::unknown)];
-        ++counts_[platform][static_cast<std::size_t>(now)];
+        counts_.add(was_platform, pns::Outcome::unknown, -1);
+        counts_.add(platform, now);
         ++final_;
     }
     /// A device marked open before never went out and may go out later. Not marked again before
     /// the next Tally::add.
     void unmark(std::size_t was_platform, std::uint16_t partition, std::uint32_t number) {
-        --counts_[was_platform][static_cast<std::size_t>(pns::Outcome::unknown)];
+        counts_.add(was_platform, pns::Outcome::unknown, -1);
         undone_[partition].push_back(number);
         ++marked_;
     }
@@ -61,7 +83,7 @@ class Notes {
   private:
     friend class Tally;
     std::vector<std::vector<std::uint32_t>> done_, undone_;
-    std::array<std::array<std::int64_t, outcomes_count>, platforms_max> counts_{};
+    OutcomeCounts counts_;
     std::uint64_t marked_ = 0;
     std::uint64_t final_ = 0;
     std::int64_t first_push_ms_ = 0, last_push_ms_ = 0;
@@ -115,7 +137,7 @@ class Tally {
     const std::uint64_t audience_;
     mutable std::mutex mutex_;
     registry::Progress progress_;
-    std::array<std::array<std::int64_t, outcomes_count>, platforms_max> counts_{};
+    OutcomeCounts counts_;
     std::array<std::uint64_t, latency_buckets> latency_{};
     std::uint64_t final_ = 0;
     std::uint64_t goal_ = 0;  ///< 0 = none

@@ -49,6 +49,9 @@ struct Options {
     /// Called on the writer thread when writes begin to fail, and without an error when they can
     /// succeed again. Must only hand it on. May be empty.
     std::function<void(boost::system::error_code)> on_writable;
+    /// Called on the writer thread, with true before the answers of a batch are given and with
+    /// false after them. May be empty.
+    std::function<void(bool begins)> on_answering;
 };
 
 /// A hub as stored. `description` is opaque here (hub/ keeps JSON in it).

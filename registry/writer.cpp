@@ -70,14 +70,12 @@ void Writer::commit(Changes changes) {
     bool split = false;
     const auto failure = attempt(changes, split);
     if (split && changes.size() > 1) {
-        for (std::size_t i = 0; i < changes.size(); ++i) {
-            const Changes one = changes.subspan(i, 1);
-            const auto alone = attempt(one, split);
-            one.front()->finish(alone);
-        }
+        for (std::size_t i = 0; i < changes.size(); ++i) commit(changes.subspan(i, 1));
         return;
     }
+    if (options_.on_answering) options_.on_answering(true);
     for (const auto& change : changes) change->finish(failure);
+    if (options_.on_answering) options_.on_answering(false);
 }
 
 bool Writer::mend_store() {

@@ -1,5 +1,6 @@
 #include "hub/loops.hpp"
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <future>
 #include <set>
@@ -125,4 +126,48 @@ TEST_CASE("stopping waits for store work under way", "[hub]") {
     stopper.join();
     CHECK(done.get_future().wait_for(std::chrono::seconds(0)) == std::future_status::ready);
     pool.join();
+}
+
+TEST_CASE("letters are opened on their lane, in order, and together if they came together",
+          "[hub]") {
+    hub::Loops loops(2);
+    loops.run();
+    constexpr int writers = 3, each = 200;
+    std::vector<int> seen(writers, 0);
+    std::promise<void> all;
+    std::atomic<int> left = writers * each;
+    bool in_order = true, on_lane = true;
+    std::vector<std::thread> threads;
+    for (int w = 0; w < writers; ++w) {
+        threads.emplace_back([&, w] {
+            for (int i = 0; i < each; ++i) {
+                if (i % 7 == 0) hub::Mailbox::collect();
+                loops.mailbox(1).put_call([&, w, i] {
+                    on_lane = on_lane && hub::Mailbox::here() == &loops.mailbox(1);
+                    in_order = in_order && seen[static_cast<std::size_t>(w)]++ == i;
+                    if (--left == 0) all.set_value();
+                });
+                if (i % 7 == 6 || i + 1 == each) hub::Mailbox::deliver();
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    all.get_future().wait();
+    CHECK(in_order);
+    CHECK(on_lane);
+
+    std::promise<void> opened;
+    std::vector<int> kept;
+    boost::asio::post(loops.lane(0), [&] {
+        hub::Mailbox::collect();
+        for (int i = 0; i < 3; ++i) loops.mailbox(0).put_call([&kept, i] { kept.push_back(i); });
+        loops.mailbox(0).put_call([&opened] { opened.set_value(); });
+        boost::asio::post(loops.lane(0), [&kept] {  // before they were sent off
+            kept.push_back(-1);
+            hub::Mailbox::deliver();
+        });
+    });
+    opened.get_future().wait();
+    CHECK(kept == std::vector<int>{-1, 0, 1, 2});
+    CHECK(hub::Mailbox::here() == nullptr);
 }
