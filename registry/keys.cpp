@@ -103,6 +103,10 @@ std::string installation_id(std::string_view key) {
     return std::string(spelled.empty() ? key.substr(hub_bytes, end - 1 - hub_bytes) : spelled);
 }
 
+std::string user_key(std::uint32_t hub, std::string_view user_id) {
+    return id_key(hub, fold(user_id));
+}
+
 std::string handle_prefix(std::uint32_t hub, std::string_view handle) {
     std::string key = with_hub("", hub, 14);
     ByteWriter(key).u64_be(hash64(handle));

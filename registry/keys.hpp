@@ -43,6 +43,10 @@
 //                  list of (text part, varint number)
 //     tile         text tile id, u8 channel expired, text channel, list of text tags,
 //                  list of text templates
+//   users          u32 hub, user id in lower case -> u8 version, u8 0, (u16 partition, u32 number)*
+//                                                    ascending: rows that carry `$UserId:{id}`
+//                                                  | u8 version, u8 1: they are many, and in
+//                                                  postings
 //   handles        u32 hub, u64 hash of handle, u16 partition, u32 number -> u8 version, u8 native
 //   postings       u32 hub, u8 space, text name, u16 partition, u16 chunk -> chunk
 //     space        0: names of our own (postings.hpp), 1: tags, ASCII letters in lower case
@@ -125,6 +129,7 @@ std::string installation_prefix(std::uint32_t hub, std::string_view id);
 std::size_t installation_prefix_size(std::string_view key);
 /// The id in a key of `installations`.
 std::string installation_id(std::string_view key);
+std::string user_key(std::uint32_t hub, std::string_view user_id);
 constexpr std::size_t handle_prefix_bytes = 12;
 std::string handle_prefix(std::uint32_t hub, std::string_view handle);
 std::string handle_key(std::uint32_t hub, std::string_view handle, std::uint16_t partition,
@@ -250,6 +255,16 @@ struct IdEntry {
 };
 std::string encode_id(const IdEntry& entry);
 Result<IdEntry> decode_id(std::string_view bytes);
+
+/// Rows that carry the tag of one user.
+struct UserRows {
+    bool many = false;          ///< more than user_rows_max at some time: they have postings
+    std::vector<Address> rows;  ///< else
+    friend bool operator==(const UserRows&, const UserRows&) = default;
+};
+constexpr std::size_t user_rows_max = 16;
+std::string encode_user_rows(const UserRows& rows);
+Result<UserRows> decode_user_rows(std::string_view bytes);
 
 std::string encode_handle_entry(bool native);
 Result<bool> decode_handle_entry(std::string_view bytes);

@@ -239,8 +239,7 @@ Result<Page> list_registrations(const View& view, std::uint32_t hub, std::string
     if (tag.empty()) return list_many(view, *row, nullptr, after, count_max);
     std::vector<Bitmap> wanted(row->partitions);
     std::uint64_t total = 0;
-    const auto cursor = view.snapshot->cursor(Family::postings, true);
-    auto carriers = read_tag(view, hub, tag, *cursor, Reach::disk);
+    auto carriers = read_tag(view, hub, tag, Reach::disk);
     if (!carriers) return carriers.error();
     for (auto& [p, bitmap] : *carriers) {
         if (p >= wanted.size()) return make_error_code(errc::corrupt);

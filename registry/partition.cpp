@@ -78,21 +78,25 @@ std::uint16_t partition_of_registration(std::string_view id, std::uint16_t parti
 
 namespace {
 
-constexpr std::string_view installation_tag = "$installationid:{", user_tag = "$userid:{";
-
-bool begins(std::string_view tag, std::string_view head) {
-    return tag.size() > head.size() && fold(tag.substr(0, head.size())) == head;
+std::optional<std::string_view> id_in(std::string_view tag, std::string_view head) {
+    const bool named =
+        tag.size() > head.size() && tag.back() == '}' && fold(tag.substr(0, head.size())) == head;
+    if (!named) return std::nullopt;
+    return tag.substr(head.size(), tag.size() - head.size() - 1);
 }
 
 }  // namespace
 
 bool names_one(std::string_view tag) {
-    return begins(tag, installation_tag) || begins(tag, user_tag);
+    return installation_named(tag).has_value() || user_named(tag).has_value();
 }
 
 std::optional<std::string_view> installation_named(std::string_view tag) {
-    if (!begins(tag, installation_tag) || tag.back() != '}') return std::nullopt;
-    return tag.substr(installation_tag.size(), tag.size() - installation_tag.size() - 1);
+    return id_in(tag, "$installationid:{");
+}
+
+std::optional<std::string_view> user_named(std::string_view tag) {
+    return id_in(tag, "$userid:{");
 }
 
 std::vector<Part> expand(const Installation& installation) {

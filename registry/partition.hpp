@@ -23,6 +23,8 @@ std::uint16_t partition_of_registration(std::string_view id, std::uint16_t parti
 bool names_one(std::string_view tag);
 /// The id in `$InstallationId:{id}`. Such tags have no postings: the installation knows its parts.
 std::optional<std::string_view> installation_named(std::string_view tag);
+/// The id in `$UserId:{id}`. Such tags have postings only if many rows carry them (UserRows).
+std::optional<std::string_view> user_named(std::string_view tag);
 
 /// A row with the tags that hold for it, whoever carries them.
 struct TaggedRow {

@@ -37,8 +37,8 @@ std::string tag_prefix(std::uint32_t hub, std::uint16_t partition, std::string_v
 /// The posting under `prefix`, read with a cursor of Family::postings that stays within prefixes.
 Result<Bitmap> read_posting(Cursor& cursor, std::string_view prefix);
 
-/// The postings of a tag that few devices carry, by partition, with one seek; installations' tags
-/// have none.
+/// The postings of a tag, by partition, with one seek. Tags of installations have none, and those
+/// of users only if many rows carry them.
 Result<std::map<std::uint16_t, Bitmap>> read_tag(Cursor& cursor, std::uint32_t hub,
                                                  std::string_view tag);
 

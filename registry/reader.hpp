@@ -60,15 +60,9 @@ Result<std::vector<OpenSend>> read_open_sends(const View& view);  ///< by hub an
 Result<SendPage> read_sends(const View& view, std::uint32_t hub, const SendQuery& query);
 
 // select.cpp
-/// Whom a tag that few devices carry leads to, by partition; `postings` is a cursor of that family
-/// that stays within prefixes.
+/// Whom a tag leads to, by partition.
 Result<std::map<std::uint16_t, Bitmap>> read_tag(const View& view, std::uint32_t hub,
-                                                 std::string_view tag, Cursor& postings,
-                                                 Reach reach);
-/// The same for the tag of one installation, or of several whose ids differ in case.
-Result<std::map<std::uint16_t, Bitmap>> read_installation_tag(const View& view, std::uint32_t hub,
-                                                              std::string_view installation_id,
-                                                              Reach reach);
+                                                 std::string_view tag, Reach reach);
 Result<Selection> select_devices(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,
                                  const Universe& universe);
 Result<Selection> select_at_once(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,

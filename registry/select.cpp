@@ -37,8 +37,7 @@ Result<Selection> select_few(const Views& views, std::uint32_t hub, const tagexp
     const HubRow* const row = reads.view->hubs->find(hub);
     if (row == nullptr) return make_error_code(errc::not_found);
     selection.partitions.resize(row->partitions);
-    reads.cursor = reads.view->snapshot->cursor(Family::postings, true, reach);
-    auto carriers = read_tag(*reads.view, hub, tag, *reads.cursor, reach);
+    auto carriers = read_tag(*reads.view, hub, tag, reach);
     if (!carriers) return carriers.error();
     for (auto& [p, numbers] : *carriers) {
         if (p >= row->partitions) return make_error_code(errc::corrupt);
@@ -57,20 +56,19 @@ Result<Selection> select_few(const Views& views, std::uint32_t hub, const tagexp
     return selection;
 }
 
-}  // namespace
+using ByPartition = std::map<std::uint16_t, Bitmap>;
 
-Result<std::map<std::uint16_t, Bitmap>> read_installation_tag(const View& view, std::uint32_t hub,
-                                                              std::string_view installation_id,
-                                                              Reach reach) {
-    std::map<std::uint16_t, Bitmap> parts;
+/// Of one installation, or of several whose ids differ in case.
+Result<ByPartition> read_parts(const View& view, std::uint32_t hub, std::string_view id,
+                               Reach reach) {
+    ByPartition parts;
     const HubRow* const row = view.hubs->find(hub);
     if (row == nullptr) return parts;
-    const std::string prefix = installation_prefix(hub, installation_id);
+    const std::string prefix = installation_prefix(hub, id);
     const auto cursor = view.snapshot->cursor(Family::installations, true, reach);
     for (cursor->seek(prefix); cursor->valid(); cursor->next()) {
         if (!cursor->key().starts_with(prefix)) break;
-        const auto record =
-            decode_installation(registry::installation_id(cursor->key()), cursor->value());
+        const auto record = decode_installation(installation_id(cursor->key()), cursor->value());
         if (!record) return record.error();
         Bitmap live = live_parts(*record);
         if (!live.isEmpty()) parts[partition_of(record->value.id, row->partitions)] |= live;
@@ -79,12 +77,33 @@ Result<std::map<std::uint16_t, Bitmap>> read_installation_tag(const View& view, 
     return parts;
 }
 
+/// Absent: they are many, and have postings.
+Result<std::optional<ByPartition>> read_user(const View& view, std::uint32_t hub,
+                                             std::string_view id, Reach reach) {
+    std::optional<ByPartition> rows(std::in_place);
+    std::string bytes;
+    const auto found = view.snapshot->get(Family::users, user_key(hub, id), bytes, reach);
+    if (!found) return found.error();
+    if (!*found) return rows;
+    const auto stored = decode_user_rows(bytes);
+    if (!stored) return stored.error();
+    if (stored->many) return std::optional<ByPartition>();
+    for (const auto& [partition, number] : stored->rows) (*rows)[partition].add(number);
+    return rows;
+}
+
+}  // namespace
+
 Result<std::map<std::uint16_t, Bitmap>> read_tag(const View& view, std::uint32_t hub,
-                                                 std::string_view tag, Cursor& postings,
-                                                 Reach reach) {
-    if (const auto id = installation_named(tag))
-        return read_installation_tag(view, hub, *id, reach);
-    return read_tag(postings, hub, tag);
+                                                 std::string_view tag, Reach reach) {
+    if (const auto id = installation_named(tag)) return read_parts(view, hub, *id, reach);
+    if (const auto id = user_named(tag)) {
+        auto rows = read_user(view, hub, *id, reach);
+        if (!rows) return rows.error();
+        if (*rows) return std::move(**rows);
+    }
+    const auto cursor = view.snapshot->cursor(Family::postings, true, reach);
+    return read_tag(*cursor, hub, tag);
 }
 
 Result<Selection> select_devices(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,

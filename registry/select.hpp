@@ -37,7 +37,7 @@ class Postings {
         : views_(views), hub_(hub), partition_(partition), reads_(reads) {}
 
     PostingSet tag(std::string_view name) {
-        if (const auto id = installation_named(name)) return parts_of(*id);
+        if (names_one(name)) return read_one(name);
         return read(tag_prefix(hub_, partition_, name));
     }
     PostingSet internal(std::string_view name) {
@@ -66,15 +66,15 @@ class Postings {
     boost::system::error_code error() const { return error_; }
 
   private:
-    PostingSet parts_of(std::string_view installation_id) {
-        const HubRow* const hub = reads_.view->hubs->find(hub_);
-        if (error_ || hub == nullptr ||
-            partition_of(installation_id, hub->partitions) != partition_)
+    PostingSet read_one(std::string_view tag) {
+        if (error_) return {};
+        auto rows = read_tag(*reads_.view, hub_, tag, reads_.reach);
+        if (!rows) {
+            error_ = rows.error();
             return {};
-        auto parts = read_installation_tag(*reads_.view, hub_, installation_id, reads_.reach);
-        if (!parts) error_ = parts.error();
-        const auto mine = parts ? parts->find(partition_) : parts->end();
-        return mine == parts->end() ? PostingSet() : PostingSet(std::move(mine->second));
+        }
+        const auto mine = rows->find(partition_);
+        return mine == rows->end() ? PostingSet() : PostingSet(std::move(mine->second));
     }
     PostingSet read(const std::string& prefix) {
         if (auto cached = views_.cache.find(prefix)) return PostingSet(std::move(cached));

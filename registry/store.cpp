@@ -40,7 +40,7 @@ constexpr const char* store_name = "store";
 
 /// In the order of Family. On disk: never rename one.
 constexpr std::array<const char*, family_count> family_names{
-    "default", "rows", "ids", "installations", "handles", "postings", "ledger"};
+    "default", "rows", "ids", "installations", "users", "handles", "postings", "ledger"};
 
 rocksdb::Slice slice(std::string_view text) {
     return {text.data(), text.size()};
@@ -67,8 +67,8 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
     table.partition_filters = true;
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(filter_bits_per_key, false));
     if (family == Family::rows) table.block_size = row_block_bytes;
-    if (family == Family::ids || family == Family::ledger) {
-        // Every new registration or send asks for an id that is not there.
+    if (family == Family::ids || family == Family::users || family == Family::ledger) {
+        // Every new registration, user or send asks for a key that is not there.
         options.memtable_prefix_bloom_size_ratio = 0.05;
         options.memtable_whole_key_filtering = true;
     }

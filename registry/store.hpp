@@ -17,8 +17,17 @@
 
 namespace registry {
 
-enum class Family : std::uint8_t { meta, rows, ids, installations, handles, postings, ledger };
-constexpr std::size_t family_count = 7;
+enum class Family : std::uint8_t {
+    meta,
+    rows,
+    ids,
+    installations,
+    users,
+    handles,
+    postings,
+    ledger
+};
+constexpr std::size_t family_count = 8;
 
 /// How far a read may go: not beyond memory (errc::not_in_memory if that is not enough), or to the
 /// disk, which blocks.

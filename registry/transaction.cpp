@@ -85,7 +85,7 @@ std::vector<std::string> postings_of(std::uint32_t hub, std::uint16_t partition,
             internal_prefix(hub, partition, templated ? templated_name : native_name));
         prefixes.push_back(internal_prefix(hub, partition, platform_name(row.platform, templated)));
         for (const std::string& tag : tagged.tags) {
-            if (!installation_named(tag)) prefixes.push_back(tag_prefix(hub, partition, tag));
+            if (!names_one(tag)) prefixes.push_back(tag_prefix(hub, partition, tag));
         }
     }
     std::sort(prefixes.begin(), prefixes.end());
@@ -93,7 +93,31 @@ std::vector<std::string> postings_of(std::uint32_t hub, std::uint16_t partition,
     return prefixes;
 }
 
+std::vector<std::string> user_tags_of(const TaggedRow& tagged) {
+    std::vector<std::string> users;
+    if (tagged.row.channel_expired) return users;
+    for (const std::string& tag : tagged.tags) {
+        if (user_named(tag)) users.push_back(fold(tag));
+    }
+    std::sort(users.begin(), users.end());
+    users.erase(std::unique(users.begin(), users.end()), users.end());
+    return users;
+}
+
 namespace {
+
+/// Calls `left` with what only the first of two ascending lists has, `come` with what only the
+/// second has.
+template <class Left, class Come>
+void compare(const std::vector<std::string>& before, const std::vector<std::string>& after,
+             Left&& left, Come&& come) {
+    for (const std::string& name : before) {
+        if (!std::binary_search(after.begin(), after.end(), name)) left(name);
+    }
+    for (const std::string& name : after) {
+        if (!std::binary_search(before.begin(), before.end(), name)) come(name);
+    }
+}
 
 bool same_postings(const TaggedRow& before, const TaggedRow& after) {
     return before.row.channel_expired == after.row.channel_expired &&
@@ -106,19 +130,51 @@ bool same_postings(const TaggedRow& before, const TaggedRow& after) {
 void Transaction::move_postings(std::uint32_t hub, Address address, const TaggedRow* before,
                                 const TaggedRow* after) {
     if (before != nullptr && after != nullptr && same_postings(*before, *after)) return;
-    const auto [partition, number] = address;
-    std::vector<std::string> old_postings, new_postings;
-    if (before != nullptr) old_postings = postings_of(hub, partition, *before);
-    if (after != nullptr) new_postings = postings_of(hub, partition, *after);
-    for (const std::string& prefix : old_postings) {
-        if (!std::binary_search(new_postings.begin(), new_postings.end(), prefix)) {
-            deltas_.remove(prefix, number);
-        }
+    const std::uint16_t partition = address.partition;
+    std::vector<std::string> old_postings, new_postings, old_users, new_users;
+    if (before != nullptr) {
+        old_postings = postings_of(hub, partition, *before);
+        old_users = user_tags_of(*before);
     }
-    for (const std::string& prefix : new_postings) {
-        if (!std::binary_search(old_postings.begin(), old_postings.end(), prefix)) {
-            deltas_.add(prefix, number);
-        }
+    if (after != nullptr) {
+        new_postings = postings_of(hub, partition, *after);
+        new_users = user_tags_of(*after);
+    }
+    compare(
+        old_postings, new_postings,
+        [&](const std::string& prefix) { deltas_.remove(prefix, address.number); },
+        [&](const std::string& prefix) { deltas_.add(prefix, address.number); });
+    compare(
+        old_users, new_users, [&](const std::string& tag) { move_user(hub, tag, address, false); },
+        [&](const std::string& tag) { move_user(hub, tag, address, true); });
+}
+
+void Transaction::move_user(std::uint32_t hub, const std::string& tag, Address address,
+                            bool carries) {
+    std::string key = user_key(hub, *user_named(tag));
+    const auto bytes = get(Family::users, key);
+    auto stored = bytes ? decode_user_rows(*bytes) : UserRows();
+    if (!stored) set_fault(stored.error());
+    if (fault_) return;
+    if (stored->many) {
+        const std::string prefix = tag_prefix(hub, address.partition, tag);
+        carries ? deltas_.add(prefix, address.number) : deltas_.remove(prefix, address.number);
+        return;
+    }
+    auto& rows = stored->rows;
+    const auto place = std::lower_bound(rows.begin(), rows.end(), address);
+    const bool known = place != rows.end() && *place == address;
+    if (known && !carries) rows.erase(place);
+    if (!known && carries) rows.insert(place, address);
+    if (rows.size() > user_rows_max) {
+        for (const Address row : rows) deltas_.add(tag_prefix(hub, row.partition, tag), row.number);
+        rows.clear();
+        stored->many = true;
+    }
+    if (rows.empty() && !stored->many) {
+        batch_.erase(Family::users, std::move(key));
+    } else {
+        batch_.put(Family::users, std::move(key), encode_user_rows(*stored));
     }
 }
 
@@ -261,7 +317,7 @@ std::vector<PostingDelta> Transaction::finish(PostingFolder& folder) {
     }
     batch_.put(Family::meta, std::string(state_key), encode_state(memory_.state));
     for (const std::uint32_t hub : erased_hubs_) {
-        for (const Family family : {Family::rows, Family::ids, Family::installations,
+        for (const Family family : {Family::rows, Family::ids, Family::installations, Family::users,
                                     Family::handles, Family::postings}) {
             batch_.erase_prefix(family, hub_prefix(hub));
         }

@@ -98,6 +98,7 @@ class Transaction {
   private:
     void move_postings(std::uint32_t hub, Address address, const TaggedRow* before,
                        const TaggedRow* after);
+    void move_user(std::uint32_t hub, const std::string& tag, Address address, bool carries);
     /// True: another native row has the handle.
     bool index_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
     void unindex_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
@@ -118,8 +119,10 @@ class Transaction {
     boost::system::error_code fault_;
 };
 
-/// The postings a row belongs in, as prefixes, ascending.
+/// The postings a row belongs in, as prefixes, ascending. Tags of users are left out.
 std::vector<std::string> postings_of(std::uint32_t hub, std::uint16_t partition,
                                      const TaggedRow& row);
+/// The tags of users that a row is found by, folded, ascending.
+std::vector<std::string> user_tags_of(const TaggedRow& row);
 
 }  // namespace registry

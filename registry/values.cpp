@@ -186,6 +186,12 @@ std::uint32_t get_number(ByteReader& in) {
     return static_cast<std::uint32_t>(value);
 }
 
+bool get_bool(ByteReader& in) {
+    const std::uint8_t value = in.u8();
+    if (value > 1) in.fail();
+    return value == 1;
+}
+
 std::string u8_value(std::uint8_t value) {
     std::string bytes;
     ByteWriter out(bytes);
@@ -457,6 +463,31 @@ Result<IdEntry> decode_id(std::string_view bytes) {
     return checked(in, entry);
 }
 
+std::string encode_user_rows(const UserRows& rows) {
+    std::string bytes = u8_value(rows.many ? 1 : 0);
+    ByteWriter out(bytes);
+    for (const auto& [partition, number] : rows.rows) {
+        out.u16_be(partition);
+        out.u32_be(number);
+    }
+    return bytes;
+}
+
+Result<UserRows> decode_user_rows(std::string_view bytes) {
+    ByteReader in(bytes);
+    UserRows rows;
+    version(in);
+    rows.many = get_bool(in);
+    while (in.ok() && !in.at_end()) {
+        const std::uint16_t partition = in.u16_be();
+        const Address row{partition, in.u32_be()};
+        const bool ascends = rows.rows.empty() || rows.rows.back() < row;
+        if (rows.many || !ascends || rows.rows.size() == user_rows_max) in.fail();
+        rows.rows.push_back(row);
+    }
+    return checked(in, std::move(rows));
+}
+
 std::string encode_handle_entry(bool native) {
     return u8_value(native ? 1 : 0);
 }
@@ -536,12 +567,6 @@ Result<InstallationRecord> decode_installation(std::string_view id, std::string_
 namespace {
 
 constexpr std::uint8_t flag_released = 1, flag_gave_up = 2;
-
-bool get_bool(ByteReader& in) {
-    const std::uint8_t value = in.u8();
-    if (value > 1) in.fail();
-    return value == 1;
-}
 
 }  // namespace
 

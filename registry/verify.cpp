@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "registry/partition.hpp"
 #include "registry/reader.hpp"
@@ -25,6 +26,7 @@ class Verification {
         share_handles();
         ids();
         handles();
+        users();
         postings();
         ends();
         return std::move(differences_);
@@ -94,6 +96,7 @@ class Verification {
             for (const std::string& prefix : postings_of(hub_, address.partition, tagged)) {
                 postings_[prefix].add(address.number);
             }
+            for (const std::string& tag : user_tags_of(tagged)) users_[tag].insert(address);
             if (row->shares_handle) sharing_.insert(address);
             const bool native = row->template_bytes.empty();
             handles_.emplace(handle_key(hub_, row->handle, address.partition, address.number),
@@ -175,6 +178,24 @@ class Verification {
         }
     }
 
+    void users() {
+        scan(Family::users, [&](std::string_view key, std::string_view value) {
+            const std::string tag = "$userid:{" + std::string(key.substr(prefix_.size())) + "}";
+            const auto stored = decode_user_rows(value);
+            if (!stored) return differs("the rows of " + tag + " cannot be decoded");
+            const auto rebuilt = std::exchange(users_[tag], {});
+            users_.erase(tag);
+            if (stored->many) {
+                for (const Address row : rebuilt)
+                    postings_[tag_prefix(hub_, row.partition, tag)].add(row.number);
+            } else if (!std::equal(stored->rows.begin(), stored->rows.end(), rebuilt.begin(),
+                                   rebuilt.end())) {
+                differs(tag + " differs from its rows");
+            }
+        });
+        for (const auto& [tag, rows] : users_) differs(tag + " is missing");
+    }
+
     void postings() {
         std::map<std::string, BitmapBuilder> stored;
         scan(Family::postings, [&](std::string_view key, std::string_view value) {
@@ -238,6 +259,7 @@ class Verification {
     std::map<std::string, Bitmap> postings_;
     std::map<Address, std::int64_t> ends_;
     std::set<Address> sharing_;
+    std::map<std::string, std::set<Address>> users_;  ///< by tag
     std::vector<std::string> differences_;
 };
 

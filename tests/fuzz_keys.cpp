@@ -32,6 +32,8 @@ void decode_values(std::string_view bytes) {
     if (const auto send = decode_send(bytes)) {
         require(decode_send(encode_send(send->send, send->first, send->selection)).has_value());
     }
+    if (const auto rows = decode_user_rows(bytes))
+        require(*decode_user_rows(encode_user_rows(*rows)) == *rows);
     if (const auto mark = decode_mark(bytes)) require(*decode_mark(encode_mark(*mark)) == *mark);
     if (const auto progress = decode_progress(bytes)) {
         require(decode_progress(encode_progress(progress->first)).has_value());

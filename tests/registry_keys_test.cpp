@@ -115,6 +115,13 @@ TEST_CASE("values come back as they went in", "[registry]") {
     CHECK(decode_id(encode_id({false, 7, 4'294'967'295})).value() ==
           IdEntry{false, 7, 4'294'967'295});
     CHECK(decode_id(encode_id({true, 0, 0})).value().gone);
+    const UserRows few{false, {{1, 7}, {1, 4'294'967'295}, {65'535, 0}}};
+    CHECK(decode_user_rows(encode_user_rows(few)).value() == few);
+    CHECK(decode_user_rows(encode_user_rows({true, {}})).value().many);
+    CHECK_FALSE(decode_user_rows(encode_user_rows({false, {{2, 1}, {1, 7}}})).has_value());
+    CHECK_FALSE(decode_user_rows(encode_user_rows({true, {{2, 1}}})).has_value());
+    CHECK_FALSE(decode_user_rows(encode_user_rows({false, std::vector<Address>(17)})).has_value());
+    CHECK(user_key(3, "Kim") == user_key(3, "kIM"));
     CHECK(decode_state(encode_state({123456789, 9, 30})).value() == State{123456789, 9, 30});
 
     HubRow hub{"Orders", 0, 16, "{}", 5};
