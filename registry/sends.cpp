@@ -143,6 +143,7 @@ Result<std::vector<OpenSend>> read_open_sends(const View& view) {
     });
     if (!read) return read.error();
     std::vector<OpenSend> sends;
+    sends.reserve(open.size());
     for (auto& [key, send] : open) sends.push_back(std::move(send));
     return sends;
 }

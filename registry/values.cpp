@@ -349,6 +349,7 @@ RowRest get_device(ByteReader& in, Device& device) {
     if ((rest.flags & owned) != 0) {
         device.installation_id = in.text();
         device.part = in.text();
+        if (device.installation_id.empty()) in.fail();
     } else {
         device.registration_id = in.text();
         rest.etag = in.varint();

@@ -94,6 +94,9 @@ TEST_CASE("values come back as they went in", "[registry]") {
     part.expires_at_ms = 0;
     CHECK(decode_row(encode_row(part), place).value() == part);
     CHECK(decode_row(encode_row(Row()), place).value() == Row());
+    std::string nobody = encode_row(part);
+    nobody.erase(nobody.find("\1i\6salert"), 2).insert(nobody.find("\6salert"), 1, '\0');
+    CHECK_FALSE(decode_row(nobody, place).has_value());  // a part of no installation
     for (const std::string handle : {"0123456789ABCDEF", "0123456789ABCDE", "0123456789ABCDEf", "",
                                      "00112233445566778899AABBCCDDEEFF"}) {
         part.handle = handle;
