@@ -1,7 +1,9 @@
 #include "bench/load.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <stdexcept>
+#include <thread>
 
 namespace bench {
 namespace {
@@ -12,6 +14,13 @@ std::uint64_t now_us() {
     return static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::microseconds>(Clock::now().time_since_epoch())
             .count());
+}
+
+void sum_up(Measured& out) {
+    out.per_s = static_cast<double>(out.counted) / out.seconds;
+    out.p50_ms = percentile(out.latencies_ms, 0.5);
+    out.p99_ms = percentile(out.latencies_ms, 0.99);
+    out.p999_ms = percentile(out.latencies_ms, 0.999);
 }
 
 Measured measure(HubClient& client, const Load& load,
@@ -46,13 +55,33 @@ Measured measure(HubClient& client, const Load& load,
         load.per_connection);
     if (!wrong.empty()) throw std::runtime_error(wrong);
     if (out.latencies_ms.empty()) throw std::runtime_error("no request was served");
-    const double seconds = static_cast<double>(now_us() - begun) / 1e6;
+    out.seconds = static_cast<double>(now_us() - begun) / 1e6;
     out.counted = out.latencies_ms.size();
-    out.per_s = static_cast<double>(out.counted) / seconds;
-    out.p50_ms = percentile(out.latencies_ms, 0.5);
-    out.p99_ms = percentile(out.latencies_ms, 0.99);
-    out.p999_ms = percentile(out.latencies_ms, 0.999);
+    sum_up(out);
     return out;
+}
+
+/// Until a server does nothing any more, or not for long.
+void wait_until_quiet(const Process& server) {
+    constexpr auto step = std::chrono::milliseconds(10);
+    constexpr int steps_max = 50;
+    constexpr double quiet_s = 0.001;
+    double before_s = server.cpu_seconds();
+    for (int i = 0; i < steps_max; ++i) {
+        std::this_thread::sleep_for(step);
+        const double now_s = server.cpu_seconds();
+        if (now_s - before_s < quiet_s) return;
+        before_s = now_s;
+    }
+}
+
+void add(Measured& sum, Measured part) {
+    sum.seconds += part.seconds;
+    sum.counted += part.counted;
+    sum.busy += part.busy;
+    sum.latencies_ms.insert(sum.latencies_ms.end(), part.latencies_ms.begin(),
+                            part.latencies_ms.end());
+    if (!part.last_location.empty()) sum.last_location = std::move(part.last_location);
 }
 
 }  // namespace
@@ -68,6 +97,32 @@ Measured run_load(HubClient& client, const Load& load,
     return measure(client, load, make, [&](double seconds) {
         bar.set(static_cast<std::uint64_t>(seconds_before + seconds));
     });
+}
+
+std::vector<Measured> run_in_turns(const std::vector<Turn>& turns) {
+    constexpr double turn_s = 0.4;
+    std::vector<Measured> sums(turns.size());
+    std::vector<double> cpu_s(turns.size());
+    for (bool more = true; more;) {
+        more = false;
+        for (std::size_t i = 0; i < turns.size(); ++i) {
+            const Turn& turn = turns[i];
+            Load load = turn.load;
+            load.seconds = std::min(turn_s, turn.load.seconds - sums[i].seconds);
+            if (load.seconds <= 0) continue;
+            for (const Turn& other : turns) wait_until_quiet(other.server);
+            const Usage usage(turn.server);
+            add(sums[i], measure(turn.client, load, turn.make, [](double) {}));
+            wait_until_quiet(turn.server);
+            cpu_s[i] += usage.cpu_s();
+            more = true;
+        }
+    }
+    for (std::size_t i = 0; i < turns.size(); ++i) {
+        sum_up(sums[i]);
+        sums[i].cpu_us = cpu_s[i] * 1e6 / static_cast<double>(sums[i].counted);
+    }
+    return sums;
 }
 
 std::string describe(const Measured& m) {

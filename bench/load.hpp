@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bench/client.hpp"
+#include "bench/process.hpp"
 #include "bench/results.hpp"
 #include "bench/terminal.hpp"
 
@@ -26,8 +27,9 @@ struct Load {
 
 struct Measured {
     double per_s = 0;
+    double seconds = 0;
     double p50_ms = 0, p99_ms = 0, p999_ms = 0;  ///< of the answers that count
-    double cpu_us = 0;  ///< of the server, per answer that counts; left to the caller
+    double cpu_us = 0;  ///< of the server, per answer that counts; set by run_in_turns()
     std::uint64_t counted = 0, busy = 0;
     std::string last_location;         ///< of the last answer that counts
     std::vector<double> latencies_ms;  ///< sorted
@@ -42,6 +44,18 @@ Measured run_load(HubClient& client, const Load& load,
 Measured run_load(HubClient& client, const Load& load,
                   const std::function<void(ClientRequest&)>& make, ProgressBar& bar,
                   double seconds_before);
+
+/// One of several loads that take turns.
+struct Turn {
+    std::string name;
+    HubClient& client;
+    const Process& server;  ///< whose CPU counts
+    Load load;              ///< `seconds` in all
+    std::function<void(ClientRequest&)> make;
+};
+/// Each in its turn for a part of a second, again and again until all have had their time: what a
+/// shared machine does to the one it does to the others. Each begins when the servers are quiet.
+std::vector<Measured> run_in_turns(const std::vector<Turn>& turns);
 
 std::string describe(const Measured& measured);  ///< rate, percentiles, CPU, in one line
 

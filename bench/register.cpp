@@ -114,8 +114,7 @@ class Register {
 
   private:
     void one_round(unsigned number);
-    Measured measure(unsigned number, HubClient& client, Process& server, const std::string& name,
-                     const std::function<void(ClientRequest&)>& make);
+    void note(unsigned number, const std::string& name, Measured& m);
     void import_in_bulk();
 
     Experiment& experiment_;
@@ -129,17 +128,7 @@ class Register {
     std::vector<std::uint32_t> moves_;  ///< new handles so far, by device
 };
 
-Measured Register::measure(unsigned number, HubClient& client, Process& server,
-                           const std::string& name,
-                           const std::function<void(ClientRequest&)>& make) {
-    Load load;
-    load.seconds = options_.seconds;
-    load.per_connection = options_.streams;
-    load.status_also = 201;
-    load.status_when_busy = 429;
-    const Usage usage(server);
-    Measured m = run_load(client, load, make);
-    m.cpu_us = usage.cpu_s() * 1e6 / static_cast<double>(m.counted);
+void Register::note(unsigned number, const std::string& name, Measured& m) {
     print_run(number, name, describe(m));
     results_.add((name == "refresh" ? "puts"
                   : name == "new"   ? "new_puts"
@@ -149,37 +138,51 @@ Measured Register::measure(unsigned number, HubClient& client, Process& server,
     results_.add(name + "_p50_ms", m.p50_ms);
     results_.add(name + "_p99_ms", m.p99_ms);
     results_.add(name + "_cpu_us", m.cpu_us);
-    return m;
+    if (name == "refresh") results_.plot("put_latency_ms", quantile_curve(m.latencies_ms));
 }
 
 void Register::one_round(unsigned number) {
+    Load load;
+    load.seconds = options_.seconds;
+    load.per_connection = options_.streams;
+    load.status_also = 201;
+    load.status_when_busy = 429;
     // In an order of its own, so that neighbours in the store are not neighbours in time.
     const auto somebody = [this] { return mixed(++turn_) % moves_.size(); };
-    measure(number, to_bare_, bare_.process(), "bare", [this](ClientRequest& request) {
-        ++turn_;
-        make_put(request, turn_, 0, turn_);
-    });
-    measure(number, to_hub_, hub_.process(), "new", [this](ClientRequest& request) {
-        make_put(request, moves_.size(), 0, 0);
-        moves_.push_back(0);
-    });
-    Measured refreshed =
-        measure(number, to_hub_, hub_.process(), "refresh", [&](ClientRequest& request) {
-            const std::uint64_t known = somebody();
-            make_put(request, known, moves_[known], turn_);
-        });
-    measure(number, to_hub_, hub_.process(), "patches", [&](ClientRequest& request) {
+    const auto refresh = [&](ClientRequest& request) {
         const std::uint64_t known = somebody();
-        make_patch(request, known, ++moves_[known]);
-    });
-    measure(number, to_hub_, hub_.process(), "mixed", [&](ClientRequest& request) {
-        const std::uint64_t known = somebody();
-        if (turn_ % send_every == 0)
-            make_send(request, known);
-        else
-            make_put(request, known, moves_[known], turn_);
-    });
-    results_.plot("put_latency_ms", quantile_curve(refreshed.latencies_ms));
+        make_put(request, known, moves_[known], turn_);
+    };
+    const auto to_hub = [&](std::string name, std::function<void(ClientRequest&)> make) {
+        return Turn{std::move(name), to_hub_, hub_.process(), load, std::move(make)};
+    };
+    const std::vector<Turn> turns{
+        {"bare", to_bare_, bare_.process(), load,
+         [this](ClientRequest& request) {
+             ++turn_;
+             make_put(request, turn_, 0, turn_);
+         }},
+        to_hub("new",
+               [this](ClientRequest& request) {
+                   make_put(request, moves_.size(), 0, 0);
+                   moves_.push_back(0);
+               }),
+        to_hub("refresh", refresh),
+        to_hub("patches",
+               [&](ClientRequest& request) {
+                   const std::uint64_t known = somebody();
+                   make_patch(request, known, ++moves_[known]);
+               }),
+        to_hub("mixed",
+               [&](ClientRequest& request) {
+                   if (turn_ % send_every == 0)
+                       make_send(request, somebody());
+                   else
+                       refresh(request);
+               }),
+    };
+    auto measured = run_in_turns(turns);
+    for (std::size_t i = 0; i < turns.size(); ++i) note(number, turns[i].name, measured[i]);
     RawStoreLoad raw;
     raw.threads = std::min(raw_threads_max, options_.connections * options_.streams);
     raw.seconds = options_.seconds;

@@ -281,17 +281,14 @@ void Unicast::full_load(unsigned number) {
     load.status_when_busy = 429;
     const auto make = [this](ClientRequest& request) { make_post(request); };
     HubClient to_bare(bare_.connection_string(), bare_.ca_file(), options_.connections);
-    const Usage of_bare(bare_.process());
-    Measured answered = run_load(to_bare, load, make);
-    answered.cpu_us = of_bare.cpu_s() * 1e6 / static_cast<double>(answered.counted);
+    HubClient to_hub(hub_.connection_string(), hub_.ca_file(), options_.connections);
+    const auto measured = run_in_turns({{"bare", to_bare, bare_.process(), load, make},
+                                        {"hub", to_hub, hub_.process(), load, make}});
+    const Measured& answered = measured[0];
+    const Measured& accepted = measured[1];
     results_.add("bare_per_s", answered.per_s);
     results_.add("bare_cpu_us", answered.cpu_us);
     print_run(number, "bare", describe(answered));
-
-    HubClient to_hub(hub_.connection_string(), hub_.ca_file(), options_.connections);
-    const Usage of_hub(hub_.process());
-    Measured accepted = run_load(to_hub, load, make);
-    accepted.cpu_us = of_hub.cpu_s() * 1e6 / static_cast<double>(accepted.counted);
     results_.add("accepts_per_s", accepted.per_s);
     results_.add("accept_cpu_us", accepted.cpu_us);
     results_.add("answer_loaded_p50_ms", accepted.p50_ms);
