@@ -153,7 +153,7 @@ pns::Task<Response> control_stored(Call& call, SendEvent event) {
         canceled.state = *next;
         canceled.ended_at_ms = request.received_at_ms;
         auto write = [&call, hub, &send, &canceled](registry::Done<void> done) {
-            call.parts.registry.accept(hub, send, registry::Selection{}, canceled, std::move(done));
+            call.parts.registry.accept(hub, registry::accepted(send), canceled, std::move(done));
         };
         const auto written = co_await committed<void>(std::move(write));
         if (!written && written.error() == registry::errc::exists)

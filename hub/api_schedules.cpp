@@ -79,10 +79,10 @@ pns::Task<Response> post_scheduled(Call call) {
         "Location", absolute_url(request, {call.hub->row.name, "schedulednotifications", send.id}));
     auto write = [&call, hub, &send, &progress, &response](registry::Done<void> done) {
         if (call.once != nullptr) {
-            call.parts.registry.accept_once(hub, send, registry::Selection{}, progress,
+            call.parts.registry.accept_once(hub, registry::accepted(send), progress,
                                             call.once->answer(response), std::move(done));
         } else {
-            call.parts.registry.accept(hub, send, registry::Selection{}, progress, std::move(done));
+            call.parts.registry.accept(hub, registry::accepted(send), progress, std::move(done));
         }
     };
     const auto accepted = co_await committed<void>(std::move(write));
@@ -109,7 +109,7 @@ pns::Task<Response> delete_scheduled(Call call) {
     canceled.state = registry::SendState::canceled;
     canceled.ended_at_ms = request.received_at_ms;
     auto write = [&call, hub, &stored, &canceled](registry::Done<void> done) {
-        call.parts.registry.accept(hub, stored->first, registry::Selection{}, canceled,
+        call.parts.registry.accept(hub, registry::accepted(stored->first), canceled,
                                    std::move(done));
     };
     const auto written = co_await committed<void>(std::move(write));

@@ -51,33 +51,35 @@ pns::Task<Response> accept(Call call, Send send, registry::Selection selection) 
     }
     if (is_test(request)) keep_first(selection, test_devices_max);
     registry::Progress progress;
-    const bool nobody = selection.count() == 0;
+    const auto accepted = registry::accepted(std::move(send), std::move(selection));
+    const bool nobody = accepted->selection.count() == 0;
     if (nobody) {
         progress.state = registry::SendState::no_target;
         progress.started_at_ms = progress.ended_at_ms = request.received_at_ms;
     }
-    const std::string location = absolute_url(request, {call.hub->row.name, "messages", send.id});
+    const std::string location =
+        absolute_url(request, {call.hub->row.name, "messages", accepted->send.id});
     Response response = done(201);
     Response planned = response;
     planned.headers.emplace_back("Location", location);
-    auto write = [&call, &send, &selection, &progress, &planned](registry::Done<void> done) {
+    auto write = [&call, &accepted, &progress, &planned](registry::Done<void> done) {
         const std::uint32_t hub = call.hub->row.number;
         if (call.once != nullptr) {
-            call.parts.registry.accept_once(hub, send, selection, progress,
-                                            call.once->answer(planned), std::move(done));
+            call.parts.registry.accept_once(hub, accepted, progress, call.once->answer(planned),
+                                            std::move(done));
         } else {
-            call.parts.registry.accept(hub, send, selection, progress, std::move(done));
+            call.parts.registry.accept(hub, accepted, progress, std::move(done));
         }
     };
-    const auto accepted = co_await committed<void>(std::move(write));
-    if (!accepted) co_return refused(request, accepted.error(), "");
+    const auto written = co_await committed<void>(std::move(write));
+    if (!written) co_return refused(request, written.error(), "");
     // The answer of a test send is kept again when it is complete.
     if (call.once != nullptr && !is_test(request)) call.once->kept();
-    call.parts.metrics.send_accepted(send.format);
+    call.parts.metrics.send_accepted(accepted->send.format);
     if (is_test(request)) {
-        response = co_await answer_test_send(call, std::move(send), std::move(selection));
+        response = co_await answer_test_send(call, accepted);
     } else if (!nobody) {
-        call.parts.fanout.start(call.hub, std::move(send), std::move(selection));
+        call.parts.fanout.start(call.hub, accepted);
     }
     response.headers.emplace_back("Location", location);
     co_return response;

@@ -323,12 +323,12 @@ std::optional<Fanout::Busy> Fanout::busy() const {
     return std::nullopt;
 }
 
-void Fanout::start(std::shared_ptr<const HubState> hub, registry::Send send,
-                   registry::Selection selection, std::shared_ptr<DeviceResults> results,
-                   std::function<void()> ended) {
-    const std::uint64_t audience = selection.count();
-    auto run = std::make_shared<SendRun>(std::move(hub), std::move(send), std::move(selection),
-                                         audience, registry::Progress{});
+void Fanout::start(std::shared_ptr<const HubState> hub,
+                   std::shared_ptr<const registry::AcceptedSend> accepted,
+                   std::shared_ptr<DeviceResults> results, std::function<void()> ended) {
+    const std::uint64_t audience = accepted->selection.count();
+    auto run = std::make_shared<SendRun>(std::move(hub), std::move(accepted), audience,
+                                         registry::Progress{});
     run->results = results ? std::move(results) : impl_->keep(DeviceResults::Keep::failures);
     run->on_ended = std::move(ended);
     if (run->send.canary_ppm != 0) run->whole = run->todo.partitions;
@@ -348,8 +348,9 @@ void Fanout::resume(std::vector<registry::OpenSend> open) {
         for (std::size_t p = 0; p < todo.partitions.size() && p < left.progress.done.size(); ++p) {
             todo.partitions[p] -= left.progress.done[p];
         }
-        auto run = std::make_shared<SendRun>(std::move(hub), std::move(left.send), std::move(todo),
-                                             audience, std::move(left.progress));
+        auto run = std::make_shared<SendRun>(
+            std::move(hub), registry::accepted(std::move(left.send), std::move(todo)), audience,
+            std::move(left.progress));
         run->results = impl_->keep(DeviceResults::Keep::failures);
         run->whole = std::move(whole);
         run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);

@@ -70,8 +70,9 @@ class Fanout {
     bool may_accept() const { return !busy(); }
     /// Starts the pushes of a send that the ledger has accepted. Any thread. `ended` is called once
     /// its last checkpoint is on disk, on any thread; never if the process stops before.
-    void start(std::shared_ptr<const HubState> hub, registry::Send send,
-               registry::Selection selection, std::shared_ptr<DeviceResults> results = nullptr,
+    void start(std::shared_ptr<const HubState> hub,
+               std::shared_ptr<const registry::AcceptedSend> accepted,
+               std::shared_ptr<DeviceResults> results = nullptr,
                std::function<void()> ended = nullptr);
     /// For start(): keeps all devices of a send instead of the failures only. Bounded for all sends
     /// together by Config::device_results_max.

@@ -5,11 +5,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
-#include <ctime>
 #include <stdexcept>
 #include <utility>
 
+#include "hub/times.hpp"
 #include "registry/registration.hpp"
 
 namespace hub {
@@ -54,16 +53,15 @@ std::string new_registration_id(std::uint16_t partitions) {
 }
 
 std::string new_send_id(std::int64_t now_ms) {
-    const std::time_t seconds = static_cast<std::time_t>(now_ms / 1000);
-    std::tm utc{};
-    gmtime_r(&seconds, &utc);
-    std::array<char, 32> stamp{};
-    std::strftime(stamp.data(), stamp.size(), "%Y%m%d%H%M%S", &utc);
-    std::array<char, 80> id{};
-    std::snprintf(id.data(), id.size(), "NH-%s%03d-%016llx%016llx-07", stamp.data(),
-                  static_cast<int>(now_ms % 1000), static_cast<unsigned long long>(random_u64()),
-                  static_cast<unsigned long long>(random_u64()));
-    return id.data();
+    std::string id = "NH-";
+    for (const char c : iso_ms(now_ms)) {
+        if (c >= '0' && c <= '9') id += c;
+    }
+    id += '-';
+    for (const std::uint64_t half : {random_u64(), random_u64()}) {
+        for (int shift = 60; shift >= 0; shift -= 4) id += "0123456789abcdef"[(half >> shift) & 15];
+    }
+    return id + "-07";
 }
 
 std::string new_sas_key() {

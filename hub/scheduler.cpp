@@ -167,8 +167,9 @@ pns::Task<Scheduler::Fired> Scheduler::try_fire(const Entry& entry, std::int64_t
     const bool over = registry::is_final(progress.state);
     if (over) progress.started_at_ms = progress.ended_at_ms = now_ms;
 
-    auto write = [this, &entry, &send, &selection, &progress](registry::Done<void> done) {
-        parts_.registry.accept(entry.hub, send, selection, progress, std::move(done));
+    const auto fired = registry::accepted(std::move(send), std::move(selection));
+    auto write = [this, &entry, &fired, &progress](registry::Done<void> done) {
+        parts_.registry.accept(entry.hub, fired, progress, std::move(done));
     };
     const auto accepted = co_await committed<void>(std::move(write));
     if (!accepted) {
@@ -177,13 +178,13 @@ pns::Task<Scheduler::Fired> Scheduler::try_fire(const Entry& entry, std::int64_t
             co_return Fired::gone;  // cancelled meanwhile, or the hub was deleted
         }
         log_error("a scheduled send cannot be fired: tried again shortly",
-                  {{"send", send.id}, {"error", code.message()}});
+                  {{"send", entry.id}, {"error", code.message()}});
         co_return Fired::later;
     }
     ++fired_;
-    late_ms_ = std::max<std::int64_t>(0, now_ms - send.scheduled_at_ms);
-    parts_.metrics.send_accepted(send.format);
-    if (!over) parts_.fanout.start(hub, std::move(send), std::move(selection));
+    late_ms_ = std::max<std::int64_t>(0, now_ms - fired->send.scheduled_at_ms);
+    parts_.metrics.send_accepted(fired->send.format);
+    if (!over) parts_.fanout.start(hub, fired);
     co_return Fired::yes;
 }
 

@@ -12,6 +12,7 @@
 #include "hub/text.hpp"
 #include "hub/times.hpp"
 #include "hub/xml.hpp"
+#include "pns/json_walk.hpp"
 #include "pns/platform.hpp"
 #include "tagexpr/expression.hpp"
 
@@ -110,18 +111,16 @@ std::optional<Refusal> check_body(const Send& send, const Config& config) {
         if (!ok(converted)) return std::get<Refusal>(std::move(converted));
         return std::nullopt;
     }
-    auto json = read_json(send.body, "The notification");
-    if (!ok(json)) return std::get<Refusal>(std::move(json));
-    const auto& value = std::get<nlohmann::json>(json);
-    if (!value.is_object()) return bad_request("The notification must be a JSON object.");
-    if (send.format == "fcmv1") {
-        const auto message = value.find("message");
-        if (message == value.end() || !message->is_object()) {
-            return bad_request(
-                "An fcmv1 notification must be {\"message\":{...}} without a token.");
-        }
-    }
-    return std::nullopt;
+    if (auto refusal = check_json(send.body, "The notification")) return refusal;
+    if (!trimmed(send.body).starts_with('{'))
+        return bad_request("The notification must be a JSON object.");
+    if (send.format != "fcmv1") return std::nullopt;
+    bool has_message = false;
+    pns::walk_json(send.body, [&](const pns::JsonPlace& at, pns::JsonKind kind, std::string_view) {
+        if (at.is("message")) has_message = kind == pns::JsonKind::object;
+    });
+    if (has_message) return std::nullopt;
+    return bad_request("An fcmv1 notification must be {\"message\":{...}} without a token.");
 }
 
 }  // namespace

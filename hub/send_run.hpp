@@ -36,11 +36,14 @@ std::vector<registry::Bitmap> canary_of(const std::vector<registry::Bitmap>& dev
                                         std::string_view send_id, std::uint32_t ppm);
 
 struct SendRun {
-    SendRun(std::shared_ptr<const HubState> hub_state, registry::Send accepted,
-            registry::Selection todo_devices, std::uint64_t audience, registry::Progress progress)
+    /// `accepted_send` has the frozen selection without what was done before a restart.
+    SendRun(std::shared_ptr<const HubState> hub_state,
+            std::shared_ptr<const registry::AcceptedSend> accepted_send, std::uint64_t audience,
+            registry::Progress progress)
         : hub(std::move(hub_state)),
-          send(std::move(accepted)),
-          todo(std::move(todo_devices)),
+          accepted(std::move(accepted_send)),
+          send(accepted->send),
+          todo(accepted->selection),
           tally(audience, std::move(progress)) {}
 
     /// Once, before any lane sees it: parses what the send's body and headers say for all devices.
@@ -48,11 +51,11 @@ struct SendRun {
     void prepare(std::size_t lanes, bool gcm_alias);
 
     const std::shared_ptr<const HubState> hub;
-    const registry::Send send;
-    const registry::Selection
-        todo;               ///< the frozen selection without what was done before a restart
-    Properties properties;  ///< template sends: the message's values
-    pns::Message native;    ///< native sends: the message, the same for every device
+    const std::shared_ptr<const registry::AcceptedSend> accepted;
+    const registry::Send& send;
+    const registry::Selection& todo;  ///< the devices that are not done
+    Properties properties;            ///< template sends: the message's values
+    pns::Message native;              ///< native sends: the message, the same for every device
     std::optional<pns::Refusal> native_refusal;  ///< set = no device can get the native message
     bool gcm_through_fcmv1 = false;              ///< gcm bodies become FCM v1 bodies
     std::size_t home = 0;                        ///< the lane that writes its checkpoints

@@ -38,10 +38,10 @@ void keep_first(registry::Selection& selection, std::size_t devices) {
     }
 }
 
-pns::Task<Response> answer_test_send(Call call, registry::Send send,
-                                     registry::Selection selection) {
+pns::Task<Response> answer_test_send(Call call,
+                                     std::shared_ptr<const registry::AcceptedSend> accepted) {
     const auto results = call.parts.fanout.results_of_all();
-    if (selection.count() > 0) {
+    if (accepted->selection.count() > 0) {
         const pns::Executor loop = co_await asio::this_coro::executor;
         const auto waiting = std::make_shared<Waiting>(loop);
         waiting->timer.expires_after(std::chrono::milliseconds(test_wait_ms_max));
@@ -51,8 +51,7 @@ pns::Task<Response> answer_test_send(Call call, registry::Send send,
                 waiting->timer.cancel();
             });
         };
-        call.parts.fanout.start(call.hub, std::move(send), std::move(selection), results,
-                                std::move(ended));
+        call.parts.fanout.start(call.hub, std::move(accepted), results, std::move(ended));
         if (!waiting->ended) co_await waiting->timer.async_wait(pns::as_result);
     }
     Response response = done(201);

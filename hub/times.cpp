@@ -164,9 +164,33 @@ std::string printed(const char* format, Fields... fields) {
     return {buffer.data(), static_cast<std::size_t>(length)};
 }
 
+/// Every date on the wire is made of these: many times faster than a format string.
+template <class Number>
+void append_digits(std::string& out, Number number, int width) {
+    out.append(static_cast<std::size_t>(width), '0');
+    for (auto place = out.rbegin(); width > 0; --width, ++place, number /= 10)
+        *place = static_cast<char>('0' + number % 10);
+}
+
+void append_clock(std::string& out, const Civil& c) {
+    append_digits(out, c.hour, 2);
+    out += ':';
+    append_digits(out, c.minute, 2);
+    out += ':';
+    append_digits(out, c.second, 2);
+}
+
 std::string iso_front(const Civil& c) {
-    return printed("%04d-%02u-%02uT%02d:%02d:%02d", c.year, c.month, c.day, c.hour, c.minute,
-                   c.second);
+    std::string out;
+    out.reserve(32);
+    append_digits(out, c.year, 4);
+    out += '-';
+    append_digits(out, c.month, 2);
+    out += '-';
+    append_digits(out, c.day, 2);
+    out += 'T';
+    append_clock(out, c);
+    return out;
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -186,13 +210,17 @@ std::optional<std::int64_t> parse_time_ms(std::string_view text) {
 
 std::string iso_ms(std::int64_t time_ms) {
     const Civil c = to_civil(time_ms);
-    return iso_front(c) + printed(".%03dZ", c.millisecond);
+    std::string out = iso_front(c) + '.';
+    append_digits(out, c.millisecond, 3);
+    return out + 'Z';
 }
 
 std::string iso_ticks(std::int64_t time_ms) {
     if (time_ms > last_ms) return "9999-12-31T23:59:59.9999999Z";
     const Civil c = to_civil(time_ms);
-    return iso_front(c) + printed(".%03d0000Z", c.millisecond);
+    std::string out = iso_front(c) + '.';
+    append_digits(out, c.millisecond, 3);
+    return out + "0000Z";
 }
 
 std::string iso_seconds(std::int64_t time_ms) {
@@ -211,9 +239,14 @@ std::string http_date(std::int64_t time_ms) {
     const std::chrono::sys_days date{std::chrono::year{c.year} / static_cast<int>(c.month) /
                                      static_cast<int>(c.day)};
     const std::chrono::weekday weekday{date};
-    return std::string(day_names[weekday.c_encoding()]) + printed(", %02u ", c.day) +
-           std::string(month_names[c.month - 1]) +
-           printed(" %04d %02d:%02d:%02d GMT", c.year, c.hour, c.minute, c.second);
+    std::string out(day_names[weekday.c_encoding()]);
+    out += ", ";
+    append_digits(out, c.day, 2);
+    out.append(" ").append(month_names[c.month - 1]).append(" ");
+    append_digits(out, c.year, 4);
+    out += ' ';
+    append_clock(out, c);
+    return out + " GMT";
 }
 
 std::optional<std::int64_t> parse_http_date_ms(std::string_view text) {

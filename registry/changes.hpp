@@ -5,6 +5,7 @@
 // leaves no trace. A fault of the transaction on return means the store could not be read: the
 // batch is given up then.
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -47,8 +48,8 @@ Result<std::size_t> rotate(Transaction& tx, std::uint32_t hub, const std::vector
 Result<Swept> expire(Transaction& tx, std::int64_t now_ms, std::size_t count_max);
 
 // ledger.cpp
-Result<void> accept(Transaction& tx, std::uint32_t hub, const Send& send,
-                    const Selection& selection, const Progress& progress);
+Result<void> accept(Transaction& tx, std::uint32_t hub,
+                    const std::shared_ptr<const AcceptedSend>& accepted, const Progress& progress);
 Result<void> checkpoint(Transaction& tx, std::uint32_t hub, const std::string& send_id,
                         const Progress& progress);
 

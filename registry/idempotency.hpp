@@ -4,15 +4,17 @@
 // The answer lies in the batch of what the request created: both survive a crash, or neither does.
 // Changes run on the writer thread, reads on any.
 
+#include <memory>
+
 #include "registry/transaction.hpp"
 
 namespace registry {
 
 /// errc::exists if an answer is kept under this scope and key and was not over when this one was
 /// given. Nothing is changed then, nor if the change itself fails.
-Result<void> accept_once(Transaction& tx, std::uint32_t hub, const Send& send,
-                         const Selection& selection, const Progress& progress,
-                         const KeptAnswer& answer);
+Result<void> accept_once(Transaction& tx, std::uint32_t hub,
+                         const std::shared_ptr<const AcceptedSend>& accepted,
+                         const Progress& progress, const KeptAnswer& answer);
 Result<Registration> put_registration_once(Transaction& tx, std::uint32_t hub,
                                            const Registration& value, const KeptAnswer& answer);
 

@@ -65,15 +65,20 @@ void close(Transaction& tx, OpenSends::iterator open) {
 
 }  // namespace
 
-Result<void> accept(Transaction& tx, std::uint32_t hub, const Send& send,
-                    const Selection& selection, const Progress& progress) {
+Result<void> accept(Transaction& tx, std::uint32_t hub,
+                    const std::shared_ptr<const AcceptedSend>& accepted, const Progress& progress) {
+    const Send& send = accepted->send;
+    const Selection& selection = accepted->selection;
     if (tx.hub(hub) == nullptr) return make_error_code(errc::not_found);
     std::string key = ledger_key(LedgerKind::send, hub, send.id);
-    const bool known = tx.get(Family::ledger, key).has_value();
-    if (tx.fault()) return tx.fault();
     const auto open = tx.memory().open.find({hub, send.id});
-    const bool fires = open != tx.memory().open.end() && open->second.state == SendState::scheduled;
+    const bool known = open != tx.memory().open.end();
+    const bool fires = known && open->second.state == SendState::scheduled;
     if (known && !fires) return make_error_code(errc::exists);
+    // A schedule that was cancelled must not fire; the id of a send at once is new.
+    const bool over = !known && send.scheduled_at_ms != 0 && tx.get(Family::ledger, key);
+    if (tx.fault()) return tx.fault();
+    if (over) return make_error_code(errc::exists);
 
     assert(selection.partitions.size() <= 0xffff && progress.done.size() <= 0xffff);
     Progress first = progress;
@@ -103,7 +108,7 @@ Result<void> accept(Transaction& tx, std::uint32_t hub, const Send& send,
     tx.batch().put(Family::ledger, std::move(key), encode_send(send, first, kept));
     StoredBitmaps(tx, LedgerKind::done, hub, send.id, entry.done_stored).put(progress.done);
     entry.state = progress.state;
-    if (send.direct_handles.empty()) entry.frozen = selection.partitions;
+    if (send.direct_handles.empty()) entry.frozen = {accepted, &selection.partitions};
     numbers_frozen_changed(tx, hub);
     return {};
 }

@@ -48,7 +48,8 @@ Result<void> load_open(const Snapshot& snapshot, Memory& memory) {
         entry.done_stored = std::move(found.done_stored);
         entry.progress_stored = found.progress_stored;
         entry.mark = found.mark;
-        if (found.send.direct_handles.empty()) entry.frozen = std::move(found.selection);
+        if (found.send.direct_handles.empty())
+            entry.frozen = std::make_shared<std::vector<Bitmap>>(std::move(found.selection));
         ++memory.marks[found.mark];
         memory.open.emplace(std::pair{found.hub, std::move(found.send.id)}, std::move(entry));
     });
@@ -64,8 +65,8 @@ Result<void> load_numbers(const Snapshot& snapshot, const Memory* before, Memory
             total += alive->cardinality();
             std::vector<const Bitmap*> frozen;
             for (const auto& [key, entry] : memory.open) {
-                if (key.first == hub.number && p < entry.frozen.size()) {
-                    frozen.push_back(&entry.frozen[p]);
+                if (key.first == hub.number && entry.frozen && p < entry.frozen->size()) {
+                    frozen.push_back(&(*entry.frozen)[p]);
                 }
             }
             std::uint64_t used_below = 0;

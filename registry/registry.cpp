@@ -157,14 +157,11 @@ class StoredRegistry final : public Registry {
                       std::move(done));
     }
 
-    void accept(std::uint32_t hub, Send send, Selection selection, Progress progress,
+    void accept(std::uint32_t hub, std::shared_ptr<const AcceptedSend> accepted, Progress progress,
                 Done<void> done) override {
-        submit<void>(
-            [hub, send = std::move(send), selection = std::move(selection),
-             progress = std::move(progress)](Transaction& tx) {
-                return registry::accept(tx, hub, send, selection, progress);
-            },
-            std::move(done));
+        submit<void>([hub, accepted = std::move(accepted), progress = std::move(progress)](
+                         Transaction& tx) { return registry::accept(tx, hub, accepted, progress); },
+                     std::move(done));
     }
     void checkpoint(std::uint32_t hub, std::string send_id, Progress progress,
                     Done<void> done) override {
@@ -190,12 +187,12 @@ class StoredRegistry final : public Registry {
         return read_sends(*view, hub, query);
     }
 
-    void accept_once(std::uint32_t hub, Send send, Selection selection, Progress progress,
-                     KeptAnswer answer, Done<void> done) override {
+    void accept_once(std::uint32_t hub, std::shared_ptr<const AcceptedSend> accepted,
+                     Progress progress, KeptAnswer answer, Done<void> done) override {
         submit<void>(
-            [hub, send = std::move(send), selection = std::move(selection),
-             progress = std::move(progress), answer = std::move(answer)](Transaction& tx) {
-                return registry::accept_once(tx, hub, send, selection, progress, answer);
+            [hub, accepted = std::move(accepted), progress = std::move(progress),
+             answer = std::move(answer)](Transaction& tx) {
+                return registry::accept_once(tx, hub, accepted, progress, answer);
             },
             std::move(done));
     }

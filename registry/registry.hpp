@@ -305,10 +305,10 @@ class Registry {
 
     // --- ledger ---
     /// Durable acceptance. Device numbers in `selection` are not reused until the send is final. A
-    /// send that is stored as scheduled is accepted again under its id when it fires; any other
-    /// known id is errc::exists.
-    virtual void accept(std::uint32_t hub, Send send, Selection selection, Progress progress,
-                        Done<void> done) = 0;
+    /// send that is stored as scheduled is accepted again under its id when it fires; errc::exists
+    /// if it is final, and for any id that is open. Else the id must be new: it is not looked up.
+    virtual void accept(std::uint32_t hub, std::shared_ptr<const AcceptedSend> accepted,
+                        Progress progress, Done<void> done) = 0;
     /// Replaces the progress of an open send; a final state releases its device numbers and its
     /// selection. A send that is final or unknown is errc::not_found.
     virtual void checkpoint(std::uint32_t hub, std::string send_id, Progress progress,
@@ -321,8 +321,8 @@ class Registry {
     // --- answers kept for a repeated request (idempotency.hpp) ---
     /// As the call without `_once`, and the answer in the same batch. errc::exists, and nothing is
     /// changed, if an answer that has not expired is kept under this scope and key.
-    virtual void accept_once(std::uint32_t hub, Send send, Selection selection, Progress progress,
-                             KeptAnswer answer, Done<void> done) = 0;
+    virtual void accept_once(std::uint32_t hub, std::shared_ptr<const AcceptedSend> accepted,
+                             Progress progress, KeptAnswer answer, Done<void> done) = 0;
     virtual void put_registration_once(std::uint32_t hub, Registration value, KeptAnswer answer,
                                        Done<Registration> done) = 0;
     /// Keeps an answer in place of one that may be there.

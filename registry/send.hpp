@@ -68,6 +68,16 @@ struct Selection {
 /// `done`.
 using Counts = std::map<std::pair<std::string, std::string>, std::uint64_t>;
 
+/// A send and whom it goes to, as accepted: the ledger and those who carry it out share it.
+struct AcceptedSend {
+    Send send;
+    Selection selection;
+};
+inline std::shared_ptr<const AcceptedSend> accepted(Send send, Selection selection = {}) {
+    return std::make_shared<const AcceptedSend>(
+        AcceptedSend{std::move(send), std::move(selection)});
+}
+
 /// What changes while a send runs; written as checkpoints.
 struct Progress {
     SendState state = SendState::enqueued;

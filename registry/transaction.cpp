@@ -66,7 +66,7 @@ std::optional<std::uint32_t> Transaction::take_number(std::uint32_t hub, std::ui
         for (auto entry = memory_.open.lower_bound({hub, {}});
              entry != memory_.open.end() && entry->first.first == hub; ++entry) {
             const auto& frozen = entry->second.frozen;
-            if (partition < frozen.size()) available -= frozen[partition];
+            if (frozen && partition < frozen->size()) available -= (*frozen)[partition];
         }
     });
     if (!number) set_fault(make_error_code(errc::full));

@@ -21,10 +21,10 @@
 
 namespace registry {
 
-/// A send that is not final. `frozen` holds device numbers that must not be reused; empty for
-/// direct sends.
+/// A send that is not final. `frozen` holds device numbers that must not be reused, by partition;
+/// null for direct sends.
 struct OpenEntry {
-    std::vector<Bitmap> frozen;
+    std::shared_ptr<const std::vector<Bitmap>> frozen;
     Bitmap selection_stored, done_stored;  ///< partitions that have a bitmap under a key of its own
     SendState state = SendState::enqueued;
     bool progress_stored = false;  ///< under a key of its own, beside the one in the send

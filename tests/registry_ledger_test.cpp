@@ -186,10 +186,11 @@ TEST_CASE("sends that were accepted together end one by one", "[registry]") {
         for (int i = 0; i < sends; ++i) {
             Send send;
             send.id = id_of(i);
-            registry->accept(i % 4 == 3 ? gone : hub, send, {}, {}, [&](Result<void> accepted) {
-                if (!accepted) ++failed;
-                if (--left == 0) all.set_value();
-            });
+            registry->accept(i % 4 == 3 ? gone : hub, accepted(send), {},
+                             [&](Result<void> accepted) {
+                                 if (!accepted) ++failed;
+                                 if (--left == 0) all.set_value();
+                             });
             if (i % 4 != 3) expected.push_back(send.id);
         }
         const auto before = registry->figures().batches;
