@@ -102,7 +102,7 @@ Measured run_load(HubClient& client, const Load& load,
 std::vector<Measured> run_in_turns(const std::vector<Turn>& turns) {
     constexpr double turn_s = 0.4;
     std::vector<Measured> sums(turns.size());
-    std::vector<double> cpu_s(turns.size());
+    std::vector<double> cpu_s(turns.size()), user_s(turns.size());
     for (bool more = true; more;) {
         more = false;
         for (std::size_t i = 0; i < turns.size(); ++i) {
@@ -115,12 +115,15 @@ std::vector<Measured> run_in_turns(const std::vector<Turn>& turns) {
             add(sums[i], measure(turn.client, load, turn.make, [](double) {}));
             wait_until_quiet(turn.server);
             cpu_s[i] += usage.cpu_s();
+            user_s[i] += usage.user_s();
             more = true;
         }
     }
     for (std::size_t i = 0; i < turns.size(); ++i) {
         sum_up(sums[i]);
-        sums[i].cpu_us = cpu_s[i] * 1e6 / static_cast<double>(sums[i].counted);
+        const auto each_us = 1e6 / static_cast<double>(sums[i].counted);
+        sums[i].cpu_us = cpu_s[i] * each_us;
+        sums[i].user_us = user_s[i] * each_us;
     }
     return sums;
 }

@@ -29,7 +29,8 @@ struct Measured {
     double per_s = 0;
     double seconds = 0;
     double p50_ms = 0, p99_ms = 0, p999_ms = 0;  ///< of the answers that count
-    double cpu_us = 0;  ///< of the server, per answer that counts; set by run_in_turns()
+    /// Of the server, per answer that counts; set by run_in_turns(). `user_us` without the kernel.
+    double cpu_us = 0, user_us = 0;
     std::uint64_t counted = 0, busy = 0;
     std::string last_location;         ///< of the last answer that counts
     std::vector<double> latencies_ms;  ///< sorted

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <csignal>
@@ -105,6 +106,18 @@ double Process::cpu_seconds() const {
     if (clock_getcpuclockid(pid_, &clock) != 0 || clock_gettime(clock, &used) != 0)
         throw std::runtime_error(name_ + " has ended");
     return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
+}
+
+double Process::user_seconds() const {
+    std::ifstream stat("/proc/" + std::to_string(pid_) + "/stat");
+    std::string line;
+    std::getline(stat, line);
+    // The name may hold anything; utime is the 14th field, the 12th after the name (proc(5)).
+    std::istringstream fields(line.substr(std::min(line.size(), line.rfind(')') + 2)));
+    std::string field;
+    for (int i = 0; i < 12; ++i) fields >> field;
+    if (!fields) throw std::runtime_error(name_ + " has ended");
+    return std::stod(field) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 double Process::rss_mib() const {

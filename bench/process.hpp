@@ -26,6 +26,7 @@ class Process {
     bool running();
     pid_t pid() const { return pid_; }
     double cpu_seconds() const;   ///< user and system, all threads, so far
+    double user_seconds() const;  ///< of them outside of the kernel, in its ticks
     double rss_mib() const;       ///< VmRSS
     double peak_rss_mib() const;  ///< VmHWM
     /// From now on peak_rss_mib() counts anew. Needs Linux 4.0.
@@ -53,14 +54,18 @@ class Process {
 class Usage {
   public:
     explicit Usage(const Process& process)
-        : process_(process), cpu_before_s_(process.cpu_seconds()), begun_(Clock::now()) {}
+        : process_(process),
+          cpu_before_s_(process.cpu_seconds()),
+          user_before_s_(process.user_seconds()),
+          begun_(Clock::now()) {}
     double cpu_s() const { return process_.cpu_seconds() - cpu_before_s_; }
+    double user_s() const { return process_.user_seconds() - user_before_s_; }
     double wall_s() const { return std::chrono::duration<double>(Clock::now() - begun_).count(); }
 
   private:
     using Clock = std::chrono::steady_clock;
     const Process& process_;
-    double cpu_before_s_;
+    double cpu_before_s_, user_before_s_;
     Clock::time_point begun_;
 };
 

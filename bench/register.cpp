@@ -138,6 +138,7 @@ void Register::note(unsigned number, const std::string& name, Measured& m) {
     results_.add(name + "_p50_ms", m.p50_ms);
     results_.add(name + "_p99_ms", m.p99_ms);
     results_.add(name + "_cpu_us", m.cpu_us);
+    results_.add(name + "_user_us", m.user_us);
     if (name == "refresh") results_.plot("put_latency_ms", quantile_curve(m.latencies_ms));
 }
 

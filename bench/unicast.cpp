@@ -288,9 +288,11 @@ void Unicast::full_load(unsigned number) {
     const Measured& accepted = measured[1];
     results_.add("bare_per_s", answered.per_s);
     results_.add("bare_cpu_us", answered.cpu_us);
+    results_.add("bare_user_us", answered.user_us);
     print_run(number, "bare", describe(answered));
     results_.add("accepts_per_s", accepted.per_s);
     results_.add("accept_cpu_us", accepted.cpu_us);
+    results_.add("accept_user_us", accepted.user_us);
     results_.add("answer_loaded_p50_ms", accepted.p50_ms);
     results_.add("answer_loaded_p99_ms", accepted.p99_ms);
     results_.add("told_to_come_back", static_cast<double>(accepted.busy));
