@@ -1,4 +1,5 @@
-// Hub management (contracts/anh.md 10.1). Tested by tests/hub_hubs_test.cpp.
+// Hub management (contracts/anh.md 10.1). Tested by tests/hub_service_test.cpp and
+// tests/conformance/.
 
 #include <algorithm>
 

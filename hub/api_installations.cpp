@@ -1,4 +1,5 @@
-// Installations as JSON (contracts/anh.md 4). Tested by tests/hub_installations_test.cpp.
+// Installations as JSON (contracts/anh.md 4). Tested by tests/hub_service_test.cpp
+// and tests/conformance/.
 
 #include "hub/answers.hpp"
 #include "hub/handle_check.hpp"

@@ -1,4 +1,5 @@
-// Registrations as Atom (contracts/anh.md 3). Tested by tests/hub_registrations_test.cpp.
+// Registrations as Atom (contracts/anh.md 3). Tested by tests/hub_service_test.cpp and
+// tests/conformance/.
 
 #include <algorithm>
 #include <charconv>

@@ -1,4 +1,5 @@
-// Sends and their telemetry (contracts/anh.md 5, 6). Tested by tests/hub_sends_test.cpp.
+// Sends and their telemetry (contracts/anh.md 5, 6). Tested by tests/hub_service_test.cpp,
+// tests/hub_telemetry_test.cpp and tests/conformance/.
 
 #include <algorithm>
 

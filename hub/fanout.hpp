@@ -2,10 +2,10 @@
 
 // From an accepted send to the last verdict (design: life of a send, steps 4 to 9).
 //
-// Each lane walks the partitions that are its own (partition mod lanes), chunk by chunk: load rows,
-// render, submit, collect verdicts, checkpoint. Everything in flight is bounded by
-// Config::fanout_window_pushes per lane. Sends take turns by chunk, small ones first. After a
-// restart, sends that were open go on from `selection - done`.
+// Each lane walks the partitions that are its own (partition mod lanes; a small send is all of the
+// lane that accepted it), chunk by chunk: load rows, render, submit, collect verdicts, checkpoint.
+// Everything in flight is bounded by Config::fanout_window_pushes per lane. Sends take turns by
+// chunk, small ones first. After a restart, sends that were open go on from `selection - done`.
 
 #include <cstdint>
 #include <functional>

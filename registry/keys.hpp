@@ -4,15 +4,17 @@
 //
 // Notation: u8 u16 u32 u64 are big-endian, le16 and le64 little-endian, varint is base 128 with the
 // low group first, zigzag a varint of a signed number, text = varint length, bytes. Every value
-// starts with a version byte; a decoder refuses versions it does not know, bytes left over and
-// lists that are out of order (errc::corrupt).
+// starts with a version byte (u8 version: format_version, also in chunks and operands); a decoder
+// refuses versions it does not know, bytes left over and lists that are out of order
+// (errc::corrupt).
 //
-//   meta           "version" -> u8 1
+//   meta           "version" -> u8 version
 //                  "state"   -> u8 version, varint applied position, varint next hub number,
 //                               varint minute up to which ends were looked at
-//                  "h" u32 hub -> u8 1, text name, varint partitions, text description, varint etag
-//                  "c" u32 hub -> u8 1, varint installations
-//                  "k" u32 hub -> u8 1, varint kept answers
+//                  "h" u32 hub -> u8 version, text name, varint partitions,
+//                                  text description, varint etag
+//                  "c" u32 hub -> u8 version, varint installations
+//                  "k" u32 hub -> u8 version, varint kept answers
 //   rows           u32 hub, u16 partition, u32 number -> row
 //     row          u8 version, varint flags, varint generation, zigzag registered_at, end,
 //                  text platform, text handle
@@ -30,12 +32,11 @@
 //     template     u8 version, text name, text body, list of (text name, text value) headers,
 //                  text expiry, text priority, list of text tags (none in rows of installations)
 //     variables    u8 version, list of (text name, text value), names ascending
-//   ids            u32 hub, registration id -> u8 version, u8 0 live, varint partition, varint
-//   number
+//   ids            u32 hub, registration id -> u8 version, u8 0 live, varint partition,
+//                                              varint number
 //                                            | u8 version, u8 1 gone
 //                  of rows without installation; ids of parts say where they lie
-//   installations  u32 hub, installation id in lower case, u8 0, the id itself unless it is the
-//   same
+//   installations  u32 hub, installation id in lower case, u8 0, the id itself unless the same
 //                  -> u8 version, u8 flags (1 channel expired, 2 channel is an object, 4 channel is
 //                  the bytes that its hexadecimal digits say), text user, text platform,
 //                  text channel, end, zigzag registered_at, zigzag updated_at, list of text tags,
@@ -45,18 +46,15 @@
 //                  list of text templates
 //   users          u32 hub, user id in lower case -> u8 version, u8 0, (u16 partition, u32 number)*
 //                                                    ascending: rows that carry `$UserId:{id}`
-//                                                  | u8 version, u8 1: they are many, and in
-//                                                  postings
+//                                                  | u8 version, u8 1: many, in postings
 //   handles        u32 hub, u64 hash of handle, u16 partition, u32 number -> u8 version, u8 native
 //   postings       u32 hub, u8 space, text name, u16 partition, u16 chunk -> chunk
 //     space        0: names of our own (postings.hpp), 1: tags, ASCII letters in lower case
 //     name         of our own, among others: 'e' u64 minute: rows to look at once it is over
-//     chunk        u8 1, u8 0, le16 ascending                 array
-//                | u8 1, u8 1, 1024 le64                      bits
-//                | u8 1, u8 2, (le16 first, le16 last)*       runs, ascending, with gaps between
-//                them
-//     operand      u8 1, varint n, n le16 added ascending, le16 removed ascending, no number in
-//     both
+//     chunk        u8 version, u8 0, le16 ascending                 array
+//                | u8 version, u8 1, 1024 le64                      bits
+//                | u8 version, u8 2, (le16 first, le16 last)*       runs, ascending, with gaps
+//     operand      u8 version, varint n, n le16 added ascending, le16 removed ascending
 //   ledger         u8 'm', u64 position -> u8 version, list of (u32 hub, text send id)
 //                                          sends of one batch; some of them are open
 //                  u8 's', u32 hub, text send id -> send
@@ -64,22 +62,20 @@
 //                  u8 'a', u32 hub, text send id, u16 partition -> bitmap    selection (audience)
 //                  u8 'd', u32 hub, text send id, u16 partition -> bitmap    done
 //                  u8 'k', u32 hub, text scope, text key -> answer          kept for a repeat
-//                  u8 'x', u64 time, u32 hub, text scope, text key -> u8 1  when it goes
+//                  u8 'x', u64 time, u32 hub, text scope, text key -> u8 version  when it goes
 //     answer       u8 version, text fingerprint, zigzag kept, zigzag expires, varint status,
-//     headers,
-//                  text body
+//                  headers, text body
 //     send         u8 version, text id, text format, text expression, text body, headers,
 //                  list of text direct handles, u8 delivery, zigzag enqueued, zigzag scheduled,
 //                  zigzag deadline, u8 deadline given, varint canary ppm, varint rate per second,
 //                  text progress as accepted, varint partitions of selection, u8 selection apart,
-//                  list of (u16 partition, text bitmap) ascending: the selection, unless it lies
-//                  apart
+//                  list of (u16 partition, text bitmap) ascending: the selection, unless apart
 //     progress     u8 version, u8 state, zigzag started, zigzag ended,
 //                  list of (text platform, text outcome, varint count), varint partitions of done,
 //                  varint audience, zigzag first push, zigzag last push, zigzag waits since,
 //                  zigzag deadline, u8 flags (1 released, 2 gave up),
 //                  list of (u8 latency bucket, varint count)
-//     bitmap       u8 1, list of (u16 chunk ascending, text chunk value)
+//     bitmap       u8 version, list of (u16 chunk ascending, text chunk value)
 //
 // Tested by tests/registry_keys_test.cpp and tests/fuzz_keys.cpp.
 

@@ -275,8 +275,8 @@ class Registry {
                             Done<std::vector<ErasedInstallation>> done) = 0;
 
     // --- selection and load ---
-    /// The registrations that match, under one snapshot per partition; expired or channel-expired
-    /// ones excluded.
+    /// The registrations that match, under one snapshot per partition; those whose channel has
+    /// expired excluded, those whose time is over not until they are removed.
     virtual Result<Selection> select(std::uint32_t hub, const tagexpr::Plan& plan,
                                      const Universe& universe) const = 0;
     /// As select(), without blocking: only where the plan asks for one user's or one installation's
@@ -341,8 +341,8 @@ class Registry {
                       block_cache_bytes = 0, write_queue_changes = 0, batches = 0, changes = 0;
     };
     virtual Figures figures() const = 0;
-    /// Compares every posting, id and handle index with a rebuild from rows; the differences as
-    /// text, empty = sound.
+    /// Compares every posting, user, id and handle index with a rebuild from rows; the differences
+    /// as text, empty = sound.
     virtual std::vector<std::string> verify(std::uint32_t hub) const = 0;
     /// Finishes what is queued, then stops the writer and closes RocksDB. Later writes answer
     /// errc::closed.

@@ -415,7 +415,8 @@ Result<void> check_families(const rocksdb::DBOptions& options, const std::filesy
     for (const std::string name : family_names) {
         if (std::find(found.begin(), found.end(), name) == found.end()) {
             return refuse(why, path, errc::corrupt, "column family '" + name + "' is missing",
-                          "Restore the last backup.");
+                          "Restore the last backup, or register anew in an empty directory if "
+                          "an early pushhub wrote it: formats 1 and 2 cannot be read.");
         }
     }
     for (const std::string& name : found) {

@@ -1,7 +1,8 @@
 #pragma once
 
 // RocksDB behind a narrow face: column families by name, snapshots to read from, one batch to
-// write. This and rocks_rules.cpp are the only places that know RocksDB.
+// write. Of the registry only this, rocks_rules, rocks_log and rocks_watch know RocksDB;
+// trace_store has a database of its own.
 //
 // Any thread may read; one thread at a time builds and writes batches. Snapshots keep the database
 // open: close() on the Store takes effect when the last of them is gone.
@@ -58,8 +59,8 @@ class Snapshot {
     /// False: no such key.
     Result<bool> get(Family family, std::string_view key, std::string& value,
                      Reach reach = Reach::disk) const;
-    /// `within_prefix` (postings, handles): every seek is to a posting or a handle hash, keys
-    /// beyond it may be missing, and filters answer for those that are absent.
+    /// `within_prefix` (postings, handles, installations): every seek is to a posting, a handle
+    /// hash or an id, keys beyond it may be missing, and filters answer for those that are absent.
     std::unique_ptr<Cursor> cursor(Family family, bool within_prefix = false,
                                    Reach reach = Reach::disk) const;
     /// Walks down; seek() goes to the last key below the one it is given.

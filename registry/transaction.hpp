@@ -1,7 +1,7 @@
 #pragma once
 
 // One batch under construction: the store with the changes made so far, and the tools that keep
-// rows, ids, handle index and postings in step. Writer thread only.
+// rows, ids, handle index, users and postings in step. Writer thread only.
 //
 // Reads that fail leave a fault: the change that met it must return, and the writer gives up the
 // batch.

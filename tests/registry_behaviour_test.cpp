@@ -472,7 +472,7 @@ TEST_CASE("what names one user or installation is found without the disk once it
           errc::not_in_memory);
 }
 
-TEST_CASE("a small send leaves its selection with the mark that it is open", "[registry]") {
+TEST_CASE("a small send holds its selection", "[registry]") {
     const TempDirectory directory;
     const Options options = options_in(directory.path());
     std::uint32_t hub = 0;
