@@ -219,6 +219,7 @@ void Register::import_in_bulk() {
     using Clock = std::chrono::steady_clock;
     const auto begun = Clock::now();
     const double before = hub_.metric("pushhub_job_lines_total");
+    hub_.process().forget_peak_rss();
     const Usage usage(hub_.process());
     const ClientReply reply = to_hub_.call(std::move(request));
     if (reply.status != 201)
@@ -236,6 +237,7 @@ void Register::import_in_bulk() {
     bar.finish();
     results_.add("import_per_s", lines / seconds);
     results_.add("import_cpu_us", usage.cpu_s() * 1e6 / lines);
+    results_.add("import_peak_rss_mib", hub_.process().peak_rss_mib());
 }
 
 }  // namespace

@@ -7,11 +7,17 @@ namespace registry {
 
 std::shared_ptr<const void> Pins::pin(const std::shared_ptr<Pins>& pins, std::uint64_t position) {
     const std::lock_guard lock(pins->mutex_);
+    if (pins->last_position_ == position) {
+        if (auto last = pins->last_.lock()) return last;
+    }
     const auto place = pins->positions_.insert(position);
-    return {static_cast<const void*>(&*place), [pins, place](const void*) {
-                const std::lock_guard unpin(pins->mutex_);
-                pins->positions_.erase(place);
-            }};
+    std::shared_ptr<const void> pinned(&*place, [pins, place](const void*) {
+        const std::lock_guard unpin(pins->mutex_);
+        pins->positions_.erase(place);
+    });
+    pins->last_position_ = position;
+    pins->last_ = pinned;
+    return pinned;
 }
 
 std::uint64_t Pins::oldest() const {

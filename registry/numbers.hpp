@@ -32,6 +32,8 @@ class Pins {
   private:
     mutable std::mutex mutex_;
     std::multiset<std::uint64_t> positions_;
+    std::uint64_t last_position_ = 0;
+    std::weak_ptr<const void> last_;  // of last_position_; selections between two batches share it
 };
 
 class Numbers {

@@ -67,6 +67,10 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
     table.partition_filters = true;
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(filter_bits_per_key, false));
     if (family == Family::rows) table.block_size = row_block_bytes;
+    if (family == Family::rows || family == Family::users || family == Family::installations) {
+        // A send to a user, and a start of an app, are reads of one key each.
+        table.data_block_index_type = rocksdb::BlockBasedTableOptions::kDataBlockBinaryAndHash;
+    }
     if (family == Family::ids || family == Family::users || family == Family::ledger) {
         // Every new registration, user or send asks for a key that is not there.
         options.memtable_prefix_bloom_size_ratio = 0.05;
