@@ -82,6 +82,8 @@ void append_template(std::string& out, std::string_view platform,
         if (!source.priority.empty()) append_element(out, "Priority", source.priority);
         if (!source.headers.empty()) append_headers(out, "Apns", source.headers);
     }
+    if (platform == "baidu" && !source.headers.empty())
+        append_element(out, "MessageType", source.headers.front().second);
 }
 
 std::string json_object(const std::map<std::string, std::string>& members) {

@@ -162,6 +162,10 @@ class Reader {
                                             child_text(header, "Value").value_or(std::string()));
             }
         }
+        if (kind_.platform == "baidu") {
+            const std::string type(trimmed(text("MessageType")));
+            if (!type.empty()) source.headers.emplace_back(baidu_message_type, type);
+        }
         const auto compiled = compile_template(kind_.platform, source);
         if (const auto* refusal = std::get_if<Refusal>(&compiled)) return *refusal;
         out_.body = std::move(source);

@@ -85,7 +85,7 @@ class Compiler {
         if (source_.headers.empty())
             return platform_ == "wns" ? Problem("the header X-WNS-Type is missing.") : std::nullopt;
         if (platform_ != "wns" && platform_ != "mpns" && platform_ != "apns" &&
-            platform_ != "browser")
+            platform_ != "browser" && platform_ != "baidu")
             return "'Headers' are only acceptable for WNS, MPNS, APNS and browser.";
         if (source_.headers.size() > template_headers_max)
             return "it has more than " + std::to_string(template_headers_max) + " headers.";
@@ -109,6 +109,11 @@ class Compiler {
                         const TemplateText& value) {
         if (platform_ == "wns" && header == "x-wns-type")
             type_ = value.expression ? "" : lower(trimmed(value.literal));
+        if (platform_ == "baidu") {
+            if (header != lower(baidu_message_type)) return what + " is not acceptable for Baidu.";
+            if (value.expression || !is_number<std::int32_t>(value.literal))
+                return "the message type must be a whole number of 32 bits.";
+        }
         if (platform_ != "apns") return std::nullopt;
         if (!header.starts_with("apns-")) return what + " must start with 'apns-'.";
         if (value.expression) return std::nullopt;

@@ -20,6 +20,8 @@ namespace hub {
 
 constexpr std::size_t template_name_characters_max = 200;
 constexpr std::size_t template_headers_max = 64;
+/// The only header of Baidu templates, a whole number of 32 bits. Atom calls it MessageType.
+constexpr std::string_view baidu_message_type = "X-Baidu-Message-Type";
 /// Above every provider's limit. A rendering that grows past it stops there and is too big.
 constexpr std::size_t rendered_bytes_max = 64 * 1024;
 

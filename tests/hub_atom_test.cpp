@@ -247,7 +247,7 @@ TEST_CASE("descriptions hold their elements in the contract's order", "[hub]") {
          "u-c",
          "Baidu",
          {"BaiduUserId", "BaiduChannelId"},
-         {"BodyTemplate", "TemplateName"}},
+         {"BodyTemplate", "TemplateName", "MessageType"}},
         {"browser",
          R"_({"endpoint":"e","p256dh":"k","auth":"a"})_",
          "Browser",
@@ -298,6 +298,43 @@ TEST_CASE("what is written is read back the same", "[hub]") {
         again.etag = registration.etag;
         CHECK(again == registration);
     }
+}
+
+TEST_CASE("the message type of a Baidu template is kept as its header", "[hub]") {
+    const std::string handle =
+        "<BaiduUserId>u</BaiduUserId><BaiduChannelId>c</BaiduChannelId>"
+        "<BodyTemplate>{}</BodyTemplate><TemplateName>n</TemplateName>";
+    const auto with = [&](const std::string& type) {
+        return form_a("BaiduTemplateRegistrationDescription", handle + type);
+    };
+    for (const std::string type : {"0", "1", "-2147483648", "2147483647"}) {
+        const auto registration = parsed(with("<MessageType> " + type + "\n</MessageType>"));
+        CHECK(registration.body->headers == registry::Headers{{"X-Baidu-Message-Type", type}});
+        const std::string entry = hub::registration_entry(registration, place());
+        CHECK(entry.find("<TemplateName>n</TemplateName><MessageType>" + type +
+                         "</MessageType></BaiduTemplateRegistrationDescription>") !=
+              std::string::npos);
+        CHECK(parsed(entry).body == registration.body);
+    }
+    for (const std::string none : {"", "<MessageType/>", "<MessageType i:nil=\"true\"/>"}) {
+        const auto registration = parsed(with(none));
+        CHECK(registration.body->headers.empty());
+        CHECK(hub::registration_description(registration).find("MessageType") == std::string::npos);
+    }
+    for (const std::string wrong : {"2147483648", "x", "1.5", "1 2", "$(t)", "{'1'}"}) {
+        CHECK(refused(with("<MessageType>" + wrong + "</MessageType>"))
+                  .message.find("the message type must be a whole number of 32 bits") !=
+              std::string::npos);
+    }
+    // Natives have none, nor have other platforms.
+    CHECK_FALSE(parsed(form_b("BaiduRegistrationDescription",
+                              "<BaiduUserId>u</BaiduUserId><BaiduChannelId>c</BaiduChannelId>"
+                              "<MessageType>1</MessageType>"))
+                    .body);
+    CHECK(parsed(form_a("GcmTemplateRegistrationDescription",
+                        "<GcmRegistrationId>g</GcmRegistrationId><BodyTemplate>{}</BodyTemplate>"
+                        "<MessageType>1</MessageType>"))
+              .body->headers.empty());
 }
 
 TEST_CASE("feeds repeat the query and link to the next page", "[hub]") {

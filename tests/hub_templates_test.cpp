@@ -254,6 +254,8 @@ TEST_CASE("headers, Expiry and Priority are checked and rendered", "[hub]") {
     CHECK(contains(refusal("apns", with_header("apns-topic", "a\nb")), "control characters"));
     CHECK(contains(refusal("apns", with_header("apns topic", "a")), "header name"));
     CHECK(contains(refusal("fcmv1", with_header("x", "a")), "'Headers' are only acceptable"));
+    CHECK(hub::ok(hub::compile_template("baidu", with_header("x-baidu-message-type", "1"))));
+    CHECK(contains(refusal("baidu", with_header("x", "1")), "not acceptable for Baidu"));
     for (const std::string expiry : {"soon", "12", "$(", "-1"}) {
         registry::Template changed = json_template("$(n)");
         changed.expiry = expiry;
