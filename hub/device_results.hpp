@@ -2,7 +2,8 @@
 
 // What became of single devices of one send: for test sends (contracts/anh.md 5.6), for
 // PnsErrorDetails and for feedback (6.1, 6.3). Lanes add as devices become final; any thread may
-// read. In memory only: what was kept before a restart is gone. Handles are in here: never log it.
+// read. In memory; the ledger has what failed of an open send for the time after a restart. Handles
+// are in here: never log it.
 
 #include <atomic>
 #include <cstddef>
@@ -13,10 +14,13 @@
 #include <vector>
 
 #include "pns/platform.hpp"
+#include "registry/send.hpp"
 
 namespace hub {
 
 struct DeviceResult {
+    std::uint16_t partition = 0;  ///< with `number` its bit in the send's selection
+    std::uint32_t number = 0;
     std::string platform;  ///< stored name
     std::string handle;
     std::string registration_id;  ///< empty: direct send
@@ -32,6 +36,11 @@ struct DeviceResult {
 inline bool is_failure(pns::Outcome outcome) {
     return outcome != pns::Outcome::success && outcome != pns::Outcome::skipped;
 }
+
+/// For the ledger, those that failed or were renamed. Back from there a result has no reason and
+/// does not say whether it was templated.
+std::vector<registry::DeviceFailure> failures_of(const std::vector<DeviceResult>& results);
+DeviceResult failed_before(registry::DeviceFailure&& failure);
 
 /// How many results all sends together may keep. Thread-safe.
 class ResultsRoom {
@@ -67,7 +76,8 @@ class DeviceResults {
     bool full() const { return full_.load(std::memory_order_relaxed); }
     void leave_out() { left_out_.fetch_add(1, std::memory_order_relaxed); }
 
-    std::vector<DeviceResult> snapshot() const;
+    /// In the order of add(), without the first `from`.
+    std::vector<DeviceResult> snapshot(std::size_t from = 0) const;
     /// Takes out what was kept since the last take(); its places, here and in the room, are free
     /// again.
     std::vector<DeviceResult> take();

@@ -348,10 +348,18 @@ void Fanout::resume(std::vector<registry::OpenSend> open) {
         for (std::size_t p = 0; p < todo.partitions.size() && p < left.progress.done.size(); ++p) {
             todo.partitions[p] -= left.progress.done[p];
         }
+        // What was not counted yet is pushed again, and told then.
+        auto results = impl_->keep(DeviceResults::Keep::failures);
+        const auto& done = left.progress.done;
+        for (auto& failure : std::exchange(left.progress.failures, {})) {
+            if (failure.partition < done.size() && done[failure.partition].contains(failure.number))
+                results->add(failed_before(std::move(failure)));
+        }
         auto run = std::make_shared<SendRun>(
             std::move(hub), registry::accepted(std::move(left.send), std::move(todo)), audience,
             std::move(left.progress));
-        run->results = impl_->keep(DeviceResults::Keep::failures);
+        run->results = std::move(results);
+        run->failures_anew = true;
         run->whole = std::move(whole);
         run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
         log_info("taking up a send that was open",

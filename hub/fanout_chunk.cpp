@@ -38,9 +38,12 @@ std::uint64_t mix(std::uint64_t x) {
     return x ^ (x >> 31);
 }
 
-DeviceResult result_of(const Device& device, std::uint16_t partition, std::size_t platform,
-                       pns::Outcome outcome, std::string_view reason, std::string_view new_handle) {
+DeviceResult result_of(const Device& device, std::uint16_t partition, std::uint32_t number,
+                       std::size_t platform, pns::Outcome outcome, std::string_view reason,
+                       std::string_view new_handle) {
     DeviceResult result;
+    result.partition = partition;
+    result.number = number;
     result.platform = pns::platforms()[platform].name;
     result.handle = device.handle;
     result.registration_id = registry::id_of(device, partition);
@@ -330,7 +333,7 @@ void FanoutLane::build(Chunk& chunk) {
 
 pns::Task<bool> FanoutLane::mark_before_submit(Chunk& chunk) {
     LaneRun& mine = *chunk.run;
-    SendRun& run = *mine.run;
+    const std::shared_ptr<SendRun>& run = mine.run;
     for (const pns::Push& push : chunk.pushes) {
         mine.notes.mark(chunk.platforms[push.index], pns::Outcome::unknown, chunk.partition,
                         chunk.numbers[push.index], true);
@@ -340,15 +343,13 @@ pns::Task<bool> FanoutLane::mark_before_submit(Chunk& chunk) {
     flush(mine);
     for (;;) {
         auto write = [this, &run](registry::Done<void> done) {
-            std::lock_guard lock(run.checkpoint_mutex);
-            parts_.registry.checkpoint(run.hub->row.number, run.send.id,
-                                       run.tally.snapshot(now_ms()), std::move(done));
+            write_progress(run, true, std::move(done));
         };
         const auto written = co_await committed<void>(std::move(write));
         if (written) co_return true;
         asio::steady_timer wait(loop_, std::chrono::milliseconds(store_fault_wait_ms));
         const auto [ec] = co_await wait.async_wait(pns::as_result);
-        if (ec || stopping_ || run.dropped) break;
+        if (ec || stopping_ || run->dropped) break;
     }
     // Marked but never sent: they stay Unknown, which is what at-most-once promises.
     for (const pns::Push& push : chunk.pushes) finish(chunk, push.index, pns::Outcome::unknown);
@@ -441,7 +442,8 @@ void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
         if (results->full()) {
             results->leave_out();
         } else {
-            results->add(result_of(row, chunk.partition, platform, outcome, reason, new_handle));
+            results->add(result_of(row, chunk.partition, chunk.numbers[device], platform, outcome,
+                                   reason, new_handle));
         }
     }
     if (parts_.trace.on()) tell_trace(chunk, device, outcome, reason, 0);

@@ -67,7 +67,7 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
     }
     if (run->mode != Mode::drop) run->mode = mode_of(tally.state());
     auto told = [this, run, done = std::move(done)] {
-        write_state(run, [run, done](registry::Result<void> written) {
+        write_progress(run, false, [run, done](registry::Result<void> written) {
             // Not found: it has become final meanwhile, and that is on disk.
             if (!written && written.error() != registry::errc::not_found) {
                 return done(written.error());
@@ -79,12 +79,6 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
         });
     };
     parts_.tell_lanes(run, std::move(told));
-}
-
-void FanoutLane::write_state(const std::shared_ptr<SendRun>& run, registry::Done<void> done) {
-    std::lock_guard lock(run->checkpoint_mutex);
-    parts_.registry.checkpoint(run->hub->row.number, run->send.id,
-                               run->tally.snapshot(now_ms(), false), std::move(done));
 }
 
 void FanoutLane::reached(const std::shared_ptr<SendRun>& run) {

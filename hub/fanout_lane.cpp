@@ -209,9 +209,27 @@ void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
             }
         });
     };
+    write_progress(run, true, std::move(done));
+}
+
+void FanoutLane::write_progress(const std::shared_ptr<SendRun>& run, bool may_end,
+                                registry::Done<void> done) {
     std::lock_guard lock(run->checkpoint_mutex);
-    parts_.registry.checkpoint(run->hub->row.number, run->send.id, run->tally.snapshot(now_ms()),
-                               std::move(done));
+    registry::Progress progress = run->tally.snapshot(now_ms(), may_end);
+    if (!registry::is_final(progress.state)) {
+        // Results come before the tally counts them: what this progress counts is among them.
+        progress.failures_anew = run->failures_anew.exchange(false);
+        if (progress.failures_anew) run->failures_kept = 0;
+        const auto results = run->results->snapshot(run->failures_kept);
+        run->failures_kept += results.size();
+        progress.failures = failures_of(results);
+    }
+    auto written = [run, done = std::move(done)](registry::Result<void> result) {
+        if (!result) run->failures_anew = true;
+        done(std::move(result));
+    };
+    parts_.registry.checkpoint(run->hub->row.number, run->send.id, std::move(progress),
+                               std::move(written));
 }
 
 pns::Task<void> FanoutLane::tick() {
@@ -261,9 +279,7 @@ pns::Task<void> FanoutLane::park() {
     const auto mine = home_runs_;
     for (const auto& run : mine) {
         auto write = [this, &run](registry::Done<void> done) {
-            std::lock_guard lock(run->checkpoint_mutex);
-            parts_.registry.checkpoint(run->hub->row.number, run->send.id,
-                                       run->tally.snapshot(now_ms()), std::move(done));
+            write_progress(run, true, std::move(done));
         };
         const auto written = co_await committed<void>(std::move(write));
         // Not found: its last progress was being written already, and made it final.

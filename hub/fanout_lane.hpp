@@ -300,7 +300,10 @@ class FanoutLane {
     static void give_rate_back(LaneRun& run, std::size_t count);
     void tell_figures(LaneRun& run);
     void expire(const std::shared_ptr<SendRun>& run, std::int64_t now);
-    void write_state(const std::shared_ptr<SendRun>& run, registry::Done<void> done);
+    /// One checkpoint, with the failures since the last one. `may_end`: as Tally::snapshot. Any
+    /// lane.
+    void write_progress(const std::shared_ptr<SendRun>& run, bool may_end,
+                        registry::Done<void> done);
     void look_at_disk();
     void flush(LaneRun& run);
     void prune(LaneRun& run);

@@ -79,6 +79,10 @@ struct SendRun {
 
     /// Orders snapshots: whoever takes one hands it to the registry under this lock.
     std::mutex checkpoint_mutex;
+    std::size_t failures_kept = 0;  ///< of `results`, handed to the registry; under the same lock
+    /// What the registry has of them is not what `results` begins with: after a restart, or when a
+    /// checkpoint failed.
+    std::atomic<bool> failures_anew{false};
     bool checkpoint_in_flight = false;  ///< home lane only
     /// Home lane only. With a canary the devices go out in two rounds, its own and the rest.
     std::vector<registry::Bitmap> whole;   ///< the selection as frozen; only until canary is known

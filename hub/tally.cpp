@@ -7,17 +7,13 @@
 
 namespace hub {
 
-namespace {
-
-pns::Outcome outcome_by_name(const std::string& name) {
+pns::Outcome outcome_by_name(std::string_view name) {
     for (std::size_t o = 0; o < outcomes_count; ++o) {
         const auto outcome = static_cast<pns::Outcome>(o);
         if (pns::outcome_name(outcome) == name) return outcome;
     }
     return pns::Outcome::unknown_error;
 }
-
-}  // namespace
 
 Tally::Tally(std::uint64_t audience, registry::Progress start)
     : audience_(audience), progress_(std::move(start)) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <mutex>
+#include <string_view>
 #include <vector>
 
 #include "hub/latency_buckets.hpp"
@@ -17,6 +18,9 @@
 namespace hub {
 
 constexpr std::size_t outcomes_count = static_cast<std::size_t>(pns::Outcome::unknown) + 1;
+
+/// As the ledger has it; of a name that no outcome has, unknown_error.
+pns::Outcome outcome_by_name(std::string_view name);
 
 /// Devices by platform and outcome. Few of the many pairs occur in one send: a short list.
 class OutcomeCounts {

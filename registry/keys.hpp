@@ -61,6 +61,8 @@
 //                  u8 'p', u32 hub, text send id -> progress; absent: as it was accepted
 //                  u8 'a', u32 hub, text send id, u16 partition -> bitmap    selection (audience)
 //                  u8 'd', u32 hub, text send id, u16 partition -> bitmap    done
+//                  u8 'f', u32 hub, text send id, u16 part -> failures      of an open send; parts
+//                                                                           from 0 on, no gaps
 //                  u8 'k', u32 hub, text scope, text key -> answer          kept for a repeat
 //                  u8 'x', u64 time, u32 hub, text scope, text key -> u8 version  when it goes
 //     answer       u8 version, text fingerprint, zigzag kept, zigzag expires, varint status,
@@ -75,6 +77,9 @@
 //                  varint audience, zigzag first push, zigzag last push, zigzag waits since,
 //                  zigzag deadline, u8 flags (1 released, 2 gave up),
 //                  list of (u8 latency bucket, varint count)
+//     failures     u8 version, list of (u16 partition, varint number, text platform, text outcome,
+//                  text handle, text registration id, text installation id, text new handle,
+//                  zigzag time)
 //     bitmap       u8 version, list of (u16 chunk ascending, text chunk value)
 //
 // Tested by tests/registry_keys_test.cpp and tests/fuzz_keys.cpp.
@@ -167,13 +172,14 @@ enum class LedgerKind : char {
     progress = 'p',
     selection = 'a',
     done = 'd',
+    failures = 'f',
     answer = 'k',
     answer_expiry = 'x',
 };
 std::string ledger_hub_prefix(LedgerKind kind, std::uint32_t hub);
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id);
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id,
-                       std::uint16_t partition);
+                       std::uint16_t partition);  ///< or part
 std::string mark_key(std::uint64_t position);
 Result<std::uint64_t> decode_mark_key(std::string_view key);
 
@@ -298,6 +304,9 @@ std::string encode_mark(const Mark& mark);
 Result<Mark> decode_mark(std::string_view bytes);
 std::string encode_progress(const Progress& progress);  ///< without the bits of `done`
 Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view bytes);
+
+std::string encode_failures(const std::vector<DeviceFailure>& failures);
+Result<std::vector<DeviceFailure>> decode_failures(std::string_view bytes);
 
 std::string encode_answer(const KeptAnswer& answer);  ///< scope and key are in the key
 Result<KeptAnswer> decode_answer(std::string_view bytes);

@@ -47,6 +47,12 @@ class StoredBitmaps {
     Bitmap& stored_;
 };
 
+void erase_failures(Transaction& tx, std::uint32_t hub, const std::string& id, OpenEntry& entry) {
+    for (std::uint16_t part = 0; part < entry.failures_stored; ++part)
+        tx.batch().erase(Family::ledger, ledger_key(LedgerKind::failures, hub, id, part));
+    entry.failures_stored = 0;
+}
+
 void numbers_frozen_changed(Transaction& tx, std::uint32_t hub) {
     auto& numbers = tx.memory().numbers;
     for (auto entry = numbers.lower_bound({hub, 0});
@@ -60,6 +66,7 @@ void close(Transaction& tx, OpenSends::iterator open) {
     OpenEntry& entry = open->second;
     StoredBitmaps(tx, LedgerKind::selection, hub, id, entry.selection_stored).erase();
     StoredBitmaps(tx, LedgerKind::done, hub, id, entry.done_stored).erase();
+    erase_failures(tx, hub, id, entry);
     tx.close_send(open);
 }
 
@@ -127,6 +134,13 @@ Result<void> checkpoint(Transaction& tx, std::uint32_t hub, const std::string& s
     OpenEntry& entry = open->second;
     entry.progress_stored = true;
     StoredBitmaps(tx, LedgerKind::done, hub, send_id, entry.done_stored).put(progress.done);
+    if (progress.failures_anew) erase_failures(tx, hub, send_id, entry);
+    if (!progress.failures.empty()) {
+        assert(entry.failures_stored < 0xffff);
+        tx.batch().put(Family::ledger,
+                       ledger_key(LedgerKind::failures, hub, send_id, entry.failures_stored++),
+                       encode_failures(progress.failures));
+    }
     entry.state = progress.state;
     return {};
 }

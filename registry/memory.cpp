@@ -46,6 +46,7 @@ Result<void> load_open(const Snapshot& snapshot, Memory& memory) {
         entry.state = found.progress.state;
         entry.selection_stored = std::move(found.selection_stored);
         entry.done_stored = std::move(found.done_stored);
+        entry.failures_stored = found.failures_stored;
         entry.progress_stored = found.progress_stored;
         entry.mark = found.mark;
         if (found.send.direct_handles.empty())

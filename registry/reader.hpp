@@ -52,6 +52,7 @@ struct OpenRecord {
     bool progress_stored = false;
     std::vector<Bitmap> selection;         ///< by partition
     Bitmap selection_stored, done_stored;  ///< partitions that lie under keys of their own
+    std::uint16_t failures_stored = 0;     ///< parts
 };
 /// Each of them, by mark.
 Result<void> each_open(const Snapshot& snapshot, const Hubs& hubs,

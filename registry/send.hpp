@@ -78,6 +78,21 @@ inline std::shared_ptr<const AcceptedSend> accepted(Send send, Selection selecti
         AcceptedSend{std::move(send), std::move(selection)});
 }
 
+/// What is told of a device that did not get the message, or has a new handle. `partition` and
+/// `number` are its bit in the selection.
+struct DeviceFailure {
+    std::uint16_t partition = 0;
+    std::uint32_t number = 0;
+    std::string platform;  ///< stored name
+    std::string outcome;   ///< its name
+    std::string handle;
+    std::string registration_id;  ///< empty: direct send
+    std::string installation_id;  ///< empty: a plain registration or a direct send
+    std::string new_handle;       ///< empty = none
+    std::int64_t at_ms = 0;
+    friend bool operator==(const DeviceFailure&, const DeviceFailure&) = default;
+};
+
 /// What changes while a send runs; written as checkpoints.
 struct Progress {
     SendState state = SendState::enqueued;
@@ -93,6 +108,10 @@ struct Progress {
     bool released = false;            ///< the rest after the canary may go out
     bool gave_up = false;             ///< devices were dropped because the time was over
     std::map<std::uint8_t, std::uint64_t> latency;  ///< bucket -> sampled pushes
+    /// Added to those of earlier checkpoints, or in their place. They go when the send ends, and
+    /// only open_sends() shows them: all of them.
+    std::vector<DeviceFailure> failures;
+    bool failures_anew = false;
 };
 
 /// Which sends a list wants, newest first. Ids of sends sort by their time, and so does the list.

@@ -81,6 +81,21 @@ Result<void> read_frozen(const Snapshot& snapshot, StoredSend& stored, OpenRecor
     return {};
 }
 
+Result<void> read_failures(const Snapshot& snapshot, OpenRecord& open) {
+    std::string bytes;
+    for (std::uint16_t& part = open.failures_stored; part < 0xffff; ++part) {
+        const auto found = snapshot.get(
+            Family::ledger, ledger_key(LedgerKind::failures, open.hub, open.send.id, part), bytes);
+        if (!found) return found.error();
+        if (!*found) break;
+        auto failures = decode_failures(bytes);
+        if (!failures) return failures.error();
+        for (DeviceFailure& failure : *failures)
+            open.progress.failures.push_back(std::move(failure));
+    }
+    return {};
+}
+
 /// Nothing if it is final.
 Result<std::optional<OpenRecord>> read_open(const Snapshot& snapshot, std::uint32_t hub,
                                             const std::string& id) {
@@ -99,6 +114,7 @@ Result<std::optional<OpenRecord>> read_open(const Snapshot& snapshot, std::uint3
                              open.done_stored);
     if (!done) return done.error();
     open.progress.done = std::move(*done);
+    if (auto read = read_failures(snapshot, open); !read) return read.error();
     return std::optional(std::move(open));
 }
 

@@ -322,7 +322,7 @@ std::vector<PostingDelta> Transaction::finish(PostingFolder& folder) {
             batch_.erase_prefix(family, hub_prefix(hub));
         }
         for (const LedgerKind kind : {LedgerKind::send, LedgerKind::progress, LedgerKind::selection,
-                                      LedgerKind::done, LedgerKind::answer}) {
+                                      LedgerKind::done, LedgerKind::failures, LedgerKind::answer}) {
             batch_.erase_prefix(Family::ledger, ledger_hub_prefix(kind, hub));
         }
     }

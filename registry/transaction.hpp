@@ -27,8 +27,9 @@ struct OpenEntry {
     std::shared_ptr<const std::vector<Bitmap>> frozen;
     Bitmap selection_stored, done_stored;  ///< partitions that have a bitmap under a key of its own
     SendState state = SendState::enqueued;
-    bool progress_stored = false;  ///< under a key of its own, beside the one in the send
-    std::uint64_t mark = 0;        ///< position of the mark that lists it
+    std::uint16_t failures_stored = 0;  ///< parts
+    bool progress_stored = false;       ///< under a key of its own, beside the one in the send
+    std::uint64_t mark = 0;             ///< position of the mark that lists it
 };
 using OpenSends = std::map<std::pair<std::uint32_t, std::string>, OpenEntry>;  ///< by hub and id
 

@@ -733,6 +733,44 @@ Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view byte
     return checked(in, std::move(both));
 }
 
+std::string encode_failures(const std::vector<DeviceFailure>& failures) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(format_version);
+    out.varint(failures.size());
+    for (const DeviceFailure& failure : failures) {
+        out.u16_be(failure.partition);
+        out.varint(failure.number);
+        out.text(failure.platform);
+        out.text(failure.outcome);
+        out.text(failure.handle);
+        out.text(failure.registration_id);
+        out.text(failure.installation_id);
+        out.text(failure.new_handle);
+        out.zigzag(failure.at_ms);
+    }
+    return bytes;
+}
+
+Result<std::vector<DeviceFailure>> decode_failures(std::string_view bytes) {
+    ByteReader in(bytes);
+    std::vector<DeviceFailure> failures;
+    version(in);
+    for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left) {
+        DeviceFailure& failure = failures.emplace_back();
+        failure.partition = in.u16_be();
+        failure.number = get_number(in);
+        failure.platform = in.text();
+        failure.outcome = in.text();
+        failure.handle = in.text();
+        failure.registration_id = in.text();
+        failure.installation_id = in.text();
+        failure.new_handle = in.text();
+        failure.at_ms = in.zigzag();
+    }
+    return checked(in, std::move(failures));
+}
+
 std::uint64_t Selection::count() const {
     std::uint64_t total = 0;
     for (const Bitmap& bitmap : partitions) total += bitmap.cardinality();

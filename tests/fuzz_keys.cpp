@@ -38,6 +38,9 @@ void decode_values(std::string_view bytes) {
     if (const auto progress = decode_progress(bytes)) {
         require(decode_progress(encode_progress(progress->first)).has_value());
     }
+    if (const auto failures = decode_failures(bytes)) {
+        require(*decode_failures(encode_failures(*failures)) == *failures);
+    }
     if (const auto value = decode_template(bytes)) {
         require(*decode_template(encode_template(*value)) == *value);
     }

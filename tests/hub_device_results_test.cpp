@@ -86,6 +86,32 @@ TEST_CASE("all sends together keep what the room holds, and give it back", "[hub
     CHECK(second.snapshot().empty());
 }
 
+TEST_CASE("what failed comes back from the ledger as error details need it", "[hub]") {
+    DeviceResult failed = result(Outcome::expired_channel, "CD");
+    failed.partition = 3;
+    failed.number = 70'000;
+    failed.registration_id = "1-2-3";
+    failed.installation_id = "phone";
+    failed.at_ms = 99;
+    const auto failures =
+        hub::failures_of({result(Outcome::success), failed, result(Outcome::skipped),
+                          result(Outcome::success, "EF"), result(Outcome::unknown)});
+    REQUIRE(failures.size() == 3);
+    CHECK(failures[1].new_handle == "EF");
+    CHECK(hub::failed_before(registry::DeviceFailure(failures[2])).outcome == Outcome::unknown);
+    const DeviceResult back = hub::failed_before(registry::DeviceFailure(failures[0]));
+    CHECK((back.partition == 3 && back.number == 70'000 && back.at_ms == 99));
+    CHECK((back.platform == "apns" && back.outcome == Outcome::expired_channel));
+    CHECK((back.handle == "AB" && back.new_handle == "CD"));
+    CHECK((back.registration_id == "1-2-3" && back.installation_id == "phone"));
+
+    DeviceResults results(Keep::all, room());
+    for (const std::string name : {"a", "b", "c"}) results.add(result(Outcome::success, name));
+    REQUIRE(results.snapshot(1).size() == 2);
+    CHECK(results.snapshot(1)[0].new_handle == "b");
+    CHECK(results.snapshot(4).empty());
+}
+
 TEST_CASE("lanes add at the same time and lose nothing", "[hub]") {
     DeviceResults results(Keep::all, room());
     std::vector<std::thread> lanes;

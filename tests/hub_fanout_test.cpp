@@ -4,9 +4,13 @@
 #include "hub/fanout.hpp"
 
 #include <catch2/catch.hpp>
+#include <future>
+#include <pugixml.hpp>
 #include <set>
+#include <sstream>
 #include <thread>
 
+#include "hub/parts.hpp"
 #include "tests/support/world.hpp"
 
 namespace {
@@ -157,6 +161,89 @@ TEST_CASE("a send goes on after a restart and misses nobody", "[hub]") {
     CHECK(told.devices("Success") == devices);
     const auto received = accepted(world, "apns");
     CHECK(std::set(received.begin(), received.end()).size() == devices);
+}
+
+TEST_CASE("error details have what failed before a restart and after it, once each", "[hub]") {
+    World world;
+    constexpr int devices = 40, early = 10, late = 15, silent = 20;  // later ones get it at once
+    Behaviour bad, never;
+    bad.act = Act::answer;
+    bad.status = 400;
+    bad.reason = "BadCollapseId";
+    never.act = Act::never;
+    pns::sim::Rules rules;
+    std::multiset<std::string> failing;
+    for (int i = 0; i < devices; ++i) {
+        const std::string handle = handle_of("apns", i);
+        world.install(id_of("apns", i), "apns", handle);
+        if (i < late) failing.insert(handle);
+        if (i < silent) rules.handles[handle] = i < early ? bad : never;
+    }
+    world.sim("apns").set_rules(rules);
+    const std::uint32_t hub = world.service().parts().hubs.find("app")->row.number;
+    const auto id = world.send("apple", "all", apple_body);
+    const auto final_devices = [&] {
+        const auto progress = world.service().parts().fanout.progress(hub, id);
+        std::uint64_t count = 0;
+        for (const auto& [key, some] : progress->counts) count += some;
+        return count;
+    };
+    while (final_devices() < devices - (silent - early)) std::this_thread::yield();
+    world.stop();
+    {
+        // As if it had been killed between a failure and the checkpoint that counts its device.
+        registry::Options options;
+        options.directory = world.config().data_dir / "store";
+        std::string why;
+        const auto store = registry::Registry::open(options, why).value();
+        auto open = store->open_sends().value();
+        REQUIRE(open.size() == 1);
+        auto& progress = open[0].progress;
+        CHECK(progress.failures.size() == early);
+        progress.failures.clear();
+        const auto& selected = open[0].selection.partitions;
+        for (std::size_t p = 0; p < selected.size(); ++p) {
+            for (const std::uint32_t number : selected[p] - progress.done.at(p)) {
+                auto& failure = progress.failures.emplace_back();
+                failure.partition = static_cast<std::uint16_t>(p);
+                failure.number = number;
+                failure.platform = "apns";
+                failure.outcome = "PnsServerError";
+                failure.handle = "told too early";
+            }
+        }
+        CHECK(progress.failures.size() == silent - early);
+        std::promise<bool> written;
+        store->checkpoint(hub, id, progress, [&](auto done) { written.set_value(bool(done)); });
+        REQUIRE(written.get_future().get());
+        store->close();
+    }
+    rules.handles.clear();
+    for (int i = early; i < late; ++i) rules.handles[handle_of("apns", i)] = bad;
+    world.sim("apns").set_rules(rules);
+    world.start();
+    CHECK(world.finish(id).devices("Success") == devices - late);
+    std::string url;
+    while (url.empty()) {
+        pugi::xml_document told;
+        REQUIRE(told.load_string(world.call("GET", "/app/messages/" + id).body.c_str()));
+        url = told.document_element().child_value("PnsErrorDetailsUri");
+    }
+    const auto blob = world.call("GET", url.substr(url.find("/$blobs/")));
+    REQUIRE(blob.status == 200);
+    std::multiset<std::string> listed;
+    std::istringstream lines(blob.body);
+    for (std::string line; std::getline(lines, line);) {
+        pugi::xml_document failure;
+        REQUIRE(failure.load_string(line.c_str()));
+        const auto root = failure.document_element();
+        listed.insert(root.child_value("PnsHandle"));
+        CHECK(root.child_value("NotificationSystemError") ==
+              std::string("InvalidNotificationFormat"));
+        CHECK(root.child_value("InstallationId") != std::string());
+        CHECK(root.child_value("NotificationId") == id);
+    }
+    CHECK(listed == failing);
 }
 
 TEST_CASE("at most once never doubles over a restart", "[hub]") {

@@ -58,6 +58,10 @@ KeptSelection small_selection() {
     return small;
 }
 
+DeviceFailure failure() {
+    return {7, 70'000, "apns", "BadChannel", "AB", "1-2-8", "phone", "CD", 1'700'000'000'000};
+}
+
 }  // namespace
 
 TEST_CASE("varints and zigzags come back as they went in", "[registry]") {
@@ -158,6 +162,8 @@ TEST_CASE("values come back as they went in", "[registry]") {
     progress.done.resize(4);
     const auto run = decode_progress(encode_progress(progress)).value();
     CHECK((run.first.counts == progress.counts && run.second == 4));
+    CHECK(decode_failures(encode_failures({failure(), DeviceFailure()})).value() ==
+          std::vector{failure(), DeviceFailure()});
 }
 
 TEST_CASE("a device shows what the row holds", "[registry]") {
@@ -259,6 +265,8 @@ TEST_CASE("every cut and every unknown version of a value is corrupt", "[registr
             [](auto bytes) { return decode_mark(bytes).has_value(); });
     refuses(encode_progress(Progress()),
             [](auto bytes) { return decode_progress(bytes).has_value(); });
+    refuses(encode_failures({failure(), failure()}),
+            [](auto bytes) { return decode_failures(bytes).has_value(); });
     refuses(encode_bitmap(Bitmap::bitmapOf(3, 1, 70'000, 70'001)),
             [](auto bytes) { return decode_bitmap(bytes).has_value(); });
 }

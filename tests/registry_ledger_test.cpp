@@ -165,6 +165,70 @@ TEST_CASE("a mark that is taken back is gone after a restart", "[registry]") {
     CHECK(open[0].progress.counts.empty());
 }
 
+TEST_CASE("failures are kept over restarts until the send ends", "[registry]") {
+    const TempDirectory directory;
+    const Options options = options_in(directory.path());
+    Send send;
+    send.id = "s";
+    send.direct_handles = {"a", "b", "c"};
+    Selection selection;
+    selection.partitions = {Bitmap::bitmapOf(3, 0, 1, 2)};
+    std::uint32_t hub = 0;
+    const auto failed = [](std::uint32_t number) {
+        DeviceFailure failure;
+        failure.number = number;
+        failure.handle = std::string(1, static_cast<char>('a' + number));
+        return failure;
+    };
+    /// What is kept, as the next process finds it.
+    const auto kept = [&] {
+        Opened registry(options);
+        const auto open = registry->open_sends().value();
+        REQUIRE(open.size() == 1);
+        return open[0].progress.failures;
+    };
+    const auto write = [&](Opened& registry, std::vector<DeviceFailure> failures, bool anew) {
+        Progress progress;
+        progress.state = SendState::processing;
+        progress.done = {Bitmap()};
+        progress.failures = std::move(failures);
+        progress.failures_anew = anew;
+        REQUIRE(registry.checkpoint(hub, "s", progress).has_value());
+    };
+    {
+        Opened registry(options);
+        hub = registry.hub("Orders", 1);
+        REQUIRE(registry.accept(hub, send, selection).has_value());
+        write(registry, {}, false);
+        write(registry, {failed(0)}, false);
+        write(registry, {}, false);
+        write(registry, {failed(1), failed(2)}, false);
+    }
+    CHECK(kept() == std::vector{failed(0), failed(1), failed(2)});
+    {
+        Opened registry(options);
+        write(registry, {failed(2)}, true);
+        write(registry, {failed(1)}, false);
+    }
+    CHECK(kept() == std::vector{failed(2), failed(1)});
+    {
+        Opened registry(options);
+        write(registry, {}, true);
+    }
+    CHECK(kept().empty());
+    {
+        Opened registry(options);
+        write(registry, {failed(0)}, false);
+        Progress over;
+        over.state = SendState::completed;
+        REQUIRE(registry.checkpoint(hub, "s", over).has_value());
+        // Nothing is left under its id.
+        REQUIRE(registry.accept(hub, send, selection).has_value());
+        write(registry, {}, false);
+    }
+    CHECK(kept().empty());
+}
+
 TEST_CASE("sends that were accepted together end one by one", "[registry]") {
     const TempDirectory directory;
     const Options options = options_in(directory.path());
