@@ -71,11 +71,4 @@ std::vector<DeviceResult> DeviceResults::snapshot(std::size_t from) const {
     return {results_.begin() + skipped, results_.end()};
 }
 
-std::vector<DeviceResult> DeviceResults::take() {
-    std::lock_guard lock(mutex_);
-    room_->give_back(results_.size());
-    full_.store(false, std::memory_order_relaxed);
-    return std::exchange(results_, {});
-}
-
 }  // namespace hub

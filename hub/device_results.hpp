@@ -78,9 +78,6 @@ class DeviceResults {
 
     /// In the order of add(), without the first `from`.
     std::vector<DeviceResult> snapshot(std::size_t from = 0) const;
-    /// Takes out what was kept since the last take(); its places, here and in the room, are free
-    /// again.
-    std::vector<DeviceResult> take();
     /// Wanted, but over a bound.
     std::uint64_t left_out() const { return left_out_.load(std::memory_order_relaxed); }
 

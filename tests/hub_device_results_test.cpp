@@ -60,10 +60,6 @@ TEST_CASE("a send keeps a bounded number of results and counts the rest", "[hub]
     CHECK(results.full());
     results.leave_out();
     CHECK(results.left_out() == 6);
-    CHECK(results.take().size() == DeviceResults::results_max);
-    CHECK_FALSE(results.full());
-    results.add(result(Outcome::throttled));
-    CHECK(results.snapshot().size() == 1);
 }
 
 TEST_CASE("all sends together keep what the room holds, and give it back", "[hub]") {
@@ -76,14 +72,10 @@ TEST_CASE("all sends together keep what the room holds, and give it back", "[hub
     second.add(result(Outcome::dropped));
     CHECK(second.left_out() == 1);
     CHECK(shared->held() == 3);
-    CHECK(first->take().size() == 2);
-    CHECK(shared->held() == 1);
-    first->add(result(Outcome::dropped));
     first.reset();
     CHECK(shared->held() == 1);
     second.add(result(Outcome::dropped));
-    CHECK(second.take().size() == 2);
-    CHECK(second.snapshot().empty());
+    CHECK(second.snapshot().size() == 2);
 }
 
 TEST_CASE("what failed comes back from the ledger as error details need it", "[hub]") {
