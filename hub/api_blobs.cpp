@@ -175,6 +175,57 @@ Response read_blob(const Call& call, BlobFile file) {
     return response;
 }
 
+Response put_answer(Blobs::Put put, const BlobFacts& facts) {
+    switch (put) {
+        case Blobs::Put::written: {
+            Response response = done(201);
+            response.headers.emplace_back("ETag", facts.etag);
+            response.headers.emplace_back("Last-Modified", http_date(facts.modified_ms));
+            return response;
+        }
+        case Blobs::Put::exists:
+            return blob_error(409, "BlobAlreadyExists", "The blob exists.");
+        case Blobs::Put::conflict:
+            return blob_error(409, "InvalidBlobOrBlock",
+                              "A blob has the name of a folder of blobs, or the reverse.");
+        case Blobs::Put::failed:
+            break;
+    }
+    Response busy = blob_error(503, "ServerBusy", "The blob cannot be written now.");
+    busy.headers.emplace_back("Retry-After", "5");
+    return busy;
+}
+
+/// The body goes to the disk as it comes.
+pns::Task<Response> write_blob(const Call& call, const BlobPlace& place) {
+    const Request& request = call.request;
+    StorePool& store = call.parts.store;
+    const Blobs& blobs = *call.parts.blobs;
+    std::optional<BlobUpload> upload;
+    auto begin = [&] { upload.emplace(blobs.path(place)); };
+    co_await on_store(store, std::move(begin));
+    std::optional<Refusal> refusal;
+    for (bool wanted = true; wanted;) {
+        const auto piece = co_await request.more();
+        if (!ok(piece)) refusal = std::get<Refusal>(piece);
+        if (refusal || std::get<std::string>(piece).empty()) break;
+        auto write = [&] { return upload->write(std::get<std::string>(piece)); };
+        wanted = co_await on_store(store, std::move(write));
+    }
+    Response response;
+    const bool fresh_only = trimmed(request.header("if-none-match")) == "*";
+    auto finish = [&] {
+        if (!refusal) {
+            const auto put = upload->commit(fresh_only);
+            const auto file = blobs.open(place);
+            response = put_answer(put, file ? file->facts() : BlobFacts());
+        }
+        upload.reset();
+    };
+    co_await on_store(store, std::move(finish));
+    co_return refusal ? error(request, refusal->status, refusal->message) : std::move(response);
+}
+
 std::string listing(const Call& call, const BlobPlace& container, const BlobPage& page,
                     std::string_view prefix, std::string_view marker, std::size_t count_max) {
     std::string out =
@@ -267,32 +318,7 @@ pns::Task<Response> put_blob(Call call) {
     } else if (lower(request.header("x-ms-blob-type")) != "blockblob") {
         response = blob_error(400, "InvalidHeaderValue", "x-ms-blob-type must be BlockBlob.");
     } else {
-        const bool fresh_only = trimmed(request.header("if-none-match")) == "*";
-        auto write = [&call, &place, fresh_only] {
-            const auto put = call.parts.blobs->put(*place, call.request.body, fresh_only);
-            const auto file = call.parts.blobs->open(*place);
-            return std::pair(put, file ? file->facts() : BlobFacts());
-        };
-        const auto outcome = co_await on_store(call.parts.store, std::move(write));
-        const auto& facts = outcome.second;
-        switch (outcome.first) {
-            case Blobs::Put::written:
-                response = done(201);
-                response.headers.emplace_back("ETag", facts.etag);
-                response.headers.emplace_back("Last-Modified", http_date(facts.modified_ms));
-                break;
-            case Blobs::Put::exists:
-                response = blob_error(409, "BlobAlreadyExists", "The blob exists.");
-                break;
-            case Blobs::Put::conflict:
-                response = blob_error(409, "InvalidBlobOrBlock",
-                                      "A blob has the name of a folder of blobs, or the reverse.");
-                break;
-            case Blobs::Put::failed:
-                response = blob_error(503, "ServerBusy", "The blob cannot be written now.");
-                response.headers.emplace_back("Retry-After", "5");
-                break;
-        }
+        response = co_await write_blob(call, *place);
     }
     add_version(request, response);
     co_return response;

@@ -176,29 +176,51 @@ bool Blobs::admits(const BlobPlace& place, char right, const BlobSignature& give
     return expiry_ms && *expiry_ms > now_ms && given.rights.find(right) != std::string_view::npos;
 }
 
-Blobs::Put Blobs::put(const BlobPlace& place, std::string_view bytes, bool fresh_only) const {
+BlobUpload::BlobUpload(fs::path target) : target_(std::move(target)) {
     static std::atomic<std::uint64_t> count = 0;
-    const auto target = path(place);
     std::error_code failure;
-    if (!make_folders(target.parent_path()) || fs::is_directory(target, failure))
-        return Put::conflict;
-    const auto fresh = target.parent_path() / (".new-" + std::to_string(count.fetch_add(1)));
-    const int file =
-        ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (file < 0) return Put::failed;
-    const bool written = write_fully(file, bytes) && ::fsync(file) == 0;
-    const bool closed = ::close(file) == 0;
-    Put result = Put::failed;
+    if (!make_folders(target_.parent_path()) || fs::is_directory(target_, failure)) {
+        outcome_ = Blobs::Put::conflict;
+        return;
+    }
+    fresh_ = target_.parent_path() / (".new-" + std::to_string(count.fetch_add(1)));
+    file_ = ::open(fresh_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (file_ >= 0) outcome_ = Blobs::Put::written;
+}
+
+BlobUpload::~BlobUpload() {
+    if (file_ < 0) return;
+    ::close(file_);
+    ::unlink(fresh_.c_str());
+}
+
+bool BlobUpload::write(std::string_view bytes) {
+    if (outcome_ == Blobs::Put::written && !write_fully(file_, bytes))
+        outcome_ = Blobs::Put::failed;
+    return outcome_ == Blobs::Put::written;
+}
+
+Blobs::Put BlobUpload::commit(bool fresh_only) {
+    if (outcome_ != Blobs::Put::written) return outcome_;
+    outcome_ = Blobs::Put::failed;
+    const bool written = ::fsync(file_) == 0;
+    const bool closed = ::close(std::exchange(file_, -1)) == 0;
     if (written && closed) {
         // link() refuses a name that is taken, rename() replaces it.
-        const bool moved = fresh_only ? ::link(fresh.c_str(), target.c_str()) == 0
-                                      : ::rename(fresh.c_str(), target.c_str()) == 0;
-        if (moved) result = Put::written;
-        if (!moved && fresh_only && errno == EEXIST) result = Put::exists;
+        const bool moved = fresh_only ? ::link(fresh_.c_str(), target_.c_str()) == 0
+                                      : ::rename(fresh_.c_str(), target_.c_str()) == 0;
+        if (moved) outcome_ = Blobs::Put::written;
+        if (!moved && fresh_only && errno == EEXIST) outcome_ = Blobs::Put::exists;
     }
-    if (fresh_only || result != Put::written) ::unlink(fresh.c_str());
-    if (result == Put::written) sync_folder(target.parent_path());
-    return result;
+    if (fresh_only || outcome_ != Blobs::Put::written) ::unlink(fresh_.c_str());
+    if (outcome_ == Blobs::Put::written) sync_folder(target_.parent_path());
+    return outcome_;
+}
+
+Blobs::Put Blobs::put(const BlobPlace& place, std::string_view bytes, bool fresh_only) const {
+    BlobUpload upload(path(place));
+    upload.write(bytes);
+    return upload.commit(fresh_only);
 }
 
 std::optional<BlobFile> Blobs::open(const BlobPlace& place) const {

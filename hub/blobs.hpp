@@ -98,7 +98,7 @@ class Blobs {
 
     /// Renames the hub's folder out of sight at once and then frees it.
     void erase_hub(std::string_view hub) const;
-    /// Removes what an interrupted erase_hub() or put() left. At start-up.
+    /// Removes what an interrupted erase_hub() or upload left. At start-up.
     void clean() const;
     std::filesystem::path path(const BlobPlace& place) const;
     const std::filesystem::path& root() const { return root_; }
@@ -109,6 +109,25 @@ class Blobs {
 
     const std::filesystem::path root_;
     const std::string key_;
+};
+
+/// A blob on its way: seen by nobody before commit(), gone without it. One thread at a time.
+class BlobUpload {
+  public:
+    explicit BlobUpload(std::filesystem::path target);
+    ~BlobUpload();
+    BlobUpload(const BlobUpload&) = delete;
+    BlobUpload& operator=(const BlobUpload&) = delete;
+    /// False: nothing more is wanted, commit() says why.
+    bool write(std::string_view bytes);
+    /// As Blobs::put().
+    Blobs::Put commit(bool fresh_only);
+
+  private:
+    const std::filesystem::path target_;
+    std::filesystem::path fresh_;
+    int file_ = -1;
+    Blobs::Put outcome_ = Blobs::Put::failed;
 };
 
 /// Writes all of `bytes`. False: the disk refused.

@@ -111,7 +111,7 @@ const std::vector<Setting>& settings() {
          "a Web Push subscription younger than this is asked twice before it is dead; 0 = off"},
         {"checkpoint_ms", &C::checkpoint_ms, 1, 60'000, "between checkpoints of a running send"},
         {"blob_upload_bytes_max", &C::blob_upload_bytes_max, 1'024, 1'073'741'824,
-         "bytes of a blob written over HTTP, held in memory meanwhile; beyond it 413"},
+         "bytes of a blob written over HTTP; beyond it 413"},
         {"blob_url_valid_s", &C::blob_url_valid_s, 60, 31'536'000,
          "how long signed URLs of the blob area are valid"},
         {"feedback_days", &C::feedback_days, 1, 3'650, "feedback and error details are kept"},

@@ -192,6 +192,14 @@ std::string_view reason_phrase(int status) {
     }
 }
 
+Refusal body_too_large(std::size_t bytes_max) {
+    return {413, "The request body is larger than " + std::to_string(bytes_max) + " bytes."};
+}
+
+Refusal body_ended_early() {
+    return bad_request("The request body ended early.");
+}
+
 Response error(const Request& request, int status, std::string_view message) {
     Response response;
     response.status = status;

@@ -10,14 +10,16 @@
 #include <utility>
 #include <vector>
 
+#include "hub/wire_error.hpp"
 #include "pns/task.hpp"
 
 namespace hub {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
-/// A complete request. `segments` and `query` are percent-decoded once ('+' is a blank in the query
-/// only); names of query parameters are folded to lower case.
+/// A complete request; of a route that takes pieces all but its body. `segments` and `query` are
+/// percent-decoded once ('+' is a blank in the query only); names of query parameters are folded to
+/// lower case.
 struct Request {
     std::string method;  ///< upper case
     std::string target;  ///< raw, as received: path and query
@@ -27,6 +29,9 @@ struct Request {
     Headers headers;   ///< names lower case
     std::string host;  ///< Host / :authority as received
     std::string body;
+    /// The body of a route that takes pieces, one piece a call; an empty one ends it. A refusal:
+    /// there will be no more of it, and this is the answer.
+    std::function<pns::Task<Parsed<std::string>>()> more;
     std::string tracking_id;  ///< the client's TrackingId when it is a GUID, else a fresh one
     bool tls = false;
     std::int64_t received_at_ms = 0;  ///< wall clock, milliseconds since 1970
@@ -42,7 +47,7 @@ struct Response {
                       ///< server adds these
     std::string body;
     /// What follows `body`, for answers too large for memory: called until `more_bytes` have come,
-    /// one piece a call; an empty piece cuts the connection.
+    /// one piece a call; an empty piece ends the answer short of them.
     std::function<pns::Task<std::string>()> more;
     std::uint64_t more_bytes = 0;
     /// The answer has no end known yet: `more` is called until it gives an empty piece, which ends
@@ -60,6 +65,8 @@ std::string choose_tracking_id(const Request& request);
 /// The reason phrase of a status line.
 std::string_view reason_phrase(int status);
 
+Refusal body_too_large(std::size_t bytes_max);
+Refusal body_ended_early();
 /// The contract's error body (contracts/anh.md 2.5) with the request's tracking id.
 Response error(const Request& request, int status, std::string_view message);
 

@@ -27,7 +27,8 @@ constexpr std::array table{
     Route{"GET", "/$blobs/{hub}/{container}", Right::none, no_body_bytes, list_blobs},
     Route{"GET", "/$blobs/{hub}/{container}/{name...}", Right::none, no_body_bytes, get_blob},
     Route{"HEAD", "/$blobs/{hub}/{container}/{name...}", Right::none, no_body_bytes, get_blob},
-    Route{"PUT", "/$blobs/{hub}/{container}/{name...}", Right::none, no_body_bytes, put_blob},
+    Route{"PUT", "/$blobs/{hub}/{container}/{name...}", Right::none, no_body_bytes, put_blob, false,
+          true},
 
     Route{"GET", "/", Right::manage_namespace, no_body_bytes, list_hubs},
     Route{"GET", "/$Resources/NotificationHubs", Right::manage_namespace, no_body_bytes, list_hubs},
@@ -149,6 +150,11 @@ std::vector<std::string> arguments(std::string_view pattern,
 
 std::span<const Route> routes() {
     return table;
+}
+
+bool takes_pieces(const Routed& routed) {
+    const auto* matched = std::get_if<Matched>(&routed);
+    return matched != nullptr && matched->route->takes_pieces;
 }
 
 bool speaks_json(const Route& route) {

@@ -31,13 +31,15 @@ enum class Right : std::uint8_t {
 
 struct Route {
     constexpr Route(std::string_view of_method, std::string_view of_pattern, Right needed,
-                    std::size_t body_bytes, Handler by, bool makes_something = false)
+                    std::size_t body_bytes, Handler by, bool makes_something = false,
+                    bool in_pieces = false)
         : method(of_method),
           pattern(of_pattern),
           right(needed),
           body_bytes_max(body_bytes),
           handler(by),
           creates(makes_something),
+          takes_pieces(in_pieces),
           takes_rest(of_pattern.ends_with("...}")) {
         for (std::size_t i = 0; i + 1 < of_pattern.size(); ++i) segments += of_pattern[i] == '/';
     }
@@ -48,6 +50,7 @@ struct Route {
     std::size_t body_bytes_max;
     Handler handler;
     bool creates;              ///< may be made safe to repeat by an Idempotency-Key
+    bool takes_pieces;         ///< reads its body by Request::more
     bool takes_rest;           ///< ends with `{name...}`
     std::size_t segments = 0;  ///< of the pattern
 };
@@ -67,6 +70,8 @@ using Routed = std::variant<Matched, NoRoute>;
 Routed match(std::string_view method, std::span<const std::string> segments);
 Routed match(std::span<const Route> table, std::string_view method,
              std::span<const std::string> segments);
+/// Does it lead to a route that takes pieces?
+bool takes_pieces(const Routed& routed);
 /// Do errors of routing and credentials answer as problems (problem.hpp) here? Where the wire
 /// contract has its own error body, they do not.
 bool speaks_json(const Route& route);

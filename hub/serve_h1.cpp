@@ -7,6 +7,8 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <cstdio>
+#include <limits>
+#include <utility>
 
 #include "hub/text.hpp"
 #include "hub/times.hpp"
@@ -20,6 +22,7 @@ using Parser = http::request_parser<http::string_body>;
 
 constexpr std::size_t head_bytes_max = 16 * 1024;
 constexpr std::size_t read_bytes = 16 * 1024;
+constexpr std::size_t piece_bytes = 128 * 1024;  // of a body that is taken in pieces
 
 std::string_view std_view(boost::beast::string_view text) {
     return {text.data(), text.size()};
@@ -62,10 +65,13 @@ class H1Connection {
     pns::Task<bool> read_more();
     pns::Task<bool> wait_for_request();
     pns::Task<bool> read_head();
-    pns::Task<bool> read_body();
+    pns::Task<bool> read_body(std::size_t bytes_wanted);
+    pns::Task<Parsed<std::string>> more();
+    pns::Task<void> drop_body();
+    Refusal wrong_with_body() const;
     pns::Task<bool> send_stream(Response response);
     pns::Task<bool> send(Response response, bool keep_alive);
-    pns::Task<void> refuse(int status, std::string message);
+    pns::Task<void> refuse(Refusal refusal);
     void drop_blank_line();
     void parse();
     std::string wrong_with_head();
@@ -80,6 +86,7 @@ class H1Connection {
     boost::beast::error_code parse_failure_;
     std::string head_;  // raw bytes of the header section
     Request request_;
+    std::size_t body_bytes_max_ = 0;
     bool first_ = true;
     bool waiting_ = false;  // for the first byte of a request
 };
@@ -192,15 +199,14 @@ void H1Connection::take_head() {
     request_.tracking_id = choose_tracking_id(request_);
 }
 
-pns::Task<bool> H1Connection::read_body() {
-    peer_.expect_within(config_.body_timeout_ms);
-    parser_->eager(true);
-    while (!parser_->is_done()) {
+/// Until the body is complete or wrong, or `bytes_wanted` of it are there. False: the peer is gone.
+pns::Task<bool> H1Connection::read_body(std::size_t bytes_wanted) {
+    while (!parse_failure_ && !parser_->is_done() && parser_->get().body().size() < bytes_wanted) {
         const auto before = buffer_.size();
         if (before > 0) parse();
         if (parse_failure_) co_return true;
         if (parser_->is_done()) break;
-        if (buffer_.size() > 0 && buffer_.size() < before) continue;
+        if (buffer_.size() < before) continue;
         if (buffer_.size() > head_bytes_max) {  // a chunk head or trailer without end
             parse_failure_ = http::error::header_limit;
             co_return true;
@@ -208,6 +214,30 @@ pns::Task<bool> H1Connection::read_body() {
         if (!co_await read_more()) co_return false;
     }
     co_return true;
+}
+
+Refusal H1Connection::wrong_with_body() const {
+    if (parse_failure_ == http::error::body_limit) return body_too_large(body_bytes_max_);
+    return bad_request("Malformed body: " + parse_failure_.message() + ".");
+}
+
+/// The whole body shares one deadline, however many pieces it comes in.
+pns::Task<Parsed<std::string>> H1Connection::more() {
+    const bool there = co_await read_body(piece_bytes);
+    if (!there) co_return body_ended_early();
+    if (parse_failure_) co_return wrong_with_body();
+    if (parser_->is_done()) peer_.expect_nothing();
+    std::string piece = std::exchange(parser_->get().body(), std::string());
+    co_return piece;
+}
+
+/// What the handler did not want.
+pns::Task<void> H1Connection::drop_body() {
+    bool there = true;
+    while (there && !parser_->is_done() && !parse_failure_) {
+        parser_->get().body().clear();
+        there = co_await read_body(piece_bytes);
+    }
 }
 
 pns::Task<bool> H1Connection::send(Response response, bool keep_alive) {
@@ -239,8 +269,8 @@ pns::Task<bool> H1Connection::send_stream(Response response) {
     }
 }
 
-pns::Task<void> H1Connection::refuse(int status, std::string message) {
-    Response response = dispatch_.refuse(request_, status, message);
+pns::Task<void> H1Connection::refuse(Refusal refusal) {
+    Response response = dispatch_.refuse(request_, refusal.status, refusal.message);
     co_await send(std::move(response), false);
 }
 
@@ -259,50 +289,56 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
     if (parse_failure_) {
         request_.tracking_id = choose_tracking_id(request_);
         const bool large = parse_failure_ == http::error::header_limit;
-        std::string why = "Malformed request: " + parse_failure_.message() + ".";
-        if (large) why = "The request head is larger than 16384 bytes.";
-        co_await refuse(large ? 431 : 400, std::move(why));
+        Refusal why = bad_request("Malformed request: " + parse_failure_.message() + ".");
+        if (large) why = {431, "The request head is larger than 16384 bytes."};
+        co_await refuse(std::move(why));
         co_return Step::stop;
     }
     take_head();
     std::string wrong = wrong_with_head();
     if (wrong.empty() && !parse_target(request_)) wrong = "bad request target or Host";
     if (!wrong.empty()) {
-        wrong = "Malformed request: " + wrong + ".";
-        co_await refuse(400, std::move(wrong));
+        Refusal why = bad_request("Malformed request: " + wrong + ".");
+        co_await refuse(std::move(why));
         co_return Step::stop;
     }
 
     const Routed routed = dispatch_.route(request_);
-    const std::size_t bound = dispatch_.body_bytes_max(request_, routed);
+    body_bytes_max_ = dispatch_.body_bytes_max(request_, routed);
     const auto announced = parser_->content_length();
-    std::string too_large = "The request body is larger than " + std::to_string(bound) + " bytes.";
-    if (announced && *announced > bound) {
-        co_await refuse(413, std::move(too_large));
+    if (announced && *announced > body_bytes_max_) {
+        Refusal large = body_too_large(body_bytes_max_);
+        co_await refuse(std::move(large));
         co_return Step::stop;
     }
-    parser_->body_limit(bound);
+    parser_->body_limit(body_bytes_max_);
     const std::string expectation = lower(request_.header("expect"));
     if (expectation == "100-continue" && !parser_->is_done() && buffer_.size() == 0) {
         const std::string_view go = "HTTP/1.1 100 Continue\r\n\r\n";
         const auto failure = co_await peer_.write(boost::asio::buffer(go));
         if (failure) co_return Step::stop;
     }
-    if (!co_await read_body()) co_return Step::stop;
-    if (parse_failure_) {
-        const bool large = parse_failure_ == http::error::body_limit;
-        std::string why = "Malformed body: " + parse_failure_.message() + ".";
-        if (large) why = std::move(too_large);
-        co_await refuse(large ? 413 : 400, std::move(why));
-        co_return Step::stop;
+    peer_.expect_within(config_.body_timeout_ms);
+    parser_->eager(true);
+    const bool in_pieces = takes_pieces(routed);
+    if (in_pieces) {
+        request_.more = [this] { return more(); };
+    } else {
+        const bool there = co_await read_body(std::numeric_limits<std::size_t>::max());
+        if (!there) co_return Step::stop;
+        if (parse_failure_) {
+            Refusal why = wrong_with_body();
+            co_await refuse(std::move(why));
+            co_return Step::stop;
+        }
+        request_.body = std::move(parser_->get().body());
+        request_.received_at_ms = now_ms();
+        peer_.expect_nothing();
     }
-    const bool may_go_on = parser_->keep_alive();
-    request_.body = std::move(parser_->get().body());
-    request_.received_at_ms = now_ms();
-    peer_.expect_nothing();
 
     Response response = co_await dispatch_.answer(request_, routed, &rate_);
-    const bool keep_alive = may_go_on && !peer_.draining();
+    if (in_pieces) co_await drop_body();
+    const bool keep_alive = parser_->is_done() && parser_->keep_alive() && !peer_.draining();
     const bool sent = co_await send(std::move(response), keep_alive);
     co_return sent&& keep_alive ? Step::go_on : Step::stop;
 }

@@ -18,9 +18,8 @@ namespace hub {
 namespace {
 
 constexpr std::size_t head_bytes_max = 16 * 1024;
-constexpr std::size_t body_bytes_max = 512 * 1024;
-constexpr std::size_t answer_bytes_max = 8u << 20;  // whole answers are kept until they are read
-constexpr std::uint32_t error_cancel = 8;           // RFC 9113 7
+constexpr std::size_t body_bytes_max = 512 * 1024;             // of one that is not taken in pieces
+constexpr std::uint32_t error_internal = 2, error_cancel = 8;  // RFC 9113 7
 
 pns::H2Limits limits_for(const Config& config) {
     pns::H2Limits limits;
@@ -46,24 +45,41 @@ class H2Connection final : pns::H2Events {
 
   private:
     using Clock = Peer::Clock;
+    using Timer =
+        boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>, pns::Executor>;
 
     void on_message(std::int32_t stream, const pns::H2Message& message) override;
     void on_lost(std::int32_t stream, const pns::H2Lost& lost) override;
     bool on_request_headers(std::int32_t stream, const pns::H2Message& message) override;
+    void on_ready(std::int32_t stream) override { stir(stream); }
 
     pns::Task<void> read_loop();
     pns::Task<void> write_loop();
     pns::Task<void> answer(std::int32_t stream, Request request, Routed routed);
     pns::Task<void> stream_out(std::int32_t stream, Response response);
-    pns::Task<void> gather(const Request& request, Response& response);
+    pns::Task<void> send_pieces(std::int32_t stream, Response response);
+    pns::Task<bool> drained(std::int32_t stream);
+    /// A body that is taken in pieces.
+    struct Upload {
+        std::int32_t stream;
+        std::size_t bytes_max;
+        Clock::time_point end_by;
+        std::size_t bytes = 0;
+    };
+    pns::Task<void> answer_upload(Upload upload, Request request, Routed routed);
+    pns::Task<Parsed<std::string>> more(Upload& upload);
+    pns::Task<void> wait_for(std::int32_t stream, Clock::time_point until);
+    void stir(std::int32_t stream);
+    void give_up(std::int32_t stream, std::uint32_t error_code);
     Request request_of(const pns::H2Message& message) const;
     /// Its head is complete, its body is not.
     struct Receiving {
         Clock::time_point since;
+        std::size_t bytes_max;
         Request request;
         Routed routed;
     };
-    bool refused(std::int32_t stream, const Request& request, const Routed& routed,
+    bool refused(std::int32_t stream, const Request& request, std::size_t bytes_max,
                  std::size_t body_bytes);
     void respond(std::int32_t stream, const Request& request, Response response);
     void reset_slow_streams();
@@ -77,8 +93,9 @@ class H2Connection final : pns::H2Events {
     TokenBucket rate_;
     pns::H2Session session_;
     pns::Nursery children_;  // the writer and one for each request at work
-    boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>, pns::Executor> wake_;
+    Timer wake_;
     std::map<std::int32_t, Receiving> receiving_;  // by age as well as by id
+    std::map<std::int32_t, Timer*> waiting_;       // handlers, each for something of its stream
     std::size_t working_ = 0;
     bool ended_ = false;
     bool went_away_ = false;
@@ -99,6 +116,7 @@ pns::Task<void> H2Connection::run() {
     co_await read_loop();
     ended_ = true;
     wake();
+    for (const auto& [stream, timer] : waiting_) timer->cancel();
     peer_.on_drain = [] {};
     co_await children_.join();
     session_.abandon();
@@ -179,12 +197,11 @@ Request H2Connection::request_of(const pns::H2Message& message) const {
 }
 
 /// Answers what must not reach a handler. Depends on the head and on `body_bytes` only.
-bool H2Connection::refused(std::int32_t stream, const Request& request, const Routed& routed,
+bool H2Connection::refused(std::int32_t stream, const Request& request, std::size_t bytes_max,
                            std::size_t body_bytes) {
-    const std::size_t bound = std::min(dispatch_.body_bytes_max(request, routed), body_bytes_max);
-    if (body_bytes <= bound) return false;
-    const auto text = "The request body is larger than " + std::to_string(bound) + " bytes.";
-    respond(stream, request, dispatch_.refuse(request, 413, text));
+    if (body_bytes <= bytes_max) return false;
+    const auto large = body_too_large(bytes_max);
+    respond(stream, request, dispatch_.refuse(request, large.status, large.message));
     return true;
 }
 
@@ -207,8 +224,18 @@ bool H2Connection::on_request_headers(std::int32_t stream, const pns::H2Message&
         return true;
     }
     Routed routed = dispatch_.route(request);
-    if (refused(stream, request, routed, announced_bytes(request))) return true;
-    receiving_.emplace(stream, Receiving{Clock::now(), std::move(request), std::move(routed)});
+    const std::size_t bytes_max = dispatch_.body_bytes_max(request, routed);
+    if (refused(stream, request, bytes_max, announced_bytes(request))) return true;
+    if (takes_pieces(routed)) {
+        session_.hand_out(stream);
+        ++working_;
+        const auto end_by = Clock::now() + std::chrono::milliseconds(config_.body_timeout_ms);
+        children_.start(answer_upload(Upload{stream, bytes_max, end_by}, std::move(request),
+                                      std::move(routed)));
+    } else {
+        receiving_.emplace(
+            stream, Receiving{Clock::now(), bytes_max, std::move(request), std::move(routed)});
+    }
     set_deadline();
     return true;
 }
@@ -216,8 +243,8 @@ bool H2Connection::on_request_headers(std::int32_t stream, const pns::H2Message&
 void H2Connection::on_message(std::int32_t stream, const pns::H2Message& message) {
     auto received = receiving_.extract(stream);
     if (received.empty()) return;  // answered at its head
-    auto& [since, request, routed] = received.mapped();
-    if (refused(stream, request, routed, message.body.size())) return set_deadline();
+    auto& [since, bytes_max, request, routed] = received.mapped();
+    if (refused(stream, request, bytes_max, message.body.size())) return set_deadline();
     request.received_at_ms = now_ms();
     request.body = std::string(message.body);
     ++working_;
@@ -227,7 +254,50 @@ void H2Connection::on_message(std::int32_t stream, const pns::H2Message& message
 
 void H2Connection::on_lost(std::int32_t stream, const pns::H2Lost&) {
     receiving_.erase(stream);
+    stir(stream);
     set_deadline();
+}
+
+/// Until something happens to `stream`, or the connection ends.
+pns::Task<void> H2Connection::wait_for(std::int32_t stream, Clock::time_point until) {
+    Timer timer(peer_.executor(), until);
+    waiting_.emplace(stream, &timer);
+    co_await timer.async_wait(pns::as_result);
+    waiting_.erase(stream);
+}
+
+void H2Connection::stir(std::int32_t stream) {
+    const auto at = waiting_.find(stream);
+    if (at != waiting_.end()) at->second->cancel();
+}
+
+void H2Connection::give_up(std::int32_t stream, std::uint32_t error_code) {
+    session_.reset(stream, error_code);
+    wake();
+}
+
+pns::Task<void> H2Connection::answer_upload(Upload upload, Request request, Routed routed) {
+    request.more = [this, &upload] { return more(upload); };
+    co_await answer(upload.stream, std::move(request), std::move(routed));
+}
+
+/// The whole body shares one deadline, however many pieces it comes in.
+pns::Task<Parsed<std::string>> H2Connection::more(Upload& upload) {
+    while (!ended_) {
+        auto piece = session_.take(upload.stream);
+        if (!piece) break;
+        if (!piece->bytes.empty()) wake();  // its window opens
+        upload.bytes += piece->bytes.size();
+        if (upload.bytes > upload.bytes_max) co_return body_too_large(upload.bytes_max);
+        const bool late = !piece->last && Clock::now() >= upload.end_by;
+        if (late) {
+            give_up(upload.stream, error_cancel);
+            break;
+        }
+        if (piece->last || !piece->bytes.empty()) co_return std::move(piece->bytes);
+        co_await wait_for(upload.stream, upload.end_by);
+    }
+    co_return body_ended_early();
 }
 
 pns::Task<void> H2Connection::answer(std::int32_t stream, Request request, Routed routed) {
@@ -238,24 +308,40 @@ pns::Task<void> H2Connection::answer(std::int32_t stream, Request request, Route
         set_deadline();
         co_return;
     }
-    if (response.more_bytes > 0 && request.method != "HEAD") co_await gather(request, response);
-    respond(stream, request, std::move(response));
+    if (response.more_bytes > 0 && request.method != "HEAD") {
+        co_await send_pieces(stream, std::move(response));
+    } else {
+        respond(stream, request, std::move(response));
+    }
     --working_;
     set_deadline();
     wake();
 }
 
+namespace {
+/// As HTTP/2 has them; they live as long as `response` does.
+std::vector<pns::H2Header> headers_of(Response& response) {
+    auto& headers = response.headers;
+    for (auto& [name, value] : headers) name = lower(name);
+    if (response.status != 204 && !response.streams) {
+        const auto bytes = response.body.size() + response.more_bytes;
+        headers.emplace_back("content-length", std::to_string(bytes));
+    }
+    headers.emplace_back("date", http_date(now_ms()));
+    std::vector<pns::H2Header> lent;
+    for (const auto& [name, value] : headers) {
+        const bool unique = name == "trackingid" || name == "x-ms-correlation-request-id" ||
+                            name == "location" || name == "content-length";
+        lent.push_back({name, value, unique});
+    }
+    return lent;
+}
+}  // namespace
+
 /// Pieces as they come, until the answer ends or nobody is there to read it.
 pns::Task<void> H2Connection::stream_out(std::int32_t stream, Response response) {
     constexpr std::size_t unread_bytes_max = 256 * 1024;
-    response.headers.emplace_back("date", http_date(now_ms()));
-    std::vector<pns::H2Header> lent;
-    for (auto& [name, value] : response.headers) {
-        name = lower(name);
-        lent.push_back(
-            {name, value, name == "trackingid" || name == "x-ms-correlation-request-id"});
-    }
-    session_.submit_response_open(stream, response.status, lent);
+    session_.submit_response_open(stream, response.status, headers_of(response));
     session_.append(stream, response.body, false);
     wake();
     bool wanted = true;
@@ -271,39 +357,35 @@ pns::Task<void> H2Connection::stream_out(std::int32_t stream, Response response)
     }
 }
 
-/// Takes in what follows the body: streams are answered whole.
-pns::Task<void> H2Connection::gather(const Request& request, Response& response) {
-    if (response.more_bytes > answer_bytes_max) {
-        response = error(request, 413,
-                         "The answer is larger than " + std::to_string(answer_bytes_max) +
-                             " bytes: ask for ranges of it, or over HTTP/1.1.");
-        co_return;
-    }
-    while (response.more_bytes > 0) {
+/// Pieces of an answer whose size is known, each when the one before it was read.
+pns::Task<void> H2Connection::send_pieces(std::int32_t stream, Response response) {
+    session_.submit_response_open(stream, response.status, headers_of(response));
+    bool wanted = session_.append(stream, response.body, false);
+    for (std::uint64_t left = response.more_bytes; wanted && left > 0;) {
         const std::string piece = co_await response.more();
-        if (piece.empty()) {
-            response = error(request, 503, "The answer could not be read.");
-            co_return;
-        }
-        response.body += piece;
-        response.more_bytes -= std::min<std::uint64_t>(response.more_bytes, piece.size());
+        left -= std::min<std::uint64_t>(left, piece.size());
+        wanted = !piece.empty() && session_.append(stream, piece, left == 0);
+        wake();
+        if (piece.empty()) give_up(stream, error_internal);
+        if (wanted && left > 0) wanted = co_await drained(stream);
     }
 }
 
+/// False: nobody is there to read what was appended. The time is that of a write (peer.hpp).
+pns::Task<bool> H2Connection::drained(std::int32_t stream) {
+    const auto end_by = Clock::now() + std::chrono::milliseconds(config_.body_timeout_ms);
+    while (session_.unread(stream) > 0 && !ended_) {
+        if (Clock::now() >= end_by) {
+            give_up(stream, error_cancel);
+            co_return false;
+        }
+        co_await wait_for(stream, end_by);
+    }
+    co_return !ended_;
+}
+
 void H2Connection::respond(std::int32_t stream, const Request& request, Response response) {
-    auto& headers = response.headers;
-    for (auto& [name, value] : headers) name = lower(name);
-    if (response.status != 204) {
-        const auto bytes = response.body.size() + response.more_bytes;
-        headers.emplace_back("content-length", std::to_string(bytes));
-    }
-    headers.emplace_back("date", http_date(now_ms()));
-    std::vector<pns::H2Header> lent;
-    for (const auto& [name, value] : headers) {
-        const bool unique = name == "trackingid" || name == "x-ms-correlation-request-id" ||
-                            name == "location" || name == "content-length";
-        lent.push_back({name, value, unique});
-    }
+    const auto lent = headers_of(response);
     if (request.method == "HEAD" || response.status == 204) response.body.clear();
     session_.submit_response(stream, response.status, lent, std::move(response.body));
 }

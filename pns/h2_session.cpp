@@ -38,6 +38,7 @@ struct Stream {
     bool mute = false;          // ended by the owner: no events
     bool written = false;       // client: HEADERS went out through drain()
     bool response_submitted = false;
+    bool handed_out = false;       // server: `body` is what take() has not given yet
     std::uint64_t written_at = 0;  // client: bytes drained before its HEADERS
     std::size_t header_bytes = 0;
     std::string block;  // names and values of the header block
@@ -72,7 +73,7 @@ struct Stream {
         written_at = 0;
         context = nullptr;
         open = collecting = final_status = announced = complete = cut = mute = written =
-            response_submitted = false;
+            response_submitted = handed_out = false;
     }
 };
 
@@ -148,10 +149,11 @@ struct H2Session::Impl {
         if (!s.open) return;
         s.open = false;
         --streams_open;
+        drop_body(s);
         if (!s.mute) {
             if (client()) {
                 close_client(s, error_code);
-            } else if (s.announced && !s.response_submitted) {
+            } else if (s.announced && (!s.response_submitted || s.out_open)) {
                 H2Lost lost;
                 lost.processed_unknown = true;
                 lost.error_code = error_code;
@@ -160,6 +162,18 @@ struct H2Session::Impl {
         }
         s.clear();
         spare.push_back(&s);
+    }
+
+    /// What was not taken of it must not keep the connection's window shut.
+    void drop_body(Stream& s) {
+        if (!s.handed_out) return;
+        s.handed_out = false;
+        consumed(s.id, s.body.size());
+        s.body.clear();
+    }
+
+    void consumed(std::int32_t id, std::size_t bytes) {
+        if (bytes > 0) nghttp2_session_consume(session, id, bytes);
     }
 
     void close_client(Stream& s, std::uint32_t error_code) {
@@ -281,6 +295,12 @@ struct H2Session::Impl {
 
     void data(std::int32_t id, const std::uint8_t* bytes, std::size_t size) {
         Stream* s = find(id);
+        if (s != nullptr && s->handed_out && !s->mute) {
+            s->body.append(view(bytes, size));
+            events.on_ready(id);
+            return;
+        }
+        if (!client()) consumed(id, size);
         if (s == nullptr || s->mute || s->cut || s->complete || s->response_submitted) return;
         if (s->body.size() + size <= limits.body_bytes_max) {
             s->body.append(view(bytes, size));
@@ -304,6 +324,7 @@ struct H2Session::Impl {
             return;
         }
         s.complete = true;
+        if (s.handed_out) return events.on_ready(s.id);
         deliver(s, [&](const H2Message& m) { events.on_message(s.id, m); });
     }
 
@@ -340,7 +361,7 @@ struct H2Session::Impl {
     }
 
     void install_callbacks(nghttp2_session_callbacks* cb);
-    std::int32_t submit(Stream& s, nghttp2_data_provider* body);
+    static nghttp2_data_provider reading_from(Stream& s);
 };
 
 void H2Session::Impl::install_callbacks(nghttp2_session_callbacks* cb) {
@@ -413,6 +434,7 @@ H2Session::H2Session(Role role, const H2Limits& limits, H2Events& events)
     impl_->install_callbacks(cb);
     nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_peer_max_concurrent_streams(option, limits.streams_max_before_settings);
+    nghttp2_option_set_no_auto_window_update(option, role == Role::server ? 1 : 0);
     nghttp2_option_set_no_http_messaging(option, limits.messages_checked ? 0 : 1);
     // A hub that cancels many streams at once is no attacker (server role only).
     nghttp2_option_set_stream_reset_rate_limit(option, 100'000, 10'000);
@@ -486,17 +508,18 @@ bool H2Session::alive() const {
             nghttp2_session_want_write(impl_->session) != 0);
 }
 
-namespace {
-
-nghttp2_data_provider reading_from(Stream& s) {
+nghttp2_data_provider H2Session::Impl::reading_from(Stream& s) {
     nghttp2_data_provider provider;
     provider.source.ptr = &s;
     provider.read_callback = [](nghttp2_session*, std::int32_t, std::uint8_t* to, std::size_t room,
                                 std::uint32_t* flags, nghttp2_data_source* source,
-                                void*) -> ssize_t {
+                                void* self) -> ssize_t {
         auto& stream = *static_cast<Stream*>(source->ptr);
         const std::size_t left = stream.out->size() - stream.out_offset;
-        if (left == 0 && stream.out_open) return NGHTTP2_ERR_DEFERRED;
+        if (left == 0 && stream.out_open) {
+            static_cast<Impl*>(self)->events.on_ready(stream.id);
+            return NGHTTP2_ERR_DEFERRED;
+        }
         const std::size_t piece = stream.out_piece == 0 ? room : std::min(room, stream.out_piece);
         const std::size_t n = std::min(piece, left);
         std::memcpy(to, stream.out->data() + stream.out_offset, n);
@@ -507,8 +530,6 @@ nghttp2_data_provider reading_from(Stream& s) {
     };
     return provider;
 }
-
-}  // namespace
 
 std::int32_t H2Session::submit_request(std::span<const H2Header> headers,
                                        std::shared_ptr<const std::string> body_shared,
@@ -524,7 +545,7 @@ std::int32_t H2Session::submit_request(std::span<const H2Header> headers,
     s->out = std::move(body_shared);
     s->context = context;
     const bool has_body = s->out && !s->out->empty();
-    nghttp2_data_provider body = reading_from(*s);
+    nghttp2_data_provider body = Impl::reading_from(*s);
     const auto id = nghttp2_submit_request(impl.session, nullptr, impl.nvs.data(), impl.nvs.size(),
                                            has_body ? &body : nullptr, s);
     if (id < 0) {
@@ -534,6 +555,20 @@ std::int32_t H2Session::submit_request(std::span<const H2Header> headers,
     }
     s->id = id;
     return id;
+}
+
+void H2Session::hand_out(std::int32_t stream) {
+    if (Stream* s = impl_->find(stream)) s->handed_out = true;
+}
+
+std::optional<H2Piece> H2Session::take(std::int32_t stream) {
+    Stream* s = impl_->abandoned ? nullptr : impl_->find(stream);
+    if (s == nullptr || s->mute || !s->handed_out) return std::nullopt;
+    H2Piece piece;
+    piece.bytes = std::exchange(s->body, std::string());
+    piece.last = s->complete;
+    impl_->consumed(stream, piece.bytes.size());
+    return piece;
 }
 
 void H2Session::submit_response(std::int32_t stream, int status, std::span<const H2Header> headers,
@@ -555,10 +590,11 @@ void H2Session::submit_response_split(std::int32_t stream, int status,
         impl.nvs.push_back(name_value(h.name, h.value, h.never_index));
     }
     s->response_submitted = true;
+    impl.drop_body(*s);
     s->out_piece = data_bytes_max;
     s->out_empty_last = empty_last;
     if (!body.empty()) s->out = std::make_shared<const std::string>(std::move(body));
-    nghttp2_data_provider provider = reading_from(*s);
+    nghttp2_data_provider provider = Impl::reading_from(*s);
     nghttp2_submit_response(impl.session, stream, impl.nvs.data(), impl.nvs.size(),
                             s->out ? &provider : nullptr);
 }

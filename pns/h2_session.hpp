@@ -7,12 +7,13 @@
 // drain() gives, and hears about streams through H2Events. Calls into the session from inside an
 // event are allowed, except destroying it. Client role: every stream submitted ends in exactly one
 // of on_message or on_lost, also when the session is abandoned. Server role: on_request_headers
-// comes first; after it on_message, unless the stream ends before; on_lost at any time until
-// submit_response says that an answer is no longer wanted. Answers to streams that are gone are
+// comes first; after it on_message, unless the stream ends before; on_lost at any time until the
+// whole answer is submitted says that one is no longer wanted. Answers to streams that are gone are
 // ignored.
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -55,6 +56,12 @@ struct H2Goaway {
     std::string_view debug;  ///< capped
 };
 
+/// Server role: a part of a request's body.
+struct H2Piece {
+    std::string bytes;
+    bool last = false;
+};
+
 class H2Events {
   public:
     virtual void on_message(std::int32_t stream, const H2Message& message) = 0;
@@ -65,6 +72,8 @@ class H2Events {
     /// Server role: the request's headers are complete, its body not. Return false to refuse the
     /// stream.
     virtual bool on_request_headers(std::int32_t, const H2Message&) { return true; }
+    /// Server role: take() has something, or all that was appended to an open answer is drained.
+    virtual void on_ready(std::int32_t) {}
 
   protected:
     ~H2Events() = default;
@@ -109,6 +118,11 @@ class H2Session {
     std::int32_t submit_request(std::span<const H2Header> headers,
                                 std::shared_ptr<const std::string> body_shared,
                                 void* context = nullptr);
+    /// Server role, from inside on_request_headers: no on_message will come, take() gives the body.
+    /// What is not taken keeps the stream's window shut, so that a body never holds more than that.
+    void hand_out(std::int32_t stream);
+    /// What has come of such a body since the last time. Nothing: the stream is gone or answered.
+    std::optional<H2Piece> take(std::int32_t stream);
     /// Server role.
     void submit_response(std::int32_t stream, int status, std::span<const H2Header> headers,
                          std::string body);

@@ -14,6 +14,15 @@ struct Counter final : pns::H2Events {
         ++ends[stream];
         if (m.status == 0) session.submit_response(stream, 200, m.headers, std::string(m.body));
     }
+    bool on_request_headers(std::int32_t stream, const pns::H2Message&) override {
+        if (stream % 4 == 3) session.hand_out(stream);
+        return true;
+    }
+    void on_ready(std::int32_t stream) override {
+        if (stream % 8 == 3) return;  // never taken
+        const auto piece = session.take(stream);
+        if (piece && piece->last) session.submit_response(stream, 200, {}, "ok");
+    }
     void on_lost(std::int32_t stream, const pns::H2Lost&) override { ++ends[stream]; }
     std::map<std::int32_t, int> ends;
     pns::H2Session session;

@@ -7,6 +7,8 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <thread>
 
 #include "hub/http.hpp"
 #include "hub/parts.hpp"
@@ -265,6 +267,45 @@ TEST_CASE("blob clients list, read and write with a signed URL and not without",
     CHECK(whole.status == 200);
     CHECK((whole.body == large));
 
+    // So does a large body.
+    std::string larger((5 << 20) + 1, 'a');
+    for (std::size_t i = 0; i < larger.size(); ++i) larger[i] = static_cast<char>(i * i % 251);
+    CHECK(second.request("PUT", path + "/larger" + query, block, larger).status == 201);
+    CHECK((second.request("GET", path + "/larger" + query).body == larger));
+    CHECK((client.request("GET", path + "/larger" + query).body == larger));
+    CHECK((second.request("GET", path + "/larger" + query, {{"Range", "bytes=1000000-"}}).body ==
+           larger.substr(1'000'000)));
+    CHECK(second.request("HEAD", path + "/larger" + query).header("content-length") == "5242881");
+    CHECK(second.request("PUT", path + "/larger" + query, fresh, larger).status == 409);
+    CHECK(second.request("PUT", path + "/a" + query, block, larger).status == 409);
+
+    // Many at once.
+    std::vector<int> streams;
+    for (int i = 0; i < 40; ++i) {
+        streams.push_back(second.start("PUT", path + "/many/" + std::to_string(i) + query, block,
+                                       larger.substr(static_cast<std::size_t>(i), 300'000)));
+    }
+    for (const int stream : streams) CHECK(second.wait(stream).status == 201);
+    for (int i = 0; i < 40; ++i) {
+        streams[static_cast<std::size_t>(i)] =
+            second.start("GET", path + "/many/" + std::to_string(i) + query);
+    }
+    for (std::size_t i = 0; i < 40; ++i)
+        CHECK((second.wait(streams[i]).body == larger.substr(i, 300'000)));
+
+    // An upload that does not end leaves nothing.
+    const auto folder = world.config().data_dir / "blobs" / "orders" / "uploads" / "half";
+    const auto unfinished = [&] {
+        std::error_code none_yet;
+        const fs::directory_iterator files(folder, none_yet);
+        return std::distance(files, fs::directory_iterator());
+    };
+    const int half = second.start("PUT", path + "/half/b" + query, block, larger);
+    while (unfinished() == 0) std::this_thread::yield();
+    second.reset(half);
+    while (unfinished() > 0) std::this_thread::yield();
+    CHECK(second.request("GET", path + "/half/b" + query).status == 404);
+
     // Deleting the hub frees its blobs and ends its URLs.
     CHECK(client.request("DELETE", "/orders", world.root_headers()).status == 200);
     world.put_hub("orders");
@@ -283,9 +324,24 @@ TEST_CASE("only who may write a blob may send much", "[hub]") {
     const auto path = url.substr(url.find("/$blobs/"), url.find('?') - url.find("/$blobs/"));
     const auto query = url.substr(url.find('?'));
     const support::HeaderList block{{"x-ms-blob-type", "BlockBlob"}};
+    support::H2Client second(world.service().port(), world.client_options("h2"));
     const auto status = [&](const std::string& target, std::size_t bytes) {
         auto fresh = world.client();
-        return fresh.request("PUT", target, block, std::string(bytes, 'x')).status;
+        const std::string body(bytes, 'x');
+        const auto one = fresh.request("PUT", target, block, body);
+        auto two = second.request("PUT", target, block, body);
+        CHECK(one.status == two.status);
+        auto headers = block;
+        headers.emplace_back("x-no-length", "1");
+        const auto unannounced = second.request("PUT", target, headers, body);
+        CHECK((unannounced.status == one.status || target.find('?') == std::string::npos));
+        if (one.status == 413) {
+            const std::string bound = target.find('?') == std::string::npos ? "65536" : "200000";
+            const std::string detail = "The request body is larger than " + bound + " bytes.";
+            for (const auto& answer : {one, two})
+                CHECK(answer.body.find(detail) != std::string::npos);
+        }
+        return one.status;
     };
     CHECK(status(path + "/a" + query, 200'000) == 201);
     CHECK(status(path + "/a" + query, 200'001) == 413);

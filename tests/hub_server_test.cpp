@@ -64,6 +64,71 @@ pns::Task<Response> large(Call) {
     co_return response;
 }
 
+/// What a body or an answer in pieces holds on to while it is at work.
+std::atomic<int> held_files = 0, opened_files = 0;
+struct HeldFile {
+    HeldFile() {
+        ++held_files;
+        ++opened_files;
+    }
+    ~HeldFile() { --held_files; }
+};
+std::atomic<std::size_t> pieces_bytes = 0;
+
+/// The size and a sum of a body that comes in pieces.
+pns::Task<Response> add_up(Call call) {
+    const HeldFile file;
+    pieces_bytes = 0;
+    std::size_t size = 0, sum = 0;
+    for (;;) {
+        const auto piece = co_await call.request.more();
+        if (!hub::ok(piece)) {
+            const auto& refusal = std::get<hub::Refusal>(piece);
+            co_return hub::error(call.request, refusal.status, refusal.message);
+        }
+        const auto& bytes = std::get<std::string>(piece);
+        if (bytes.empty()) break;
+        for (const char c : bytes) sum = sum * 31 + static_cast<unsigned char>(c);
+        size += bytes.size();
+        pieces_bytes = size;
+        if (barrier == nullptr) continue;
+        auto wait = [held = barrier->opened] {
+            ++barrier->waiting;
+            held.wait();
+        };
+        co_await hub::on_store(call.parts.store, std::move(wait));
+    }
+    Response response;
+    response.body = std::to_string(size) + ":" + std::to_string(sum);
+    co_return response;
+}
+
+std::string added_up(std::string_view body) {
+    std::size_t sum = 0;
+    for (const char c : body) sum = sum * 31 + static_cast<unsigned char>(c);
+    return std::to_string(body.size()) + ":" + std::to_string(sum);
+}
+
+/// An answer far larger than memory should hold.
+pns::Task<Response> endless(Call) {
+    constexpr std::size_t piece_bytes = 256 * 1024;
+    pieces_bytes = 0;
+    Response response;
+    response.more_bytes = 4'000 * piece_bytes;
+    response.more = [file = std::make_shared<HeldFile>()]() -> pns::Task<std::string> {
+        pieces_bytes += piece_bytes;
+        co_return std::string(piece_bytes, 'x');
+    };
+    co_return response;
+}
+
+pns::Task<Response> broken_off(Call) {
+    Response response;
+    response.more_bytes = 10;
+    response.more = []() -> pns::Task<std::string> { co_return std::string(); };
+    co_return response;
+}
+
 pns::Task<Response> slow(Call call) {
     auto work = [held = barrier->opened] {
         ++barrier->waiting;
@@ -79,6 +144,10 @@ constexpr std::array table{
     hub::Route{"GET", "/echo", hub::Right::none, 64 * 1024, echo},
     hub::Route{"POST", "/echo", hub::Right::none, 1'000, echo},
     hub::Route{"PUT", "/big", hub::Right::none, 512 * 1024, echo},
+    hub::Route{"PUT", "/pieces", hub::Right::none, 4 << 20, add_up, false, true},
+    hub::Route{"PUT", "/unread", hub::Right::none, 4 << 20, nothing, false, true},
+    hub::Route{"GET", "/endless", hub::Right::none, 1'000, endless},
+    hub::Route{"GET", "/broken-off", hub::Right::none, 1'000, broken_off},
     hub::Route{"GET", "/throw", hub::Right::none, 1'000, blow_up},
     hub::Route{"DELETE", "/nothing", hub::Right::none, 1'000, nothing},
     hub::Route{"GET", "/large", hub::Right::none, 1'000, large},
@@ -457,6 +526,156 @@ TEST_CASE("a client that is slow with handshake, head, body or reading is cut", 
     stalled.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, "") +
                  frame(1, 4, 1, "\x83\x87\x04\x05/echo\x01\x01h") + frame(0, 0, 1, "ab"));
     stalled.receive_all();
+}
+
+TEST_CASE("a body in pieces is the same over both protocols", "[hub]") {
+    barrier = nullptr;
+    Server server;
+    H2Client two(server.port);
+    std::string body(3'000'001, '\0');
+    for (std::size_t i = 0; i < body.size(); ++i) body[i] = static_cast<char>(i * i % 251);
+    for (const std::size_t size : {0, 1, 65'535, 65'536, 131'072, 3'000'001}) {
+        INFO(size);
+        const auto part = body.substr(0, size);
+        H1Client one(server.port, trusting());
+        CHECK(one.request("PUT", "/pieces", {}, part).body == added_up(part));
+        CHECK(one.request("PUT", "/unread", {}, part).status == 204);
+        CHECK(one.request("PUT", "/pieces", {}, part).body == added_up(part));
+        CHECK(two.request("PUT", "/pieces", {}, part).body == added_up(part));
+        CHECK(two.request("PUT", "/pieces", {{"x-no-length", "1"}}, part).body == added_up(part));
+        CHECK(two.request("PUT", "/unread", {}, part).status == 204);
+    }
+    H1Client chunked(server.plain_port, plain());
+    std::string chunks = "PUT /pieces HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (int i = 0; i < 20; ++i) chunks += "10000\r\n" + body.substr(0, 65'536) + "\r\n";
+    chunked.send(chunks + "0\r\n\r\n");
+    CHECK(chunked.read_answer().body.starts_with("1310720:"));
+    CHECK(chunked.request("GET", "/echo").status == 200);
+
+    const std::string large((4 << 20) + 1, 'x');
+    H1Client announced(server.port, trusting());
+    announced.send("PUT /pieces HTTP/1.1\r\nHost: h\r\nContent-Length: 4194305\r\n\r\n");
+    const auto refused = announced.read_answer();
+    check_error(refused, 413);
+    const std::string detail = "The request body is larger than 4194304 bytes.";
+    CHECK(refused.body.find(detail) != std::string::npos);
+    H1Client unannounced(server.plain_port, plain());
+    unannounced.send("PUT /pieces HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 64; ++i) unannounced.send("10000\r\n" + large.substr(0, 65'536) + "\r\n");
+    unannounced.send("1\r\nx\r\n0\r\n\r\n");
+    const auto refused_late = unannounced.read_answer();
+    check_error(refused_late, 413);
+    CHECK(refused_late.body.find(detail) != std::string::npos);
+    for (const support::HeaderList& headers : {{}, support::HeaderList{{"x-no-length", "1"}}}) {
+        const auto over = two.request("PUT", "/pieces", headers, large);
+        check_error(over, 413);
+        CHECK(over.body.find(detail) != std::string::npos);
+    }
+    CHECK(two.request("GET", "/echo").status == 200);
+    CHECK(held_files == 0);
+}
+
+TEST_CASE("a body in pieces comes no faster than it is taken", "[hub]") {
+    Barrier held;
+    barrier = &held;
+    Server server;
+    H2Client client(server.port);
+    const std::string body(2'000'000, 'x');
+    const int stream = client.start("PUT", "/pieces", {}, body);
+    held.wait_for(1);
+    // Other streams go on while this one waits.
+    for (int i = 0; i < 50; ++i) {
+        CHECK(client.request("PUT", "/big", {}, std::string(200'000, 'y')).body.size() == 200'000);
+    }
+    CHECK(pieces_bytes <= 65'535);
+    held.open.set_value();
+    CHECK(client.wait(stream).body == added_up(body));
+    barrier = nullptr;
+}
+
+TEST_CASE("an upload that is reset or stalls ends, and its connection goes on", "[hub]") {
+    barrier = nullptr;
+    auto config = quick_config();
+    config.body_timeout_ms = 300;
+    Server server(config);
+    opened_files = 0;
+    H2Client client(server.port);
+    const std::string body(2'000'000, 'x');
+    SECTION("reset") {
+        const int stream = client.start("PUT", "/pieces", {}, body);
+        while (opened_files == 0) std::this_thread::yield();
+        client.reset(stream);
+        while (held_files > 0) std::this_thread::yield();
+    }
+    SECTION("stalled over HTTP/2") {
+        const int stream = client.start("PUT", "/pieces", {}, body);  // sends one window
+        while (opened_files == 0) std::this_thread::yield();
+        while (held_files > 0) std::this_thread::yield();
+        CHECK(client.wait(stream).status == 0);
+    }
+    SECTION("stalled over HTTP/1.1") {
+        H1Client stalled(server.plain_port, plain());
+        stalled.send("PUT /pieces HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
+        CHECK(stalled.ended());
+        while (held_files > 0) std::this_thread::yield();
+    }
+    SECTION("disconnected") {
+        {
+            H2Client gone(server.port);
+            gone.start("PUT", "/pieces", {}, body);
+            while (opened_files == 0) std::this_thread::yield();
+        }
+        while (held_files > 0) std::this_thread::yield();
+    }
+    // What was not taken has given the connection's window back.
+    for (int i = 0; i < 5; ++i) {
+        CHECK(client.request("PUT", "/pieces", {}, body).body == added_up(body));
+    }
+}
+
+TEST_CASE("who does not read a large answer holds little memory and no file for long", "[hub]") {
+    auto config = quick_config();
+    config.body_timeout_ms = 300;
+    Server server(config);
+    opened_files = 0;
+    constexpr std::size_t some_bytes = 2 << 20;
+    SECTION("one stream") {
+        H2Client client(server.port);
+        const int stream = client.start("GET", "/endless");
+        while (opened_files == 0) std::this_thread::yield();
+        while (held_files > 0) std::this_thread::yield();
+        CHECK(pieces_bytes <= some_bytes);
+        CHECK(client.wait(stream).status == 200);  // cut
+        CHECK(client.request("GET", "/echo").status == 200);
+    }
+    SECTION("many streams") {
+        H2Client client(server.port);
+        for (int i = 0; i < 30; ++i) client.start("GET", "/endless");
+        while (opened_files < 30) std::this_thread::yield();
+        while (held_files > 0) std::this_thread::yield();
+        CHECK(pieces_bytes <= 30 * some_bytes);
+        CHECK(client.request("GET", "/echo").status == 200);
+    }
+    SECTION("reset by the reader") {
+        H2Client client(server.port);
+        const int stream = client.start("GET", "/endless");
+        while (opened_files == 0) std::this_thread::yield();
+        client.reset(stream);
+        while (held_files > 0) std::this_thread::yield();
+        CHECK(client.request("GET", "/echo").status == 200);
+    }
+    SECTION("gone") {
+        {
+            H2Client client(server.port);
+            client.start("GET", "/endless");
+            while (opened_files == 0) std::this_thread::yield();
+        }
+        while (held_files > 0) std::this_thread::yield();
+    }
+    H2Client client(server.port);
+    const auto cut = client.request("GET", "/broken-off");
+    CHECK(cut.body.empty());
+    CHECK(client.request("GET", "/echo").status == 200);
 }
 
 TEST_CASE("what is not TLS 1.2 or later, or not our protocols, gets no connection", "[hub]") {

@@ -90,6 +90,7 @@ struct Server final : H2Events {
     std::vector<std::int32_t> lost;
     std::function<bool(std::int32_t)> admit;
     std::function<void(std::int32_t)> answer;
+    std::map<std::int32_t, int> ready;
 
     explicit Server(H2Limits limits = {}) : session(H2Session::Role::server, limits, *this) {}
 
@@ -105,6 +106,7 @@ struct Server final : H2Events {
         if (answer) answer(stream);
     }
     void on_lost(std::int32_t stream, const H2Lost&) override { lost.push_back(stream); }
+    void on_ready(std::int32_t stream) override { ++ready[stream]; }
     void ok(std::int32_t stream, std::string body = {}, int status = 200) {
         const std::string id = "id-" + std::to_string(stream);
         const std::vector<H2Header> named{{"apns-id", id}};
@@ -423,6 +425,115 @@ TEST_CASE("an early answer ends a request that is still being sent", "[pns]") {
     CHECK(client.session.streams_open() == 0);
     CHECK(server.requests.empty());
     CHECK(server.session.streams_open() == 0);
+}
+
+TEST_CASE("a body that is handed out waits in its window until it is taken", "[pns]") {
+    Client client;
+    Server server;
+    server.admit = [&](std::int32_t s) {
+        server.session.hand_out(s);
+        return true;
+    };
+    std::string body(1'000'000, '\0');
+    for (std::size_t i = 0; i < body.size(); ++i) body[i] = static_cast<char>(i * i % 251);
+    const auto shared = std::make_shared<const std::string>(body);
+    std::vector<std::int32_t> streams;
+    for (int i = 0; i < 30; ++i) streams.push_back(client.post("/", shared));
+    settle(client, server);
+    // 15 windows of streams fill the window of the connection.
+    std::size_t held = 0;
+    for (const auto s : streams) {
+        const auto piece = server.session.take(s);
+        REQUIRE(piece);
+        CHECK_FALSE(piece->last);
+        CHECK(piece->bytes.size() <= 65'535);
+        CHECK(body.starts_with(piece->bytes));
+        held += piece->bytes.size();
+    }
+    CHECK(held <= 1 << 20);
+    CHECK(held > 900'000);
+    settle(client, server);
+
+    const auto first = streams[0];
+    std::size_t taken = 0;
+    SECTION("taken to its end") {
+        std::map<std::int32_t, std::string> rest;
+        for (std::size_t whole = 0; whole < streams.size();) {
+            whole = 0;
+            for (const auto s : streams) {
+                const auto piece = server.session.take(s);
+                REQUIRE(piece);
+                rest[s] += piece->bytes;
+                if (piece->last) ++whole;
+            }
+            settle(client, server);
+        }
+        for (const auto s : streams) {
+            CHECK(body.ends_with(rest[s]));
+            CHECK(server.session.take(s)->last);
+            server.ok(s, "", 201);
+            CHECK_FALSE(server.session.take(s));
+            settle(client, server);
+            CHECK(client.only(s).status == 201);
+        }
+    }
+    SECTION("answered before its end") {
+        for (const auto s : streams) server.ok(s, "", 409);
+        settle(client, server);
+        for (const auto s : streams) CHECK(client.only(s).status == 409);
+    }
+    SECTION("reset by the client") {
+        for (const auto s : streams) client.session.reset(s, cancelled);
+        settle(client, server);
+        CHECK(server.lost.size() == streams.size());
+    }
+    SECTION("reset by the server") {
+        for (const auto s : streams) server.session.reset(s, cancelled);
+        CHECK_FALSE(server.session.take(first));
+        settle(client, server);
+        CHECK(client.only(first).code == cancelled);
+    }
+    // Each way gives the window of the connection back.
+    CHECK(server.session.streams_open() == 0);
+    const auto next = client.post("/", shared);
+    settle(client, server);
+    for (bool last = false; !last;) {
+        auto piece = server.session.take(next);
+        REQUIRE(piece);
+        REQUIRE((piece->last || !piece->bytes.empty()));
+        taken += piece->bytes.size();
+        last = piece->last;
+        settle(client, server);
+    }
+    CHECK(taken == body.size());
+    server.ok(next);
+    settle(client, server);
+    CHECK(client.only(next).status == 200);
+    CHECK(server.ready[next] > 0);
+    CHECK(server.requests.empty());
+}
+
+TEST_CASE("an open answer asks for more when it is drained and tells when its reader is gone",
+          "[pns]") {
+    H2Limits limits;
+    limits.body_bytes_max = 1 << 20;
+    Client client(limits);
+    Server server;
+    server.answer = [&](std::int32_t s) { server.session.submit_response_open(s, 200, {}); };
+    const auto s = client.post("/"), left = client.post("/");
+    settle(client, server);
+    CHECK(server.ready[s] == 1);
+    for (int i = 0; i < 3; ++i) {
+        CHECK(server.session.append(s, std::string(200'000, 'x'), i == 2));
+        if (i < 2) CHECK(server.session.unread(s) == 200'000);
+        settle(client, server);
+    }
+    CHECK(server.ready[s] == 3);
+    CHECK(client.only(s).body == std::string(600'000, 'x'));
+    client.session.reset(left, cancelled);
+    settle(client, server);
+    CHECK(server.lost == std::vector<std::int32_t>{left});
+    CHECK_FALSE(server.session.append(left, "x", true));
 }
 
 TEST_CASE("PING is answered and heard", "[pns]") {

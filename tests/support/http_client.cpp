@@ -213,7 +213,7 @@ struct H2Client::Impl final : pns::H2Events {
 
     static pns::H2Limits limits() {
         pns::H2Limits l;
-        l.body_bytes_max = 4 << 20;
+        l.body_bytes_max = 16 << 20;
         return l;
     }
 
