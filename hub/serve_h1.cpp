@@ -95,8 +95,7 @@ pns::Task<void> H1Connection::run() {
     peer_.on_drain = [this] {
         if (waiting_) peer_.interrupt();
     };
-    while (co_await one_request() == Step::go_on) {
-    }
+    for (Step step = Step::go_on; step == Step::go_on;) step = co_await one_request();
     peer_.on_drain = [] {};
     co_await peer_.close();
 }
@@ -146,7 +145,8 @@ pns::Task<bool> H1Connection::read_head() {
             break;
         }
         if (buffer_.size() > 0 && buffer_.size() < before) continue;
-        if (!co_await read_more()) co_return false;
+        const bool come = co_await read_more();
+        if (!come) co_return false;
     }
     co_return true;
 }
@@ -211,7 +211,8 @@ pns::Task<bool> H1Connection::read_body(std::size_t bytes_wanted) {
             parse_failure_ = http::error::header_limit;
             co_return true;
         }
-        if (!co_await read_more()) co_return false;
+        const bool come = co_await read_more();
+        if (!come) co_return false;
     }
     co_return true;
 }
@@ -282,8 +283,10 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
     parser_->body_limit(boost::none);  // until the route is known
     parse_failure_ = {};
     head_.clear();
-    if (!co_await wait_for_request()) co_return Step::stop;
-    if (!co_await read_head()) co_return Step::stop;
+    const bool come = co_await wait_for_request();
+    if (!come) co_return Step::stop;
+    const bool headed = co_await read_head();
+    if (!headed) co_return Step::stop;
 
     request_.received_at_ms = now_ms();
     if (parse_failure_) {

@@ -300,12 +300,13 @@ TEST_CASE("no await expression holds a temporary that g++ 12 destroys twice", "[
     }
 }
 
-TEST_CASE("no condition awaits a call with arguments, which g++ 12 lays out wrongly at -O0",
-          "[tree]") {
-    static const std::regex doubtful(R"(\b(if|while|switch) \([!(]*co_await [\w.:<>-]+\([^)])");
+TEST_CASE("no condition awaits, which g++ 12 lays out wrongly now and then", "[tree]") {
+    static const std::regex doubtful(R"(\b(if|while|switch) \(([^()]|\([^()]*\)|\()*?co_await)");
     CHECK(std::regex_search("if (!co_await f(x)) co_return;", doubtful));
     CHECK(std::regex_search("while ((co_await a.f<int>(std::move(x))).ok) {", doubtful));
-    CHECK_FALSE(std::regex_search("if (!co_await f()) co_return;", doubtful));
+    CHECK(std::regex_search("if (!co_await f()) co_return;", doubtful));
+    CHECK(std::regex_search("if (a(b) && !co_await f()) co_return x;", doubtful));
+    CHECK_FALSE(std::regex_search("if (a(b)) co_await f();", doubtful));
     CHECK_FALSE(std::regex_search("const bool b = co_await f(x); if (b) {}", doubtful));
     for (const Source& source : cpp_sources()) {
         if (source.path == "tests/tree_tidy_test.cpp") continue;
