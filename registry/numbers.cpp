@@ -11,9 +11,11 @@ std::shared_ptr<const void> Pins::pin(const std::shared_ptr<Pins>& pins, std::ui
         if (auto last = pins->last_.lock()) return last;
     }
     const auto place = pins->positions_.insert(position);
-    std::shared_ptr<const void> pinned(&*place, [pins, place](const void*) {
-        const std::lock_guard unpin(pins->mutex_);
-        pins->positions_.erase(place);
+    // What last_ leaves of a pin must not hold its Pins.
+    std::shared_ptr<const void> pinned(&*place, [mine = pins, place](const void*) mutable {
+        const auto of = std::move(mine);
+        const std::lock_guard unpin(of->mutex_);
+        of->positions_.erase(place);
     });
     pins->last_position_ = position;
     pins->last_ = pinned;
