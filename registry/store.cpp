@@ -60,13 +60,18 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
     table.block_cache = cache;
     table.format_version = 5;
     table.cache_index_and_filter_blocks = true;
-    table.pin_l0_filter_and_index_blocks_in_cache = true;
+    // Whatever is asked of the store by key costs one block of data, cold or not.
+    table.metadata_cache_options.top_level_index_pinning = rocksdb::PinningTier::kAll;
+    table.metadata_cache_options.partition_pinning = rocksdb::PinningTier::kAll;
     // The filter of a file of handles has 3 MiB: read and checked as a whole it would cost more
     // than everything else a new device needs.
     table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
     table.partition_filters = true;
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(filter_bits_per_key, false));
-    if (family == Family::rows) table.block_size = row_block_bytes;
+    if (family == Family::rows) {
+        table.block_size = row_block_bytes;
+        options.optimize_filters_for_hits = true;  // a row is read where something leads to it
+    }
     if (family == Family::rows || family == Family::users || family == Family::installations) {
         // A send to a user, and a start of an app, are reads of one key each.
         table.data_block_index_type = rocksdb::BlockBasedTableOptions::kDataBlockBinaryAndHash;
