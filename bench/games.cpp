@@ -292,8 +292,7 @@ void Scenario::run(const Event& event, std::size_t number) {
             std::printf("%s %s  ", outcome.c_str(), grouped(count).c_str());
         std::puts("");
     }
-    std::printf("    pruned    %s dead handles\n",
-                grouped(t.devices() - t.devices("Success")).c_str());
+    std::printf("    pruned    %s dead handles\n", grouped(t.devices("ExpiredChannel")).c_str());
     compare_received(expected);
     check_languages(event, audience);
     const auto after = [&](std::int64_t at) {

@@ -16,6 +16,8 @@ std::vector<std::string> command(const std::filesystem::path& dir, const SinkOpt
     out.emplace_back("--threads");
     out.push_back(std::to_string(options.threads));
     if (options.fast) out.emplace_back("--fast");
+    // The hubs of benchmarks have no limit of their own for FCM (hub_process.cpp).
+    for (const char* argument : {"--fcm-quota", "0"}) out.emplace_back(argument);
     if (!options.watch.empty()) {
         out.emplace_back("--watch");
         out.push_back(options.watch);

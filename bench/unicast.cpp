@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <deque>
+#include <filesystem>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -122,28 +123,43 @@ class Noise {
     std::thread thread_;
 };
 
+/// A hub with readers and a crowd, and the provider behind it.
+struct Site {
+    Site(const std::filesystem::path& dir, const SinkOptions& provider, unsigned lanes)
+        : sink((std::filesystem::create_directories(dir), dir), provider),
+          hub(dir, sink, {lanes, {}}) {}
+    Sink sink;
+    HubProcess hub;
+};
+
 class Unicast {
   public:
     Unicast(Experiment& experiment, const Options& options)
         : experiment_(experiment),
           results_(experiment.results()),
           options_(options),
-          sink_(experiment.dir(), {{"apns"}, options.sink_threads, true, watched}),
-          hub_(experiment.dir(), sink_, {options.lanes, {}}),
+          timed_(experiment.dir() / "timed", {{"apns"}, options.sink_threads, true, watched},
+                 options.lanes),
+          loaded_(experiment.dir() / "loaded", {{"apns"}, options.sink_threads, true, ""},
+                  options.lanes),
           bare_(experiment.dir(), options.lanes) {}
 
     void run() {
-        prepare();
+        results_.option("readers", options_.readers);
+        results_.option("crowd", options_.crowd);
+        prepare(timed_);
+        prepare(loaded_);
+        write_h2load_files(experiment_.dir(), timed_.sink, target("apns"), h2load_requests);
         for (unsigned i = 1; i <= experiment_.runs(); ++i) one_round(i);
         results_.add_ratio("accept_ratio", "accepts_per_s", "bare_per_s");
-        results_.add("peak_rss_mib", hub_.process().peak_rss_mib());
+        results_.add("peak_rss_mib", timed_.hub.process().peak_rss_mib());
         results_.plot("accept_latency_ms", {{"alone", quantile_curve(alone_)},
                                             {"beside a broadcast", quantile_curve(beside_)},
                                             {"reference", quantile_curve(reference_)}});
     }
 
   private:
-    void prepare();
+    void prepare(Site& site);
     void one_round(unsigned number);
     void reference(unsigned number);
     /// One send at a time, each timed from its POST to its arrival at the provider.
@@ -165,27 +181,25 @@ class Unicast {
     Experiment& experiment_;
     Results& results_;
     const Options& options_;
-    Sink sink_;
-    HubProcess hub_;
+    Site timed_;   ///< its provider keeps when readers' pushes came
+    Site loaded_;  ///< its provider only answers
     BareServer bare_;
     std::uint64_t turn_ = 0, last_reader_ = 0;
     std::vector<double> alone_, beside_, reference_;
 };
 
-void Unicast::prepare() {
-    results_.option("readers", options_.readers);
-    results_.option("crowd", options_.crowd);
+void Unicast::prepare(Site& site) {
     {
-        HubClient client(hub_.connection_string(), hub_.ca_file());
-        put_hub(client, hub_name, sink_.credentials());
+        HubClient client(site.hub.connection_string(), site.hub.ca_file());
+        put_hub(client, hub_name, site.sink.credentials());
     }
-    hub_.stop();
+    site.hub.stop();
     const Crowd crowd(target("apns"), "", false);
-    fill_store(hub_.data_dir(), hub_name, options_.readers + options_.crowd, [&](std::uint32_t i) {
+    const std::uint32_t devices = options_.readers + options_.crowd;
+    fill_store(site.hub.data_dir(), hub_name, devices, [&](std::uint32_t i) {
         return i < options_.readers ? reader(i) : crowd.device(i - options_.readers);
     });
-    hub_.start();
-    write_h2load_files(experiment_.dir(), sink_, target("apns"), h2load_requests);
+    site.hub.start();
 }
 
 void Unicast::one_round(unsigned number) {
@@ -199,17 +213,18 @@ void Unicast::one_round(unsigned number) {
     std::uint64_t pushes = 0;
     std::vector<double> noisy;
     {
-        const Usage usage(sink_.process());
-        sink_.control("apns").forget();
-        const Noise noise(hub_);
-        while (sink_.control("apns").taken().pushes == 0) {
+        const Sink& sink = timed_.sink;
+        const Usage usage(sink.process());
+        sink.control("apns").forget();
+        const Noise noise(timed_.hub);
+        while (sink.control("apns").taken().pushes == 0) {
             noise.check();
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
         noisy = trips(number, "beside");
         noise.check();
-        experiment_.check_sink("beside", usage, sink_);
-        pushes = sink_.control("apns").taken().pushes;
+        experiment_.check_sink("beside", usage, sink);
+        pushes = sink.control("apns").taken().pushes;
     }
     if (pushes < noisy.size() * 2)
         throw std::runtime_error("no broadcast ran beside the single sends");
@@ -229,7 +244,7 @@ void Unicast::reference(unsigned number) {
     H2loadOptions one;
     one.requests = h2load_requests;
     one.clients = one.streams = one.threads = 1;
-    const H2loadFigures request = run_h2load(experiment_.dir(), sink_, target("apns"), one);
+    const H2loadFigures request = run_h2load(experiment_.dir(), timed_.sink, target("apns"), one);
     results_.add("reference_p50_ms", bare.p50_ms + request.mean_ms);
     for (const double ms : bare.latencies_ms) reference_.push_back(ms + request.mean_ms);
     print_run(number, "reference",
@@ -238,9 +253,9 @@ void Unicast::reference(unsigned number) {
 }
 
 std::vector<double> Unicast::trips(unsigned number, const std::string& name) {
-    const SimControl& sink = sink_.control("apns");
+    const SimControl& sink = timed_.sink.control("apns");
     sink.forget();
-    HubClient client(hub_.connection_string(), hub_.ca_file());
+    HubClient client(timed_.hub.connection_string(), timed_.hub.ca_file());
     Trips open;
     Load load;
     load.seconds = options_.seconds;
@@ -281,9 +296,12 @@ void Unicast::full_load(unsigned number) {
     load.status_when_busy = 429;
     const auto make = [this](ClientRequest& request) { make_post(request); };
     HubClient to_bare(bare_.connection_string(), bare_.ca_file(), options_.connections);
-    HubClient to_hub(hub_.connection_string(), hub_.ca_file(), options_.connections);
+    HubProcess& hub = loaded_.hub;
+    HubClient to_hub(hub.connection_string(), hub.ca_file(), options_.connections);
+    const Usage usage(loaded_.sink.process());
     const auto measured = run_in_turns({{"bare", to_bare, bare_.process(), load, make},
-                                        {"hub", to_hub, hub_.process(), load, make}});
+                                        {"hub", to_hub, hub.process(), load, make}});
+    experiment_.check_sink("loaded", usage, loaded_.sink);
     const Measured& answered = measured[0];
     const Measured& accepted = measured[1];
     results_.add("bare_per_s", answered.per_s);

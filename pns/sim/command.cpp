@@ -24,7 +24,7 @@ struct CommandLine {
     bool list_faults = false, collapse = false, ping_answers = false;
     double split_share = 0;
     std::uint32_t handle_second_max = 0, client_errors_max = 0;
-    std::uint64_t h1_requests_max = 0;
+    std::uint64_t h1_requests_max = 0, fcm_quota = SimOptions().quota_minute_max;
     std::int64_t idle_close_ms = 0, age_max_ms = -1;
     unsigned threads = 1;
     std::uint32_t streams_max = 0;
@@ -99,6 +99,9 @@ void define(CLI::App& app, CommandLine& line) {
                  "Benchmarks: 200 to everything, no checks, no journal; /counters still counts");
     app.add_option("--watch", line.watch,
                    "With --fast: pushes whose path holds this text are recorded nevertheless");
+    app.add_option("--fcm-quota", line.fcm_quota,
+                   "FCM: messages a minute that the project may send; 0 = no bound")
+        ->capture_default_str();
     app.add_option("--ca-dir", line.ca_dir,
                    "Where ca.pem is written (default: a new directory in the temporary one)");
     app.add_option("--rules", line.rules_file,
@@ -190,6 +193,7 @@ Running start_one(const CommandLine& line, std::size_t index, const CertificateP
     options.threads = line.threads;
     options.fast = line.fast;
     options.watch = line.watch;
+    options.quota_minute_max = line.fcm_quota;
     options.streams_max = line.streams_max;
     options.latency = read_latency(line.latency);
     if (!line.latency_refused.empty()) options.latency_refused = read_latency(line.latency_refused);
