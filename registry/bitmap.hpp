@@ -13,7 +13,7 @@ class Bitmap : public ::Roaring {
   public:
     Bitmap() = default;
     Bitmap(::Roaring&& other) noexcept : ::Roaring(std::move(other)) {}  // NOLINT: the same set
-    Bitmap(const Bitmap& other) : ::Roaring() { *this = other; }
+    Bitmap(const Bitmap& other) : Bitmap() { *this = other; }
     Bitmap(Bitmap&& other) noexcept = default;
     ~Bitmap() = default;
     Bitmap& operator=(Bitmap&& other) noexcept = default;
