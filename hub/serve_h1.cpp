@@ -65,6 +65,7 @@ class H1Connection {
     pns::Task<bool> read_more();
     pns::Task<bool> wait_for_request();
     pns::Task<bool> read_head();
+    bool has_bare_line_feed() const;
     pns::Task<bool> read_body(std::size_t bytes_wanted);
     pns::Task<Parsed<std::string>> more();
     pns::Task<void> drop_body();
@@ -134,6 +135,18 @@ void H1Connection::parse() {
     if (parse_failure_ == http::error::need_more) parse_failure_ = {};
 }
 
+/// Lines of a head end with CRLF (RFC 9112 2.2). The parser would wait for one in a head that its
+/// sender thinks is complete.
+bool H1Connection::has_bare_line_feed() const {
+    char before = head_.empty() ? '\0' : head_.back();
+    const auto* bytes = static_cast<const char*>(buffer_.data().data());
+    for (std::size_t i = 0; i < buffer_.size(); ++i) {
+        if (bytes[i] == '\n' && before != '\r') return true;
+        before = bytes[i];
+    }
+    return false;
+}
+
 pns::Task<bool> H1Connection::read_head() {
     peer_.expect_within(config_.header_timeout_ms);
     while (!parser_->is_header_done() && !parse_failure_) {
@@ -145,6 +158,10 @@ pns::Task<bool> H1Connection::read_head() {
             break;
         }
         if (buffer_.size() > 0 && buffer_.size() < before) continue;
+        if (has_bare_line_feed()) {
+            parse_failure_ = http::error::bad_line_ending;
+            break;
+        }
         const bool come = co_await read_more();
         if (!come) co_return false;
     }

@@ -489,6 +489,13 @@ TEST_CASE("a malformed request gets 400 with the reason and loses its connection
             CHECK(client.ended());
         }
     }
+    // Told as soon as it is seen, whatever the server had read before.
+    H1Client torn(server.plain_port, plain());
+    torn.send("GET /ec");
+    const H1Client after(server.plain_port, plain());
+    while (server.connections() < 2) std::this_thread::yield();
+    torn.send("ho HTTP/1.1\nHost: h\n\n");
+    check_error(torn.read_answer(), 400);
     CHECK(H1Client(server.plain_port, plain()).request("GET", "/echo").status == 200);
 }
 
