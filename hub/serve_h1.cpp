@@ -138,11 +138,12 @@ void H1Connection::parse() {
 /// Lines of a head end with CRLF (RFC 9112 2.2). The parser would wait for one in a head that its
 /// sender thinks is complete.
 bool H1Connection::has_bare_line_feed() const {
-    char before = head_.empty() ? '\0' : head_.back();
-    const auto* bytes = static_cast<const char*>(buffer_.data().data());
-    for (std::size_t i = 0; i < buffer_.size(); ++i) {
-        if (bytes[i] == '\n' && before != '\r') return true;
-        before = bytes[i];
+    const std::string_view bytes(static_cast<const char*>(buffer_.data().data()), buffer_.size());
+    std::size_t at = bytes.find('\n');
+    while (at != std::string_view::npos) {
+        const std::string_view before = at > 0 ? bytes.substr(0, at) : head_;
+        if (!before.ends_with('\r')) return true;
+        at = bytes.find('\n', at + 1);
     }
     return false;
 }

@@ -329,6 +329,7 @@ std::vector<pns::H2Header> headers_of(Response& response) {
     }
     headers.emplace_back("date", http_date(now_ms()));
     std::vector<pns::H2Header> lent;
+    lent.reserve(headers.size());
     for (const auto& [name, value] : headers) {
         const bool unique = name == "trackingid" || name == "x-ms-correlation-request-id" ||
                             name == "location" || name == "content-length";
