@@ -11,9 +11,9 @@
 #include "bench/crowd.hpp"
 #include "bench/experiment.hpp"
 #include "bench/hub_process.hpp"
-#include "bench/hub_setup.hpp"
 #include "bench/store_fill.hpp"
-#include "bench/terminal.hpp"
+#include "hub/cli/hub_setup.hpp"
+#include "hub/cli/terminal.hpp"
 #include "registry/bitmap.hpp"
 #include "tagexpr/expression.hpp"
 
@@ -214,7 +214,7 @@ AudienceFigures measure_audience(const std::filesystem::path& data_dir, const st
         for (std::size_t q = 0; q < asked.size(); ++q) expected[q] += asked[q].holds(i) ? 1 : 0;
 
     Audience audience(data_dir, hub);
-    ProgressBar bar("asking", runs * (asked.size() + 1));
+    hub::ProgressBar bar("asking", runs * (asked.size() + 1));
     std::uint64_t done = 0;
     nlohmann::ordered_json drawn = nlohmann::ordered_json::object();
     AudienceFigures out;
@@ -228,8 +228,9 @@ AudienceFigures measure_audience(const std::filesystem::path& data_dir, const st
             const auto ask_by_hand = [&] { found = by_hand.count(question); };
             const auto check = [&](const char* who) {
                 if (found == expected[q]) return;
-                throw std::runtime_error(std::string(who) + " counts " + grouped(found) + " for " +
-                                         question.name + " instead of " + grouped(expected[q]));
+                throw std::runtime_error(std::string(who) + " counts " + hub::grouped(found) +
+                                         " for " + question.name + " instead of " +
+                                         hub::grouped(expected[q]));
             };
             audience.forget_everything();
             results.add(name + "_cold_us", microseconds(ask));
@@ -281,8 +282,8 @@ int audience_main(int argc, char** argv) {
         const Sink sink(experiment.dir());
         {
             const HubProcess hub(experiment.dir(), sink);
-            HubClient client(hub.connection_string(), hub.ca_file());
-            put_hub(client, hub_name, sink.credentials());
+            hub::HubClient client(hub.connection_string(), hub.ca_file());
+            hub::create_hub(client, hub_name, sink.credentials());
         }
         const Crowd crowd(target("apns"), "", false);
         const auto data_dir = experiment.dir() / "hub";

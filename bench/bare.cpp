@@ -12,12 +12,12 @@
 #include <thread>
 #include <vector>
 
-#include "hub/answers.hpp"
-#include "hub/dispatch.hpp"
-#include "hub/listener.hpp"
-#include "hub/log.hpp"
+#include "hub/http/answers.hpp"
+#include "hub/process/log.hpp"
+#include "hub/server/dispatch.hpp"
+#include "hub/server/listener.hpp"
+#include "hub/server/tls_files.hpp"
 #include "hub/service.hpp"
-#include "hub/tls_files.hpp"
 #include "pns/nursery.hpp"
 
 namespace bench {
@@ -70,7 +70,8 @@ int run(const hub::Config& config) {
     const auto idle = hub::Service::start(config, why);  // lends its parts; nobody calls it
     if (!idle) throw std::runtime_error(why);
     asio::ssl::context tls = hub::make_tls_context(hub::prepare_tls_files(config));
-    hub::Dispatch dispatch(idle->parts(), routes, {});
+    hub::Parts& parts = idle->parts();
+    hub::Dispatch dispatch(config, parts.metrics, routes, {}, parts, nullptr);
     std::atomic<std::size_t> connections = 0;
     hub::Loops loops(config.lanes != 0 ? config.lanes
                                        : std::max(1U, std::thread::hardware_concurrency()));

@@ -11,9 +11,9 @@
 #include "bench/register.hpp"
 #include "bench/restart.hpp"
 #include "bench/scale.hpp"
-#include "bench/terminal.hpp"
 #include "bench/unicast.hpp"
 #include "bench/wire.hpp"
+#include "hub/cli/terminal.hpp"
 
 namespace bench {
 namespace {
@@ -53,7 +53,7 @@ int bench_main(int argc, char** argv) {
                out);
     for (const Verb& verb : verbs)
         if (!verb.what.empty())
-            std::fprintf(out, "  %s %s\n", padded(verb.name, 9).c_str(),
+            std::fprintf(out, "  %s %s\n", hub::padded(verb.name, 9).c_str(),
                          std::string(verb.what).c_str());
     return help ? 0 : 2;
 }

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "bench/telemetry.hpp"
-#include "bench/terminal.hpp"
+#include "hub/cli/terminal.hpp"
 
 namespace bench {
 namespace {
@@ -66,7 +66,7 @@ class RateSampler {
 
 }  // namespace
 
-Broadcast run_broadcast(HubProcess& hub, HubClient& client, const Sink& sink,
+Broadcast run_broadcast(HubProcess& hub, hub::HubClient& client, const Sink& sink,
                         const BroadcastOrder& order) {
     const SimControl& control = sink.control(order.platform);
     control.forget();
@@ -81,9 +81,9 @@ Broadcast run_broadcast(HubProcess& hub, HubClient& client, const Sink& sink,
         std::string outcomes;
         for (const auto& [platform, counts] : t.outcomes) {
             for (const auto& [outcome, count] : counts)
-                outcomes += ", " + platform + " " + outcome + " " + grouped(count);
+                outcomes += ", " + platform + " " + outcome + " " + hub::grouped(count);
         }
-        throw std::runtime_error("not all of " + grouped(order.devices) +
+        throw std::runtime_error("not all of " + hub::grouped(order.devices) +
                                  " pushes succeeded; the send ended as " + t.state + outcomes);
     }
     const auto devices = static_cast<double>(order.devices);
@@ -103,9 +103,9 @@ Broadcast run_broadcast(HubProcess& hub, HubClient& client, const Sink& sink,
 }
 
 std::string describe(const Broadcast& b) {
-    return grouped(static_cast<std::uint64_t>(b.pushes_per_s)) + "/s, " +
-           fixed(b.cpu_us_per_push, 2) + " us CPU per push, first after " + fixed(b.first_ms, 0) +
-           " ms, last after " + fixed(b.last_ms, 0) + " ms";
+    return hub::grouped(static_cast<std::uint64_t>(b.pushes_per_s)) + "/s, " +
+           hub::fixed(b.cpu_us_per_push, 2) + " us CPU per push, first after " +
+           hub::fixed(b.first_ms, 0) + " ms, last after " + hub::fixed(b.last_ms, 0) + " ms";
 }
 
 }  // namespace bench

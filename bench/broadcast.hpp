@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "bench/client.hpp"
 #include "bench/hub_process.hpp"
 #include "bench/sink.hpp"
+#include "hub/cli/client.hpp"
 
 namespace bench {
 
@@ -29,7 +29,7 @@ struct Broadcast {
 };
 
 /// Throws std::runtime_error unless every device got its push.
-Broadcast run_broadcast(HubProcess& hub, HubClient& client, const Sink& sink,
+Broadcast run_broadcast(HubProcess& hub, hub::HubClient& client, const Sink& sink,
                         const BroadcastOrder& order);
 std::string describe(const Broadcast& broadcast);
 

@@ -12,7 +12,7 @@
 
 #include "bench/process.hpp"
 #include "bench/sink.hpp"
-#include "bench/terminal.hpp"
+#include "hub/cli/terminal.hpp"
 
 namespace bench {
 namespace {
@@ -104,7 +104,7 @@ int Experiment::run(int argc, char** argv, const std::function<void()>& body) {
         code = 0;
     } catch (const std::exception& error) {
         std::fflush(stdout);
-        std::fprintf(stderr, "%s pushhub bench %s: %s\n", red("FAIL").c_str(), name_.c_str(),
+        std::fprintf(stderr, "%s pushhub bench %s: %s\n", hub::red("FAIL").c_str(), name_.c_str(),
                      error.what());
     }
     std::error_code ignored;
@@ -117,12 +117,13 @@ void Experiment::check_sink(const std::string& what, const Usage& usage, const S
     results_.add("sink_cpu_share_" + what, share);
     if (share < saturated) return;
     throw std::runtime_error("the sink was the bottleneck of " + what + ": it used " +
-                             fixed(share * 100, 0) + " % of its " + std::to_string(sink.threads()) +
+                             hub::fixed(share * 100, 0) + " % of its " +
+                             std::to_string(sink.threads()) +
                              " threads. Give it more with --sink-threads.");
 }
 
 void print_run(unsigned run, const std::string& what, const std::string& figures) {
-    std::printf("  run %u: %s %s\n", run, padded(what, 10).c_str(), figures.c_str());
+    std::printf("  run %u: %s %s\n", run, hub::padded(what, 10).c_str(), figures.c_str());
     std::fflush(stdout);
 }
 

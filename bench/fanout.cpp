@@ -7,17 +7,17 @@
 #include <vector>
 
 #include "bench/broadcast.hpp"
-#include "bench/client.hpp"
 #include "bench/crowd.hpp"
 #include "bench/experiment.hpp"
 #include "bench/h2load.hpp"
 #include "bench/hub_process.hpp"
-#include "bench/hub_setup.hpp"
 #include "bench/sink.hpp"
 #include "bench/stages.hpp"
 #include "bench/store_fill.hpp"
 #include "bench/targets.hpp"
-#include "bench/terminal.hpp"
+#include "hub/cli/client.hpp"
+#include "hub/cli/hub_setup.hpp"
+#include "hub/cli/terminal.hpp"
 
 namespace bench {
 namespace {
@@ -69,7 +69,7 @@ class Fanout {
         return run_broadcast(hub_, *client_, sink_, order);
     }
     void connect() {
-        client_ = std::make_unique<HubClient>(hub_.connection_string(), hub_.ca_file());
+        client_ = std::make_unique<hub::HubClient>(hub_.connection_string(), hub_.ca_file());
     }
 
     Experiment& experiment_;
@@ -78,7 +78,7 @@ class Fanout {
     const Target& target_;
     Sink sink_;
     HubProcess hub_;
-    std::unique_ptr<HubClient> client_;
+    std::unique_ptr<hub::HubClient> client_;
     std::uint64_t matching_ = 0;  ///< devices of `expression`
 };
 
@@ -86,8 +86,8 @@ void Fanout::prepare() {
     results_.option("platform", options_.platform);
     results_.option("devices", options_.devices);
     connect();
-    put_hub(*client_, native_hub, sink_.credentials());
-    put_hub(*client_, template_hub, sink_.credentials());
+    hub::create_hub(*client_, native_hub, sink_.credentials());
+    hub::create_hub(*client_, template_hub, sink_.credentials());
     client_.reset();
     hub_.stop();
     const std::string& host = sink_.host(target_.platform);
@@ -131,8 +131,8 @@ void Fanout::one_round(unsigned number) {
     results_.add("h2load_per_s", theirs.requests_per_s);
     results_.add("h2load_cpu_us", theirs.cpu_us_per_request);
     print_run(number, "h2load",
-              grouped(static_cast<std::uint64_t>(theirs.requests_per_s)) + "/s, " +
-                  fixed(theirs.cpu_us_per_request, 2) + " us CPU per request");
+              hub::grouped(static_cast<std::uint64_t>(theirs.requests_per_s)) + "/s, " +
+                  hub::fixed(theirs.cpu_us_per_request, 2) + " us CPU per request");
 
     const Broadcast rendered = broadcast(templates());
     results_.add("template_pushes_per_s", rendered.pushes_per_s);

@@ -11,16 +11,16 @@
 #include <set>
 #include <stdexcept>
 
-#include "bench/client.hpp"
 #include "bench/experiment.hpp"
 #include "bench/hub_process.hpp"
-#include "bench/hub_setup.hpp"
 #include "bench/sim_control.hpp"
 #include "bench/store_fill.hpp"
 #include "bench/telemetry.hpp"
-#include "bench/terminal.hpp"
-#include "bench/winter_games.hpp"
-#include "hub/installation_json.hpp"
+#include "hub/cli/client.hpp"
+#include "hub/cli/hub_setup.hpp"
+#include "hub/cli/terminal.hpp"
+#include "hub/cli/winter_games.hpp"
+#include "hub/device/installation_json.hpp"
 
 namespace bench {
 namespace {
@@ -84,12 +84,13 @@ class Scenario {
         : options_(options),
           results_(experiment.results()),
           games_(options.devices, options.seed),
-          sink_(experiment.dir(),
-                {{platform_names.begin(), platform_names.end()}, 1, false, std::string()}),
+          sink_(
+              experiment.dir(),
+              {{hub::platform_names.begin(), hub::platform_names.end()}, 1, false, std::string()}),
           hub_(experiment.dir(), sink_, {options.lanes, {}}),
           pruned_(options.devices, false) {
         connect();
-        put_hub(*client_, hub_name, sink_.credentials());
+        hub::create_hub(*client_, hub_name, sink_.credentials());
     }
 
     void register_devices();
@@ -100,8 +101,8 @@ class Scenario {
 
   private:
     void connect() {
-        client_ = std::make_unique<HubClient>(hub_.connection_string(), hub_.ca_file(),
-                                              client_connections);
+        client_ = std::make_unique<hub::HubClient>(hub_.connection_string(), hub_.ca_file(),
+                                                   client_connections);
     }
     const SimControl& sim(std::string_view platform) const {
         return sink_.control(std::string(platform));
@@ -115,10 +116,10 @@ class Scenario {
 
     const Options& options_;
     Results& results_;
-    WinterGames games_;
+    hub::WinterGames games_;
     Sink sink_;
     HubProcess hub_;
-    std::unique_ptr<HubClient> client_;
+    std::unique_ptr<hub::HubClient> client_;
     std::vector<bool> pruned_;
     std::uint64_t pushes_ = 0, checks_ = 0, failures_ = 0, pruned_count_ = 0, sends_ = 0;
     std::int64_t first_ms_ = 0, last_ms_ = 0;  ///< of the event at hand, as the simulators saw it
@@ -133,13 +134,14 @@ void Scenario::check(bool holds, const std::string& what) {
     ++checks_;
     if (holds) return;
     ++failures_;
-    std::printf("    %s %s\n", red("WRONG").c_str(), what.c_str());
+    std::printf("    %s %s\n", hub::red("WRONG").c_str(), what.c_str());
 }
 
 void Scenario::register_devices() {
     std::map<std::string_view, std::vector<std::string>> dead;
     for (std::uint32_t i = 0; i < games_.size(); ++i)
-        if (const Device d = games_.device(i); d.dead) dead[d.platform].push_back(d.handle);
+        if (const hub::GamesDevice d = games_.device(i); d.dead)
+            dead[d.platform].push_back(d.handle);
     for (const auto& [platform, handles] : dead) sim(platform).kill(handles);
 
     const auto begun = std::chrono::steady_clock::now();
@@ -147,7 +149,7 @@ void Scenario::register_devices() {
         client_.reset();
         hub_.stop();
         fill_store(hub_.data_dir(), hub_name, games_.size(), [this](std::uint32_t i) {
-            const Device d = games_.device(i);
+            const hub::GamesDevice d = games_.device(i);
             auto parsed = hub::parse_installation(games_.installation_json(d), d.installation_id,
                                                   hub::normalise_handle);
             if (!hub::ok(parsed)) throw std::runtime_error("no installation: " + d.handle);
@@ -156,7 +158,7 @@ void Scenario::register_devices() {
         hub_.start();
         connect();
     } else {
-        bench::register_devices(*client_, hub_name, games_);
+        hub::register_devices(*client_, hub_name, games_);
     }
     results_.add(
         "register_per_s",
@@ -168,7 +170,7 @@ void Scenario::compare_received(
     const std::map<std::string_view, std::vector<std::string>>& expected) {
     std::uint64_t received = 0;
     first_ms_ = last_ms_ = 0;
-    for (const std::string_view platform : platform_names) {
+    for (const std::string_view platform : hub::platform_names) {
         SimControl::Accepted accepted = sim(platform).accepted();
         std::sort(accepted.handles.begin(), accepted.handles.end());
         std::vector<std::string> wanted;
@@ -180,15 +182,15 @@ void Scenario::compare_received(
         std::set_difference(accepted.handles.begin(), accepted.handles.end(), wanted.begin(),
                             wanted.end(), std::back_inserter(extra));
         check(missing.empty() && extra.empty(),
-              "the " + std::string(platform) + " simulator misses " + grouped(missing.size()) +
-                  " pushes and has " + grouped(extra.size()) + " too many");
+              "the " + std::string(platform) + " simulator misses " + hub::grouped(missing.size()) +
+                  " pushes and has " + hub::grouped(extra.size()) + " too many");
         received += accepted.handles.size();
         if (accepted.handles.empty()) continue;
         if (first_ms_ == 0 || accepted.first_at_ms < first_ms_) first_ms_ = accepted.first_at_ms;
         last_ms_ = std::max(last_ms_, accepted.last_at_ms);
     }
     std::printf("    received  %s pushes, compared handle by handle with the expected devices\n",
-                grouped(received).c_str());
+                hub::grouped(received).c_str());
 }
 
 void Scenario::check_languages(const Event& event, const std::vector<std::uint32_t>& audience) {
@@ -197,7 +199,7 @@ void Scenario::check_languages(const Event& event, const std::vector<std::uint32
     std::set<std::string_view> languages;
     const std::size_t samples = std::min(audience.size(), bodies_compared_max);
     for (std::size_t k = 0; k < samples; ++k) {
-        const Device d = games_.device(audience[k * audience.size() / samples]);
+        const hub::GamesDevice d = games_.device(audience[k * audience.size() / samples]);
         if (d.dead) continue;
         const std::optional<std::string> kept = sim(d.platform).body_of(d.handle);
         if (!kept) continue;
@@ -210,14 +212,14 @@ void Scenario::check_languages(const Event& event, const std::vector<std::uint32
             const auto json = nlohmann::json::parse(body, nullptr, false);
             text = json.is_discarded() ? body : json.dump();
         }
-        wrong += text.find(WinterGames::greeting(d, event.athlete)) == std::string::npos;
+        wrong += text.find(hub::WinterGames::greeting(d, event.athlete)) == std::string::npos;
     }
     check(asked > 0, "the simulators kept no body to compare");
-    check(wrong == 0,
-          grouped(wrong) + " of " + grouped(asked) + " bodies are not in their device's language");
+    check(wrong == 0, hub::grouped(wrong) + " of " + hub::grouped(asked) +
+                          " bodies are not in their device's language");
     std::printf(
         "    language  %s bodies in %s languages compared with the devices' own templates\n",
-        grouped(asked).c_str(), grouped(languages.size()).c_str());
+        hub::grouped(asked).c_str(), hub::grouped(languages.size()).c_str());
 }
 
 void Scenario::check_pruned(const std::vector<std::uint32_t>& audience) {
@@ -235,22 +237,22 @@ void Scenario::check_pruned(const std::vector<std::uint32_t>& audience) {
     }
     std::size_t next = 0, wrong = 0;
     client_->call_many(
-        [&](ClientRequest& request) {
+        [&](hub::ClientRequest& request) {
             if (next == asked.size()) return false;
             request.tag = asked[next++];
             request.path = installation_path(
                 games_.device(static_cast<std::uint32_t>(request.tag)).installation_id);
             return true;
         },
-        [&](const ClientRequest& request, const ClientReply& reply) {
+        [&](const hub::ClientRequest& request, const hub::ClientReply& reply) {
             const auto json = nlohmann::json::parse(reply.body, nullptr, false);
             const bool expired =
                 reply.status == 200 && json.is_object() && json.value("pushChannelExpired", false);
             const bool should = games_.device(static_cast<std::uint32_t>(request.tag)).dead;
             wrong += reply.status != 200 || expired != should;
         });
-    check(wrong == 0, "the registry disagrees with the providers about " + grouped(wrong) + " of " +
-                          grouped(asked.size()) + " handles");
+    check(wrong == 0, "the registry disagrees with the providers about " + hub::grouped(wrong) +
+                          " of " + hub::grouped(asked.size()) + " handles");
 }
 
 void Scenario::run(const Event& event, std::size_t number) {
@@ -263,7 +265,7 @@ void Scenario::run(const Event& event, std::size_t number) {
     std::map<std::string, std::uint64_t> dead;
     std::uint64_t alive_count = 0, dead_count = 0;
     for (const std::uint32_t i : audience) {
-        Device device = games_.device(i);
+        hub::GamesDevice device = games_.device(i);
         if (device.dead) {
             ++dead[std::string(device.platform)];
             ++dead_count;
@@ -273,10 +275,11 @@ void Scenario::run(const Event& event, std::size_t number) {
         }
     }
 
-    std::printf("\n  %s %s\n", bold("Send " + std::to_string(number)).c_str(), event.title.c_str());
+    std::printf("\n  %s %s\n", hub::bold("Send " + std::to_string(number)).c_str(),
+                event.title.c_str());
     std::printf("    %s  tags: %s\n", event.format.c_str(),
                 event.expression.empty() ? "(broadcast)" : event.expression.c_str());
-    for (const std::string_view platform : platform_names) sim(platform).forget();
+    for (const std::string_view platform : hub::platform_names) sim(platform).forget();
     const auto started = std::chrono::steady_clock::now();
     const std::string id =
         post_send(*client_, hub_name, event.format, event.expression, event.body);
@@ -284,20 +287,21 @@ void Scenario::run(const Event& event, std::size_t number) {
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
 
-    std::printf("    audience  %s devices, %s expected\n", grouped(t.devices()).c_str(),
-                grouped(audience.size()).c_str());
+    std::printf("    audience  %s devices, %s expected\n", hub::grouped(t.devices()).c_str(),
+                hub::grouped(audience.size()).c_str());
     for (const auto& [platform, counts] : t.outcomes) {
-        std::printf("    %s", padded(platform, 10).c_str());
+        std::printf("    %s", hub::padded(platform, 10).c_str());
         for (const auto& [outcome, count] : counts)
-            std::printf("%s %s  ", outcome.c_str(), grouped(count).c_str());
+            std::printf("%s %s  ", outcome.c_str(), hub::grouped(count).c_str());
         std::puts("");
     }
-    std::printf("    pruned    %s dead handles\n", grouped(t.devices("ExpiredChannel")).c_str());
+    std::printf("    pruned    %s dead handles\n",
+                hub::grouped(t.devices("ExpiredChannel")).c_str());
     compare_received(expected);
     check_languages(event, audience);
     const auto after = [&](std::int64_t at) {
         return at == 0 ? std::string("-")
-                       : grouped(static_cast<std::uint64_t>(
+                       : hub::grouped(static_cast<std::uint64_t>(
                              std::max<std::int64_t>(0, at - t.enqueued_at_ms))) +
                              " ms";
     };
@@ -306,8 +310,8 @@ void Scenario::run(const Event& event, std::size_t number) {
                                     : seconds;
     std::printf("    time      first push %s, last push %s after acceptance; %s pushes/s\n",
                 after(first_ms_).c_str(), after(last_ms_).c_str(),
-                grouped(static_cast<std::uint64_t>(static_cast<double>(t.devices()) /
-                                                   std::max(push_seconds, 0.001)))
+                hub::grouped(static_cast<std::uint64_t>(static_cast<double>(t.devices()) /
+                                                        std::max(push_seconds, 0.001)))
                     .c_str());
 
     if (event.everybody && !results_.has("broadcast_s")) {
@@ -319,16 +323,17 @@ void Scenario::run(const Event& event, std::size_t number) {
             check(push_seconds < promise_s, "a broadcast took longer than two minutes");
     }
     check(t.state == (audience.empty() ? "NoTargetFound" : "Completed"), "the state is " + t.state);
-    check(t.devices() == audience.size(), "the counts add up to " + grouped(t.devices()));
-    check(t.devices("Success") == alive_count,
-          grouped(t.devices("Success")) + " successes instead of " + grouped(alive_count));
+    check(t.devices() == audience.size(), "the counts add up to " + hub::grouped(t.devices()));
+    check(
+        t.devices("Success") == alive_count,
+        hub::grouped(t.devices("Success")) + " successes instead of " + hub::grouped(alive_count));
     for (const auto& [platform, count] : dead) {
         std::uint64_t refused = 0;
         if (const auto it = t.outcomes.find(platform); it != t.outcomes.end())
             for (const auto& [outcome, n] : it->second)
                 if (outcome == "ExpiredChannel" || outcome == "BadChannel") refused += n;
-        check(refused == count,
-              grouped(refused) + " dead handles on " + platform + " instead of " + grouped(count));
+        check(refused == count, hub::grouped(refused) + " dead handles on " + platform +
+                                    " instead of " + hub::grouped(count));
     }
     check_pruned(audience);
     for (const std::uint32_t i : audience)
@@ -341,16 +346,16 @@ void Scenario::run(const Event& event, std::size_t number) {
 
 void Scenario::run_stream() {
     // After the broadcasts no dead handle is left: whoever follows must be reached.
-    const std::vector<std::string>& athletes = WinterGames::athletes();
+    const std::vector<std::string>& athletes = hub::WinterGames::athletes();
     std::map<std::string, std::uint64_t> expected;
     for (std::size_t i = 0; i < stream_sends; ++i) expected[athletes[i * 5 % athletes.size()]] = 0;
     for (std::uint32_t i = 0; i < games_.size(); ++i) {
-        const Device d = games_.device(i);
+        const hub::GamesDevice d = games_.device(i);
         if (d.dead || std::find(d.tags.begin(), d.tags.end(), "muted") != d.tags.end()) continue;
         for (const std::string& tag : d.tags)
             if (const auto it = expected.find(tag); it != expected.end()) ++it->second;
     }
-    for (const std::string_view platform : platform_names) sim(platform).forget();
+    for (const std::string_view platform : hub::platform_names) sim(platform).forget();
     const auto begun = std::chrono::steady_clock::now();
     std::map<std::string, std::string> ids;
     for (const auto& [tag, count] : expected)
@@ -360,8 +365,9 @@ void Scenario::run_stream() {
     for (const auto& [tag, count] : expected) {
         const Telemetry t = wait_until_final(*client_, hub_name, ids[tag], send_timeout_s());
         pushes += t.devices("Success");
-        check(t.devices() == count && t.devices("Success") == count,
-              tag + " reached " + grouped(t.devices("Success")) + " of " + grouped(count));
+        check(
+            t.devices() == count && t.devices("Success") == count,
+            tag + " reached " + hub::grouped(t.devices("Success")) + " of " + hub::grouped(count));
     }
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
@@ -369,10 +375,11 @@ void Scenario::run_stream() {
     results_.add("stream_sends_per_s", static_cast<double>(expected.size()) / seconds);
     pushes_ += pushes;
     sends_ += expected.size();
-    std::printf("\n  %s %s localised sends at once, %s pushes in %s s, %s pushes/s\n",
-                bold("Stream").c_str(), grouped(expected.size()).c_str(), grouped(pushes).c_str(),
-                fixed(seconds, 1).c_str(),
-                grouped(static_cast<std::uint64_t>(static_cast<double>(pushes) / seconds)).c_str());
+    std::printf(
+        "\n  %s %s localised sends at once, %s pushes in %s s, %s pushes/s\n",
+        hub::bold("Stream").c_str(), hub::grouped(expected.size()).c_str(),
+        hub::grouped(pushes).c_str(), hub::fixed(seconds, 1).c_str(),
+        hub::grouped(static_cast<std::uint64_t>(static_cast<double>(pushes) / seconds)).c_str());
 }
 
 void Scenario::finish() {
@@ -381,13 +388,13 @@ void Scenario::finish() {
     results_.add("pruned", static_cast<double>(pruned_count_));
     results_.add("peak_rss_mib", hub_.process().peak_rss_mib());
     if (failures_ > 0)
-        throw std::runtime_error(grouped(failures_) + " of " + grouped(checks_) +
+        throw std::runtime_error(hub::grouped(failures_) + " of " + hub::grouped(checks_) +
                                  " checks do not hold");
     std::printf(
         "\n%s %s sends, %s pushes, %s dead handles pruned: every device was reached exactly as "
         "expected (%s checks)\n",
-        green("PASS").c_str(), grouped(sends_).c_str(), grouped(pushes_).c_str(),
-        grouped(pruned_count_).c_str(), grouped(checks_).c_str());
+        hub::green("PASS").c_str(), hub::grouped(sends_).c_str(), hub::grouped(pushes_).c_str(),
+        hub::grouped(pruned_count_).c_str(), hub::grouped(checks_).c_str());
 }
 
 }  // namespace
@@ -412,7 +419,7 @@ int games_main(int argc, char** argv) {
         std::printf(
             "%s devices on four platforms, 300 interest tags, 20 languages, 2%% dead handles, seed "
             "%s\n",
-            bold(grouped(options.devices)).c_str(), std::to_string(options.seed).c_str());
+            hub::bold(hub::grouped(options.devices)).c_str(), std::to_string(options.seed).c_str());
         Scenario scenario(experiment, options);
         scenario.register_devices();
         std::size_t number = 0;

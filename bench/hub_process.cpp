@@ -6,8 +6,8 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "bench/client.hpp"
 #include "bench/machine.hpp"
+#include "hub/cli/client.hpp"
 
 namespace bench {
 namespace {
@@ -62,7 +62,7 @@ double HubProcess::start(const std::vector<std::string>& environment) {
     process_ = std::make_unique<Process>(command_, log_, environment);
     while (true) {
         try {
-            if (plain_call(plain_url(plain_port_), "GET", "/readyz").status == 200)
+            if (hub::plain_call(plain_url(plain_port_), "GET", "/readyz").status == 200)
                 return elapsed_s();
         } catch (const std::exception&) {
             // Not listening yet.
@@ -83,7 +83,7 @@ void HubProcess::kill() {
 }
 
 double HubProcess::metric(const std::string& name) const {
-    std::istringstream lines(plain_call(plain_url(plain_port_), "GET", "/metrics").body);
+    std::istringstream lines(hub::plain_call(plain_url(plain_port_), "GET", "/metrics").body);
     for (std::string line; std::getline(lines, line);)
         if (line.starts_with(name + " ")) return std::stod(line.substr(name.size() + 1));
     return 0;

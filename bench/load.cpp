@@ -23,22 +23,22 @@ void sum_up(Measured& out) {
     out.p999_ms = percentile(out.latencies_ms, 0.999);
 }
 
-Measured measure(HubClient& client, const Load& load,
-                 const std::function<void(ClientRequest&)>& make,
+Measured measure(hub::HubClient& client, const Load& load,
+                 const std::function<void(hub::ClientRequest&)>& make,
                  const std::function<void(double)>& progress) {
     Measured out;
     std::string wrong;
     const std::uint64_t begun = now_us();
     const auto until = begun + static_cast<std::uint64_t>(load.seconds * 1e6);
     client.call_many(
-        [&](ClientRequest& request) {
+        [&](hub::ClientRequest& request) {
             const std::uint64_t now = now_us();
             if (now >= until || !wrong.empty() || (load.until && load.until())) return false;
             make(request);
             request.tag = now;
             return true;
         },
-        [&](const ClientRequest& request, const ClientReply& reply) {
+        [&](const hub::ClientRequest& request, const hub::ClientReply& reply) {
             const std::uint64_t now = now_us();
             if (reply.status == load.status || reply.status == load.status_also) {
                 out.latencies_ms.push_back(static_cast<double>(now - request.tag) / 1e3);
@@ -86,13 +86,13 @@ void add(Measured& sum, Measured part) {
 
 }  // namespace
 
-Measured run_load(HubClient& client, const Load& load,
-                  const std::function<void(ClientRequest&)>& make) {
+Measured run_load(hub::HubClient& client, const Load& load,
+                  const std::function<void(hub::ClientRequest&)>& make) {
     return measure(client, load, make, [](double) {});
 }
 
-Measured run_load(HubClient& client, const Load& load,
-                  const std::function<void(ClientRequest&)>& make, ProgressBar& bar,
+Measured run_load(hub::HubClient& client, const Load& load,
+                  const std::function<void(hub::ClientRequest&)>& make, hub::ProgressBar& bar,
                   double seconds_before) {
     return measure(client, load, make, [&](double seconds) {
         bar.set(static_cast<std::uint64_t>(seconds_before + seconds));
@@ -129,11 +129,11 @@ std::vector<Measured> run_in_turns(const std::vector<Turn>& turns) {
 }
 
 std::string describe(const Measured& m) {
-    std::string out = grouped(static_cast<std::uint64_t>(m.per_s)) + "/s, p50 " +
-                      fixed(m.p50_ms, 2) + " ms, p99 " + fixed(m.p99_ms, 2) + " ms, p99.9 " +
-                      fixed(m.p999_ms, 2) + " ms";
-    if (m.cpu_us > 0) out += ", " + fixed(m.cpu_us, 0) + " us CPU each";
-    if (m.busy > 0) out += ", " + grouped(m.busy) + " told to come back";
+    std::string out = hub::grouped(static_cast<std::uint64_t>(m.per_s)) + "/s, p50 " +
+                      hub::fixed(m.p50_ms, 2) + " ms, p99 " + hub::fixed(m.p99_ms, 2) +
+                      " ms, p99.9 " + hub::fixed(m.p999_ms, 2) + " ms";
+    if (m.cpu_us > 0) out += ", " + hub::fixed(m.cpu_us, 0) + " us CPU each";
+    if (m.busy > 0) out += ", " + hub::grouped(m.busy) + " told to come back";
     return out;
 }
 

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "bench/client.hpp"
 #include "bench/process.hpp"
 #include "bench/results.hpp"
-#include "bench/terminal.hpp"
+#include "hub/cli/client.hpp"
+#include "hub/cli/terminal.hpp"
 
 namespace bench {
 
@@ -22,7 +22,7 @@ struct Load {
     std::size_t per_connection = 1;  ///< requests open on each connection
     std::function<bool()> until;     ///< asked before each request: true ends it early
     /// Called for each answer that counts, with what `make` made.
-    std::function<void(const ClientRequest&, const ClientReply&)> on_counted;
+    std::function<void(const hub::ClientRequest&, const hub::ClientReply&)> on_counted;
 };
 
 struct Measured {
@@ -39,20 +39,20 @@ struct Measured {
 /// Keeps the connections of `client` busy with what `make` makes until the time is over, then waits
 /// for the answers that are due. Throws std::runtime_error on any other status, and when no answer
 /// counts.
-Measured run_load(HubClient& client, const Load& load,
-                  const std::function<void(ClientRequest&)>& make);
+Measured run_load(hub::HubClient& client, const Load& load,
+                  const std::function<void(hub::ClientRequest&)>& make);
 /// The same, beside a bar of all the parts of a benchmark.
-Measured run_load(HubClient& client, const Load& load,
-                  const std::function<void(ClientRequest&)>& make, ProgressBar& bar,
+Measured run_load(hub::HubClient& client, const Load& load,
+                  const std::function<void(hub::ClientRequest&)>& make, hub::ProgressBar& bar,
                   double seconds_before);
 
 /// One of several loads that take turns.
 struct Turn {
     std::string name;
-    HubClient& client;
+    hub::HubClient& client;
     const Process& server;  ///< whose CPU counts
     Load load;              ///< `seconds` in all
-    std::function<void(ClientRequest&)> make;
+    std::function<void(hub::ClientRequest&)> make;
 };
 /// Each in its turn for a part of a second, again and again until all have had their time: what a
 /// shared machine does to the one it does to the others. Each begins when the servers are quiet.

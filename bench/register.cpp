@@ -11,15 +11,15 @@
 #include <vector>
 
 #include "bench/bare.hpp"
-#include "bench/client.hpp"
 #include "bench/experiment.hpp"
 #include "bench/hub_process.hpp"
-#include "bench/hub_setup.hpp"
 #include "bench/load.hpp"
 #include "bench/raw_store.hpp"
 #include "bench/targets.hpp"
-#include "bench/terminal.hpp"
-#include "hub/times.hpp"
+#include "hub/cli/client.hpp"
+#include "hub/cli/hub_setup.hpp"
+#include "hub/cli/terminal.hpp"
+#include "hub/text/times.hpp"
 
 namespace bench {
 namespace {
@@ -58,7 +58,7 @@ std::string handle_of(std::uint64_t number, std::uint64_t moves) {
 
 /// The installation with this number as an app writes it at a start: five tags, and an expiry that
 /// moves on with every start, as the mobile SDKs have it.
-void make_put(ClientRequest& request, std::uint64_t number, std::uint64_t moves,
+void make_put(hub::ClientRequest& request, std::uint64_t number, std::uint64_t moves,
               std::uint64_t start) {
     const std::int64_t expiry_ms = first_expiry_ms + static_cast<std::int64_t>(start) * 1'000;
     request.method = "PUT";
@@ -71,7 +71,7 @@ void make_put(ClientRequest& request, std::uint64_t number, std::uint64_t moves,
 }
 
 /// A device whose provider gave it a new handle.
-void make_patch(ClientRequest& request, std::uint64_t number, std::uint64_t moves) {
+void make_patch(hub::ClientRequest& request, std::uint64_t number, std::uint64_t moves) {
     request.method = "PATCH";
     request.path = path_of(number);
     request.headers = {{"content-type", "application/json"}};
@@ -79,7 +79,7 @@ void make_patch(ClientRequest& request, std::uint64_t number, std::uint64_t move
         R"([{"op":"replace","path":"/pushChannel","value":")" + handle_of(number, moves) + "\"}]";
 }
 
-void make_send(ClientRequest& request, std::uint64_t number) {
+void make_send(hub::ClientRequest& request, std::uint64_t number) {
     request.method = "POST";
     request.path = std::string("/") + hub_name + "/messages?api-version=2020-06";
     request.headers = {
@@ -102,7 +102,7 @@ class Register {
           to_bare_(bare_.connection_string(), bare_.ca_file(), options.connections) {}
 
     void run() {
-        put_hub(to_hub_, hub_name, sink_.credentials());
+        hub::create_hub(to_hub_, hub_name, sink_.credentials());
         for (unsigned i = 1; i <= experiment_.runs(); ++i) one_round(i);
         results_.add_ratio("put_ratio", "puts_per_s", "bare_per_s");
         results_.add_ratio("put_new_ratio", "new_puts_per_s", "bare_per_s");
@@ -123,7 +123,7 @@ class Register {
     Sink sink_;
     HubProcess hub_;
     BareServer bare_;
-    HubClient to_hub_, to_bare_;
+    hub::HubClient to_hub_, to_bare_;
     std::uint64_t turn_ = 0;
     std::vector<std::uint32_t> moves_;  ///< new handles so far, by device
 };
@@ -150,32 +150,32 @@ void Register::one_round(unsigned number) {
     load.status_when_busy = 429;
     // In an order of its own, so that neighbours in the store are not neighbours in time.
     const auto somebody = [this] { return mixed(++turn_) % moves_.size(); };
-    const auto refresh = [&](ClientRequest& request) {
+    const auto refresh = [&](hub::ClientRequest& request) {
         const std::uint64_t known = somebody();
         make_put(request, known, moves_[known], turn_);
     };
-    const auto to_hub = [&](std::string name, std::function<void(ClientRequest&)> make) {
+    const auto to_hub = [&](std::string name, std::function<void(hub::ClientRequest&)> make) {
         return Turn{std::move(name), to_hub_, hub_.process(), load, std::move(make)};
     };
     const std::vector<Turn> turns{
         {"bare", to_bare_, bare_.process(), load,
-         [this](ClientRequest& request) {
+         [this](hub::ClientRequest& request) {
              ++turn_;
              make_put(request, turn_, 0, turn_);
          }},
         to_hub("new",
-               [this](ClientRequest& request) {
+               [this](hub::ClientRequest& request) {
                    make_put(request, moves_.size(), 0, 0);
                    moves_.push_back(0);
                }),
         to_hub("refresh", refresh),
         to_hub("patches",
-               [&](ClientRequest& request) {
+               [&](hub::ClientRequest& request) {
                    const std::uint64_t known = somebody();
                    make_patch(request, known, ++moves_[known]);
                }),
         to_hub("mixed",
-               [&](ClientRequest& request) {
+               [&](hub::ClientRequest& request) {
                    if (turn_ % send_every == 0)
                        make_send(request, somebody());
                    else
@@ -191,7 +191,7 @@ void Register::one_round(unsigned number) {
     const double rate = raw_synced_writes_per_s(directory, raw);
     std::filesystem::remove_all(directory);
     results_.add("raw_store_per_s", rate);
-    print_run(number, "raw store", grouped(static_cast<std::uint64_t>(rate)) + "/s");
+    print_run(number, "raw store", hub::grouped(static_cast<std::uint64_t>(rate)) + "/s");
 }
 
 /// A bulk job (contracts/anh.md 9) with a file in the hub's own blob area.
@@ -208,7 +208,7 @@ void Register::import_in_bulk() {
              << "</DeviceToken></RegistrationDescription>\n";
     if (!file.flush()) throw std::runtime_error("cannot write the import file");
     const std::string area = std::string("https://localhost/$blobs/") + hub_name;
-    ClientRequest request;
+    hub::ClientRequest request;
     request.method = "POST";
     request.path = std::string("/") + hub_name + "/jobs?api-version=2020-06";
     request.headers = {{"content-type", "application/atom+xml;type=entry;charset=utf-8"}};
@@ -221,11 +221,11 @@ void Register::import_in_bulk() {
     const double before = hub_.metric("pushhub_job_lines_total");
     hub_.process().forget_peak_rss();
     const Usage usage(hub_.process());
-    const ClientReply reply = to_hub_.call(std::move(request));
+    const hub::ClientReply reply = to_hub_.call(std::move(request));
     if (reply.status != 201)
         throw std::runtime_error("the import was answered " + std::to_string(reply.status) + ": " +
                                  reply.body);
-    ProgressBar bar("importing", options_.import_lines);
+    hub::ProgressBar bar("importing", options_.import_lines);
     double lines = 0, seconds = 0;
     while (lines < options_.import_lines) {
         std::this_thread::sleep_for(std::chrono::milliseconds(20));

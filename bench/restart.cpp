@@ -3,14 +3,14 @@
 #include <CLI/CLI.hpp>
 #include <stdexcept>
 
-#include "bench/client.hpp"
 #include "bench/crowd.hpp"
 #include "bench/experiment.hpp"
 #include "bench/hub_process.hpp"
-#include "bench/hub_setup.hpp"
 #include "bench/load.hpp"
 #include "bench/store_fill.hpp"
-#include "bench/terminal.hpp"
+#include "hub/cli/client.hpp"
+#include "hub/cli/hub_setup.hpp"
+#include "hub/cli/terminal.hpp"
 
 namespace bench {
 namespace {
@@ -36,8 +36,8 @@ class Restart {
     void run() {
         experiment_.results().option("devices", options_.devices);
         {
-            HubClient client(hub_.connection_string(), hub_.ca_file());
-            put_hub(client, hub_name, sink_.credentials());
+            hub::HubClient client(hub_.connection_string(), hub_.ca_file());
+            hub::create_hub(client, hub_name, sink_.credentials());
         }
         hub_.stop();
         fill_store(hub_.data_dir(), hub_name, options_.devices,
@@ -71,9 +71,9 @@ class Restart {
         results.add("warm_s", warm);
         results.add("read_s", read);
         print_run(number, "restart",
-                  "clean " + fixed(clean, 3) + " s, killed " + fixed(killed, 3) +
-                      " s, files in memory " + fixed(warm, 3) + " s; reading the store " +
-                      fixed(read, 3) + " s");
+                  "clean " + hub::fixed(clean, 3) + " s, killed " + hub::fixed(killed, 3) +
+                      " s, files in memory " + hub::fixed(warm, 3) + " s; reading the store " +
+                      hub::fixed(read, 3) + " s");
     }
     double start_cold() {
         drop_from_page_cache(hub_.data_dir());
@@ -81,10 +81,10 @@ class Restart {
     }
     /// New and known installations over REST, so that there is a log to replay.
     void write() {
-        HubClient client(hub_.connection_string(), hub_.ca_file(), writers);
+        hub::HubClient client(hub_.connection_string(), hub_.ca_file(), writers);
         Load load;
         load.seconds = writing_s;
-        run_load(client, load, [this](ClientRequest& request) {
+        run_load(client, load, [this](hub::ClientRequest& request) {
             const std::uint32_t number = written_++;
             request.method = "PUT";
             request.path = std::string("/") + hub_name + "/installations/device-" +
@@ -97,9 +97,9 @@ class Restart {
     }
     /// What was answered is there: the first of the filled devices and the last that was put.
     void check() {
-        HubClient client(hub_.connection_string(), hub_.ca_file());
+        hub::HubClient client(hub_.connection_string(), hub_.ca_file());
         for (const std::uint32_t number : {0U, options_.devices - 1, written_ - 1}) {
-            ClientRequest request;
+            hub::ClientRequest request;
             request.path = std::string("/") + hub_name + "/installations/device-" +
                            std::to_string(number) + "?api-version=2020-06";
             if (client.call(std::move(request)).status != 200)

@@ -10,8 +10,8 @@
 #include <stdexcept>
 
 #include "bench/machine.hpp"
-#include "bench/terminal.hpp"
-#include "hub/times.hpp"
+#include "hub/cli/terminal.hpp"
+#include "hub/text/times.hpp"
 
 namespace bench {
 namespace {
@@ -21,8 +21,8 @@ double rounded(double value) {
 }
 
 std::string readable(double value) {
-    if (std::abs(value) >= 10'000) return grouped(static_cast<std::uint64_t>(std::abs(value)));
-    return fixed(value, std::abs(value) >= 100 ? 1 : 3);
+    if (std::abs(value) >= 10'000) return hub::grouped(static_cast<std::uint64_t>(std::abs(value)));
+    return hub::fixed(value, std::abs(value) >= 100 ? 1 : 3);
 }
 
 }  // namespace
@@ -82,8 +82,8 @@ double Results::value(const std::string& metric) const {
 
 void Results::print(unsigned runs) const {
     std::printf("\n%s\n  on %s\n  with %s\n",
-                bold("medians of " + std::to_string(runs) + (runs == 1 ? " run" : " runs") +
-                     " (least to most)")
+                hub::bold("medians of " + std::to_string(runs) + (runs == 1 ? " run" : " runs") +
+                          " (least to most)")
                     .c_str(),
                 machine_description().c_str(), versions_description().c_str());
     std::size_t width = 0;
@@ -92,7 +92,7 @@ void Results::print(unsigned runs) const {
         const Entry& entry = entries_.at(name);
         const std::string middle = readable(entry.middle);
         const std::string blanks(middle.size() < 12 ? 12 - middle.size() : 0, ' ');
-        std::printf("  %s %s%s", padded(name, width).c_str(), blanks.c_str(), middle.c_str());
+        std::printf("  %s %s%s", hub::padded(name, width).c_str(), blanks.c_str(), middle.c_str());
         if (entry.least != entry.most)
             std::printf("   (%s to %s)", readable(entry.least).c_str(),
                         readable(entry.most).c_str());

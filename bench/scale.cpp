@@ -14,9 +14,9 @@
 #include "bench/crowd.hpp"
 #include "bench/experiment.hpp"
 #include "bench/hub_process.hpp"
-#include "bench/hub_setup.hpp"
 #include "bench/store_fill.hpp"
-#include "bench/terminal.hpp"
+#include "hub/cli/hub_setup.hpp"
+#include "hub/cli/terminal.hpp"
 
 namespace bench {
 namespace {
@@ -91,12 +91,12 @@ class Scale {
 
     void measure(std::uint32_t devices) {
         const std::string suffix = "_" + short_name(devices);
-        std::printf("%s\n", bold(grouped(devices) + " devices").c_str());
+        std::printf("%s\n", hub::bold(hub::grouped(devices) + " devices").c_str());
         auto population = std::make_unique<Population>(experiment_, options_, devices);
         HubProcess& hub = population->hub;
         {
-            HubClient client(hub.connection_string(), hub.ca_file());
-            put_hub(client, hub_name, population->sink.credentials());
+            hub::HubClient client(hub.connection_string(), hub.ca_file());
+            hub::create_hub(client, hub_name, population->sink.credentials());
         }
         hub.stop();
         const Crowd crowd(target("apns"), "", false);
@@ -134,7 +134,7 @@ class Scale {
 
     void broadcasts(Population& population, const std::string& suffix) {
         HubProcess& hub = population.hub;
-        HubClient client(hub.connection_string(), hub.ca_file());
+        hub::HubClient client(hub.connection_string(), hub.ca_file());
         BroadcastOrder first = to_all(0);
         first.expression = "lang:3";
         for (std::uint32_t i = 0; i < population.devices; ++i)
@@ -159,7 +159,7 @@ class Scale {
     /// What a push to the smallest population costs now.
     void beside(const std::string& suffix) {
         HubProcess& hub = smallest_->hub;
-        HubClient client(hub.connection_string(), hub.ca_file());
+        hub::HubClient client(hub.connection_string(), hub.ca_file());
         const BroadcastOrder order = to_all(smallest_->devices);
         run_broadcast(hub, client, smallest_->sink, order);
         double sum_us = 0;

@@ -4,7 +4,7 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "bench/client.hpp"
+#include "hub/cli/client.hpp"
 
 namespace bench {
 namespace {
@@ -12,7 +12,7 @@ namespace {
 /// The body of the answer; nothing if there is nothing at `path`.
 std::optional<std::string> found(const std::string& url, const std::string& method,
                                  const std::string& path, const std::string& body = {}) {
-    ClientReply reply = plain_call(url, method, path, body);
+    hub::ClientReply reply = hub::plain_call(url, method, path, body);
     if (reply.status == 404) return std::nullopt;
     if (reply.status < 200 || reply.status > 299)
         throw std::runtime_error("the simulator answers " + method + " " + path + " with " +

@@ -9,7 +9,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "bench/terminal.hpp"
+#include "hub/cli/terminal.hpp"
 
 namespace bench {
 namespace {
@@ -82,7 +82,7 @@ double fill_store(const fs::path& data_dir, const std::string& hub, std::uint32_
     const std::int64_t now_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                                     std::chrono::system_clock::now().time_since_epoch())
                                     .count();
-    ProgressBar bar("filling " + hub, count);
+    hub::ProgressBar bar("filling " + hub, count);
     Flow flow;
     const auto begun = Clock::now();
     try {

@@ -6,7 +6,7 @@
 #include <thread>
 #include <utility>
 
-#include "hub/times.hpp"
+#include "hub/text/times.hpp"
 #include "pns/platform.hpp"
 
 namespace bench {
@@ -54,14 +54,14 @@ Telemetry parse_telemetry(const std::string& body) {
     return out;
 }
 
-Telemetry wait_until_final(HubClient& client, const std::string& hub, const std::string& id,
+Telemetry wait_until_final(hub::HubClient& client, const std::string& hub, const std::string& id,
                            double timeout_s) {
     const auto deadline =
         std::chrono::steady_clock::now() + std::chrono::duration<double>(timeout_s);
     while (true) {
-        ClientRequest request;
+        hub::ClientRequest request;
         request.path = "/" + hub + "/messages/" + id + "?api-version=2020-06";
-        const ClientReply reply = client.call(std::move(request));
+        const hub::ClientReply reply = client.call(std::move(request));
         if (reply.status != 200)
             throw std::runtime_error("telemetry of " + id + " answers " +
                                      std::to_string(reply.status) + ": " + reply.body);
@@ -74,10 +74,10 @@ Telemetry wait_until_final(HubClient& client, const std::string& hub, const std:
     }
 }
 
-std::string post_send(HubClient& client, const std::string& hub, const std::string& format,
+std::string post_send(hub::HubClient& client, const std::string& hub, const std::string& format,
                       const std::string& tag_expression, const std::string& body,
                       const std::vector<std::pair<std::string, std::string>>& headers) {
-    ClientRequest request;
+    hub::ClientRequest request;
     request.method = "POST";
     request.path = "/" + hub + "/messages?api-version=2020-06";
     request.headers = {{"content-type", "application/json;charset=utf-8"},
@@ -86,7 +86,7 @@ std::string post_send(HubClient& client, const std::string& hub, const std::stri
         request.headers.emplace_back("servicebusnotification-tags", tag_expression);
     request.headers.insert(request.headers.end(), headers.begin(), headers.end());
     request.body = body;
-    const ClientReply reply = client.call(std::move(request));
+    const hub::ClientReply reply = client.call(std::move(request));
     if (reply.status != 201)
         throw std::runtime_error("the send was answered " + std::to_string(reply.status) + ": " +
                                  reply.body);

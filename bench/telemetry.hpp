@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "bench/client.hpp"
+#include "hub/cli/client.hpp"
 
 namespace bench {
 
@@ -30,12 +30,12 @@ Telemetry parse_telemetry(const std::string& body);
 
 /// Polls until the send is final. Throws std::runtime_error when that takes longer than
 /// `timeout_s`.
-Telemetry wait_until_final(HubClient& client, const std::string& hub, const std::string& id,
+Telemetry wait_until_final(hub::HubClient& client, const std::string& hub, const std::string& id,
                            double timeout_s);
 
 /// Posts one notification; the id of the send. Throws std::runtime_error unless the hub answers
 /// 201.
-std::string post_send(HubClient& client, const std::string& hub, const std::string& format,
+std::string post_send(hub::HubClient& client, const std::string& hub, const std::string& format,
                       const std::string& tag_expression, const std::string& body,
                       const std::vector<std::pair<std::string, std::string>>& headers = {});
 

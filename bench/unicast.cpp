@@ -15,16 +15,16 @@
 
 #include "bench/bare.hpp"
 #include "bench/broadcast.hpp"
-#include "bench/client.hpp"
 #include "bench/crowd.hpp"
 #include "bench/experiment.hpp"
 #include "bench/h2load.hpp"
 #include "bench/hub_process.hpp"
-#include "bench/hub_setup.hpp"
 #include "bench/load.hpp"
 #include "bench/store_fill.hpp"
 #include "bench/telemetry.hpp"
-#include "bench/terminal.hpp"
+#include "hub/cli/client.hpp"
+#include "hub/cli/hub_setup.hpp"
+#include "hub/cli/terminal.hpp"
 
 namespace bench {
 namespace {
@@ -117,7 +117,7 @@ class Noise {
         }
     }
 
-    HubClient client_;
+    hub::HubClient client_;
     std::atomic<bool> over_ = false, failed_ = false;
     std::string failure_;  // once failed_ is set
     std::thread thread_;
@@ -165,7 +165,7 @@ class Unicast {
     /// One send at a time, each timed from its POST to its arrival at the provider.
     std::vector<double> trips(unsigned number, const std::string& name);
     void full_load(unsigned number);
-    void make_post(ClientRequest& request) {
+    void make_post(hub::ClientRequest& request) {
         // A step without a common factor reaches every reader before one comes again.
         last_reader_ = turn_++ * 7'919 % options_.readers;
         request.method = "POST";
@@ -176,7 +176,7 @@ class Unicast {
             {"servicebusnotification-tags", "$UserId:{" + reader_id(last_reader_) + "}"}};
         request.body = body;
     }
-    void check_delivered(HubClient& client, const std::string& location);
+    void check_delivered(hub::HubClient& client, const std::string& location);
 
     Experiment& experiment_;
     Results& results_;
@@ -190,8 +190,8 @@ class Unicast {
 
 void Unicast::prepare(Site& site) {
     {
-        HubClient client(site.hub.connection_string(), site.hub.ca_file());
-        put_hub(client, hub_name, site.sink.credentials());
+        hub::HubClient client(site.hub.connection_string(), site.hub.ca_file());
+        hub::create_hub(client, hub_name, site.sink.credentials());
     }
     site.hub.stop();
     const Crowd crowd(target("apns"), "", false);
@@ -236,11 +236,12 @@ void Unicast::one_round(unsigned number) {
 }
 
 void Unicast::reference(unsigned number) {
-    HubClient client(bare_.connection_string(), bare_.ca_file());
+    hub::HubClient client(bare_.connection_string(), bare_.ca_file());
     Load load;
     load.seconds = options_.seconds / 2;
     load.status = 201;
-    Measured bare = run_load(client, load, [this](ClientRequest& request) { make_post(request); });
+    Measured bare =
+        run_load(client, load, [this](hub::ClientRequest& request) { make_post(request); });
     H2loadOptions one;
     one.requests = h2load_requests;
     one.clients = one.streams = one.threads = 1;
@@ -249,19 +250,19 @@ void Unicast::reference(unsigned number) {
     for (const double ms : bare.latencies_ms) reference_.push_back(ms + request.mean_ms);
     print_run(number, "reference",
               "bare server and one request of h2load: p50 " +
-                  fixed(bare.p50_ms + request.mean_ms, 2) + " ms");
+                  hub::fixed(bare.p50_ms + request.mean_ms, 2) + " ms");
 }
 
 std::vector<double> Unicast::trips(unsigned number, const std::string& name) {
     const SimControl& sink = timed_.sink.control("apns");
     sink.forget();
-    HubClient client(timed_.hub.connection_string(), timed_.hub.ca_file());
+    hub::HubClient client(timed_.hub.connection_string(), timed_.hub.ca_file());
     Trips open;
     Load load;
     load.seconds = options_.seconds;
     load.status = 201;
     load.status_when_busy = 429;
-    const Measured answered = run_load(client, load, [&](ClientRequest& request) {
+    const Measured answered = run_load(client, load, [&](hub::ClientRequest& request) {
         make_post(request);
         open.posted(last_reader_, wall_us());
     });
@@ -273,17 +274,19 @@ std::vector<double> Unicast::trips(unsigned number, const std::string& name) {
         arrivals = sink.arrivals();
     }
     if (arrivals.size() < answered.counted)
-        throw std::runtime_error("of " + grouped(answered.counted) + " sends to single users " +
-                                 grouped(arrivals.size()) + " reached the provider");
+        throw std::runtime_error("of " + hub::grouped(answered.counted) +
+                                 " sends to single users " + hub::grouped(arrivals.size()) +
+                                 " reached the provider");
     std::vector<double> out = open.match(arrivals);
     results_.add("answer_" + name + "_p50_ms", answered.p50_ms);
     results_.add("answer_" + name + "_p99_ms", answered.p99_ms);
     print_run(number, name,
-              grouped(static_cast<std::uint64_t>(answered.per_s)) +
+              hub::grouped(static_cast<std::uint64_t>(answered.per_s)) +
                   "/s one by one, at the "
                   "provider p50 " +
-                  fixed(percentile(out, 0.5), 2) + " ms, p99 " + fixed(percentile(out, 0.99), 2) +
-                  " ms, p99.9 " + fixed(percentile(out, 0.999), 2) + " ms");
+                  hub::fixed(percentile(out, 0.5), 2) + " ms, p99 " +
+                  hub::fixed(percentile(out, 0.99), 2) + " ms, p99.9 " +
+                  hub::fixed(percentile(out, 0.999), 2) + " ms");
     return out;
 }
 
@@ -294,10 +297,10 @@ void Unicast::full_load(unsigned number) {
     load.per_connection = options_.streams;
     load.status = 201;
     load.status_when_busy = 429;
-    const auto make = [this](ClientRequest& request) { make_post(request); };
-    HubClient to_bare(bare_.connection_string(), bare_.ca_file(), options_.connections);
+    const auto make = [this](hub::ClientRequest& request) { make_post(request); };
+    hub::HubClient to_bare(bare_.connection_string(), bare_.ca_file(), options_.connections);
     HubProcess& hub = loaded_.hub;
-    HubClient to_hub(hub.connection_string(), hub.ca_file(), options_.connections);
+    hub::HubClient to_hub(hub.connection_string(), hub.ca_file(), options_.connections);
     const Usage usage(loaded_.sink.process());
     const auto measured = run_in_turns({{"bare", to_bare, bare_.process(), load, make},
                                         {"hub", to_hub, hub.process(), load, make}});
@@ -319,7 +322,7 @@ void Unicast::full_load(unsigned number) {
 }
 
 /// The last send accepted reached its one device: what was accepted was not forgotten.
-void Unicast::check_delivered(HubClient& client, const std::string& location) {
+void Unicast::check_delivered(hub::HubClient& client, const std::string& location) {
     const std::size_t from = location.rfind('/') + 1;
     const std::string id = location.substr(from, location.find('?') - from);
     const Telemetry telemetry = wait_until_final(client, hub_name, id, settle_timeout_s);

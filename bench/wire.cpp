@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "bench/results.hpp"
-#include "bench/terminal.hpp"
 #include "bench/wire_sink.hpp"
+#include "hub/cli/terminal.hpp"
 #include "pns/account.hpp"
 #include "pns/bearer.hpp"
 #include "pns/nursery.hpp"
@@ -194,10 +194,10 @@ class Pump final : public pns::PushOwner {
 
 struct Stage {
     std::filesystem::path dir;
-    pns::sim::CertificatePair ca = pns::sim::make_ca();
+    pns::CertificatePair ca = pns::make_ca();
     std::string ca_file() const { return (dir / "ca.pem").string(); }
-    pns::sim::CertificatePair leaf(const std::string& platform) const {
-        return pns::sim::make_leaf(ca, pns::sim::host_names(platform));
+    pns::CertificatePair leaf(const std::string& platform) const {
+        return pns::make_leaf(ca, pns::sim::host_names(platform));
     }
 };
 
@@ -340,7 +340,7 @@ int run(const Options& options, const std::filesystem::path& dir) {
             senders.emplace_back(platform.name);
         }
     }
-    ProgressBar bar("parts", 3 + senders.size());
+    hub::ProgressBar bar("parts", 3 + senders.size());
     std::uint64_t done = 0;
     measure_distance(stage, options, results);
     bar.set(++done);

@@ -9,12 +9,12 @@
 #include <string>
 #include <thread>
 
-#include "pns/sim/certificate.hpp"
+#include "pns/own_authority.hpp"
 
 namespace bench {
 
 struct WireSinkOptions {
-    pns::sim::CertificatePair certificate;
+    pns::CertificatePair certificate;
     std::uint32_t streams_max = 1'000;  ///< per connection
     std::int64_t delay_us = 0;          ///< between a request and its answer
     bool stall = false;                 ///< takes requests and never answers

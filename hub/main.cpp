@@ -4,8 +4,8 @@
 #include <string_view>
 
 #include "bench/bench.hpp"
-#include "bench/dev.hpp"
-#include "hub/sends_watch.hpp"
+#include "hub/cli/dev.hpp"
+#include "hub/cli/sends_watch.hpp"
 #include "hub/service.hpp"
 #include "pns/sim/simulator.hpp"
 
@@ -36,7 +36,7 @@ struct Verb {
 };
 
 constexpr Verb verbs[] = {
-    {"serve", hub::serve_main}, {"dev", bench::dev_main},     {"sim", pns::sim::sim_main},
+    {"serve", hub::serve_main}, {"dev", hub::dev_main},       {"sim", pns::sim::sim_main},
     {"sends", hub::sends_main}, {"bench", bench::bench_main},
 };
 

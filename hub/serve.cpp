@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <thread>
 
-#include "hub/log.hpp"
+#include "hub/process/log.hpp"
 #include "hub/service.hpp"
 
 namespace hub {

@@ -10,25 +10,27 @@
 #include <stdexcept>
 #include <thread>
 
-#include "hub/blobs.hpp"
-#include "hub/dispatch.hpp"
-#include "hub/events.hpp"
-#include "hub/fanout.hpp"
-#include "hub/feedback.hpp"
-#include "hub/gate.hpp"
-#include "hub/idempotency.hpp"
-#include "hub/ids.hpp"
-#include "hub/jobs.hpp"
-#include "hub/listener.hpp"
-#include "hub/log.hpp"
-#include "hub/metrics.hpp"
-#include "hub/private_file.hpp"
-#include "hub/prune_gates.hpp"
-#include "hub/rate_limits.hpp"
-#include "hub/scheduler.hpp"
-#include "hub/test_send.hpp"
-#include "hub/tls_files.hpp"
-#include "hub/trace.hpp"
+#include "hub/api/events.hpp"
+#include "hub/api/idempotency.hpp"
+#include "hub/api/routes.hpp"
+#include "hub/api/test_send.hpp"
+#include "hub/bulk/blobs.hpp"
+#include "hub/bulk/feedback.hpp"
+#include "hub/bulk/jobs.hpp"
+#include "hub/http/rate_limits.hpp"
+#include "hub/process/clock.hpp"
+#include "hub/process/log.hpp"
+#include "hub/process/metrics.hpp"
+#include "hub/process/private_file.hpp"
+#include "hub/send/fanout.hpp"
+#include "hub/send/prune_gates.hpp"
+#include "hub/send/scheduler.hpp"
+#include "hub/send/trace.hpp"
+#include "hub/server/authorise.hpp"
+#include "hub/server/dispatch.hpp"
+#include "hub/server/listener.hpp"
+#include "hub/server/tls_files.hpp"
+#include "hub/text/ids.hpp"
 #include "pns/nursery.hpp"
 
 namespace hub {
@@ -183,6 +185,7 @@ struct Service::Impl {
     KeyLimits test_sends;
     EventStreams event_streams;
     Idempotency idempotency;
+    std::vector<Rule> namespace_rules;
     Parts parts;
     Dispatch dispatch;
     std::vector<std::unique_ptr<Lane>> lanes;
@@ -210,15 +213,16 @@ Service::Impl::Impl(const Config& given)
       scheduler(loops.lane(0), {store, *registry, hubs, fanout, metrics, config}, now_ms),
       test_sends(test_calls_max, test_period_ms),
       event_streams(config.event_streams_max),
-      parts{config, *registry, store,      hubs,        fanout, metrics, {root_rule(config)},
-            &ready, nullptr,   &scheduler, &test_sends, &blobs, &jobs,   &feedback},
-      dispatch(parts, routes(), make_gate(parts)),
+      namespace_rules{root_rule(config)},
+      parts{config,        *registry,      store,
+            hubs,          fanout,         metrics,
+            scheduler,     test_sends,     blobs,
+            jobs,          feedback,       idempotency,
+            event_streams, trace,          namespace_rules,
+            ready,         store_writable, handle_rule(config.push_services)},
+      dispatch(config, metrics, routes(), make_authoriser(config, hubs, namespace_rules, metrics),
+               parts, answer_once),
       sweep_timer(loops.lane(0).get_executor()) {
-    parts.store_writable = &store_writable;
-    parts.idempotency = &idempotency;
-    parts.trace = &trace;
-    parts.handle_rule = handle_rule(config.push_services);
-    parts.event_streams = &event_streams;
     for (std::size_t i = 0; i < loops.size(); ++i) {
         lanes.push_back(std::make_unique<Lane>(loops.lane(i)));
     }
@@ -519,7 +523,7 @@ std::string Service::url() const {
 }
 
 std::string Service::connection_string() const {
-    const auto& rule = impl_->parts.namespace_rules.front();
+    const auto& rule = impl_->namespace_rules.front();
     return "Endpoint=sb" + url().substr(5) + "/;SharedAccessKeyName=" + rule.name +
            ";SharedAccessKey=" + rule.primary_key;
 }

@@ -9,8 +9,8 @@
 #include <memory>
 #include <string>
 
-#include "hub/config.hpp"
-#include "hub/parts.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/process/config.hpp"
 
 namespace hub {
 

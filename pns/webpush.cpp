@@ -265,7 +265,7 @@ Judgement WebPush::judge(const Push& push, const Answer& answer) const {
             return suspected(Outcome::wrong_channel, std::move(reason));
         case 404:
             return retired(Outcome::bad_channel, std::move(reason));
-        case 410:  // of a fresh subscription it is doubtful: hub/prune_proof.hpp
+        case 410:  // of a fresh subscription it is doubtful: hub/send/prune_proof.hpp
             return retired(Outcome::expired_channel, std::move(reason));
         case 413:
             return refused(Outcome::invalid_notification_size, std::move(reason));

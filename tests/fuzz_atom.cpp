@@ -6,9 +6,9 @@
 #include <string>
 #include <string_view>
 
-#include "hub/atom.hpp"
-#include "hub/hub_description.hpp"
-#include "hub/utf8.hpp"
+#include "hub/device/atom.hpp"
+#include "hub/device/hub_description.hpp"
+#include "hub/text/utf8.hpp"
 
 namespace {
 

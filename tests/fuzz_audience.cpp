@@ -6,11 +6,12 @@
 #include <string>
 #include <string_view>
 
-#include "hub/audience_guard.hpp"
-#include "hub/audience_request.hpp"
-#include "hub/device_query.hpp"
-#include "hub/idempotency_key.hpp"
-#include "hub/utf8.hpp"
+#include "hub/http/idempotency_key.hpp"
+#include "hub/process/config.hpp"
+#include "hub/send/audience_request.hpp"
+#include "hub/send/device_query.hpp"
+#include "hub/send/expected_audience.hpp"
+#include "hub/text/utf8.hpp"
 
 namespace {
 

@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "hub/filter.hpp"
-#include "hub/utf8.hpp"
+#include "hub/device/filter.hpp"
+#include "hub/text/utf8.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
     const std::string_view text(reinterpret_cast<const char*>(bytes), size);

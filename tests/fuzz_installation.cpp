@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "hub/installation_json.hpp"
-#include "hub/installation_patch.hpp"
+#include "hub/device/installation_json.hpp"
+#include "hub/device/installation_patch.hpp"
 
 namespace {
 

@@ -7,10 +7,10 @@
 #include <string>
 #include <string_view>
 
-#include "hub/atom.hpp"
-#include "hub/job_lines.hpp"
-#include "hub/job_xml.hpp"
-#include "hub/line_reader.hpp"
+#include "hub/bulk/job_lines.hpp"
+#include "hub/bulk/job_xml.hpp"
+#include "hub/bulk/line_reader.hpp"
+#include "hub/device/atom.hpp"
 
 namespace {
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "hub/sas.hpp"
-#include "hub/times.hpp"
+#include "hub/access/sas.hpp"
+#include "hub/text/times.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
     const std::string_view text(reinterpret_cast<const char*>(bytes), size);

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "hub/http.hpp"
+#include "hub/http/http.hpp"
 
 namespace {
 

@@ -9,8 +9,8 @@
 #include <string>
 #include <string_view>
 
-#include "hub/templates.hpp"
-#include "hub/utf8.hpp"
+#include "hub/template/templates.hpp"
+#include "hub/text/utf8.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
     if (size == 0) return 0;

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "hub/atom.hpp"
-#include "hub/xml.hpp"
+#include "hub/device/atom.hpp"
+#include "hub/text/xml.hpp"
 
 namespace {
 

@@ -6,9 +6,12 @@
 #include <random>
 #include <set>
 
-#include "hub/audience_guard.hpp"
-#include "hub/audience_request.hpp"
-#include "hub/parts.hpp"
+#include "hub/api/audience_guard.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/process/clock.hpp"
+#include "hub/process/config.hpp"
+#include "hub/send/audience_request.hpp"
+#include "hub/send/expected_audience.hpp"
 #include "tests/support/hub_world.hpp"
 #include "tests/support/registry_fixture.hpp"
 

@@ -1,4 +1,4 @@
-#include "bench/client.hpp"
+#include "hub/cli/client.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -6,7 +6,7 @@
 #include <string>
 
 #include "bench/telemetry.hpp"
-#include "bench/terminal.hpp"
+#include "hub/cli/terminal.hpp"
 
 TEST_CASE("the bench client reads every usual connection string", "[bench]") {
     struct Case {
@@ -21,14 +21,14 @@ TEST_CASE("the bench client reads every usual connection string", "[bench]") {
     };
     for (const Case& c : cases) {
         INFO(c.text);
-        const bench::ConnectionString parsed = bench::ConnectionString::parse(c.text);
+        const hub::ConnectionString parsed = hub::ConnectionString::parse(c.text);
         CHECK(parsed.host == c.host);
         CHECK(parsed.port == c.port);
         CHECK(parsed.key_name == c.name);
         CHECK(parsed.key == c.key);
     }
     for (const char* text : {"", "Endpoint=sb://h/", "SharedAccessKey=k;SharedAccessKeyName=r"})
-        CHECK_THROWS_AS(bench::ConnectionString::parse(text), std::invalid_argument);
+        CHECK_THROWS_AS(hub::ConnectionString::parse(text), std::invalid_argument);
 }
 
 TEST_CASE("telemetry adds up what it reads", "[bench]") {
@@ -50,10 +50,10 @@ TEST_CASE("telemetry adds up what it reads", "[bench]") {
 }
 
 TEST_CASE("numbers are printed for people", "[bench]") {
-    CHECK(bench::grouped(0) == "0");
-    CHECK(bench::grouped(999) == "999");
-    CHECK(bench::grouped(1'000) == "1,000");
-    CHECK(bench::grouped(1'234'567) == "1,234,567");
-    CHECK(bench::fixed(1.005, 1) == "1.0");
-    CHECK(bench::padded("ab", 4) == "ab  ");
+    CHECK(hub::grouped(0) == "0");
+    CHECK(hub::grouped(999) == "999");
+    CHECK(hub::grouped(1'000) == "1,000");
+    CHECK(hub::grouped(1'234'567) == "1,234,567");
+    CHECK(hub::fixed(1.005, 1) == "1.0");
+    CHECK(hub::padded("ab", 4) == "ab  ");
 }

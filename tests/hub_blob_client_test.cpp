@@ -1,6 +1,6 @@
 // The client of other services' blobs, against a hub's own blob area.
 
-#include "hub/blob_client.hpp"
+#include "hub/bulk/blob_client.hpp"
 
 #include <catch2/catch.hpp>
 #include <fstream>

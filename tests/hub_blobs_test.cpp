@@ -1,6 +1,6 @@
 // The blob area: names, signatures, files; then over https as blob clients see it.
 
-#include "hub/blobs.hpp"
+#include "hub/bulk/blobs.hpp"
 
 #include <unistd.h>
 
@@ -10,8 +10,8 @@
 #include <iterator>
 #include <thread>
 
-#include "hub/http.hpp"
-#include "hub/parts.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/http/http.hpp"
 #include "hub/service.hpp"
 #include "tests/support/http_client.hpp"
 #include "tests/support/hub_world.hpp"

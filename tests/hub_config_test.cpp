@@ -1,4 +1,4 @@
-#include "hub/config.hpp"
+#include "hub/process/config.hpp"
 
 #include <unistd.h>
 

@@ -7,11 +7,11 @@
 #include <set>
 #include <thread>
 
-#include "hub/latency_buckets.hpp"
-#include "hub/send_options.hpp"
-#include "hub/send_run.hpp"
-#include "hub/send_states.hpp"
-#include "hub/times.hpp"
+#include "hub/process/latency_buckets.hpp"
+#include "hub/send/send_options.hpp"
+#include "hub/send/send_run.hpp"
+#include "hub/send/send_states.hpp"
+#include "hub/text/times.hpp"
 #include "tests/support/http_client.hpp"
 #include "tests/support/world.hpp"
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "hub/hub_description.hpp"
+#include "hub/device/hub_description.hpp"
 
 namespace {
 

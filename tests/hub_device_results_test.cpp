@@ -1,4 +1,4 @@
-#include "hub/device_results.hpp"
+#include "hub/send/device_results.hpp"
 
 #include <catch2/catch.hpp>
 #include <thread>

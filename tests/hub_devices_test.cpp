@@ -7,8 +7,8 @@
 #include <random>
 #include <set>
 
-#include "hub/device_query.hpp"
-#include "hub/parts.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/send/device_query.hpp"
 #include "tests/support/hub_world.hpp"
 #include "tests/support/registry_fixture.hpp"
 

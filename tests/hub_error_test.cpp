@@ -2,12 +2,12 @@
 #include <pugixml.hpp>
 #include <string>
 
-#include "hub/json_text.hpp"
-#include "hub/tags.hpp"
-#include "hub/text.hpp"
-#include "hub/utf8.hpp"
-#include "hub/wire_error.hpp"
-#include "hub/xml.hpp"
+#include "hub/device/tags.hpp"
+#include "hub/text/json_text.hpp"
+#include "hub/text/text.hpp"
+#include "hub/text/utf8.hpp"
+#include "hub/text/wire_error.hpp"
+#include "hub/text/xml.hpp"
 
 TEST_CASE("an error body has the recorded shape", "[hub]") {
     CHECK(hub::error_xml(404, "Installation not found", "cc8c1f00-0000-4000-8000-00000000cd69",

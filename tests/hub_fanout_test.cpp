@@ -1,7 +1,7 @@
 // The whole way of a send: a hub, real TLS, four simulated providers, and what the registry says
 // afterwards.
 
-#include "hub/fanout.hpp"
+#include "hub/send/fanout.hpp"
 
 #include <catch2/catch.hpp>
 #include <future>
@@ -10,7 +10,7 @@
 #include <sstream>
 #include <thread>
 
-#include "hub/parts.hpp"
+#include "hub/api/parts.hpp"
 #include "tests/support/world.hpp"
 
 namespace {
@@ -107,9 +107,9 @@ TEST_CASE("a native send counts what each device's provider said", "[hub]") {
 TEST_CASE("nobody there, no credentials and no sender end in honest outcomes", "[hub]") {
     World world;
     CHECK(world.finish(world.send("apple", "nobody", apple_body)).state == "NoTargetFound");
-    bench::put_hub(*std::make_unique<bench::HubClient>(world.service().connection_string(),
-                                                       world.service().ca_file().string()),
-                   "bare", {});
+    hub::create_hub(*std::make_unique<hub::HubClient>(world.service().connection_string(),
+                                                      world.service().ca_file().string()),
+                    "bare", {});
     const std::string installation = R"({"installationId":"x","platform":"apns","pushChannel":")" +
                                      handle_of("apns", 1) + R"("})";
     REQUIRE(world.call("PUT", "/bare/installations/x", installation).status == 200);
@@ -118,8 +118,7 @@ TEST_CASE("nobody there, no credentials and no sender end in honest outcomes", "
     REQUIRE(reply.status == 201);
     std::string id(reply.header("location"));
     id = id.substr(0, id.find('?'));
-    bench::HubClient client(world.service().connection_string(),
-                            world.service().ca_file().string());
+    hub::HubClient client(world.service().connection_string(), world.service().ca_file().string());
     CHECK(bench::wait_until_final(client, "bare", id.substr(id.rfind('/') + 1), wait_s)
               .devices("InvalidCredentials") == 1);
 
@@ -275,9 +274,8 @@ TEST_CASE("a new credential takes effect without a restart", "[hub]") {
     world.install("one", "apns", handle_of("apns", 1));
     CHECK(world.finish(world.send("apple", "", apple_body)).devices("Success") == 1);
     auto wrong = pns::sim::make_credential("apns");
-    bench::HubClient client(world.service().connection_string(),
-                            world.service().ca_file().string());
-    bench::put_hub(client, "app", {wrong.credential});
+    hub::HubClient client(world.service().connection_string(), world.service().ca_file().string());
+    hub::create_hub(client, "app", {wrong.credential});
     CHECK(world.finish(world.send("apple", "", apple_body)).devices("InvalidCredentials") == 1);
     CHECK_FALSE(world.expired("one"));
 }

@@ -1,6 +1,6 @@
 // Feedback documents, their files and their retention.
 
-#include "hub/feedback.hpp"
+#include "hub/bulk/feedback.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,7 +11,7 @@
 #include <fstream>
 #include <pugixml.hpp>
 
-#include "hub/parts.hpp"
+#include "hub/api/parts.hpp"
 #include "tests/support/hub_world.hpp"
 
 namespace {
@@ -175,9 +175,9 @@ TEST_CASE("the feedback container's URL lists and reads what was written", "[hub
     world.put_hub("orders");
     auto client = world.client();
     const auto& row = world.service().parts().hubs.find("orders")->row;
-    world.service().parts().feedback->ended(row.number, row.name, "NH-1",
-                                            {result_of(Outcome::expired_channel)});
-    world.service().parts().feedback->flush();
+    world.service().parts().feedback.ended(row.number, row.name, "NH-1",
+                                           {result_of(Outcome::expired_channel)});
+    world.service().parts().feedback.flush();
     const auto url = client.request("GET", "/orders/feedbackcontainer", world.root_headers());
     REQUIRE(url.status == 200);
     const auto target = url.body.substr(url.body.find("/$blobs/"));

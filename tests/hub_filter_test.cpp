@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "hub/filter.hpp"
+#include "hub/device/filter.hpp"
 
 TEST_CASE("every client's filter is understood", "[hub]") {
     struct Row {

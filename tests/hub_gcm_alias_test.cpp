@@ -1,4 +1,4 @@
-#include "hub/gcm_alias.hpp"
+#include "hub/template/gcm_alias.hpp"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>

@@ -1,5 +1,5 @@
-#include "hub/http.hpp"
-#include "hub/problem.hpp"
+#include "hub/http/http.hpp"
+#include "hub/http/problem.hpp"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>

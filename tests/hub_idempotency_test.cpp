@@ -1,6 +1,6 @@
 // Idempotency keys: parsing, the registry's promise over crashes, and the service from outside.
 
-#include "hub/idempotency.hpp"
+#include "hub/api/idempotency.hpp"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -9,8 +9,9 @@
 #include <set>
 #include <thread>
 
-#include "hub/jobs.hpp"
-#include "hub/parts.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/bulk/jobs.hpp"
+#include "hub/process/clock.hpp"
 #include "tests/support/hub_world.hpp"
 #include "tests/support/registry_fixture.hpp"
 
@@ -329,7 +330,7 @@ TEST_CASE("every request that creates something is answered once", "[hub]") {
         }
         CHECK(world.sends() == sends);
         CHECK(world.registrations() == 1);
-        CHECK(world.service().parts().jobs->list(world.number()).size() == 1);
+        CHECK(world.service().parts().jobs.list(world.number()).size() == 1);
     };
     check_replays();
     world.restart();
@@ -387,7 +388,7 @@ TEST_CASE("of many clients with one key one creates, whatever lane they are on",
         CHECK(locations.size() == 1);
     }
     CHECK(world.sends() == rounds);
-    CHECK(world.service().parts().idempotency->at_work() == 0);
+    CHECK(world.service().parts().idempotency.at_work() == 0);
 }
 
 TEST_CASE("a job whose answer was lost in a crash is found again", "[hub]") {
@@ -416,6 +417,6 @@ TEST_CASE("a job whose answer was lost in a crash is found again", "[hub]") {
     crash();  // after it was
     const auto second = world.post("/orders/jobs", "k", {}, job);
     CHECK(second.header("location") == first.header("location"));
-    CHECK(world.service().parts().jobs->list(world.number()).size() == 1);
+    CHECK(world.service().parts().jobs.list(world.number()).size() == 1);
     CHECK(world.post("/orders/jobs", "k", {}, job).header("idempotency-replayed") == "true");
 }

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "hub/installation_json.hpp"
+#include "hub/device/installation_json.hpp"
 
 namespace {
 

@@ -1,16 +1,16 @@
 // The pure parts of bulk jobs: lines, rows, the reader of lines, records and their XML.
 
-#include "hub/job_lines.hpp"
+#include "hub/bulk/job_lines.hpp"
 
 #include <catch2/catch.hpp>
 #include <random>
 
-#include "hub/atom.hpp"
-#include "hub/handle_check.hpp"
-#include "hub/job_record.hpp"
-#include "hub/job_xml.hpp"
-#include "hub/line_reader.hpp"
-#include "hub/xml.hpp"
+#include "hub/bulk/job_record.hpp"
+#include "hub/bulk/job_xml.hpp"
+#include "hub/bulk/line_reader.hpp"
+#include "hub/device/atom.hpp"
+#include "hub/device/handle_check.hpp"
+#include "hub/text/xml.hpp"
 
 namespace {
 

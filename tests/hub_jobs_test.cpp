@@ -1,7 +1,7 @@
 // Bulk jobs of a whole hub: import, export, refused lines, a stop in the middle, another service's
 // blobs, and a large file in little memory.
 
-#include "hub/jobs.hpp"
+#include "hub/bulk/jobs.hpp"
 
 #include <catch2/catch.hpp>
 #include <chrono>
@@ -10,7 +10,7 @@
 #include <set>
 #include <thread>
 
-#include "hub/parts.hpp"
+#include "hub/api/parts.hpp"
 #include "tests/support/hub_world.hpp"
 
 namespace {
@@ -82,7 +82,7 @@ class World : public support::HubWorld {
         return answer.body;
     }
     std::optional<hub::JobRecord> record(const std::string& id) {
-        return service().parts().jobs->find(number(), id);
+        return service().parts().jobs.find(number(), id);
     }
     /// Polls, as the SDKs do, until the job has ended.
     std::string ended(const std::string& id, double seconds_max = 60) {
@@ -389,7 +389,7 @@ TEST_CASE("deleting a hub ends and forgets its jobs", "[hub]") {
     CHECK(world.client().request("DELETE", "/orders", world.root_headers()).status == 200);
     CHECK(fs::is_empty(world.config().data_dir / "jobs"));
     CHECK_FALSE(fs::exists(world.area()));
-    CHECK(world.service().parts().jobs->figures().running == 0);
+    CHECK(world.service().parts().jobs.figures().running == 0);
     world.put_hub("orders");
     CHECK(world.client().request("GET", "/orders/jobs/" + waiting, world.root_headers()).status ==
           404);

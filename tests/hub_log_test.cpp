@@ -1,6 +1,6 @@
-#include "hub/log.hpp"
+#include "hub/process/log.hpp"
 
-#include "hub/ids.hpp"
+#include "hub/text/ids.hpp"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>

@@ -1,4 +1,4 @@
-#include "hub/loops.hpp"
+#include "hub/process/loops.hpp"
 
 #include <atomic>
 #include <catch2/catch.hpp>

@@ -1,4 +1,4 @@
-#include "hub/metrics.hpp"
+#include "hub/process/metrics.hpp"
 
 #include <catch2/catch.hpp>
 #include <thread>

@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "hub/multipart.hpp"
+#include "hub/text/multipart.hpp"
 
 namespace {
 

@@ -1,6 +1,6 @@
 // The description of the REST surface against the route table.
 
-#include "hub/openapi.hpp"
+#include "hub/api/openapi.hpp"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -27,7 +27,7 @@ std::string method_of(std::string_view method) {
 
 TEST_CASE("every route is described, and nothing else is", "[hub]") {
     for (const auto& route : hub::routes()) {
-        INFO(route.method << " " << route.pattern << ": add it to hub/openapi_text.cpp");
+        INFO(route.method << " " << route.pattern << ": add it to hub/api/openapi_text.cpp");
         const auto* text = hub::text_of(route);
         CHECK(text != nullptr);
         if (text != nullptr) CHECK_FALSE(text->summary.empty());

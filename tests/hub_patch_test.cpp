@@ -2,8 +2,8 @@
 #include <string>
 #include <vector>
 
-#include "hub/installation_json.hpp"
-#include "hub/installation_patch.hpp"
+#include "hub/device/installation_json.hpp"
+#include "hub/device/installation_patch.hpp"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "hub/prune_gate.hpp"
+#include "hub/send/prune_gate.hpp"
 
 #include <catch2/catch.hpp>
 

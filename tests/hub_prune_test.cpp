@@ -8,12 +8,12 @@
 #include <random>
 #include <set>
 
-#include "hub/fanout.hpp"
-#include "hub/metrics.hpp"
-#include "hub/parts.hpp"
-#include "hub/prune_gates.hpp"
-#include "hub/prune_proof.hpp"
-#include "hub/trace.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/process/metrics.hpp"
+#include "hub/send/fanout.hpp"
+#include "hub/send/prune_gates.hpp"
+#include "hub/send/prune_proof.hpp"
+#include "hub/send/trace.hpp"
 #include "tests/support/hub_world.hpp"
 #include "tests/support/world.hpp"
 

@@ -1,4 +1,4 @@
-#include "hub/push_window.hpp"
+#include "hub/send/push_window.hpp"
 
 #include <catch2/catch.hpp>
 #include <set>

@@ -1,4 +1,4 @@
-#include "hub/rate_limits.hpp"
+#include "hub/http/rate_limits.hpp"
 
 #include <atomic>
 #include <catch2/catch.hpp>
@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "hub/metrics.hpp"
+#include "hub/process/metrics.hpp"
 #include "tests/support/world.hpp"
 
 using hub::KeyLimits;

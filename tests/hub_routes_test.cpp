@@ -1,4 +1,4 @@
-#include "hub/routes.hpp"
+#include "hub/api/routes.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -18,7 +18,7 @@ std::vector<std::string> split(std::string_view path) {
 /// The pattern that answers, or "404", or "405 " and what is allowed.
 std::string answers(std::string_view method, std::string_view path) {
     const auto segments = split(path);
-    const auto found = hub::match(method, segments);
+    const auto found = hub::match(hub::routes(), method, segments);
     if (const auto* matched = std::get_if<hub::Matched>(&found)) {
         return std::string(matched->route->pattern);
     }
@@ -91,14 +91,14 @@ TEST_CASE("every operation of the contract finds its route in every spelling", "
 
 TEST_CASE("arguments come decoded, in order, the hub first", "[hub]") {
     const std::vector<std::string> segments{"Orders", "TAGS", "a/b", "Registrations"};
-    const auto found = hub::match("GET", segments);
+    const auto found = hub::match(hub::routes(), "GET", segments);
     CHECK(std::get<hub::Matched>(found).args == std::vector<std::string>{"Orders", "a/b"});
     const std::vector<std::string> blob{"$blobs", "orders", "jobs", "ns", "a/b", "Output.txt"};
-    const auto rest = hub::match("GET", blob);
+    const auto rest = hub::match(hub::routes(), "GET", blob);
     CHECK(std::get<hub::Matched>(rest).args ==
           std::vector<std::string>{"orders", "jobs", "ns/a/b/Output.txt"});
     const std::vector<std::string> deep(21, "$blobs");
-    CHECK(std::get<hub::NoRoute>(hub::match("GET", deep)).status == 404);
+    CHECK(std::get<hub::NoRoute>(hub::match(hub::routes(), "GET", deep)).status == 404);
 }
 
 TEST_CASE("the table is sound", "[hub]") {
@@ -108,7 +108,7 @@ TEST_CASE("the table is sound", "[hub]") {
         CHECK(route.body_bytes_max >= 64 * 1024);
         CHECK(route.body_bytes_max <= 512 * 1024);  // the bound of an HTTP/2 stream
         CHECK((route.right == hub::Right::none) ==
-              (!hub::names_hub(route) && route.right != hub::Right::manage_namespace));
+              (!route.names_hub && route.right != hub::Right::manage_namespace));
         CHECK(answers(route.method, route.pattern) == route.pattern);
     }
 }

@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "hub/sas.hpp"
+#include "hub/access/sas.hpp"
 
 namespace {
 

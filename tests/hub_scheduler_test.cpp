@@ -1,6 +1,6 @@
 // Scheduled sends: times alone, firing with a clock that the test moves, and over the wire.
 
-#include "hub/scheduler.hpp"
+#include "hub/send/scheduler.hpp"
 
 #include <catch2/catch.hpp>
 #include <future>
@@ -8,12 +8,12 @@
 #include <random>
 #include <thread>
 
-#include "hub/fanout.hpp"
-#include "hub/log.hpp"
-#include "hub/metrics.hpp"
-#include "hub/send_request.hpp"
-#include "hub/times.hpp"
-#include "hub/trace.hpp"
+#include "hub/process/log.hpp"
+#include "hub/process/metrics.hpp"
+#include "hub/send/fanout.hpp"
+#include "hub/send/send_request.hpp"
+#include "hub/send/trace.hpp"
+#include "hub/text/times.hpp"
 #include "tests/support/registry_fixture.hpp"
 #include "tests/support/world.hpp"
 
@@ -411,7 +411,7 @@ TEST_CASE("a scheduled send is shown, cancelled and kept over a restart", "[hub]
     CHECK(state_of(world, second.id) == "Scheduled");
     CHECK(cancel(world, "NH-unknown") == 404);
     CHECK(cancel(world, world.send("apple", "nobody", support::apple_body)) == 404);
-    CHECK(world.service().parts().scheduler->figures().waiting == 1);
+    CHECK(world.service().parts().scheduler.figures().waiting == 1);
 }
 
 TEST_CASE("a scheduled send goes out in its time, one in the past at once", "[hub]") {
@@ -428,7 +428,7 @@ TEST_CASE("a scheduled send goes out in its time, one in the past at once", "[hu
     const auto told = world.finish(soon.id);
     CHECK(told.devices("Success") == 1);
     CHECK(told.started_at_ms >= due_ms);
-    CHECK(world.service().parts().scheduler->figures().late_ms < 1'000);
+    CHECK(world.service().parts().scheduler.figures().late_ms < 1'000);
 }
 
 TEST_CASE("a schedule that cannot be kept is refused with the reason", "[hub]") {

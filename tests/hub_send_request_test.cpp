@@ -1,4 +1,4 @@
-#include "hub/send_request.hpp"
+#include "hub/send/send_request.hpp"
 
 #include <catch2/catch.hpp>
 

@@ -1,4 +1,4 @@
-#include "hub/sends_watch.hpp"
+#include "hub/cli/sends_watch.hpp"
 
 #include <catch2/catch.hpp>
 #include <random>

@@ -8,12 +8,12 @@
 #include <map>
 #include <thread>
 
-#include "hub/dispatch.hpp"
-#include "hub/fanout.hpp"
-#include "hub/listener.hpp"
-#include "hub/log.hpp"
-#include "hub/metrics.hpp"
-#include "hub/tls_files.hpp"
+#include "hub/process/log.hpp"
+#include "hub/process/metrics.hpp"
+#include "hub/send/fanout.hpp"
+#include "hub/server/dispatch.hpp"
+#include "hub/server/listener.hpp"
+#include "hub/server/tls_files.hpp"
 #include "tests/support/http_client.hpp"
 
 namespace {
@@ -58,6 +58,9 @@ pns::Task<Response> nothing(Call) {
     co_return response;
 }
 
+/// The store threads of the server under test.
+hub::StorePool* pool = nullptr;
+
 pns::Task<Response> large(Call) {
     Response response;
     response.body.assign(3 << 20, 'x');
@@ -96,7 +99,7 @@ pns::Task<Response> add_up(Call call) {
             ++barrier->waiting;
             held.wait();
         };
-        co_await hub::on_store(call.parts.store, std::move(wait));
+        co_await hub::on_store(*pool, std::move(wait));
     }
     Response response;
     response.body = std::to_string(size) + ":" + std::to_string(sum);
@@ -129,12 +132,12 @@ pns::Task<Response> broken_off(Call) {
     co_return response;
 }
 
-pns::Task<Response> slow(Call call) {
+pns::Task<Response> slow(Call) {
     auto work = [held = barrier->opened] {
         ++barrier->waiting;
         held.wait();
     };
-    co_await hub::on_store(call.parts.store, std::move(work));
+    co_await hub::on_store(*pool, std::move(work));
     Response response;
     response.body = "late";
     co_return response;
@@ -144,8 +147,8 @@ constexpr std::array table{
     hub::Route{"GET", "/echo", hub::Right::none, 64 * 1024, echo},
     hub::Route{"POST", "/echo", hub::Right::none, 1'000, echo},
     hub::Route{"PUT", "/big", hub::Right::none, 512 * 1024, echo},
-    hub::Route{"PUT", "/pieces", hub::Right::none, 4 << 20, add_up, false, true},
-    hub::Route{"PUT", "/unread", hub::Right::none, 4 << 20, nothing, false, true},
+    hub::Route{"PUT", "/pieces", hub::Right::none, 4 << 20, add_up, hub::Trait::pieces},
+    hub::Route{"PUT", "/unread", hub::Right::none, 4 << 20, nothing, hub::Trait::pieces},
     hub::Route{"GET", "/endless", hub::Right::none, 1'000, endless},
     hub::Route{"GET", "/broken-off", hub::Right::none, 1'000, broken_off},
     hub::Route{"GET", "/throw", hub::Right::none, 1'000, blow_up},
@@ -156,10 +159,9 @@ constexpr std::array table{
 };
 
 /// Parts that these handlers never touch.
-template <class T>
-T& unused() {
-    alignas(T) static std::byte bytes[sizeof(T)];
-    return *reinterpret_cast<T*>(bytes);
+hub::Parts& no_parts() {
+    static std::byte nothing{};
+    return reinterpret_cast<hub::Parts&>(nothing);
 }
 
 hub::Config quick_config() {
@@ -184,15 +186,8 @@ class Server {
           tls_(hub::make_tls_context(tls_files())),
           loops_(2),
           store_(64),
-          parts_{config_,
-                 unused<registry::Registry>(),
-                 store_,
-                 unused<hub::Hubs>(),
-                 unused<hub::Fanout>(),
-                 metrics_,
-                 {},
-                 nullptr},
-          dispatch_(parts_, table, gate()) {
+          dispatch_(config_, metrics_, table, authoriser(), no_parts(), nullptr) {
+        pool = &store_;
         boost::asio::ip::tcp::endpoint at(boost::asio::ip::make_address("127.0.0.1"), 0);
         boost::asio::ip::tcp::endpoint plain_at = at;
         for (std::size_t i = 0; i < loops_.size(); ++i) {
@@ -231,17 +226,17 @@ class Server {
     std::size_t connections() const { return connections_.load(); }
 
   private:
-    static hub::Gate gate() {
-        hub::Gate gate;
-        gate.find_hub = [](std::string_view name) {
+    static hub::Authoriser authoriser() {
+        hub::Authoriser authoriser;
+        authoriser.find_hub = [](std::string_view name) {
             return name == "orders" ? std::make_shared<const hub::HubState>() : nullptr;
         };
-        gate.refuse = [](const hub::Request& request, const hub::HubState*,
-                         const hub::Route&) -> std::optional<Response> {
+        authoriser.refuse = [](const hub::Request& request, const hub::HubState*,
+                               const hub::Route&) -> std::optional<Response> {
             if (request.header("authorization") == "good") return std::nullopt;
             return hub::error(request, 401, "MissingToken");
         };
-        return gate;
+        return authoriser;
     }
     std::uint16_t add(std::size_t lane, const boost::asio::ip::tcp::endpoint& at,
                       boost::asio::ssl::context* tls) {
@@ -265,7 +260,6 @@ class Server {
     hub::Loops loops_;
     hub::StorePool store_;
     hub::Metrics metrics_;
-    hub::Parts parts_;
     hub::Dispatch dispatch_;
     std::atomic<std::size_t> connections_ = 0;
     std::vector<std::unique_ptr<hub::Listener>> listeners_;

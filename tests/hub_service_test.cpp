@@ -10,8 +10,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "hub/log.hpp"
-#include "hub/sas.hpp"
+#include "hub/access/sas.hpp"
+#include "hub/process/log.hpp"
 #include "tests/support/http_client.hpp"
 
 namespace {

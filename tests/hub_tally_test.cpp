@@ -1,4 +1,4 @@
-#include "hub/tally.hpp"
+#include "hub/send/tally.hpp"
 
 #include <catch2/catch.hpp>
 #include <random>

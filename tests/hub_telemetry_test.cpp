@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "hub/telemetry_xml.hpp"
+#include "hub/api/telemetry_xml.hpp"
 
 namespace {
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "hub/templates.hpp"
+#include "hub/template/templates.hpp"
 
 namespace {
 

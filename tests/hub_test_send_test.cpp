@@ -1,12 +1,12 @@
 // Test sends: the document on its own, and over the wire.
 
-#include "hub/test_send.hpp"
+#include "hub/api/test_send.hpp"
 
 #include <catch2/catch.hpp>
 #include <pugixml.hpp>
 #include <set>
 
-#include "hub/outcome_xml.hpp"
+#include "hub/api/outcome_xml.hpp"
 #include "tests/support/world.hpp"
 
 using hub::DeviceResult;
@@ -55,8 +55,8 @@ Told read(const std::string& body) {
     return told;
 }
 
-bench::ClientReply test_send(World& world, const std::string& format, const std::string& tags,
-                             const std::string& body, const std::string& query = "test=true") {
+hub::ClientReply test_send(World& world, const std::string& format, const std::string& tags,
+                           const std::string& body, const std::string& query = "test=true") {
     std::vector<std::pair<std::string, std::string>> headers{
         {"servicebusnotification-format", format}};
     if (!tags.empty()) headers.emplace_back("servicebusnotification-tags", tags);

@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "hub/times.hpp"
+#include "hub/text/times.hpp"
 #include "registry/registration.hpp"
 
 using registry::never_ms;

@@ -1,13 +1,13 @@
-#include "hub/trace.hpp"
+#include "hub/send/trace.hpp"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
 
-#include "hub/metrics.hpp"
-#include "hub/parts.hpp"
-#include "hub/routes.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/api/routes.hpp"
+#include "hub/process/metrics.hpp"
 #include "tests/support/hub_world.hpp"
 #include "tests/support/world.hpp"
 
@@ -268,7 +268,7 @@ TEST_CASE("with all kept, successes and direct sends are there, over a restart",
     REQUIRE(page["devices"].size() == 1);
     CHECK(page["devices"][0]["outcome"] == "Success");
     CHECK(page["devices"][0]["handleHash"] ==
-          world.service().parts().trace->handle_id(handle_of("apns", 77)));
+          world.service().parts().trace.handle_id(handle_of("apns", 77)));
     CHECK(page.dump().find(handle_of("apns", 77)) == std::string::npos);
     const auto pushes = get(world, "/app/devices/apns-0/pushes")["pushes"];
     REQUIRE(pushes.size() == 1);
@@ -283,7 +283,7 @@ TEST_CASE("with the trace off nothing is kept and the answer says so", "[hub]") 
     const auto page = get(world, "/app/sends/" + send + "/devices");
     CHECK(page["devices"].empty());
     CHECK(page["trace"] == "off");
-    CHECK(world.service().parts().trace->figures().written == 0);
+    CHECK(world.service().parts().trace.figures().written == 0);
 }
 
 TEST_CASE("no route of the trace is open to Listen", "[hub]") {

@@ -1,4 +1,4 @@
-#include "bench/winter_games.hpp"
+#include "hub/cli/winter_games.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -12,10 +12,10 @@
 #include "pns/platform.hpp"
 
 TEST_CASE("the population of the Winter Games is the same in every run", "[bench]") {
-    const bench::WinterGames one(1'000), other(5'000), seeded(1'000, 7);
+    const hub::WinterGames one(1'000), other(5'000), seeded(1'000, 7);
     std::size_t different = 0;
     for (std::uint32_t i = 0; i < one.size(); ++i) {
-        const bench::Device a = one.device(i), b = other.device(i);
+        const hub::GamesDevice a = one.device(i), b = other.device(i);
         REQUIRE(one.installation_json(a) == other.installation_json(b));
         REQUIRE(a.dead == b.dead);
         different += a.handle != seeded.device(i).handle;
@@ -24,17 +24,17 @@ TEST_CASE("the population of the Winter Games is the same in every run", "[bench
 }
 
 TEST_CASE("the population has the shares the scenario promises", "[bench]") {
-    const bench::WinterGames games(20'000);
-    CHECK(bench::WinterGames::countries().size() + bench::WinterGames::sports().size() +
-              bench::WinterGames::athletes().size() ==
+    const hub::WinterGames games(20'000);
+    CHECK(hub::WinterGames::countries().size() + hub::WinterGames::sports().size() +
+              hub::WinterGames::athletes().size() ==
           300);
-    CHECK(bench::WinterGames::languages().size() == 20);
+    CHECK(hub::WinterGames::languages().size() == 20);
     std::map<std::string_view, std::size_t> platforms;
     std::set<std::string_view> languages;
     std::set<std::string> handles, tags;
     std::size_t dead = 0;
     for (std::uint32_t i = 0; i < games.size(); ++i) {
-        const bench::Device d = games.device(i);
+        const hub::GamesDevice d = games.device(i);
         ++platforms[d.platform];
         languages.insert(d.language);
         handles.insert(d.handle);
@@ -56,9 +56,9 @@ TEST_CASE("the population has the shares the scenario promises", "[bench]") {
 
 TEST_CASE("the population's handles are what the platforms accept, in canonical spelling",
           "[bench]") {
-    const bench::WinterGames games(500);
+    const hub::WinterGames games(500);
     for (std::uint32_t i = 0; i < games.size(); ++i) {
-        const bench::Device d = games.device(i);
+        const hub::GamesDevice d = games.device(i);
         const pns::Platform* platform = pns::platform_by_name(d.platform);
         REQUIRE(platform != nullptr);
         const auto checked = platform->normalise_handle(d.handle);
@@ -67,13 +67,13 @@ TEST_CASE("the population's handles are what the platforms accept, in canonical 
 }
 
 TEST_CASE("the oracle agrees with a plain loop over the devices", "[bench]") {
-    const bench::WinterGames games(3'000);
-    const auto has = [](const bench::Device& d, const char* tag) {
+    const hub::WinterGames games(3'000);
+    const auto has = [](const hub::GamesDevice& d, const char* tag) {
         return std::find(d.tags.begin(), d.tags.end(), tag) != d.tags.end();
     };
     std::vector<std::uint32_t> expected, everybody;
     for (std::uint32_t i = 0; i < games.size(); ++i) {
-        const bench::Device d = games.device(i);
+        const hub::GamesDevice d = games.device(i);
         everybody.push_back(i);
         if ((has(d, "country:nl") || has(d, "athlete:kramer")) && !has(d, "muted"))
             expected.push_back(i);

@@ -337,7 +337,7 @@ TEST_CASE("connecting fails with the class of its cause", "[pns]") {
         return std::make_unique<H2Server>(loop, std::vector<std::string>{"push.test"});
     };
     auto nothing = [](pns::ConnectionSettings&) {};
-    pns::sim::LeafOptions expired;
+    pns::LeafOptions expired;
     expired.valid_from_s = -7'200;
     expired.valid_until_s = -3'600;
     const Case cases[] = {
@@ -410,7 +410,7 @@ TEST_CASE("connecting fails with the class of its cause", "[pns]") {
 TEST_CASE("client certificates are shown to servers that ask", "[pns]") {
     asio::io_context loop(1);
     const auto& ca = Authority::get().ca();
-    const auto leaf = pns::sim::make_leaf(ca, {"push.test"});
+    const auto leaf = pns::make_leaf(ca, {"push.test"});
     pns::TlsServerOptions options;
     options.certificate_pem = leaf.certificate_pem;
     options.key_pem = leaf.key_pem;
@@ -420,7 +420,7 @@ TEST_CASE("client certificates are shown to servers that ask", "[pns]") {
     auto settings = settings_for(at(server.port()), true);
     const bool with = GENERATE(true, false);
     if (with) {
-        const auto own = pns::sim::make_leaf(ca, {"client.test"});
+        const auto own = pns::make_leaf(ca, {"client.test"});
         pns::TrustStore trust;
         pns::TlsClientOptions tls;
         tls.ca_file = Authority::get().file();

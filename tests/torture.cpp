@@ -236,7 +236,7 @@ class Run {
         load_->resume();
     }
 
-    static bench::ClientRequest put_tail(std::uint64_t change) {
+    static hub::ClientRequest put_tail(std::uint64_t change) {
         return put_installation("t-" + std::to_string(change % tail_devices), providers[0],
                                 handle_of(providers[0].platform, 3'000'000 + change),
                                 "change:" + std::to_string(change));

@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "bench/machine.hpp"
-#include "pns/sim/certificate.hpp"
+#include "pns/own_authority.hpp"
 
 namespace torture {
 
@@ -79,13 +79,13 @@ bool LogPipe::says(const std::string& words, std::size_t from) const {
 Hub::Hub(const std::string& program, std::filesystem::path directory, std::filesystem::path data,
          std::uint64_t seed)
     : data_(std::move(data)), log_(directory / "hub.log") {
-    const auto ca = pns::sim::make_ca("pushhub torture");
+    const auto ca = pns::make_ca("pushhub torture");
     std::ofstream(directory / "providers.pem") << ca.certificate_pem;
     std::string connect_to;
     for (const Provider& provider : providers) {
         const std::string platform = provider.platform;
         auto made = pns::sim::make_credential(platform);
-        const auto leaf = pns::sim::make_leaf(ca, pns::sim::host_names(platform));
+        const auto leaf = pns::make_leaf(ca, pns::sim::host_names(platform));
         pns::sim::SimOptions sim;
         sim.platform = platform;
         sim.trust = made.trust;
@@ -145,24 +145,24 @@ double Hub::start() {
     return seconds_since(begun);
 }
 
-std::unique_ptr<bench::HubClient> Hub::connect() const {
+std::unique_ptr<hub::HubClient> Hub::connect() const {
     std::string key = bench::read_all(data_ / "root.key");
     key = key.substr(0, key.find('\n'));
-    return std::make_unique<bench::HubClient>(
+    return std::make_unique<hub::HubClient>(
         endpoint_ + "/;SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=" + key,
         (data_ / "tls" / "ca.pem").string());
 }
 
 int Hub::plain(const std::string& path) const {
     try {
-        return bench::plain_call(plain_url_, "GET", path).status;
+        return hub::plain_call(plain_url_, "GET", path).status;
     } catch (const std::exception&) {
         return 0;
     }
 }
 
 double Hub::metric(const std::string& name) const {
-    std::istringstream lines(bench::plain_call(plain_url_, "GET", "/metrics").body);
+    std::istringstream lines(hub::plain_call(plain_url_, "GET", "/metrics").body);
     for (std::string line; std::getline(lines, line);) {
         if (line.starts_with(name + " ")) return std::stod(line.substr(name.size()));
     }

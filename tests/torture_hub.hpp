@@ -12,8 +12,8 @@
 #include <thread>
 #include <vector>
 
-#include "bench/client.hpp"
 #include "bench/process.hpp"
+#include "hub/cli/client.hpp"
 #include "pns/platform.hpp"
 #include "pns/sim/simulator.hpp"
 
@@ -66,7 +66,7 @@ class Hub {
     bool running() { return process_->running(); }
     pid_t pid() const { return process_->pid(); }
 
-    std::unique_ptr<bench::HubClient> connect() const;
+    std::unique_ptr<hub::HubClient> connect() const;
     /// Status of a path that needs no credentials; 0: no answer.
     int plain(const std::string& path) const;
     double metric(const std::string& name) const;  ///< -1: there is none

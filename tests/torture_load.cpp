@@ -9,16 +9,17 @@
 #include <unordered_map>
 #include <utility>
 
-#include "bench/hub_setup.hpp"
 #include "bench/telemetry.hpp"
-#include "hub/parts.hpp"
-#include "hub/times.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/cli/hub_setup.hpp"
+#include "hub/process/clock.hpp"
+#include "hub/text/times.hpp"
 #include "registry/registry.hpp"
 
 namespace torture {
 
-using bench::ClientReply;
-using bench::ClientRequest;
+using hub::ClientReply;
+using hub::ClientRequest;
 
 namespace {
 
@@ -88,7 +89,7 @@ ClientRequest message(const Provider& provider, const std::string& tag, std::str
     return request;
 }
 
-ClientReply get_installation(bench::HubClient& client, const std::string& id) {
+ClientReply get_installation(hub::HubClient& client, const std::string& id) {
     ClientRequest request;
     request.path = "/" + std::string(hub_name) + "/installations/" + id;
     return client.call(std::move(request));
@@ -105,7 +106,7 @@ Load::Load(Hub& hub, Verdict& verdict, const Options& options)
 
 void Load::populate() {
     const auto client = hub_.connect();
-    bench::put_hub(*client, hub_name, hub_.credentials());
+    hub::create_hub(*client, hub_name, hub_.credentials());
     for (const Provider& provider : providers) {
         for (int i = 0; i < options_.devices; ++i) {
             const std::string tail = std::string(provider.platform) + "-" + std::to_string(i);
@@ -314,7 +315,7 @@ void Load::check() {
     check_store();
 }
 
-void Load::check_sends(bench::HubClient& client) {
+void Load::check_sends(hub::HubClient& client) {
     std::unordered_map<std::string, bench::Telemetry> final_states;
     for (const Sent& sent : sends_) {
         if (sent.id.empty()) continue;
@@ -409,7 +410,7 @@ void Load::check_lossy() {
 }
 
 /// The dead are found out at the latest by these.
-void Load::post_last_mortal(bench::HubClient& client) {
+void Load::post_last_mortal(hub::HubClient& client) {
     for (const Provider& provider : providers) {
         std::vector<std::pair<std::string, std::string>> headers;
         if (std::string_view(provider.platform) == "wns")
@@ -420,7 +421,7 @@ void Load::post_last_mortal(bench::HubClient& client) {
     }
 }
 
-void Load::check_installations(bench::HubClient& client) {
+void Load::check_installations(hub::HubClient& client) {
     for (const auto& [id, written] : moving_) {
         const ClientReply reply = get_installation(client, id);
         const bool maybe =

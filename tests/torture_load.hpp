@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-#include "bench/client.hpp"
+#include "hub/cli/client.hpp"
 #include "tests/torture_hub.hpp"
 
 namespace torture {
@@ -100,19 +100,19 @@ class Load {
   private:
     struct Worker {
         std::mt19937_64 random;
-        std::unique_ptr<bench::HubClient> client;
+        std::unique_ptr<hub::HubClient> client;
     };
     void work(std::uint64_t number, const std::function<void(Worker&)>& step);
     void post_send(Worker& worker, bool scheduled);
     void put_moving(Worker& worker);
     void strike_dead(Worker& worker);
-    bool is_refusal(const bench::ClientReply& reply);
+    bool is_refusal(const hub::ClientReply& reply);
 
     std::size_t add_send(const Sent& sent);
     void set_send(std::size_t slot, const Sent& sent);
-    void check_sends(bench::HubClient& client);
-    void post_last_mortal(bench::HubClient& client);
-    void check_installations(bench::HubClient& client);
+    void check_sends(hub::HubClient& client);
+    void post_last_mortal(hub::HubClient& client);
+    void check_installations(hub::HubClient& client);
     void check_store();
 
     Hub& hub_;
@@ -135,10 +135,10 @@ class Load {
 
 std::string handle_of(std::string_view platform, std::uint64_t number);
 std::string body_of(std::string_view platform, const std::string& mark);
-bench::ClientRequest put_installation(const std::string& id, const Provider& provider,
-                                      const std::string& handle, const std::string& tag);
-bench::ClientRequest message(const Provider& provider, const std::string& tag, std::string body);
-bench::ClientReply get_installation(bench::HubClient& client, const std::string& id);
-bool has_tag(const bench::ClientReply& reply, const std::string& tag);
+hub::ClientRequest put_installation(const std::string& id, const Provider& provider,
+                                    const std::string& handle, const std::string& tag);
+hub::ClientRequest message(const Provider& provider, const std::string& tag, std::string body);
+hub::ClientReply get_installation(hub::HubClient& client, const std::string& id);
+bool has_tag(const hub::ClientReply& reply, const std::string& tag);
 
 }  // namespace torture

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <initializer_list>
 #include <iterator>
+#include <map>
 #include <regex>
 #include <set>
 #include <string>
@@ -231,6 +232,61 @@ TEST_CASE("folders include only what lies below them", "[tree]") {
     }
 }
 
+TEST_CASE("rooms include only rooms below them", "[tree]") {
+    // Each room with those right below it; what lies below these may be included, too.
+    const std::map<std::string, std::vector<std::string>> below{
+        {"hub/text", {}},
+        {"hub/process", {"hub/text"}},
+        {"hub/access", {"hub/text"}},
+        {"hub/template", {"hub/text"}},
+        {"hub/device", {"hub/access", "hub/template"}},
+        {"hub/http", {"hub/process"}},
+        {"hub/send", {"hub/http", "hub/device"}},
+        {"hub/bulk", {"hub/send"}},
+        {"hub/server", {"hub/http", "hub/device"}},
+        {"hub/api", {"hub/bulk"}},
+        {"hub", {"hub/api", "hub/server"}},
+        {"hub/cli", {"hub", "pns/sim"}},
+        {"pns", {}},
+        {"pns/sim", {"pns"}},
+    };
+    // The list of verbs names all of them.
+    const std::set<std::string> exempt{"hub/main.cpp"};
+    const auto reach = [&](const std::string& room) {
+        std::set<std::string> seen{room};
+        std::vector<std::string> next{room};
+        while (!next.empty()) {
+            const std::string one = next.back();
+            next.pop_back();
+            for (const std::string& lower : below.at(one)) {
+                if (seen.insert(lower).second) next.push_back(lower);
+            }
+        }
+        return seen;
+    };
+    for (const auto& [room, lower] : below) {
+        for (const std::string& one : lower) {
+            INFO(room << " and " << one);
+            CHECK_FALSE(reach(one).contains(room));
+        }
+    }
+    for (const Source& source : cpp_sources()) {
+        const std::string room = source.path.substr(0, source.path.rfind('/'));
+        if (!room.starts_with("hub") && !room.starts_with("pns")) continue;
+        INFO(source.path << " lies in no known room");
+        REQUIRE(below.contains(room));
+        if (exempt.contains(source.path)) continue;
+        const auto known = reach(room);
+        for (const std::string& name : includes(source)) {
+            const std::string other = name.substr(0, name.find_last_of('/'));
+            const bool ours = name.starts_with("hub/") || name.starts_with("pns/sim/");
+            if (!ours) continue;
+            INFO(source.path << " includes " << name);
+            CHECK(known.contains(other));
+        }
+    }
+}
+
 TEST_CASE("heavy libraries stay in the files that own them", "[tree]") {
     struct Owner {
         std::string_view prefix;
@@ -238,7 +294,7 @@ TEST_CASE("heavy libraries stay in the files that own them", "[tree]") {
     };
     const std::vector<Owner> owners{
         {"nghttp2/", {"pns/h2_session.cpp"}},
-        {"boost/beast", {"hub/serve_h1.cpp", "pns/h1_codec.cpp"}},
+        {"boost/beast", {"hub/server/serve_h1.cpp", "pns/h1_codec.cpp"}},
         {"rocksdb/",
          {"registry/store.cpp", "registry/rocks_rules.cpp", "registry/trace_store.cpp",
           "registry/rocks_log.hpp", "registry/rocks_watch.hpp", "bench/raw_store.cpp"}},

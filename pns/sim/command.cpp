@@ -7,7 +7,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "pns/sim/certificate.hpp"
+#include "pns/own_authority.hpp"
 #include "pns/sim/platforms.hpp"
 #include "pns/sim/simulator.hpp"
 

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "pns/sim/certificate.hpp"
+#include "pns/own_authority.hpp"
 #include "pns/sim/credentials.hpp"
 #include "pns/sim/faults.hpp"
 #include "pns/sim/journal.hpp"

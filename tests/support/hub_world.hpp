@@ -9,8 +9,8 @@
 #include <memory>
 #include <string>
 
-#include "hub/log.hpp"
-#include "hub/sas.hpp"
+#include "hub/access/sas.hpp"
+#include "hub/process/log.hpp"
 #include "hub/service.hpp"
 #include "tests/support/http_client.hpp"
 

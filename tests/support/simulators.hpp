@@ -6,15 +6,15 @@
 
 #include <fstream>
 
+#include "pns/own_authority.hpp"
 #include "pns/sender.hpp"
-#include "pns/sim/certificate.hpp"
 #include "pns/sim/simulator.hpp"
 #include "tests/support/pns_accounts.hpp"
 
 namespace support {
 
-inline const pns::sim::CertificatePair& test_ca() {
-    static const pns::sim::CertificatePair ca = pns::sim::make_ca();
+inline const pns::CertificatePair& test_ca() {
+    static const pns::CertificatePair ca = pns::make_ca();
     return ca;
 }
 
@@ -30,7 +30,7 @@ inline const std::string& test_ca_file() {
 }
 
 inline pns::sim::SimOptions sim_options(const std::string& platform) {
-    const auto leaf = pns::sim::make_leaf(test_ca(), pns::sim::host_names(platform));
+    const auto leaf = pns::make_leaf(test_ca(), pns::sim::host_names(platform));
     pns::sim::SimOptions options;
     options.platform = platform;
     options.trust = made_credential(platform).trust;

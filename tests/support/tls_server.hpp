@@ -17,7 +17,7 @@
 
 #include "pns/h2_session.hpp"
 #include "pns/nursery.hpp"
-#include "pns/sim/certificate.hpp"
+#include "pns/own_authority.hpp"
 #include "pns/tls.hpp"
 
 namespace support {
@@ -31,11 +31,11 @@ class Authority {
         static const Authority authority;
         return authority;
     }
-    const pns::sim::CertificatePair& ca() const { return ca_; }
+    const pns::CertificatePair& ca() const { return ca_; }
     const std::string& file() const { return file_; }
     pns::TlsContext server(const std::vector<std::string>& names, const std::string& alpn,
-                           const pns::sim::LeafOptions& options = {}) const {
-        const auto leaf = pns::sim::make_leaf(ca_, names, options);
+                           const pns::LeafOptions& options = {}) const {
+        const auto leaf = pns::make_leaf(ca_, names, options);
         pns::TlsServerOptions server;
         server.certificate_pem = leaf.certificate_pem;
         server.key_pem = leaf.key_pem;
@@ -44,7 +44,7 @@ class Authority {
     }
 
   private:
-    Authority() : ca_(pns::sim::make_ca()) {
+    Authority() : ca_(pns::make_ca()) {
         char name[] = "/tmp/pushhub-test-ca-XXXXXX";
         const int fd = mkstemp(name);
         file_ = name;
@@ -52,7 +52,7 @@ class Authority {
         std::ofstream(file_) << ca_.certificate_pem;
     }
     ~Authority() { std::remove(file_.c_str()); }
-    pns::sim::CertificatePair ca_;
+    pns::CertificatePair ca_;
     std::string file_;
 };
 

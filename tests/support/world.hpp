@@ -15,17 +15,17 @@
 #include <utility>
 #include <vector>
 
-#include "bench/client.hpp"
-#include "bench/hub_setup.hpp"
 #include "bench/telemetry.hpp"
+#include "hub/cli/client.hpp"
+#include "hub/cli/hub_setup.hpp"
 #include "hub/service.hpp"
-#include "pns/sim/certificate.hpp"
+#include "pns/own_authority.hpp"
 #include "pns/sim/simulator.hpp"
 
 namespace support {
 
-using bench::ClientReply;
-using bench::ClientRequest;
+using hub::ClientReply;
+using hub::ClientRequest;
 
 constexpr double world_wait_s = 60;
 inline const std::vector<std::string> all_platforms{"apns", "fcmv1", "wns", "adm"};
@@ -42,11 +42,11 @@ class World {
         directory_ = std::filesystem::temp_directory_path() /
                      ("pushhub-world-" + std::to_string(getpid()) + "-" + std::to_string(count++));
         std::filesystem::create_directories(directory_);
-        const auto ca = pns::sim::make_ca("pushhub test");
+        const auto ca = pns::make_ca("pushhub test");
         std::ofstream(directory_ / "providers.pem") << ca.certificate_pem;
         for (const std::string& platform : platforms) {
             auto made = pns::sim::make_credential(platform);
-            const auto leaf = pns::sim::make_leaf(ca, pns::sim::host_names(platform));
+            const auto leaf = pns::make_leaf(ca, pns::sim::host_names(platform));
             pns::sim::SimOptions options;
             options.platform = platform;
             options.trust = trusts_[platform] = made.trust;
@@ -63,7 +63,7 @@ class World {
         config_.log_level = "off";
         config_.drain_ms_max = 200;
         start();
-        bench::put_hub(*client_, "app", credentials_);
+        hub::create_hub(*client_, "app", credentials_);
     }
     ~World() {
         stop();
@@ -75,8 +75,8 @@ class World {
         service_ = hub::Service::start(config_, why);
         INFO(why);
         REQUIRE(service_);
-        client_ = std::make_unique<bench::HubClient>(service_->connection_string(),
-                                                     service_->ca_file().string());
+        client_ = std::make_unique<hub::HubClient>(service_->connection_string(),
+                                                   service_->ca_file().string());
     }
     void stop() {
         client_.reset();
@@ -137,7 +137,7 @@ class World {
     std::map<std::string, pns::sim::Trust> trusts_;
     std::vector<pns::Credential> credentials_;
     std::unique_ptr<hub::Service> service_;
-    std::unique_ptr<bench::HubClient> client_;
+    std::unique_ptr<hub::HubClient> client_;
 };
 
 inline std::string handle_of(const std::string& platform, int i) {

@@ -1,0 +1,329 @@
+// The blob area over https, in the small part of Azure Blob's REST that clients of feedback and
+// jobs need (contracts/anh.md 6.3, 9): list, read with ranges, write whole block blobs. Tested by
+// tests/hub_blobs_test.cpp.
+
+#include <algorithm>
+#include <charconv>
+
+#include "hub/api/handlers.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/bulk/blobs.hpp"
+#include "hub/http/answers.hpp"
+#include "hub/text/text.hpp"
+#include "hub/text/times.hpp"
+#include "hub/text/xml.hpp"
+
+namespace hub {
+
+namespace {
+
+constexpr std::size_t piece_bytes = 256 * 1024;
+
+Response blob_error(int status, std::string_view code, std::string_view message) {
+    Response response;
+    response.status = status;
+    response.headers.emplace_back("Content-Type", "application/xml");
+    response.headers.emplace_back("x-ms-error-code", std::string(code));
+    response.body = "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error>";
+    append_element(response.body, "Code", code);
+    append_element(response.body, "Message", message);
+    response.body += "</Error>";
+    return response;
+}
+
+void add_version(const Request& request, Response& response) {
+    const auto asked = request.header("x-ms-version");
+    response.headers.emplace_back(
+        "x-ms-version", asked.empty() || asked.size() > 32 ? "2020-04-08" : std::string(asked));
+}
+
+/// The place that a path names: hub, container and, with a name, blob. A hub, container or name
+/// that cannot be reads as one that may not be looked at: who has no signature learns nothing.
+std::optional<BlobPlace> place_of(const Parts& parts, const std::vector<std::string>& args) {
+    if (args.size() < 2) return std::nullopt;
+    const auto hub = parts.hubs.find(args[0]);
+    BlobPlace place;
+    place.container = lower(args[1]);
+    if (!hub || !Blobs::is_container(place.container)) return std::nullopt;
+    place.hub_number = hub->row.number;
+    place.hub = lower(hub->row.name);
+    if (args.size() == 2) return place;
+    auto name = Blobs::blob_name(args[2]);
+    if (!ok(name)) return std::nullopt;
+    place.name = std::get<std::string>(std::move(name));
+    return place;
+}
+
+bool admits(const Parts& parts, const Request& request, const BlobPlace& place, char right) {
+    BlobSignature given;
+    given.resource = request.param("sr").value_or("");
+    given.rights = request.param("sp").value_or("");
+    given.expiry = request.param("se").value_or("");
+    given.signature = request.param("sig").value_or("");
+    return parts.blobs.admits(place, right, given, request.received_at_ms);
+}
+
+/// The place, if the request's signature opens it for `right`.
+std::optional<BlobPlace> opened(const Call& call, char right) {
+    auto place = place_of(call.parts, call.args);
+    if (place && !admits(call.parts, call.request, *place, right)) place.reset();
+    return place;
+}
+
+Response forbidden() {
+    return blob_error(403, "AuthenticationFailed",
+                      "The signature of the URL does not allow this, or its time is over.");
+}
+
+std::string_view content_type(std::string_view name) {
+    if (name.ends_with(".txt")) return "text/plain; charset=utf-8";
+    if (name.ends_with(".xml")) return "application/xml; charset=utf-8";
+    return "application/octet-stream";
+}
+
+struct Range {
+    std::uint64_t first = 0, count = 0;
+};
+
+/// `bytes=a-b`, `bytes=a-`, `bytes=-n`. Nothing: not one that can be served.
+std::optional<Range> read_range(std::string_view text, std::uint64_t size) {
+    constexpr std::string_view unit = "bytes=";
+    if (!text.starts_with(unit)) return std::nullopt;
+    text.remove_prefix(unit.size());
+    const auto dash = text.find('-');
+    if (dash == std::string_view::npos) return std::nullopt;
+    const auto number = [](std::string_view digits) -> std::optional<std::uint64_t> {
+        std::uint64_t value = 0;
+        const auto end = digits.data() + digits.size();
+        const auto read = std::from_chars(digits.data(), end, value);
+        if (digits.empty() || read.ec != std::errc() || read.ptr != end) return std::nullopt;
+        return value;
+    };
+    const auto first = number(text.substr(0, dash));
+    const auto last = number(text.substr(dash + 1));
+    Range range;
+    if (!first) {
+        if (dash != 0 || !last || *last == 0 || size == 0) return std::nullopt;
+        range.count = std::min(*last, size);
+        range.first = size - range.count;
+        return range;
+    }
+    if (*first >= size || (last && *last < *first)) return std::nullopt;
+    if (!last && dash + 1 < text.size()) return std::nullopt;
+    range.first = *first;
+    range.count = (last ? std::min(*last, size - 1) : size - 1) - *first + 1;
+    return range;
+}
+
+/// The body of an answer, read piece by piece while it is sent.
+pns::Task<std::string> next_piece(StorePool& store, std::shared_ptr<BlobFile> file,
+                                  std::shared_ptr<Range> left) {
+    const auto size = std::min<std::uint64_t>(left->count, piece_bytes);
+    auto read = [file, left, size] { return file->read(left->first, size).value_or(""); };
+    std::string piece = co_await on_store(store, std::move(read));
+    left->first += piece.size();
+    left->count -= piece.size();
+    co_return piece;
+}
+
+bool matches(std::string_view condition, std::string_view etag) {
+    return condition == "*" || condition == etag ||
+           (condition.size() + 2 == etag.size() && condition == etag.substr(1, condition.size()));
+}
+
+Response read_blob(const Call& call, BlobFile file) {
+    const Request& request = call.request;
+    const BlobFacts facts = file.facts();
+    const auto if_match = trimmed(request.header("if-match"));
+    if (!if_match.empty() && !matches(if_match, facts.etag))
+        return blob_error(412, "ConditionNotMet", "The blob is another version.");
+    Response response;
+    const auto if_none = trimmed(request.header("if-none-match"));
+    const bool unchanged = !if_none.empty() && matches(if_none, facts.etag);
+    auto wanted = request.header("x-ms-range");
+    if (wanted.empty()) wanted = request.header("range");
+    Range range{0, facts.bytes};
+    if (unchanged) {
+        response.status = 304;
+        range.count = 0;
+    } else if (!wanted.empty() && request.method == "GET") {
+        const auto asked = read_range(trimmed(wanted), facts.bytes);
+        if (!asked) {
+            Response unsatisfiable = blob_error(416, "InvalidRange", "The range is not there.");
+            unsatisfiable.headers.emplace_back("Content-Range",
+                                               "bytes */" + std::to_string(facts.bytes));
+            return unsatisfiable;
+        }
+        range = *asked;
+        response.status = 206;
+        response.headers.emplace_back("Content-Range",
+                                      "bytes " + std::to_string(range.first) + "-" +
+                                          std::to_string(range.first + range.count - 1) + "/" +
+                                          std::to_string(facts.bytes));
+    }
+    response.headers.emplace_back("Content-Type", std::string(content_type(facts.name)));
+    response.headers.emplace_back("ETag", facts.etag);
+    response.headers.emplace_back("Last-Modified", http_date(facts.modified_ms));
+    response.headers.emplace_back("Accept-Ranges", "bytes");
+    response.headers.emplace_back("x-ms-blob-type", "BlockBlob");
+    response.more_bytes = range.count;
+    if (range.count > 0) {
+        auto shared = std::make_shared<BlobFile>(std::move(file));
+        auto left = std::make_shared<Range>(range);
+        response.more = [&store = call.parts.store, shared, left] {
+            return next_piece(store, shared, left);
+        };
+    }
+    return response;
+}
+
+Response put_answer(Blobs::Put put, const BlobFacts& facts) {
+    switch (put) {
+        case Blobs::Put::written: {
+            Response response = done(201);
+            response.headers.emplace_back("ETag", facts.etag);
+            response.headers.emplace_back("Last-Modified", http_date(facts.modified_ms));
+            return response;
+        }
+        case Blobs::Put::exists:
+            return blob_error(409, "BlobAlreadyExists", "The blob exists.");
+        case Blobs::Put::conflict:
+            return blob_error(409, "InvalidBlobOrBlock",
+                              "A blob has the name of a folder of blobs, or the reverse.");
+        case Blobs::Put::failed:
+            break;
+    }
+    Response busy = blob_error(503, "ServerBusy", "The blob cannot be written now.");
+    busy.headers.emplace_back("Retry-After", "5");
+    return busy;
+}
+
+/// The body goes to the disk as it comes.
+pns::Task<Response> write_blob(const Call& call, const BlobPlace& place) {
+    const Request& request = call.request;
+    StorePool& store = call.parts.store;
+    const Blobs& blobs = call.parts.blobs;
+    std::optional<BlobUpload> upload;
+    auto begin = [&] { upload.emplace(blobs.path(place)); };
+    co_await on_store(store, std::move(begin));
+    std::optional<Refusal> refusal;
+    for (bool wanted = true; wanted;) {
+        const auto piece = co_await request.more();
+        if (!ok(piece)) refusal = std::get<Refusal>(piece);
+        if (refusal || std::get<std::string>(piece).empty()) break;
+        auto write = [&] { return upload->write(std::get<std::string>(piece)); };
+        wanted = co_await on_store(store, std::move(write));
+    }
+    Response response;
+    const bool fresh_only = trimmed(request.header("if-none-match")) == "*";
+    auto finish = [&] {
+        if (!refusal) {
+            const auto put = upload->commit(fresh_only);
+            const auto file = blobs.open(place);
+            response = put_answer(put, file ? file->facts() : BlobFacts());
+        }
+        upload.reset();
+    };
+    co_await on_store(store, std::move(finish));
+    co_return refusal ? error(request, refusal->status, refusal->message) : std::move(response);
+}
+
+std::string listing(const Call& call, const BlobPlace& container, const BlobPage& page,
+                    std::string_view prefix, std::string_view marker, std::size_t count_max) {
+    std::string out =
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"";
+    append_xml(out, "https://" + call.request.host + "/$blobs/" + container.hub + "/");
+    out += "\" ContainerName=\"";
+    append_xml(out, container.container);
+    out += "\">";
+    if (!prefix.empty()) append_element(out, "Prefix", prefix);
+    if (!marker.empty()) append_element(out, "Marker", marker);
+    append_element(out, "MaxResults", std::to_string(count_max));
+    out += "<Blobs>";
+    for (const auto& blob : page.blobs) {
+        out += "<Blob>";
+        append_element(out, "Name", blob.name);
+        out += "<Properties>";
+        append_element(out, "Last-Modified", http_date(blob.modified_ms));
+        append_element(out, "Etag", blob.etag);
+        append_element(out, "Content-Length", std::to_string(blob.bytes));
+        append_element(out, "Content-Type", content_type(blob.name));
+        append_element(out, "BlobType", "BlockBlob");
+        out += "</Properties></Blob>";
+    }
+    out += "</Blobs>";
+    append_element(out, "NextMarker", page.next);
+    return out + "</EnumerationResults>";
+}
+
+}  // namespace
+
+std::size_t blob_upload_bound(const Parts& parts, const Request& request,
+                              const std::vector<std::string>& args) {
+    constexpr std::size_t stranger_bytes = 64 * 1024;
+    const auto place = place_of(parts, args);
+    const bool may_write = place && admits(parts, request, *place, 'w');
+    return may_write ? parts.config.blob_upload_bytes_max : stranger_bytes;
+}
+
+pns::Task<Response> list_blobs(Call call) {
+    const Request& request = call.request;
+    const auto place = opened(call, 'l');
+    Response response;
+    if (!place) {
+        response = forbidden();
+    } else if (lower(request.param("restype").value_or("")) != "container") {
+        response = blob_error(400, "InvalidQueryParameterValue",
+                              "A container answers to restype=container&comp=list.");
+    } else if (lower(request.param("comp").value_or("")) == "list") {
+        std::size_t count_max = blob_list_max;
+        const auto asked = request.param("maxresults").value_or("");
+        std::size_t number = 0;
+        std::from_chars(asked.data(), asked.data() + asked.size(), number);
+        if (number > 0) count_max = std::min(number, blob_list_max);
+        const std::string prefix(request.param("prefix").value_or(""));
+        const std::string marker(request.param("marker").value_or(""));
+        auto read = [&call, &place, &prefix, &marker, count_max] {
+            return call.parts.blobs.list(*place, prefix, marker, count_max);
+        };
+        const auto page = co_await on_store(call.parts.store, std::move(read));
+        response.headers.emplace_back("Content-Type", "application/xml");
+        response.body = listing(call, *place, page, prefix, marker, count_max);
+    }
+    add_version(request, response);
+    co_return response;
+}
+
+pns::Task<Response> get_blob(Call call) {
+    const auto place = opened(call, 'r');
+    Response response;
+    if (!place) {
+        response = forbidden();
+    } else {
+        auto open = [&call, &place] { return call.parts.blobs.open(*place); };
+        auto file = co_await on_store(call.parts.store, std::move(open));
+        response = file ? read_blob(call, std::move(*file))
+                        : blob_error(404, "BlobNotFound", "The blob does not exist.");
+    }
+    add_version(call.request, response);
+    co_return response;
+}
+
+pns::Task<Response> put_blob(Call call) {
+    const Request& request = call.request;
+    const auto place = opened(call, 'w');
+    Response response;
+    if (!place) {
+        response = forbidden();
+    } else if (request.param("comp")) {
+        response = blob_error(501, "NotImplemented", "Blobs are written whole, not in blocks.");
+    } else if (lower(request.header("x-ms-blob-type")) != "blockblob") {
+        response = blob_error(400, "InvalidHeaderValue", "x-ms-blob-type must be BlockBlob.");
+    } else {
+        response = co_await write_blob(call, *place);
+    }
+    add_version(request, response);
+    co_return response;
+}
+
+}  // namespace hub

@@ -1,0 +1,228 @@
+// Sends as nouns of their own: list, figures, pause, resume, cancel. Tested by
+// tests/hub_control_test.cpp.
+
+#include <algorithm>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <charconv>
+#include <cstdio>
+#include <ctime>
+
+#include "hub/api/handlers.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/api/send_json.hpp"
+#include "hub/http/answers.hpp"
+#include "hub/http/problem.hpp"
+#include "hub/send/fanout.hpp"
+#include "hub/send/fanout_lane.hpp"
+#include "hub/send/scheduler.hpp"
+#include "hub/send/send_states.hpp"
+#include "hub/text/text.hpp"
+#include "hub/text/times.hpp"
+
+namespace hub {
+
+namespace {
+
+namespace asio = boost::asio;
+using Timer =
+    asio::basic_waitable_timer<std::chrono::steady_clock,
+                               asio::wait_traits<std::chrono::steady_clock>, pns::Executor>;
+using registry::SendState;
+
+constexpr std::string_view unknown = "No send with this id is known.";
+constexpr std::size_t page_max = 100, page_preset = 50;
+constexpr std::size_t send_id_bytes = 56;
+constexpr std::size_t token_bytes_max = 256;
+constexpr std::int64_t settle_ms_max = 900, settle_look_ms = 5;
+
+/// Sorts before every id made at `time_ms` or later, and after all that were made before it.
+std::string id_floor(std::int64_t time_ms) {
+    const std::time_t seconds = static_cast<std::time_t>(time_ms / 1'000);
+    std::tm utc{};
+    gmtime_r(&seconds, &utc);
+    char stamp[32];
+    std::strftime(stamp, sizeof stamp, "NH-%Y%m%d%H%M%S", &utc);
+    char digits[8];
+    std::snprintf(digits, sizeof digits, "%03d", static_cast<int>(time_ms % 1'000));
+    std::string id = std::string(stamp) + digits;
+    id.resize(send_id_bytes, '-');
+    return id;
+}
+
+std::optional<Refusal> read_time(const Request& request, std::string_view name, std::int64_t& out) {
+    const auto text = request.param(name);
+    if (!text || text->empty()) return std::nullopt;
+    const auto time = parse_time_ms(*text);
+    if (!time || *time < 0) {
+        return bad_request("The parameter " + std::string(name) + " '" + shown(*text) +
+                           "' is no time. Write it in UTC as 2026-11-21T10:00:00.");
+    }
+    out = *time;
+    return std::nullopt;
+}
+
+std::optional<Refusal> read_states(std::string_view text, std::vector<SendState>& out) {
+    while (!text.empty()) {
+        const auto comma = std::min(text.find(','), text.size());
+        const auto name = trimmed(text.substr(0, comma));
+        const auto state = control_state_by_name(name);
+        if (!state) {
+            return bad_request("The state '" + shown(name) +
+                               "' is not known. Use Scheduled, Enqueued, Processing, Held, Paused, "
+                               "Canceling, Completed, NoTargetFound, Canceled or Abandoned.");
+        }
+        out.push_back(*state);
+        text.remove_prefix(std::min(comma + 1, text.size()));
+        if (out.size() > 16) return bad_request("The parameter state names more than 16 states.");
+    }
+    return std::nullopt;
+}
+
+Parsed<registry::SendQuery> read_query(const Request& request) {
+    registry::SendQuery query;
+    query.count_max = page_preset;
+    if (auto refusal = read_time(request, "from", query.enqueued_from_ms)) return *refusal;
+    if (auto refusal = read_time(request, "to", query.enqueued_to_ms)) return *refusal;
+    if (auto refusal = read_states(request.param("state").value_or(""), query.states))
+        return *refusal;
+    query.format = lower(trimmed(request.param("format").value_or("")));
+    const auto count = request.param("top").value_or("");
+    if (!count.empty()) {
+        const auto [end, failure] =
+            std::from_chars(count.data(), count.data() + count.size(), query.count_max);
+        if (failure != std::errc() || end != count.data() + count.size() || query.count_max < 1 ||
+            query.count_max > page_max) {
+            return bad_request("The parameter top must be a whole number from 1 to 100.");
+        }
+    }
+    if (query.enqueued_to_ms < registry::never_ms) query.below = id_floor(query.enqueued_to_ms + 1);
+    const auto token = request.param("continuation").value_or("");
+    if (token.size() > token_bytes_max)
+        return bad_request("The parameter continuation is no token of this list.");
+    if (!token.empty()) {
+        const bool bounds = query.below.empty() || token < query.below;
+        if (bounds) query.below = std::string(token);
+    }
+    return query;
+}
+
+/// Waits until what was out has its verdict, a second at most.
+pns::Task<void> settle(Call& call, std::uint32_t hub, const std::string& id) {
+    Timer timer(co_await asio::this_coro::executor);
+    for (std::int64_t waited = 0; waited < settle_ms_max; waited += settle_look_ms) {
+        const auto live = call.parts.fanout.watch(hub, id);
+        if (!live) co_return;
+        const bool dropping = live->progress.state == SendState::canceling;
+        if (!dropping && live->in_flight == 0) co_return;
+        timer.expires_after(std::chrono::milliseconds(settle_look_ms));
+        const auto [ec] = co_await timer.async_wait(pns::as_result);
+        if (ec) co_return;
+    }
+}
+
+pns::Task<Response> figures(Call& call) {
+    const std::uint32_t hub = call.hub->row.number;
+    const std::string& id = call.args.back();
+    const auto live = call.parts.fanout.watch(hub, id);
+    auto read = [&call, hub, &id] { return call.parts.registry.send(hub, id); };
+    const auto stored = co_await on_store(call.parts.store, std::move(read));
+    if (!stored) co_return problem(call.request, stored.error(), unknown);
+    co_return json_answer(200,
+                          send_json(stored->first, stored->second, live ? &*live : nullptr, true));
+}
+
+Response not_now(const Request& request, SendState state, SendEvent event) {
+    return problem(request, 409, "send-state", why_not(state, event));
+}
+
+/// A send that is not running here: scheduled, or over.
+pns::Task<Response> control_stored(Call& call, SendEvent event) {
+    const Request& request = call.request;
+    const std::uint32_t hub = call.hub->row.number;
+    const std::string& id = call.args.back();
+    auto read = [&call, hub, &id] { return call.parts.registry.send(hub, id); };
+    const auto stored = co_await on_store(call.parts.store, std::move(read));
+    if (!stored) co_return problem(request, stored.error(), unknown);
+    const registry::Send& send = stored->first;
+    const registry::Progress& progress = stored->second;
+    const auto next = next_state(progress.state, event);
+    if (!next) co_return not_now(request, progress.state, event);
+    if (progress.state != SendState::scheduled && !registry::is_final(progress.state))
+        co_return problem_busy(request, "The send is just being started.");
+    if (progress.state == SendState::scheduled) {
+        registry::Progress canceled;
+        canceled.state = *next;
+        canceled.ended_at_ms = request.received_at_ms;
+        auto write = [&call, hub, &send, &canceled](registry::Done<void> done) {
+            call.parts.registry.accept(hub, registry::accepted(send), canceled, std::move(done));
+        };
+        const auto written = co_await committed<void>(std::move(write));
+        if (!written && written.error() == registry::errc::exists)
+            co_return problem_busy(request, "The send is just being started.");
+        if (!written) co_return problem(request, written.error(), unknown);
+        call.parts.scheduler.forget(hub, send);
+    }
+    co_return co_await figures(call);
+}
+
+pns::Task<Response> control(Call call, SendEvent event) {
+    const Request& request = call.request;
+    const std::uint32_t hub = call.hub->row.number;
+    const std::string& id = call.args.back();
+    auto start = [&call, hub, &id, event](registry::Done<ControlAnswer> done) {
+        call.parts.fanout.control(hub, id, event, std::move(done));
+    };
+    const auto answer = co_await committed<ControlAnswer>(std::move(start));
+    if (!answer && answer.error() == registry::errc::not_found)
+        co_return co_await control_stored(call, event);
+    if (!answer) co_return problem(request, answer.error(), unknown);
+    if (!answer->allowed) co_return not_now(request, answer->state, event);
+    if (event != SendEvent::resume) co_await settle(call, hub, id);
+    co_return co_await figures(call);
+}
+
+}  // namespace
+
+pns::Task<Response> list_sends(Call call) {
+    const Request& request = call.request;
+    const auto query = read_query(request);
+    if (!ok(query)) co_return problem(request, std::get<Refusal>(query));
+    const std::uint32_t hub = call.hub->row.number;
+    auto read = [&call, hub, &query] {
+        return call.parts.registry.list_sends(hub, std::get<registry::SendQuery>(query));
+    };
+    const auto page = co_await on_store(call.parts.store, std::move(read));
+    if (!page) co_return problem(request, page.error(), "");
+    std::string body = R"({"sends":[)";
+    for (const auto& [send, progress] : page->sends) {
+        const auto live = call.parts.fanout.watch(hub, send.id);
+        if (body.back() != '[') body += ',';
+        body += send_json(send, progress, live ? &*live : nullptr, false);
+    }
+    body += ']';
+    if (!page->next.empty()) {
+        body += R"(,"continuation":")";
+        append_json(body, page->next);
+        body += '"';
+    }
+    co_return json_answer(200, body + '}');
+}
+
+pns::Task<Response> get_send(Call call) {
+    co_return co_await figures(call);
+}
+
+pns::Task<Response> pause_send(Call call) {
+    co_return co_await control(std::move(call), SendEvent::pause);
+}
+
+pns::Task<Response> resume_send(Call call) {
+    co_return co_await control(std::move(call), SendEvent::resume);
+}
+
+pns::Task<Response> cancel_send(Call call) {
+    co_return co_await control(std::move(call), SendEvent::cancel);
+}
+
+}  // namespace hub

@@ -1,0 +1,158 @@
+// Hub management (contracts/anh.md 10.1). Tested by tests/hub_service_test.cpp and
+// tests/conformance/.
+
+#include <algorithm>
+
+#include "hub/api/handlers.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/bulk/blobs.hpp"
+#include "hub/bulk/jobs.hpp"
+#include "hub/device/atom.hpp"
+#include "hub/device/hub_description.hpp"
+#include "hub/http/answers.hpp"
+#include "hub/send/fanout.hpp"
+#include "hub/text/ids.hpp"
+#include "hub/text/text.hpp"
+#include "pns/platform.hpp"
+
+namespace hub {
+
+namespace {
+
+constexpr std::string_view missing =
+    "No service is hosted at the specified address.";  // contracts/anh.md 2.5
+constexpr std::size_t hub_name_bytes_max = 260;
+
+std::string root_url(const Request& request) {
+    return "https://" + request.host;
+}
+
+std::string query_of(const Request& request) {
+    const auto at = request.target.find('?');
+    return at == std::string::npos ? std::string() : request.target.substr(at + 1);
+}
+
+HubEntry entry_of(const HubState& hub) {
+    return {hub.row.name, hub_description_xml(hub.description), hub.description.created_at_ms,
+            hub.description.updated_at_ms};
+}
+
+Response answer(const Request& request, int status, const HubState& hub) {
+    Response response;
+    response.status = status;
+    response.headers.emplace_back("Content-Type", std::string(atom_entry_type));
+    response.headers.emplace_back("ETag", "W/\"" + std::to_string(hub.row.etag) + "\"");
+    response.body = hub_entry(entry_of(hub), root_url(request), query_of(request));
+    return response;
+}
+
+/// Letters, digits, '.', '-', '_', beginning and ending with a letter or digit; no name of a root
+/// route.
+std::optional<Refusal> check_hub_name(std::string_view name) {
+    const auto alphanumeric = [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    };
+    const bool clean = std::all_of(name.begin(), name.end(), [&](char c) {
+        return alphanumeric(c) || c == '.' || c == '-' || c == '_';
+    });
+    if (!clean || name.empty() || name.size() > hub_name_bytes_max || !alphanumeric(name.front()) ||
+        !alphanumeric(name.back())) {
+        return bad_request(
+            "A hub's name has 1 to 260 letters, digits, '.', '-' or '_', and begins and ends with "
+            "a letter or digit.");
+    }
+    constexpr std::string_view reserved[] = {"healthz", "readyz", "metrics", "version"};
+    if (std::any_of(std::begin(reserved), std::end(reserved),
+                    [&](auto word) { return same_ignoring_case(word, name); })) {
+        return bad_request("The hub name '" + std::string(name) +
+                           "' is taken by the server itself.");
+    }
+    return std::nullopt;
+}
+
+std::optional<Refusal> check_credentials(const HubDescription& description) {
+    for (const auto& [platform, properties] : description.credentials) {
+        const pns::Platform* row = pns::platform_by_name(platform);
+        if (row == nullptr || row->check_credential == nullptr) continue;
+        const auto checked = row->check_credential(pns::Credential{platform, properties});
+        if (const auto* refusal = std::get_if<pns::Refusal>(&checked))
+            return bad_request(refusal->message);
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+pns::Task<Response> list_hubs(Call call) {
+    std::vector<HubEntry> entries;
+    for (const auto& hub : call.parts.hubs.all()) entries.push_back(entry_of(*hub));
+    Response response;
+    response.headers.emplace_back("Content-Type", std::string(atom_feed_type));
+    response.body = hub_feed(entries, root_url(call.request), query_of(call.request),
+                             call.request.received_at_ms);
+    co_return response;
+}
+
+pns::Task<Response> get_hub(Call call) {
+    co_return answer(call.request, 200, *call.hub);
+}
+
+pns::Task<Response> put_hub(Call call) {
+    const Request& request = call.request;
+    const std::string& name = call.args.front();
+    if (auto refusal = check_hub_name(name)) co_return refused(request, *refusal);
+    auto parsed = parse_hub_description(request.body);
+    if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
+    HubDescription description = std::get<HubDescription>(std::move(parsed));
+    if (auto refusal = check_credentials(description)) co_return refused(request, *refusal);
+
+    const auto known = call.parts.hubs.find(name);
+    const bool update = !request.header("if-match").empty();
+    if (update && !known) co_return error(request, 404, missing);
+    if (!update && known) co_return error(request, 409, "SubCode=40900. Conflict");
+    description.name = known ? known->row.name : name;
+    description.created_at_ms = known ? known->description.created_at_ms : request.received_at_ms;
+    description.updated_at_ms = request.received_at_ms;
+    // Rules that an update leaves out stay as they are (contracts/anh.md 10.1).
+    if (update && description.rules.empty()) description.rules = known->description.rules;
+    complete_rules(description, new_sas_key, request.received_at_ms);
+
+    registry::HubRow row;
+    if (known) row = known->row;
+    row.name = description.name;
+    if (!known) row.partitions = static_cast<std::uint16_t>(call.parts.config.partitions);
+    row.description = hub_description_json(description);
+    auto write = [&call, &row, update](registry::Done<registry::HubRow> done) {
+        if (update) {
+            call.parts.registry.update_hub(std::move(row), std::move(done));
+        } else {
+            call.parts.registry.create_hub(std::move(row), std::move(done));
+        }
+    };
+    const auto written = co_await committed<registry::HubRow>(std::move(write));
+    if (!written) co_return refused(request, written.error(), missing);
+    const bool senders_changed = known && known->description.credentials != description.credentials;
+    call.parts.hubs.put(*written, std::move(description));
+    if (senders_changed) call.parts.fanout.forget_senders(written->number);
+    co_return answer(request, update ? 200 : 201, *call.parts.hubs.find(written->number));
+}
+
+pns::Task<Response> delete_hub(Call call) {
+    const Request& request = call.request;
+    const std::uint32_t number = call.hub->row.number;
+    auto erase = [&call](registry::Done<void> done) {
+        call.parts.registry.erase_hub(call.hub->row.name, std::move(done));
+    };
+    const auto erased = co_await committed<void>(std::move(erase));
+    if (!erased) co_return refused(request, erased.error(), missing);
+    call.parts.hubs.erase(call.hub->row.name);
+    call.parts.fanout.forget_senders(number);
+    auto free_files = [&call, number] {
+        call.parts.jobs.forget_hub(number);
+        call.parts.blobs.erase_hub(lower(call.hub->row.name));
+    };
+    co_await on_store(call.parts.store, std::move(free_files));
+    co_return done(200);
+}
+
+}  // namespace hub

@@ -1,0 +1,101 @@
+// Installations as JSON (contracts/anh.md 4). Tested by tests/hub_service_test.cpp
+// and tests/conformance/.
+
+#include "hub/api/handlers.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/device/handle_check.hpp"
+#include "hub/device/installation_json.hpp"
+#include "hub/device/installation_patch.hpp"
+#include "hub/device/tags.hpp"
+#include "hub/http/answers.hpp"
+
+namespace hub {
+
+namespace {
+
+using registry::Installation;
+
+constexpr std::string_view missing = "Installation not found";  // contracts/anh.md 2.5
+constexpr int patch_attempts_max = 8;
+
+void set_expiry(const Call& call, Installation& installation) {
+    const std::int64_t ttl = call.hub->description.registration_ttl_ms;
+    if (ttl == registry::never_ms || installation.expires_at_ms != registry::never_ms) return;
+    installation.expires_at_ms = call.request.received_at_ms + ttl;
+}
+
+pns::Task<registry::Result<Installation>> read(Call call, std::string id) {
+    auto get = [&call, &id] { return call.parts.registry.installation(call.hub->row.number, id); };
+    co_return co_await on_store(call.parts.store, std::move(get));
+}
+
+pns::Task<registry::Result<Installation>> write(Call call, Installation value,
+                                                std::optional<std::uint64_t> expected) {
+    value.updated_at_ms = call.request.received_at_ms;
+    auto put = [&call, &value, expected](registry::Done<Installation> done) {
+        call.parts.registry.put_installation(call.hub->row.number, std::move(value), expected,
+                                             std::move(done));
+    };
+    co_return co_await committed<Installation>(std::move(put));
+}
+
+}  // namespace
+
+pns::Task<Response> put_installation(Call call) {
+    const Request& request = call.request;
+    auto parsed = parse_installation(request.body, call.args.back(), call.parts.handle_rule);
+    if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
+    Installation value = std::get<Installation>(std::move(parsed));
+    value.registered_at_ms = request.received_at_ms;
+    set_expiry(call, value);
+    const auto written = co_await write(call, std::move(value), std::nullopt);
+    if (!written) co_return refused(request, written.error(), missing);
+    Response response = done(200);
+    response.headers.emplace_back(
+        "Content-Location",
+        absolute_url(request, {call.hub->row.name, "installations", call.args.back()}));
+    co_return response;
+}
+
+pns::Task<Response> patch_installation(Call call) {
+    const Request& request = call.request;
+    const std::string& id = call.args.back();
+    // The patch is applied to what was read; if someone else wrote meanwhile, it is read and
+    // applied again.
+    for (int attempt = 0; attempt < patch_attempts_max; ++attempt) {
+        const auto current = co_await read(call, id);
+        if (!current) co_return refused(request, current.error(), missing);
+        auto patched = patch_installation(*current, request.body, call.parts.handle_rule);
+        if (!ok(patched)) co_return refused(request, std::get<Refusal>(patched));
+        auto& change = std::get<PatchedInstallation>(patched);
+        if (change.push_channel_written) change.value.registered_at_ms = request.received_at_ms;
+        const auto written = co_await write(call, std::move(change.value), current->version);
+        if (written) co_return done(200);
+        if (written.error() != registry::errc::etag_mismatch)
+            co_return refused(request, written.error(), missing);
+    }
+    co_return busy(request, "Others keep changing this installation.");
+}
+
+pns::Task<Response> get_installation(Call call) {
+    const auto found = co_await read(call, call.args.back());
+    if (!found) co_return refused(call.request, found.error(), missing);
+    Response response;
+    response.headers.emplace_back("Content-Type", "application/json; charset=utf-8");
+    response.body = installation_json(*found);
+    co_return response;
+}
+
+pns::Task<Response> delete_installation(Call call) {
+    if (auto refusal = check_id("installation id", call.args.back()))
+        co_return refused(call.request, *refusal);
+    auto erase = [&call](registry::Done<bool> done) {
+        call.parts.registry.erase_installation(call.hub->row.number, call.args.back(),
+                                               std::move(done));
+    };
+    const auto erased = co_await committed<bool>(std::move(erase));
+    if (!erased) co_return refused(call.request, erased.error(), missing);
+    co_return done(204);
+}
+
+}  // namespace hub

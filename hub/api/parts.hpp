@@ -1,0 +1,53 @@
+#pragma once
+
+// What the handlers work with. hub::Service builds every part, in order, and owns them all.
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "hub/access/sas.hpp"
+#include "hub/device/handle_check.hpp"
+#include "hub/device/hubs.hpp"
+#include "hub/process/clock.hpp"
+#include "hub/process/config.hpp"
+#include "hub/process/loops.hpp"
+#include "registry/registry.hpp"
+
+namespace hub {
+
+class Blobs;
+class EventStreams;
+class Fanout;
+class Feedback;
+class Jobs;
+class Idempotency;
+class KeyLimits;
+class Metrics;
+class Scheduler;
+class Trace;
+
+/// All of one process; nothing is missing. Handlers take what they need by reference.
+struct Parts {
+    const Config& config;
+    registry::Registry& registry;
+    StorePool& store;
+    Hubs& hubs;
+    Fanout& fanout;
+    Metrics& metrics;
+    Scheduler& scheduler;
+    KeyLimits& test_sends;  ///< by hub number
+    const Blobs& blobs;
+    Jobs& jobs;
+    Feedback& feedback;
+    Idempotency& idempotency;
+    EventStreams& event_streams;
+    Trace& trace;
+    const std::vector<Rule>& namespace_rules;  ///< of the configured namespace
+    /// Set while the process takes work: store open, lanes running, not draining.
+    const std::atomic<bool>& ready;
+    const std::atomic<bool>& store_writable;  ///< cleared while the store refuses what is written
+    NormaliseHandle handle_rule;
+};
+
+}  // namespace hub

@@ -1,0 +1,130 @@
+// Scheduled sends and their cancelling (contracts/anh.md 5.7). Tested by
+// tests/hub_scheduler_test.cpp.
+
+#include <algorithm>
+
+#include "hub/api/audience_guard.hpp"
+#include "hub/api/handlers.hpp"
+#include "hub/api/idempotency.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/http/answers.hpp"
+#include "hub/send/scheduler.hpp"
+#include "hub/send/send_request.hpp"
+#include "hub/text/text.hpp"
+#include "hub/text/times.hpp"
+
+namespace hub {
+
+namespace {
+
+constexpr std::string_view unknown = "No scheduled notification with this id is known.";
+constexpr std::string_view fired = "The notification was sent already: it cannot be cancelled.";
+
+/// When to send; a time that is over means now.
+Parsed<std::int64_t> read_schedule_time(const Request& request, const Config& config) {
+    const auto text = trimmed(request.header("servicebusnotification-scheduletime"));
+    if (text.empty())
+        return bad_request("The header ServiceBusNotification-ScheduleTime is missing.");
+    const auto time = parse_time_ms(text);
+    if (!time) {
+        return bad_request("ServiceBusNotification-ScheduleTime '" + shown(text) +
+                           "' is no time. Write it in UTC as 2026-11-21T10:00:00.");
+    }
+    // The client's clock may be ahead of ours.
+    const std::int64_t latest_ms =
+        request.received_at_ms + schedule_ahead_ms_max + config.sas_clock_skew_s * 1'000;
+    if (*time > latest_ms) {
+        return bad_request("ServiceBusNotification-ScheduleTime is more than 7 days ahead.");
+    }
+    return std::max(*time, request.received_at_ms);
+}
+
+Parsed<registry::Send> read_scheduled(const Request& request, const Config& config) {
+    if (request.param("direct")) {
+        return bad_request("A direct send cannot be scheduled: address registrations by tags.");
+    }
+    const auto due_ms = read_schedule_time(request, config);
+    if (!ok(due_ms)) return std::get<Refusal>(due_ms);
+    auto parsed = read_send(request, request.body, config);
+    if (!ok(parsed)) return parsed;
+    auto& send = std::get<registry::Send>(parsed);
+    send.scheduled_at_ms = std::get<std::int64_t>(due_ms);
+    if (!send.deadline_given) {
+        send.deadline_ms = send.scheduled_at_ms + undelivered_ms_max;  // anew when it fires
+    } else if (send.deadline_ms <= send.scheduled_at_ms) {
+        return bad_request(
+            "PushHub-Deadline is not after ServiceBusNotification-ScheduleTime: nothing would go "
+            "out.");
+    }
+    send.tag_expression = std::string(trimmed(request.header("servicebusnotification-tags")));
+    const auto plan = plan_of(send.tag_expression, config);
+    if (!ok(plan)) return std::get<Refusal>(plan);
+    return parsed;
+}
+
+}  // namespace
+
+pns::Task<Response> post_scheduled(Call call) {
+    const Request& request = call.request;
+    if (!call.parts.scheduler.may_accept())
+        co_return busy(request, "Too many sends wait for their time.");
+    auto parsed = read_scheduled(request, call.parts.config);
+    if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
+    const registry::Send send = std::get<registry::Send>(std::move(parsed));
+    auto refusal = co_await refuse_scheduled_audience(call, send);
+    if (refusal) co_return std::move(*refusal);
+    registry::Progress progress;
+    progress.state = registry::SendState::scheduled;
+    const std::uint32_t hub = call.hub->row.number;
+    Response response = done(201);
+    response.headers.emplace_back(
+        "Location", absolute_url(request, {call.hub->row.name, "schedulednotifications", send.id}));
+    auto write = [&call, hub, &send, &progress, &response](registry::Done<void> done) {
+        if (call.once != nullptr) {
+            call.parts.registry.accept_once(hub, registry::accepted(send), progress,
+                                            call.once->answer(response), std::move(done));
+        } else {
+            call.parts.registry.accept(hub, registry::accepted(send), progress, std::move(done));
+        }
+    };
+    const auto accepted = co_await committed<void>(std::move(write));
+    if (!accepted) co_return refused(request, accepted.error(), "");
+    if (call.once != nullptr) call.once->kept();
+    call.parts.scheduler.add(hub, send);
+    co_return response;
+}
+
+pns::Task<Response> delete_scheduled(Call call) {
+    const Request& request = call.request;
+    const std::uint32_t hub = call.hub->row.number;
+    const std::string& id = call.args.back();
+    auto read = [&call, hub, &id] { return call.parts.registry.send(hub, id); };
+    auto stored = co_await on_store(call.parts.store, std::move(read));
+    if (!stored) co_return refused(request, stored.error(), unknown);
+    const auto& [send, progress] = *stored;
+    if (send.scheduled_at_ms == 0) co_return error(request, 404, unknown);
+    // A cancel that is repeated because its answer was lost has succeeded.
+    if (progress.state == registry::SendState::canceled) co_return done(200);
+    if (progress.state != registry::SendState::scheduled) co_return error(request, 404, fired);
+
+    registry::Progress canceled;
+    canceled.state = registry::SendState::canceled;
+    canceled.ended_at_ms = request.received_at_ms;
+    auto write = [&call, hub, &stored, &canceled](registry::Done<void> done) {
+        call.parts.registry.accept(hub, registry::accepted(stored->first), canceled,
+                                   std::move(done));
+    };
+    const auto written = co_await committed<void>(std::move(write));
+    if (!written && written.error() == registry::errc::exists) {
+        auto read_again = [&call, hub, &id] { return call.parts.registry.send(hub, id); };
+        const auto now = co_await on_store(call.parts.store, std::move(read_again));
+        const bool too =
+            now && now->second.state == registry::SendState::canceled;  // by another request
+        co_return too ? done(200) : error(request, 404, fired);
+    }
+    if (!written) co_return refused(request, written.error(), unknown);
+    call.parts.scheduler.forget(hub, send);
+    co_return done(200);
+}
+
+}  // namespace hub

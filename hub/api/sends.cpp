@@ -1,0 +1,198 @@
+// Sends and their telemetry (contracts/anh.md 5, 6). Tested by tests/hub_service_test.cpp,
+// tests/hub_telemetry_test.cpp and tests/conformance/.
+
+#include <algorithm>
+
+#include "hub/api/audience_guard.hpp"
+#include "hub/api/handlers.hpp"
+#include "hub/api/idempotency.hpp"
+#include "hub/api/parts.hpp"
+#include "hub/api/telemetry_xml.hpp"
+#include "hub/api/test_send.hpp"
+#include "hub/device/handle_check.hpp"
+#include "hub/http/answers.hpp"
+#include "hub/http/rate_limits.hpp"
+#include "hub/process/clock.hpp"
+#include "hub/process/metrics.hpp"
+#include "hub/send/fanout.hpp"
+#include "hub/send/send_request.hpp"
+#include "hub/text/multipart.hpp"
+#include "hub/text/text.hpp"
+#include "pns/platform.hpp"
+
+namespace hub {
+
+namespace {
+
+using registry::Send;
+
+bool is_test(const Request& request) {
+    return request.param("test").has_value();
+}
+
+/// What keeps this request from being taken before anything is read of it.
+std::optional<Response> refuse_early(const Call& call) {
+    if (const auto full = call.parts.fanout.busy()) {
+        Response slow =
+            error(call.request, 429, full->why + " Try again after the time in Retry-After.");
+        slow.headers.emplace_back("Retry-After", retry_after_s(full->wait_ms));
+        return slow;
+    }
+    if (!is_test(call.request)) return std::nullopt;
+    const auto wait_ms = call.parts.test_sends.take(call.hub->row.number, {}, now_ms());
+    if (wait_ms == 0) return std::nullopt;
+    Response slow = error(call.request, 429, "A hub may have 10 test sends a minute.");
+    slow.headers.emplace_back("Retry-After", retry_after_s(wait_ms));
+    return slow;
+}
+
+/// Puts the send into the ledger, starts it, answers.
+pns::Task<Response> accept(Call call, Send send, registry::Selection selection) {
+    const Request& request = call.request;
+    if (auto refusal =
+            refuse_audience(request, call.parts.config, call.hub->row.name, selection.count())) {
+        co_return std::move(*refusal);
+    }
+    if (is_test(request)) keep_first(selection, test_devices_max);
+    registry::Progress progress;
+    const auto accepted = registry::accepted(std::move(send), std::move(selection));
+    const bool nobody = accepted->selection.count() == 0;
+    if (nobody) {
+        progress.state = registry::SendState::no_target;
+        progress.started_at_ms = progress.ended_at_ms = request.received_at_ms;
+    }
+    const std::string location =
+        absolute_url(request, {call.hub->row.name, "messages", accepted->send.id});
+    Response response = done(201);
+    Response planned = response;
+    planned.headers.emplace_back("Location", location);
+    auto write = [&call, &accepted, &progress, &planned](registry::Done<void> done) {
+        const std::uint32_t hub = call.hub->row.number;
+        if (call.once != nullptr) {
+            call.parts.registry.accept_once(hub, accepted, progress, call.once->answer(planned),
+                                            std::move(done));
+        } else {
+            call.parts.registry.accept(hub, accepted, progress, std::move(done));
+        }
+    };
+    const auto written = co_await committed<void>(std::move(write));
+    if (!written) co_return refused(request, written.error(), "");
+    // The answer of a test send is kept again when it is complete.
+    if (call.once != nullptr && !is_test(request)) call.once->kept();
+    call.parts.metrics.send_accepted(accepted->send.format);
+    if (is_test(request)) {
+        response = co_await answer_test_send(call, accepted);
+    } else if (!nobody) {
+        call.parts.fanout.start(call.hub, accepted);
+    }
+    response.headers.emplace_back("Location", location);
+    co_return response;
+}
+
+/// The handle a direct send names. A Web Push subscription comes in three headers
+/// (contracts/anh.md 5.1).
+std::string direct_handle(const Request& request, std::string_view format) {
+    std::string handle(trimmed(request.header("servicebusnotification-devicehandle")));
+    if (format != "browser" || handle.empty() || handle.front() == '{') return handle;
+    std::string subscription = R"({"endpoint":")";
+    append_json(subscription, handle);
+    subscription += R"(","p256dh":")";
+    append_json(subscription, trimmed(request.header("p256dh")));
+    subscription += R"(","auth":")";
+    append_json(subscription, trimmed(request.header("auth")));
+    return subscription + R"("})";
+}
+
+pns::Task<Response> send_direct(Call call, Send send, std::vector<std::string> handles) {
+    if (send.format == "template") {
+        co_return error(
+            call.request, 400,
+            "A direct send needs a platform's format; template sends go to registrations.");
+    }
+    if (is_test(call.request) && handles.size() > test_devices_max)
+        co_return error(call.request, 400, "A test send goes to 10 devices at most.");
+    const std::string platform(pns::platform_by_format(send.format)->name);
+    for (std::string& handle : handles) {
+        auto checked = call.parts.handle_rule(platform, handle);
+        if (!ok(checked)) co_return refused(call.request, std::get<Refusal>(checked));
+        handle = std::get<std::string>(std::move(checked));
+    }
+    // One delivery per handle (contracts/anh.md 5.2).
+    std::sort(handles.begin(), handles.end());
+    handles.erase(std::unique(handles.begin(), handles.end()), handles.end());
+    registry::Selection selection;
+    selection.partitions.emplace_back();
+    selection.partitions[0].addRange(0, handles.size());
+    send.direct_handles = std::move(handles);
+    co_return co_await accept(std::move(call), std::move(send), std::move(selection));
+}
+
+}  // namespace
+
+pns::Task<Response> post_message(Call call) {
+    const Request& request = call.request;
+    if (auto early = refuse_early(call)) co_return std::move(*early);
+    auto parsed = read_send(request, request.body, call.parts.config);
+    if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
+    Send send = std::get<Send>(std::move(parsed));
+    if (request.param("direct")) {
+        std::vector<std::string> handles{direct_handle(request, send.format)};
+        if (handles[0].empty()) {
+            co_return error(request, 400,
+                            "A direct send needs the header ServiceBusNotification-DeviceHandle.");
+        }
+        co_return co_await send_direct(std::move(call), std::move(send), std::move(handles));
+    }
+    send.tag_expression = std::string(trimmed(request.header("servicebusnotification-tags")));
+    const auto plan = plan_of(send.tag_expression, call.parts.config);
+    if (!ok(plan)) co_return refused(request, std::get<Refusal>(plan));
+    const registry::Universe universe = universe_of(send, call.parts.config);
+    const std::uint32_t hub = call.hub->row.number;
+    auto selected =
+        call.parts.registry.select_at_once(hub, std::get<tagexpr::Plan>(plan), universe);
+    if (!selected && selected.error() == registry::errc::not_in_memory) {
+        auto read = [&call, hub, &plan, &universe] {
+            return call.parts.registry.select(hub, std::get<tagexpr::Plan>(plan), universe);
+        };
+        selected = co_await on_store(call.parts.store, std::move(read));
+    }
+    if (!selected) co_return refused(request, selected.error(), "");
+    registry::Selection selection = std::move(*selected);
+    co_return co_await accept(std::move(call), std::move(send), std::move(selection));
+}
+
+pns::Task<Response> post_direct_batch(Call call) {
+    const Request& request = call.request;
+    if (auto early = refuse_early(call)) co_return std::move(*early);
+    if (!request.param("direct"))
+        co_return error(request, 400, "A batch is a direct send: add ?direct to the address.");
+    auto batch = parse_direct_batch(request.header("content-type"), request.body);
+    if (!ok(batch)) co_return refused(request, std::get<Refusal>(batch));
+    DirectBatch parts = std::get<DirectBatch>(std::move(batch));
+    auto parsed = read_send(request, std::move(parts.notification), call.parts.config);
+    if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
+    Send send = std::get<Send>(std::move(parsed));
+    co_return co_await send_direct(std::move(call), std::move(send), std::move(parts.handles));
+}
+
+pns::Task<Response> get_message(Call call) {
+    const Request& request = call.request;
+    const std::uint32_t hub = call.hub->row.number;
+    const std::string& id = call.args.back();
+    const auto live = call.parts.fanout.progress(hub, id);
+    auto read = [&call, hub, &id] { return call.parts.registry.send(hub, id); };
+    const auto stored = co_await on_store(call.parts.store, std::move(read));
+    if (!stored)
+        co_return refused(request, stored.error(), "No notification with this id is known.");
+    const auto& [send, progress] = *stored;
+    // What is live is fresher than the last checkpoint, unless the last checkpoint was the end.
+    const bool fresher = live && !registry::is_final(progress.state);
+    Response response = done(200);
+    std::string location = absolute_url(request, {call.hub->row.name, "messages", id});
+    location.replace(0, std::string_view("https").size(), "sb");
+    const std::string errors = co_await error_details_url(call, id);
+    response.body = notification_details(send, fresher ? *live : progress, location, errors);
+    co_return response;
+}
+
+}  // namespace hub

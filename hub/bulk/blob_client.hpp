@@ -1,0 +1,48 @@
+#pragma once
+
+// Reads and writes blobs of an Azure-Blob-compatible service over https (contracts/anh.md 9):
+// GET with Range, PUT of a block blob, in blocks when it is large. Blocking, with deadlines; one
+// thread. Redirects are not followed. URLs hold signatures: no refusal repeats one.
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hub/bulk/blob_url.hpp"
+#include "hub/text/wire_error.hpp"
+
+namespace hub {
+
+class BlobClient {
+  public:
+    static constexpr std::size_t piece_bytes = 256 * 1024;
+    static constexpr std::uint64_t block_bytes = 4u << 20;
+
+    struct Settings {
+        std::string ca_file;
+        std::vector<std::string> connect_to;
+        std::int64_t timeout_ms = 30'000;  ///< for each step: connect, handshake, answer
+    };
+    /// Gives up soon after `stop` became true.
+    BlobClient(Settings settings, const std::atomic<bool>& stop);
+    ~BlobClient();
+
+    struct Piece {
+        std::string bytes;  ///< empty: the blob ends at the offset
+        std::uint64_t total = 0;
+        std::string etag;
+    };
+    /// Up to piece_bytes from `offset`. `etag` not empty: only of that version.
+    Parsed<Piece> get(const BlobUrl& url, std::uint64_t offset, const std::string& etag);
+    Parsed<bool> put(const BlobUrl& url, const std::filesystem::path& file);
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hub

@@ -1,0 +1,62 @@
+#pragma once
+
+// What providers said about single devices, kept for the back end (contracts/anh.md 6.1, 6.3): in
+// the container `feedback`, files named by date, what became of handles that are dead or replaced;
+// in `errors`, one blob per send, every failure of that send. One PnsFeedback document a line.
+//
+// One thread of its own writes; ended() only queues. Handles are in here: never log them.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hub/bulk/blobs.hpp"
+#include "hub/send/device_results.hpp"
+
+namespace hub {
+
+/// Appends one line: the document of 6.3, its elements in the contract's order.
+void append_feedback(std::string& out, const DeviceResult& result, std::string_view send_id);
+/// Does the result belong into the feedback container: the handle is dead, wrong or replaced?
+bool concerns_channel(const DeviceResult& result);
+/// `MMddyyyy` in UTC: what names of feedback files begin with.
+std::string feedback_day(std::int64_t time_ms);
+/// The blob of a send's failures.
+std::string error_details_name(std::string_view send_id);
+
+class Feedback {
+  public:
+    struct Settings {
+        std::uint64_t file_bytes_max = 4u << 20;     ///< then a new file is begun
+        std::uint64_t details_bytes_max = 8u << 20;  ///< of one send's failures
+        std::int64_t kept_ms = 30 * 86'400'000LL;
+        std::uint64_t kept_bytes_max = 1u << 30;  ///< per hub and container; the oldest go first
+        std::size_t queue_results_max = 100'000;  ///< beyond it results are dropped and counted
+    };
+    struct Figures {
+        std::uint64_t queued = 0, written = 0, dropped = 0;
+    };
+
+    Feedback(const Blobs& blobs, const Settings& settings);
+    ~Feedback();  ///< stop()
+
+    /// The failures of a send that has ended. Any thread; never blocks.
+    void ended(std::uint32_t hub_number, std::string_view hub, std::string_view send_id,
+               std::vector<DeviceResult> results);
+    /// Removes what is too old or too much. Hourly by itself; blocking.
+    void sweep(std::int64_t now_ms);
+    /// Returns when everything queued before is on disk.
+    void flush();
+    /// The same for one send: at once unless it has just ended.
+    void flush(std::string_view send_id);
+    void stop();  ///< flush() and the end; again: nothing
+    Figures figures() const;
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hub

@@ -1,0 +1,58 @@
+// Tested by tests/hub_job_lines_test.cpp.
+
+#include "hub/bulk/line_reader.hpp"
+
+namespace hub {
+
+LineReader::Fetched LineReader::fetch() {
+    if (ended_) return Fetched::end;
+    buffer_.erase(0, begin_);
+    begin_ = 0;
+    auto piece = read_(fetched_);
+    if (!piece) {
+        error_ = piece.error();
+        return Fetched::failed;
+    }
+    if (piece->empty()) {
+        ended_ = true;
+        return Fetched::end;
+    }
+    const bool first = fetched_ == 0;
+    fetched_ += piece->size();
+    buffer_ += *piece;
+    if (first && buffer_.starts_with("\xEF\xBB\xBF")) begin_ = 3;
+    return Fetched::more;
+}
+
+LineReader::Step LineReader::next(Line& line) {
+    line = Line();
+    std::size_t searched = 0;
+    for (;;) {
+        const auto end = buffer_.find('\n', begin_ + searched);
+        if (end != std::string::npos) {
+            if (!line.too_long) line.text = std::string_view(buffer_).substr(begin_, end - begin_);
+            begin_ = end + 1;
+            break;
+        }
+        if (buffer_.size() - begin_ > line_bytes_max_) {
+            line.too_long = true;
+            begin_ = buffer_.size();
+        }
+        searched = buffer_.size() - begin_;
+        const auto fetched = fetch();
+        if (fetched == Fetched::failed) return Step::failed;
+        if (fetched == Fetched::more) continue;
+        if (begin_ == buffer_.size() && !line.too_long) return Step::end;
+        if (!line.too_long) line.text = std::string_view(buffer_).substr(begin_);
+        begin_ = buffer_.size();
+        break;
+    }
+    if (line.text.ends_with('\r')) line.text.remove_suffix(1);
+    if (line.text.size() > line_bytes_max_) {
+        line.text = {};
+        line.too_long = true;
+    }
+    return Step::line;
+}
+
+}  // namespace hub

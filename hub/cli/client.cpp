@@ -1,0 +1,349 @@
+#include "hub/cli/client.hpp"
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/ssl.hpp>
+#include <boost/asio/write.hpp>
+#include <charconv>
+#include <ctime>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "hub/access/sas.hpp"
+#include "pns/h2_session.hpp"
+
+namespace hub {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using Tls = asio::ssl::stream<tcp::socket>;
+
+constexpr std::int64_t token_life_s = 3600;
+
+/// One HTTP/2 connection driven by plain completion handlers on the client's own loop.
+class Connection final : public pns::H2Events {
+  public:
+    using Answered = std::function<void(const ClientRequest&, const ClientReply&)>;
+
+    Connection(asio::io_context& io, asio::ssl::context& tls, const ConnectionString& target)
+        : stream_(io, tls), authority_(target.host + ":" + target.port) {
+        tcp::resolver resolver(io);
+        asio::connect(stream_.next_layer(), resolver.resolve(target.host, target.port));
+        stream_.next_layer().set_option(tcp::no_delay(true));
+        SSL_set_tlsext_host_name(stream_.native_handle(), target.host.c_str());
+        stream_.set_verify_mode(asio::ssl::verify_peer);
+        stream_.set_verify_callback(asio::ssl::host_name_verification(target.host));
+        stream_.handshake(Tls::client);
+        const unsigned char* protocol = nullptr;
+        unsigned length = 0;
+        SSL_get0_alpn_selected(stream_.native_handle(), &protocol, &length);
+        if (std::string_view(reinterpret_cast<const char*>(protocol), length) != "h2")
+            throw std::runtime_error("the hub did not choose HTTP/2");
+        pns::H2Limits limits;
+        limits.body_bytes_max = 16u << 20;
+        limits.window_bytes = 1u << 20;
+        limits.connection_window_bytes = 16u << 20;
+        session_.emplace(pns::H2Session::Role::client, limits, *this);
+        read();
+        write();
+    }
+
+    bool may_submit(std::size_t in_flight_max) const {
+        return open_.size() < in_flight_max && error_.empty() && session_->may_submit();
+    }
+
+    void submit(ClientRequest request, const std::string& authorization, const Answered& answered) {
+        std::vector<pns::H2Header> headers{{":method", request.method},
+                                           {":scheme", "https"},
+                                           {":authority", authority_},
+                                           {":path", request.path},
+                                           {"authorization", authorization, true}};
+        const std::string length = std::to_string(request.body.size());
+        headers.push_back({"content-length", length});
+        for (const auto& [name, value] : request.headers) headers.push_back({name, value});
+        auto body = std::make_shared<const std::string>(request.body);
+        const std::int32_t id = session_->submit_request(headers, std::move(body));
+        if (id < 0) throw std::runtime_error("the hub takes no more requests on this connection");
+        open_.emplace(id, Open{std::move(request), &answered});
+        write();
+    }
+
+    bool idle() const { return open_.empty(); }
+    /// The server said goodbye to a connection that was idle for too long.
+    bool ended() const { return idle() && (!error_.empty() || !session_->may_submit()); }
+    void check() const {
+        if (!error_.empty() && !idle()) throw std::runtime_error(error_);
+    }
+    void on_change(std::function<void()> call) { changed_ = std::move(call); }
+
+  private:
+    struct Open {
+        ClientRequest request;
+        const Answered* answered;
+    };
+
+    void on_message(std::int32_t id, const pns::H2Message& message) override {
+        const auto it = open_.find(id);
+        if (it == open_.end()) return;
+        ClientReply reply;
+        reply.status = message.status;
+        for (const pns::H2Header& h : message.headers)
+            reply.headers.emplace_back(std::string(h.name), std::string(h.value));
+        reply.body = std::string(message.body);
+        const Open open = std::move(it->second);
+        open_.erase(it);
+        (*open.answered)(open.request, reply);
+        if (changed_) changed_();
+    }
+    void on_lost(std::int32_t id, const pns::H2Lost& lost) override {
+        const auto it = open_.find(id);
+        if (it == open_.end()) return;
+        fail("request lost: " + it->second.request.method + " " + it->second.request.path +
+             ", HTTP/2 error " + std::to_string(lost.error_code));
+    }
+    void on_settings() override {
+        if (changed_) changed_();
+    }
+
+    void fail(std::string why) {
+        if (error_.empty()) error_ = std::move(why);
+        if (changed_) changed_();
+    }
+
+    void read() {
+        stream_.async_read_some(asio::buffer(in_),
+                                [this](boost::system::error_code ec, std::size_t n) {
+                                    if (ec) {
+                                        fail("connection to the hub ended: " + ec.message());
+                                        return;
+                                    }
+                                    if (!session_->feed(std::span(in_).first(n))) {
+                                        fail("the hub broke the HTTP/2 protocol");
+                                        return;
+                                    }
+                                    write();
+                                    read();
+                                });
+    }
+    void write() {
+        if (writing_) return;
+        out_.clear();
+        if (!session_->drain(out_, 256u << 10)) return;
+        writing_ = true;
+        asio::async_write(stream_, asio::buffer(out_),
+                          [this](boost::system::error_code ec, std::size_t) {
+                              writing_ = false;
+                              if (ec) {
+                                  fail("connection to the hub ended: " + ec.message());
+                                  return;
+                              }
+                              write();
+                          });
+    }
+
+    Tls stream_;
+    std::string authority_;
+    std::optional<pns::H2Session> session_;
+    std::map<std::int32_t, Open> open_;
+    std::array<std::uint8_t, 65'536> in_{};
+    std::vector<std::uint8_t> out_;
+    bool writing_ = false;
+    std::string error_;
+    std::function<void()> changed_;
+};
+
+}  // namespace
+
+std::string_view ClientReply::header(std::string_view lower_name) const {
+    for (const auto& [name, value] : headers)
+        if (name == lower_name) return value;
+    return {};
+}
+
+ConnectionString ConnectionString::parse(std::string_view text) {
+    ConnectionString out;
+    out.port = "443";
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find(';'), text.size());
+        const std::string_view part = text.substr(0, end);
+        text.remove_prefix(std::min(end + 1, text.size()));
+        const std::size_t equals = part.find('=');
+        if (equals == std::string_view::npos) continue;
+        const std::string_view name = part.substr(0, equals);
+        std::string_view value = part.substr(equals + 1);
+        if (name == "Endpoint") {
+            if (const std::size_t scheme = value.find("://"); scheme != std::string_view::npos)
+                value.remove_prefix(scheme + 3);
+            value = value.substr(0, value.find('/'));
+            const std::size_t colon = value.rfind(':');
+            out.host = std::string(value.substr(0, colon));
+            if (colon != std::string_view::npos) out.port = std::string(value.substr(colon + 1));
+        } else if (name == "SharedAccessKeyName") {
+            out.key_name = std::string(value);
+        } else if (name == "SharedAccessKey") {
+            out.key = std::string(value);
+        }
+    }
+    if (out.host.empty() || out.key_name.empty() || out.key.empty())
+        throw std::invalid_argument(
+            "a connection string needs Endpoint, SharedAccessKeyName and SharedAccessKey");
+    return out;
+}
+
+struct HubClient::Impl {
+    Impl(const std::string& connection_string, const std::string& ca_file,
+         unsigned connections_wanted)
+        : target(ConnectionString::parse(connection_string)), tls(asio::ssl::context::tls_client) {
+        if (ca_file.empty())
+            tls.set_default_verify_paths();
+        else
+            tls.load_verify_file(ca_file);
+        SSL_CTX_set_alpn_protos(tls.native_handle(),
+                                reinterpret_cast<const unsigned char*>("\x02h2"), 3);
+        for (unsigned i = 0; i < std::max(1u, connections_wanted); ++i)
+            connections.push_back(std::make_unique<Connection>(io, tls, target));
+        const std::string resource = "https://" + target.host + ":" + target.port + "/";
+        authorization =
+            make_sas(resource, target.key_name, target.key, std::time(nullptr) + token_life_s);
+    }
+
+    /// Connects anew where the server ended an idle connection.
+    void renew() {
+        for (auto& connection : connections) {
+            if (!connection->ended()) continue;
+            connection->on_change(nullptr);
+            auto fresh = std::make_unique<Connection>(io, tls, target);
+            ended.push_back(std::exchange(connection, std::move(fresh)));
+        }
+    }
+
+    ConnectionString target;
+    asio::io_context io{1};
+    asio::ssl::context tls;
+    std::vector<std::unique_ptr<Connection>> connections;
+    std::vector<std::unique_ptr<Connection>> ended;  ///< their callbacks may still come
+    std::string authorization;
+};
+
+HubClient::HubClient(const std::string& connection_string, const std::string& ca_file,
+                     unsigned connections)
+    : impl_(std::make_unique<Impl>(connection_string, ca_file, connections)) {}
+HubClient::~HubClient() = default;
+
+void HubClient::call_many(const std::function<bool(ClientRequest&)>& next,
+                          const std::function<void(const ClientRequest&, const ClientReply&)>& done,
+                          std::size_t in_flight_max) {
+    Impl& impl = *impl_;
+    impl.io.restart();
+    impl.io.poll();  // what came since the last call
+    bool more = true;
+    bool changed = true;
+    const auto fill = [&] {
+        for (bool submitted = true; submitted && more;) {
+            submitted = false;
+            for (const auto& connection : impl.connections) {
+                if (!connection->may_submit(in_flight_max)) continue;
+                ClientRequest request;
+                if (!next(request)) {
+                    more = false;
+                    break;
+                }
+                connection->submit(std::move(request), impl.authorization, done);
+                submitted = true;
+            }
+        }
+    };
+    const auto busy = [&] {
+        return more || std::any_of(impl.connections.begin(), impl.connections.end(),
+                                   [](const auto& c) { return !c->idle(); });
+    };
+    while (busy()) {
+        if (changed) {
+            changed = false;
+            impl.renew();
+            for (const auto& connection : impl.connections)
+                connection->on_change([&changed] { changed = true; });
+            fill();
+            for (const auto& connection : impl.connections) connection->check();
+        }
+        if (!busy()) break;
+        impl.io.restart();
+        impl.io.run_one();
+    }
+    for (const auto& connection : impl.connections) connection->on_change(nullptr);
+}
+
+ClientReply HubClient::call(ClientRequest request) {
+    ClientReply result;
+    bool given = false;
+    call_many(
+        [&](ClientRequest& out) {
+            if (given) return false;
+            given = true;
+            out = std::move(request);
+            return true;
+        },
+        [&](const ClientRequest&, const ClientReply& reply) { result = reply; });
+    return result;
+}
+
+ClientReply plain_call(const std::string& url, const std::string& method, const std::string& path,
+                       const std::string& body) {
+    constexpr std::string_view scheme = "http://";
+    if (!url.starts_with(scheme)) throw std::invalid_argument("not an http:// address: " + url);
+    std::string authority = url.substr(scheme.size());
+    authority = authority.substr(0, authority.find('/'));
+    const std::size_t colon = authority.rfind(':');
+    if (colon == std::string::npos) throw std::invalid_argument("no port in " + url);
+
+    asio::io_context io;
+    tcp::resolver resolver(io);
+    tcp::socket socket(io);
+    asio::connect(socket,
+                  resolver.resolve(authority.substr(0, colon), authority.substr(colon + 1)));
+    const std::string request =
+        method + " " + path + " HTTP/1.1\r\nHost: " + authority +
+        "\r\nConnection: close\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+        body;
+    asio::write(socket, asio::buffer(request));
+    std::string answer;
+    boost::system::error_code ec;
+    asio::read(socket, asio::dynamic_buffer(answer), asio::transfer_all(), ec);
+    const std::size_t head = answer.find("\r\n\r\n");
+    if (head == std::string::npos || !answer.starts_with("HTTP/1."))
+        throw std::runtime_error("no HTTP answer from " + url + path);
+    ClientReply reply;
+    std::from_chars(answer.data() + 9, answer.data() + 12, reply.status);
+    std::size_t at = answer.find("\r\n") + 2;
+    while (at < head) {
+        const std::size_t end = answer.find("\r\n", at);
+        const std::string line = answer.substr(at, end - at);
+        at = end + 2;
+        const std::size_t sep = line.find(':');
+        if (sep == std::string::npos) continue;
+        std::string name = line.substr(0, sep);
+        std::transform(name.begin(), name.end(), name.begin(),
+                       [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+        reply.headers.emplace_back(std::move(name),
+                                   line.substr(line.find_first_not_of(' ', sep + 1)));
+    }
+    reply.body = answer.substr(head + 4);
+    if (const std::string_view length = reply.header("content-length"); !length.empty()) {
+        std::size_t wanted = 0;
+        std::from_chars(length.data(), length.data() + length.size(), wanted);
+        if (reply.body.size() < wanted) throw std::runtime_error("cut answer from " + url + path);
+        reply.body.resize(wanted);
+    }
+    return reply;
+}
+
+}  // namespace hub

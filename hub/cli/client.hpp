@@ -1,0 +1,66 @@
+#pragma once
+
+// A small REST client of the hub for dev, games and the benchmark: HTTP/2 over TLS, many streams on
+// a few connections, one thread. Calls block; what goes wrong on the way (no connection, lost
+// stream) throws std::runtime_error.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace hub {
+
+struct ClientRequest {
+    std::string method = "GET";
+    std::string path;                                          ///< with query
+    std::vector<std::pair<std::string, std::string>> headers;  ///< names lower case
+    std::string body;
+    std::uint64_t tag = 0;  ///< the caller's
+};
+
+struct ClientReply {
+    int status = 0;
+    std::vector<std::pair<std::string, std::string>> headers;
+    std::string body;
+    std::string_view header(std::string_view lower_name) const;  ///< first value, or empty
+};
+
+/// What a connection string says (contracts/anh.md 1.1).
+struct ConnectionString {
+    std::string host;
+    std::string port;
+    std::string key_name;
+    std::string key;
+    static ConnectionString parse(std::string_view text);  ///< throws std::invalid_argument
+};
+
+class HubClient {
+  public:
+    HubClient(const std::string& connection_string, const std::string& ca_file,
+              unsigned connections = 1);
+    ~HubClient();
+    HubClient(const HubClient&) = delete;
+    HubClient& operator=(const HubClient&) = delete;
+
+    ClientReply call(ClientRequest request);
+    /// Asks `next` for requests until it returns false, keeps at most `in_flight_max` of them open
+    /// per connection and hands each answer to `done`, in the order of arrival.
+    void call_many(const std::function<bool(ClientRequest&)>& next,
+                   const std::function<void(const ClientRequest&, const ClientReply&)>& done,
+                   std::size_t in_flight_max = 64);
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+/// One plain HTTP/1.1 exchange on a connection of its own, for the simulators' control ports and
+/// /metrics. `url` is http://ADDRESS:PORT.
+ClientReply plain_call(const std::string& url, const std::string& method, const std::string& path,
+                       const std::string& body = {});
+
+}  // namespace hub

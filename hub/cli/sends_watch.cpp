@@ -1,0 +1,206 @@
+// Tested by tests/hub_sends_watch_test.cpp.
+
+#include "hub/cli/sends_watch.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+namespace hub {
+
+namespace {
+
+using nlohmann::json;
+
+std::string grouped(std::uint64_t number) {
+    std::string digits = std::to_string(number);
+    for (std::size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
+    return digits;
+}
+
+std::string shortened(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, value < 10 ? "%.1f" : "%.0f", value);
+    return text;
+}
+
+std::string duration(double seconds) {
+    const auto whole = static_cast<long long>(std::ceil(std::min(seconds, 8'640'000.0)));
+    char text[48];
+    if (whole >= 3'600) {
+        std::snprintf(text, sizeof text, "%lld:%02lld:%02lld", whole / 3'600, whole / 60 % 60,
+                      whole % 60);
+    } else {
+        std::snprintf(text, sizeof text, "%lld:%02lld", whole / 60, whole % 60);
+    }
+    return text;
+}
+
+/// What the hub says never steers the terminal.
+std::string plain(std::string text) {
+    std::erase_if(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+    return text;
+}
+
+std::uint64_t count_of(const json& object, const char* name) {
+    const auto found = object.find(name);
+    return found != object.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+}
+
+double real_of(const json& object, const char* group, const char* name) {
+    const auto found = object.find(group);
+    if (found == object.end() || !found->is_object()) return 0;
+    const auto value = found->find(name);
+    return value != found->end() && value->is_number() ? value->get<double>() : 0;
+}
+
+std::string text_of(const json& object, const char* name) {
+    const auto found = object.find(name);
+    return found != object.end() && found->is_string() ? plain(found->get<std::string>()) : "";
+}
+
+std::string summary(const json& send) {
+    const std::uint64_t audience = count_of(send, "audience");
+    const std::uint64_t done = count_of(send, "done");
+    const double share =
+        audience == 0 ? 100 : static_cast<double>(done) * 100 / static_cast<double>(audience);
+    char percent[16];
+    std::snprintf(percent, sizeof percent, "%.1f %%", std::floor(share * 10) / 10);
+    std::string out =
+        text_of(send, "state") + "  " + grouped(done) + " of " + grouped(audience) + "  " + percent;
+    const double rate = real_of(send, "rate", "perSecond");
+    if (rate > 0) out += "  " + shortened(rate) + "/s";
+    if (const auto flying = count_of(send, "inFlight"); flying > 0)
+        out += "  in flight " + grouped(flying);
+    if (const auto later = count_of(send, "retrying"); later > 0)
+        out += "  retrying " + grouped(later);
+    const double left = real_of(send, "rate", "etaSeconds");
+    if (left > 0) out += "  left " + duration(left);
+    const double p99 = real_of(send, "latencyMs", "p99");
+    if (p99 > 0) out += "  p99 " + shortened(p99) + " ms";
+    return out;
+}
+
+}  // namespace
+
+std::string progress_bar(std::uint64_t part, std::uint64_t whole, std::size_t width) {
+    const double share =
+        whole == 0 ? 1 : std::min(1.0, static_cast<double>(part) / static_cast<double>(whole));
+    const auto full = static_cast<std::size_t>(share * static_cast<double>(width));
+    return "[" + std::string(full, '#') + std::string(width - full, '.') + "]";
+}
+
+std::vector<std::string> sends_watch_lines(std::string_view figures, std::size_t width) {
+    constexpr std::size_t name_width = 30, number_width = 12, bar_min = 10;
+    const json send = json::parse(figures, nullptr, false);
+    if (!send.is_object() || !send.contains("state")) return {};
+    width = std::clamp<std::size_t>(width, 40, 200);
+    std::vector<std::string> lines;
+    const std::uint64_t audience = count_of(send, "audience");
+    lines.push_back(text_of(send, "id"));
+    lines.push_back(progress_bar(count_of(send, "done"), audience, width - 2));
+    lines.push_back(summary(send));
+    const auto outcomes = send.find("outcomes");
+    if (outcomes != send.end() && outcomes->is_object()) {
+        for (const auto& [name, value] : outcomes->items()) {
+            if (!value.is_number_unsigned()) continue;
+            const auto count = value.get<std::uint64_t>();
+            std::string line = "  " + plain(name).substr(0, name_width);
+            line.resize(std::max(line.size(), name_width + 2), ' ');
+            const std::string number = grouped(count);
+            line.append(number_width - std::min(number_width, number.size()), ' ') += number;
+            if (width > line.size() + bar_min + 3)
+                line += " " + progress_bar(count, audience, width - line.size() - 3);
+            lines.push_back(std::move(line));
+        }
+    }
+    for (std::string& line : lines) line = line.substr(0, width);
+    return lines;
+}
+
+std::string sends_watch_line(std::string_view figures) {
+    const json send = json::parse(figures, nullptr, false);
+    if (!send.is_object() || !send.contains("state")) return {};
+    std::string line = summary(send);
+    const auto outcomes = send.find("outcomes");
+    if (outcomes == send.end() || !outcomes->is_object()) return line;
+    for (const auto& [name, value] : outcomes->items()) {
+        if (value.is_number_unsigned())
+            line += "  " + plain(name) + " " + grouped(value.get<std::uint64_t>());
+    }
+    return line;
+}
+
+bool EventReader::unframe(std::string_view bytes) {
+    constexpr std::size_t size_line_bytes_max = 1'024;
+    while (!bytes.empty() && !ended_) {
+        if (in_chunk_) {
+            const auto n =
+                static_cast<std::size_t>(std::min<std::uint64_t>(chunk_left_, bytes.size()));
+            // The last two bytes are the line end after the chunk.
+            const std::uint64_t data_left = chunk_left_ > 2 ? chunk_left_ - 2 : 0;
+            text_.append(
+                bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(data_left, n))));
+            bytes.remove_prefix(n);
+            chunk_left_ -= n;
+            in_chunk_ = chunk_left_ > 0;
+            continue;
+        }
+        framing_ += bytes.front();
+        bytes.remove_prefix(1);
+        if (framing_.size() > size_line_bytes_max) return false;
+        if (framing_.back() != '\n') continue;
+        std::uint64_t size = 0;
+        const auto [end, failure] =
+            std::from_chars(framing_.data(), framing_.data() + framing_.size(), size, 16);
+        if (failure != std::errc() || end == framing_.data() || size > (1u << 30)) return false;
+        framing_.clear();
+        ended_ = size == 0;
+        chunk_left_ = size + 2;
+        in_chunk_ = true;
+    }
+    return true;
+}
+
+bool EventReader::take_line(std::string_view line,
+                            const std::function<void(const Event&)>& on_event) {
+    if (line.empty()) {
+        if (!event_.data.empty()) on_event(event_);
+        event_ = Event();
+        return true;
+    }
+    const auto colon = line.find(':');
+    if (colon == 0) return true;  // a comment
+    const auto field = line.substr(0, colon);
+    auto value = colon == std::string_view::npos ? std::string_view() : line.substr(colon + 1);
+    if (value.starts_with(' ')) value.remove_prefix(1);
+    if (field == "event") event_.name = value;
+    if (field == "data") {
+        if (!event_.data.empty()) event_.data += '\n';
+        event_.data += value;
+    }
+    return event_.data.size() <= event_bytes_max;
+}
+
+bool EventReader::feed(std::string_view bytes, const std::function<void(const Event&)>& on_event) {
+    if (chunked_) {
+        if (!unframe(bytes)) return false;
+    } else {
+        text_ += bytes;
+    }
+    std::size_t from = 0;
+    for (;;) {
+        const auto end = text_.find('\n', from);
+        if (end == std::string::npos) break;
+        std::string_view line(text_.data() + from, end - from);
+        if (line.ends_with('\r')) line.remove_suffix(1);
+        if (!take_line(line, on_event)) return false;
+        from = end + 1;
+    }
+    text_.erase(0, from);
+    return text_.size() <= event_bytes_max;
+}
+
+}  // namespace hub

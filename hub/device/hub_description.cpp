@@ -1,0 +1,234 @@
+#include "hub/device/hub_description.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+#include <utility>
+
+#include "hub/text/text.hpp"
+#include "hub/text/times.hpp"
+#include "hub/text/utf8.hpp"
+#include "hub/text/xml.hpp"
+#include "pns/platform.hpp"
+
+// Tested by tests/hub_description_test.cpp. The stored form is in hub_description_json.cpp.
+
+namespace hub {
+namespace {
+
+constexpr std::size_t user_metadata_bytes_max = 4096;
+
+std::map<std::string, std::string> read_properties(const pugi::xml_node& credential,
+                                                   const pns::Platform& platform) {
+    std::map<std::string, std::string> out;
+    for (const pugi::xml_node& property : child_element(credential, "Properties").children()) {
+        const std::string name = child_text(property, "Name").value_or(std::string());
+        const auto value = child_text(property, "Value");
+        const bool known = std::find(platform.properties.begin(), platform.properties.end(),
+                                     name) != platform.properties.end();
+        if (!name.empty() && known && value && *value != "null") out[name] = *value;
+    }
+    return out;
+}
+
+std::optional<Refusal> read_rights(const pugi::xml_node& node, Rule& rule) {
+    for (const pugi::xml_node& right : child_element(node, "Rights").children()) {
+        if (right.type() != pugi::node_element) continue;
+        const std::string name = text_of(right);
+        if (name == "Listen")
+            rule.listen = true;
+        else if (name == "Send")
+            rule.send = true;
+        else if (name == "Manage")
+            rule.manage = true;
+        else
+            return bad_request("The access right '" + shown(name) +
+                               "' is unknown; use Listen, Send or Manage.");
+    }
+    if (rule.manage && (!rule.listen || !rule.send))
+        return bad_request("The rule '" + shown(rule.name) +
+                           "' has Manage and must also have Listen and Send.");
+    if (!rule.listen && !rule.send)
+        return bad_request("The rule '" + shown(rule.name) + "' has no rights.");
+    return std::nullopt;
+}
+
+std::int64_t time_or_zero(const pugi::xml_node& node, std::string_view name) {
+    const auto text = child_text(node, name);
+    const auto time_ms = text ? parse_time_ms(*text) : std::nullopt;
+    return time_ms && *time_ms > 0 ? *time_ms : 0;
+}
+
+bool is_key(std::string_view key) {
+    return key.size() <= rule_key_bytes_max &&
+           std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c < 0x7F; });
+}
+
+Parsed<Rule> read_rule(const pugi::xml_node& node) {
+    Rule rule;
+    rule.name = child_text(node, "KeyName").value_or(std::string());
+    const bool printable = std::all_of(rule.name.begin(), rule.name.end(), [](char c) {
+        return static_cast<unsigned char>(c) >= 0x20 && c != 0x7F;
+    });
+    if (rule.name.empty() || !printable || utf8_count(rule.name) > rule_name_characters_max)
+        return bad_request("The KeyName of an authorization rule must have 1 to " +
+                           std::to_string(rule_name_characters_max) + " printable characters.");
+    for (const auto& [element, key] : {std::pair{"PrimaryKey", &rule.primary_key},
+                                       std::pair{"SecondaryKey", &rule.secondary_key}}) {
+        *key = child_text(node, element).value_or(std::string());
+        if (*key == "null") key->clear();
+        if (!is_key(*key))
+            return bad_request(std::string("The ") + element + " of the rule '" + shown(rule.name) +
+                               "' has illegal characters or is too long.");
+    }
+    if (auto refusal = read_rights(node, rule)) return std::move(*refusal);
+    rule.created_at_ms = time_or_zero(node, "CreatedTime");
+    rule.modified_at_ms = time_or_zero(node, "ModifiedTime");
+    return rule;
+}
+
+std::optional<Refusal> read_rules(const pugi::xml_node& list, std::vector<Rule>& rules) {
+    std::set<std::string> names;
+    for (const pugi::xml_node& node : list.children()) {
+        if (node.type() != pugi::node_element) continue;
+        if (rules.size() == rules_max)
+            return bad_request("A hub has at most " + std::to_string(rules_max) +
+                               " authorization rules.");
+        auto rule = read_rule(node);
+        if (auto* refusal = std::get_if<Refusal>(&rule)) return std::move(*refusal);
+        rules.push_back(std::get<Rule>(std::move(rule)));
+        if (!names.insert(rules.back().name).second)
+            return bad_request("The rule '" + shown(rules.back().name) + "' occurs twice.");
+    }
+    return std::nullopt;
+}
+
+void append_credential(std::string& out, const HubDescription& hub, const pns::Platform& platform) {
+    const auto found = hub.credentials.find(std::string(platform.name));
+    if (found == hub.credentials.end() || platform.credential.empty()) return;
+    out.append("<").append(platform.credential).append("><Properties>");
+    for (const std::string_view name : platform.properties) {
+        const auto property = found->second.find(std::string(name));
+        if (property == found->second.end()) continue;
+        out += "<Property>";
+        append_element(out, "Name", name);
+        append_element(out, "Value", property->second);
+        out += "</Property>";
+    }
+    out.append("</Properties></").append(platform.credential).append(">");
+}
+
+void append_rule(std::string& out, const Rule& rule) {
+    out +=
+        "<AuthorizationRule i:type=\"SharedAccessAuthorizationRule\">"
+        "<ClaimType>SharedAccessKey</ClaimType><ClaimValue>None</ClaimValue><Rights>";
+    if (rule.listen) append_element(out, "AccessRights", "Listen");
+    if (rule.manage) append_element(out, "AccessRights", "Manage");
+    if (rule.send) append_element(out, "AccessRights", "Send");
+    out += "</Rights>";
+    append_element(out, "CreatedTime", iso_ms(rule.created_at_ms));
+    append_element(out, "ModifiedTime", iso_ms(rule.modified_at_ms));
+    append_element(out, "KeyName", rule.name);
+    append_element(out, "PrimaryKey", rule.primary_key);
+    append_element(out, "SecondaryKey", rule.secondary_key);
+    out += "</AuthorizationRule>";
+}
+
+}  // namespace
+
+Parsed<HubDescription> parse_hub_description(std::string_view body) {
+    pugi::xml_document document;
+    if (auto refusal = read_xml(body, document)) return std::move(*refusal);
+    pugi::xml_node node = first_element(document);
+    HubDescription hub;
+    if (local_name(node) == "entry") {
+        hub.name = child_text(node, "title").value_or(std::string());
+        node = first_element(child_element(node, "content"));
+    }
+    if (local_name(node) != "NotificationHubDescription")
+        return bad_request("The specified resource description is invalid.");
+    for (const pns::Platform& platform : pns::platforms()) {
+        if (platform.credential.empty()) continue;
+        auto properties = read_properties(child_element(node, platform.credential), platform);
+        if (!properties.empty())
+            hub.credentials[std::string(platform.name)] = std::move(properties);
+    }
+    const auto ttl = child_text(node, "RegistrationTtl");
+    if (ttl && !trimmed(*ttl).empty() && *ttl != "null") {
+        const auto ttl_ms = parse_duration_ms(*ttl);
+        if (!ttl_ms)
+            return bad_request("RegistrationTtl must be an ISO 8601 duration such as P30D.");
+        if (*ttl_ms < registration_ttl_ms_min)
+            return bad_request("RegistrationTtl must be at least one day.");
+        hub.registration_ttl_ms = *ttl_ms;
+    }
+    if (auto refusal = read_rules(child_element(node, "AuthorizationRules"), hub.rules))
+        return std::move(*refusal);
+    hub.user_metadata = child_text(node, "UserMetadata").value_or(std::string());
+    if (hub.user_metadata == "null") hub.user_metadata.clear();
+    if (hub.user_metadata.size() > user_metadata_bytes_max)
+        return bad_request("UserMetadata is longer than " +
+                           std::to_string(user_metadata_bytes_max) + " bytes.");
+    const std::string rate(trimmed(child_text(node, "PushesPerSecond").value_or(std::string("0"))));
+    const auto [end, failure] =
+        std::from_chars(rate.data(), rate.data() + rate.size(), hub.pushes_per_s);
+    if (failure != std::errc() || end != rate.data() + rate.size() ||
+        hub.pushes_per_s > pushes_per_s_max) {
+        return bad_request("PushesPerSecond must be a whole number from 0 (no limit) to " +
+                           std::to_string(pushes_per_s_max) + ".");
+    }
+    hub.disabled = lower(child_text(node, "Status").value_or(std::string())) == "true";
+    return hub;
+}
+
+void complete_rules(HubDescription& hub, const std::function<std::string()>& new_key,
+                    std::int64_t now_ms) {
+    if (hub.rules.empty()) {
+        hub.rules.push_back(
+            {"DefaultListenSharedAccessSignature", {}, {}, true, false, false, 0, 0});
+        hub.rules.push_back({"DefaultFullSharedAccessSignature", {}, {}, true, true, true, 0, 0});
+    }
+    for (Rule& rule : hub.rules) {
+        if (rule.primary_key.empty()) rule.primary_key = new_key();
+        if (rule.secondary_key.empty()) rule.secondary_key = new_key();
+        if (rule.created_at_ms == 0) rule.created_at_ms = now_ms;
+        if (rule.modified_at_ms == 0) rule.modified_at_ms = now_ms;
+    }
+}
+
+std::string hub_description_xml(const HubDescription& hub) {
+    std::string out =
+        "<NotificationHubDescription "
+        "xmlns=\"http://schemas.microsoft.com/netservices/2010/10/servicebus/connect\" "
+        "xmlns:i=\"http://www.w3.org/2001/XMLSchema-instance\">";
+    // .NET reads the members it knows in this order; platforms it does not know come last.
+    std::set<std::string_view> written;
+    const auto append = [&](std::string_view name) {
+        written.insert(name);
+        append_credential(out, hub, *pns::platform_by_name(name));
+    };
+    append("apns");
+    append_element(out, "RegistrationTtl", duration_text(hub.registration_ttl_ms));
+    append("wns");
+    if (!hub.rules.empty()) {
+        out += "<AuthorizationRules>";
+        for (const Rule& rule : hub.rules) append_rule(out, rule);
+        out += "</AuthorizationRules>";
+    }
+    append("gcm");
+    append("mpns");
+    if (!hub.user_metadata.empty()) append_element(out, "UserMetadata", hub.user_metadata);
+    append("adm");
+    append("baidu");
+    if (hub.disabled) append_element(out, "Status", "true");
+    if (hub.pushes_per_s != 0)
+        append_element(out, "PushesPerSecond", std::to_string(hub.pushes_per_s));
+    append("fcmv1");
+    append("browser");
+    for (const pns::Platform& platform : pns::platforms()) {
+        if (!written.contains(platform.name)) append(platform.name);
+    }
+    return out + "</NotificationHubDescription>";
+}
+
+}  // namespace hub

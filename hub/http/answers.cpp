@@ -1,0 +1,75 @@
+#include "hub/http/answers.hpp"
+
+#include "hub/process/log.hpp"
+#include "hub/text/text.hpp"
+#include "pns/jwt.hpp"
+
+namespace hub {
+
+Response refused(const Request& request, const Refusal& refusal) {
+    return error(request, refusal.status, refusal.message);
+}
+
+Response refused(const Request& request, boost::system::error_code code, std::string_view missing) {
+    using registry::errc;
+    if (code == errc::not_found) return error(request, 404, missing);
+    if (code == errc::gone)
+        return error(request, 410,
+                     "The registration expired or was deleted. Request a new registration id.");
+    if (code == errc::exists) return error(request, 409, "SubCode=40900. Conflict");
+    if (code == errc::etag_mismatch)
+        return error(request, 412, "The ETag in If-Match is not the current one.");
+    if (code == errc::overloaded) return busy(request, "The write queue is full.");
+    log_error("the store failed a request",
+              {{"tracking_id", request.tracking_id}, {"error", code.message()}});
+    Response response =
+        error(request, 503, "The store cannot take the request now: " + code.message() + ".");
+    response.headers.emplace_back("Retry-After", "5");
+    return response;
+}
+
+Response busy(const Request& request, std::string_view what) {
+    Response response =
+        error(request, 429, std::string(what) + " Try again after the time in Retry-After.");
+    response.headers.emplace_back("Retry-After", "1");
+    return response;
+}
+
+Response done(int status) {
+    Response response;
+    response.status = status;
+    response.headers.emplace_back("Content-Type", std::string(xml_type));
+    return response;
+}
+
+std::string absolute_url(const Request& request, const std::vector<std::string>& segments) {
+    std::string url = "https://" + request.host;
+    for (const std::string& segment : segments) {
+        url += '/';
+        append_percent_encoded(url, segment);
+    }
+    const auto version = request.param("api-version");
+    url += "?api-version=";
+    append_percent_encoded(url, version && !version->empty() ? *version : "2020-06");
+    return url;
+}
+
+std::optional<std::string> read_continuation(const Request& request) {
+    const auto given = request.param("continuationtoken");
+    if (!given || given->empty()) return std::string();
+    std::string token(*given);
+    for (int i = 0; i < 3; ++i) {
+        std::string decoded = percent_decoded(token);
+        if (decoded == token) break;
+        token = std::move(decoded);
+    }
+    return pns::from_base64(token);
+}
+
+std::string continuation_header(std::string_view next) {
+    std::string header;
+    append_percent_encoded(header, pns::base64(next));
+    return header;
+}
+
+}  // namespace hub

@@ -1,0 +1,37 @@
+#pragma once
+
+// What the handlers of the wire contract share: refusals and store errors as the contract's
+// answers.
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hub/http/http.hpp"
+#include "hub/text/wire_error.hpp"
+#include "registry/errc.hpp"
+
+namespace hub {
+
+constexpr std::string_view xml_type = "application/xml; charset=utf-8";
+
+/// `refusal` in the contract's error body.
+Response refused(const Request& request, const Refusal& refusal);
+/// A registry error: 404, 410, 412, 429 or 503; `missing` is the text of a 404.
+Response refused(const Request& request, boost::system::error_code code, std::string_view missing);
+/// 429 with Retry-After.
+Response busy(const Request& request, std::string_view what);
+/// An empty body with the content type the real service uses.
+Response done(int status);
+
+/// https://<host>/<first>/<second>...: segments percent-encoded, with the request's api-version.
+std::string absolute_url(const Request& request, const std::vector<std::string>& segments);
+
+/// The `continuationtoken` of a list request: clients return it raw or percent-encoded once more,
+/// so it is decoded until stable (contracts/anh.md 3.7). Nothing: not a token of ours.
+std::optional<std::string> read_continuation(const Request& request);
+/// The header value of a page that is not the last: base64, percent-encoded.
+std::string continuation_header(std::string_view next);
+
+}  // namespace hub

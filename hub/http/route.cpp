@@ -1,0 +1,86 @@
+// Tested by tests/hub_routes_test.cpp.
+
+#include "hub/http/route.hpp"
+
+#include <algorithm>
+
+#include "hub/text/text.hpp"
+
+namespace hub {
+
+namespace {
+
+/// The next segment of a pattern, taken off its front. Empty: no more.
+std::string_view take_segment(std::string_view& pattern) {
+    if (pattern.starts_with('/')) pattern.remove_prefix(1);
+    const auto segment = pattern.substr(0, pattern.find('/'));
+    pattern.remove_prefix(segment.size());
+    return segment;
+}
+
+bool is_rest(std::string_view pattern_segment) {
+    return pattern_segment.ends_with("...}");
+}
+
+/// Literal segments that matched, counted from the left as digits: the more literal route wins. -1:
+/// no match.
+int fit(const Route& route, std::span<const std::string> segments) {
+    if (route.segments != segments.size() && !route.takes_rest) return -1;
+    std::string_view pattern = route.pattern;
+    int score = 0;
+    for (const auto& segment : segments) {
+        const auto wanted = take_segment(pattern);
+        if (wanted.empty()) return -1;
+        if (is_rest(wanted)) {
+            const auto left =
+                static_cast<std::size_t>(segments.data() + segments.size() - &segment);
+            return score << left;
+        }
+        const bool literal = wanted.front() != '{';
+        if (literal && !same_ignoring_case(wanted, segment)) return -1;
+        score = score * 2 + (literal ? 1 : 0);
+    }
+    return take_segment(pattern).empty() ? score : -1;
+}
+
+std::vector<std::string> arguments(std::string_view pattern,
+                                   std::span<const std::string> segments) {
+    std::vector<std::string> out;
+    bool in_rest = false;
+    for (const auto& segment : segments) {
+        if (in_rest) {
+            out.back().append("/").append(segment);
+            continue;
+        }
+        const auto wanted = take_segment(pattern);
+        in_rest = is_rest(wanted);
+        if (wanted.front() == '{') out.push_back(segment);
+    }
+    return out;
+}
+
+}  // namespace
+
+bool takes_pieces(const Routed& routed) {
+    const auto* matched = std::get_if<Matched>(&routed);
+    return matched != nullptr && matched->route->takes_pieces;
+}
+
+Routed match(std::span<const Route> routes, std::string_view method,
+             std::span<const std::string> segments) {
+    constexpr std::size_t segments_max = 20;  // bounds the score of a pattern with `...`
+    int best = -1;
+    if (segments.size() <= segments_max) {
+        for (const auto& route : routes) best = std::max(best, fit(route, segments));
+    }
+    if (best < 0) return NoRoute{404, {}};
+    std::string allow;
+    for (const auto& route : routes) {
+        if (fit(route, segments) != best) continue;
+        if (route.method == method) return Matched{&route, arguments(route.pattern, segments)};
+        allow.append(allow.empty() ? "" : ", ").append(route.method);
+    }
+    return NoRoute{405, std::move(allow)};
+}
+
+}  // namespace hub

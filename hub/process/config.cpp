@@ -1,0 +1,505 @@
+// Tested by tests/hub_config_test.cpp.
+
+#include "hub/process/config.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <boost/asio/ip/address.hpp>
+#include <charconv>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+#include "pns/endpoint_guard.hpp"
+
+namespace hub {
+
+namespace {
+
+using Member = std::variant<std::string Config::*, std::filesystem::path Config::*,
+                            std::vector<std::string> Config::*, unsigned Config::*,
+                            std::size_t Config::*, std::int64_t Config::*, bool Config::*>;
+
+/// One key: where it lives, its bounds (numbers only) and what it means.
+struct Setting {
+    const char* key;
+    Member member;
+    std::int64_t min;
+    std::int64_t max;
+    const char* help;
+    bool secret = false;
+};
+
+const std::vector<Setting>& settings() {
+    using C = Config;
+    static const std::vector<Setting> all{
+        {"data_dir", &C::data_dir, 0, 0, "where the store, keys and certificates live"},
+        {"listen", &C::listen, 0, 0, "ADDRESS:PORT with TLS (HTTP/1.1 and HTTP/2); port 0 = any"},
+        {"listen_plain", &C::listen_plain, 0, 0, "LOOPBACK:PORT without TLS; empty = off"},
+        {"tls_cert_file", &C::tls_cert_file, 0, 0, "PEM chain; empty = self-made in data_dir/tls"},
+        {"tls_key_file", &C::tls_key_file, 0, 0, "PEM key of tls_cert_file"},
+        {"host_names", &C::host_names, 0, 0,
+         "names clients may sign for; empty = the Host they use"},
+        {"namespace_name", &C::namespace_name, 0, 0, "name of the namespace"},
+        {"root_key_name", &C::root_key_name, 0, 0, "rule with all rights on the namespace"},
+        {"root_key", &C::root_key, 0, 0, "its key; empty = made once in data_dir/root.key", true},
+        {"lanes", &C::lanes, 0, 256, "loops (threads) for network work; 0 = one per core"},
+        {"store_threads", &C::store_threads, 1, 256, "threads for blocking reads of the store"},
+        {"connections_max", &C::connections_max, 1, 1'000'000, "inbound connections"},
+        {"streams_max", &C::streams_max, 1, 10'000, "inbound HTTP/2 streams per connection"},
+        {"requests_in_flight_max", &C::requests_in_flight_max, 1, 1'000'000,
+         "requests at work; beyond it 503"},
+        {"header_timeout_ms", &C::header_timeout_ms, 10, 600'000,
+         "for a handshake or request head"},
+        {"body_timeout_ms", &C::body_timeout_ms, 10, 3'600'000, "for a request body or an answer"},
+        {"idle_timeout_ms", &C::idle_timeout_ms, 10, 86'400'000, "keep-alive without a request"},
+        {"drain_ms_max", &C::drain_ms_max, 0, 3'600'000,
+         "work in flight at SIGTERM gets this long"},
+        {"sas_clock_skew_s", &C::sas_clock_skew_s, 0, 86'400, "tolerance for expired tokens"},
+        {"requests_per_second_per_key", &C::requests_per_second_per_key, 0, 1'000'000,
+         "per access rule; beyond it 429; 0 = no limit"},
+        {"requests_per_second_per_connection", &C::requests_per_second_per_connection, 0, 1'000'000,
+         "per inbound connection; beyond it 429; 0 = no limit"},
+        {"posting_cache_mib", &C::posting_cache_mib, 1, 1'048'576, "memory for tag postings"},
+        {"block_cache_mib", &C::block_cache_mib, 1, 1'048'576, "memory for RocksDB blocks"},
+        {"write_queue_changes_max", &C::write_queue_changes_max, 16, 16'777'216,
+         "changes waiting for the disk; beyond it 503"},
+        {"partitions", &C::partitions, 1, 1'024, "of hubs created from now on"},
+        {"expression_bytes_max", &C::expression_bytes_max, 64, 1'048'576,
+         "length of a tag expression"},
+        {"expression_depth_max", &C::expression_depth_max, 4, 10'000,
+         "nesting of a tag expression"},
+        {"sends_open_max", &C::sends_open_max, 1, 1'000'000, "sends not final; beyond it 429"},
+        {"backlog_devices_max", &C::backlog_devices_max, 1, 4'000'000'000,
+         "devices of open sends that are not final; beyond it sends answer 429"},
+        {"disk_free_mib_min", &C::disk_free_mib_min, 0, 1'048'576,
+         "with less free under data_dir sends answer 429; 0 = do not look"},
+        {"sends_paused_hours_max", &C::sends_paused_hours_max, 1, 8'760,
+         "a paused or held send gives up what is left after this long"},
+        {"event_streams_max", &C::event_streams_max, 0, 100'000,
+         "readers of sends' progress; beyond it 429"},
+        {"sends_scheduled_max", &C::sends_scheduled_max, 0, 10'000'000,
+         "sends waiting for their time; beyond it 429"},
+        {"idempotency_kept_s", &C::idempotency_kept_s, 60, 2'592'000,
+         "how long answers to requests with an Idempotency-Key are kept"},
+        {"idempotency_keys_max", &C::idempotency_keys_max, 0, 100'000'000,
+         "such answers kept at a time; beyond it 429"},
+        {"audience_ceiling", &C::audience_ceiling, 0, 1'000'000'000,
+         "largest audience of a send without PushHub-Allow: broadcast; 0 = off"},
+        {"audience_ceilings", &C::audience_ceilings, 0, 0,
+         "HUB=COUNT, the same for single hubs; 0 = off"},
+        {"fanout_chunk_devices", &C::fanout_chunk_devices, 1, 65'536, "devices read at once"},
+        {"fanout_window_pushes", &C::fanout_window_pushes, 1, 1'048'576,
+         "pushes in flight per lane"},
+        {"retries_waiting_max", &C::retries_waiting_max, 0, 100'000'000,
+         "pushes per send waiting for a later attempt"},
+        {"device_results_max", &C::device_results_max, 0, 10'000'000,
+         "results of single devices in memory, all open sends together"},
+        {"gcm_through_fcmv1", &C::gcm_through_fcmv1, 0, 1,
+         "gcm registrations and sends go through the hub's FCM v1 credential"},
+        {"trace", &C::trace, 0, 0, "off, failures or all: pushes kept one by one"},
+        {"trace_days", &C::trace_days, 1, 365, "they are kept"},
+        {"trace_mib_max", &C::trace_mib_max, 8, 1'048'576,
+         "of them on disk; beyond it the oldest go"},
+        {"trace_buffer_mib", &C::trace_buffer_mib, 1, 16'384,
+         "of them waiting for the disk; beyond it they are dropped and counted"},
+        {"retirement_days", &C::retirement_days, 1, 3'650, "why handles were retired is kept"},
+        {"web_push_grace_s", &C::web_push_grace_s, 0, 3'600,
+         "a Web Push subscription younger than this is asked twice before it is dead; 0 = off"},
+        {"checkpoint_ms", &C::checkpoint_ms, 1, 60'000, "between checkpoints of a running send"},
+        {"blob_upload_bytes_max", &C::blob_upload_bytes_max, 1'024, 1'073'741'824,
+         "bytes of a blob written over HTTP; beyond it 413"},
+        {"blob_url_valid_s", &C::blob_url_valid_s, 60, 31'536'000,
+         "how long signed URLs of the blob area are valid"},
+        {"feedback_days", &C::feedback_days, 1, 3'650, "feedback and error details are kept"},
+        {"feedback_mib_max", &C::feedback_mib_max, 1, 1'048'576,
+         "feedback and error details, each, per hub; beyond it the oldest go"},
+        {"jobs_running_max", &C::jobs_running_max, 1, 64, "bulk jobs at work, one per hub"},
+        {"jobs_external_hosts", &C::jobs_external_hosts, 0, 0,
+         "HOST, HOST:PORT or *.DOMAIN that jobs may read and write over https; empty = none"},
+        {"provider_ca_file", &C::provider_ca_file, 0, 0,
+         "PEM trust anchors for providers; empty = the system's"},
+        {"connect_to", &C::connect_to, 0, 0, "HOST:PORT=ADDRESS:PORT, reroutes providers"},
+        {"push_services", &C::push_services, 0, 0,
+         "NAME, *.NAME or *, with :PORT if not 443: Web Push services that subscriptions may name; "
+         "empty = those of Chrome, Edge, Firefox and Safari"},
+        {"provider_connections_max", &C::provider_connections_max, 0, 10'000,
+         "per credential and lane; 0 = the provider's default"},
+        {"fcm_messages_per_minute", &C::fcm_messages_per_minute, 0, 100'000'000,
+         "quota of a Firebase project; 0 = no guard"},
+        {"fcm_ramp_s", &C::fcm_ramp_s, 0, 3'600,
+         "time in which the rate to FCM rises after a pause; 0 = at once"},
+        {"log_level", &C::log_level, 0, 0, "debug, info, warn, error or off"},
+        {"log_format", &C::log_format, 0, 0, "text or json"},
+    };
+    return all;
+}
+
+std::string flag_of(std::string_view key) {
+    std::string flag = "--" + std::string(key);
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    return flag;
+}
+
+std::string environment_of(std::string_view key) {
+    std::string name = "PUSHHUB_" + std::string(key);
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
+    return name;
+}
+
+std::string complaint(const Setting& setting, const std::string& value, const std::string& right) {
+    const std::string shown = setting.secret ? "***" : value;
+    return std::string(setting.key) + " = \"" + shown + "\": " + right;
+}
+
+std::string range_of(const Setting& setting) {
+    return "must be a whole number from " + std::to_string(setting.min) + " to " +
+           std::to_string(setting.max);
+}
+
+bool parse_number(const std::string& text, std::int64_t& out) {
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), out);
+    return failure == std::errc() && end == text.data() + text.size();
+}
+
+/// Puts the text of one setting into its place. Returns a complaint, or nothing.
+std::string assign(Config& config, const Setting& setting, const std::vector<std::string>& values) {
+    const std::string value = values.empty() ? "" : values.back();
+    std::string wrong;
+    auto put = [&](auto member) {
+        auto& place = config.*member;
+        using Place = std::remove_reference_t<decltype(place)>;
+        if constexpr (std::is_same_v<Place, std::vector<std::string>>) {
+            place = values;
+            std::erase(place, "");
+        } else if constexpr (std::is_same_v<Place, bool>) {
+            if (value != "true" && value != "false")
+                wrong = complaint(setting, value, "must be true or false");
+            place = value == "true";
+        } else if constexpr (std::is_integral_v<Place>) {
+            std::int64_t number = 0;
+            if (!parse_number(value, number) || number < setting.min || number > setting.max) {
+                wrong = complaint(setting, value, range_of(setting));
+            } else {
+                place = static_cast<Place>(number);
+            }
+        } else {
+            place = value;
+        }
+    };
+    std::visit(put, setting.member);
+    return wrong;
+}
+
+std::vector<std::string> texts_of(const Config& config, const Setting& setting) {
+    std::vector<std::string> out;
+    auto take = [&](auto member) {
+        const auto& place = config.*member;
+        using Place = std::remove_cvref_t<decltype(place)>;
+        if constexpr (std::is_same_v<Place, std::vector<std::string>>) {
+            out = place;
+        } else if constexpr (std::is_same_v<Place, bool>) {
+            out.push_back(place ? "true" : "false");
+        } else if constexpr (std::is_integral_v<Place>) {
+            out.push_back(std::to_string(place));
+        } else if constexpr (std::is_same_v<Place, std::filesystem::path>) {
+            out.push_back(place.string());
+        } else {
+            out.push_back(place);
+        }
+    };
+    std::visit(take, setting.member);
+    return out;
+}
+
+bool takes_list(std::string_view flag_name) {
+    const auto& all = settings();
+    return std::any_of(all.begin(), all.end(), [&](const Setting& setting) {
+        return std::holds_alternative<std::vector<std::string> Config::*>(setting.member) &&
+               flag_of(setting.key).substr(2) == flag_name;
+    });
+}
+
+/// Keys in files are written with underscores; CLI11 looks for the flag's spelling.
+class SettingsFile : public CLI::ConfigTOML {
+  public:
+    std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+        auto found = CLI::ConfigTOML::from_config(input);
+        for (auto& item : found) {
+            std::replace(item.name.begin(), item.name.end(), '_', '-');
+            std::erase(item.inputs, "[]");  // how CLI11 reads an empty array
+            if (item.inputs.size() > 1 && !takes_list(item.name)) {
+                throw CLI::ConfigError(item.name + " takes one value, not a list");
+            }
+        }
+        std::erase_if(found, [](const CLI::ConfigItem& item) { return item.inputs.empty(); });
+        return found;
+    }
+};
+
+/// Environment beats file and flag beats environment: what the environment says joins the flags,
+/// unless the flag is there.
+std::vector<std::string> with_environment(const std::vector<std::string>& args) {
+    std::vector<std::string> all;
+    for (const auto& setting : settings()) {
+        const char* value = std::getenv(environment_of(setting.key).c_str());
+        const std::string flag = flag_of(setting.key);
+        const bool given = std::any_of(args.begin(), args.end(), [&](const std::string& arg) {
+            return arg == flag || arg.starts_with(flag + "=");
+        });
+        if (value != nullptr && *value != '\0' && !given) all.push_back(flag + "=" + value);
+    }
+    all.insert(all.end(), args.begin(), args.end());
+    return all;
+}
+
+bool one_of(const std::string& value, std::initializer_list<const char*> allowed) {
+    return std::find(allowed.begin(), allowed.end(), value) != allowed.end();
+}
+
+bool is_host_name(const std::string& name) {
+    return !name.empty() && name.size() <= 253 &&
+           name.find_first_not_of(
+               "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]_") ==
+               std::string::npos;
+}
+
+bool is_host_port(std::string_view text) {
+    const auto colon = text.rfind(':');
+    if (colon == std::string_view::npos || colon == 0) return false;
+    std::int64_t port = 0;
+    return parse_number(std::string(text.substr(colon + 1)), port) && port >= 1 && port <= 65'535;
+}
+
+bool readable(const std::string& path) {
+    return std::ifstream(path).good() && !std::filesystem::is_directory(path);
+}
+
+std::string one_line(std::string text) {
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    return text;
+}
+
+std::string toml_string(const std::string& text) {
+    std::string out = "\"";
+    for (const char c : text) {
+        if (c == '"' || c == '\\') out += '\\';
+        out += c;
+    }
+    return out + '"';
+}
+
+struct Check {
+    const Config& config;
+    std::vector<std::string> wrong;
+
+    void expect(bool right, const char* key, const std::string& value, const char* what) {
+        if (right) return;
+        const auto& all = settings();
+        const auto setting = std::find_if(all.begin(), all.end(), [&](const Setting& s) {
+            return std::string_view(s.key) == key;
+        });
+        wrong.push_back(complaint(*setting, value, what));
+    }
+    void numbers();
+    void addresses();
+    void files();
+    void names();
+};
+
+void Check::numbers() {
+    for (const auto& setting : settings()) {
+        if (setting.min == 0 && setting.max == 0) continue;
+        Config copy = config;
+        auto complaint_text = assign(copy, setting, texts_of(config, setting));
+        if (!complaint_text.empty()) wrong.push_back(std::move(complaint_text));
+    }
+}
+
+void Check::addresses() {
+    ListenAddress address;
+    expect(parse_listen(config.listen, address), "listen", config.listen,
+           "must be ADDRESS:PORT with a literal address, such as 0.0.0.0:8443 or [::1]:0");
+    if (config.listen_plain.empty()) return;
+    const bool parsed = parse_listen(config.listen_plain, address);
+    expect(parsed && address.loopback, "listen_plain", config.listen_plain,
+           "must be a loopback ADDRESS:PORT, such as 127.0.0.1:8080: without TLS only there");
+}
+
+void Check::files() {
+    expect(!config.data_dir.empty(), "data_dir", "", "must name a directory");
+    const bool both = config.tls_cert_file.empty() == config.tls_key_file.empty();
+    expect(both, "tls_key_file", config.tls_key_file, "tls_cert_file and tls_key_file go together");
+    constexpr const char* must_read = "must be a file that can be read";
+    const auto check = [&](const char* key, const std::string& path) {
+        expect(path.empty() || readable(path), key, path, must_read);
+    };
+    check("tls_cert_file", config.tls_cert_file);
+    check("tls_key_file", config.tls_key_file);
+    check("provider_ca_file", config.provider_ca_file);
+}
+
+void Check::names() {
+    for (const auto& name : config.host_names) {
+        expect(is_host_name(name), "host_names", name, "must be host names without scheme or path");
+    }
+    const auto& space = config.namespace_name;
+    expect(is_host_name(space) && space.size() <= 50, "namespace_name", space,
+           "must be 1 to 50 letters, digits or dashes");
+    const auto& rule = config.root_key_name;
+    expect(!rule.empty() && rule.size() <= 256 && rule.find_first_of("; &=\n") == std::string::npos,
+           "root_key_name", rule, "must be 1 to 256 characters without blank, ';', '&' or '='");
+    const auto& key = config.root_key;
+    expect(key.empty() || (key.size() >= 16 && key.size() <= 256 &&
+                           key.find_first_of("; \n") == std::string::npos),
+           "root_key", key, "must be 16 to 256 characters without blank or ';'");
+    for (const auto& ceiling : config.audience_ceilings) {
+        expect(parse_ceiling(ceiling).has_value(), "audience_ceilings", ceiling,
+               "must be HUB=COUNT");
+    }
+    for (const auto& host : config.jobs_external_hosts) {
+        const auto name = host.starts_with("*.") ? host.substr(2) : host;
+        expect(is_host_name(name) && (name.find(':') == std::string::npos || is_host_port(name)),
+               "jobs_external_hosts", host, "must be HOST, HOST:PORT or *.DOMAIN");
+    }
+    for (const auto& route : config.connect_to) {
+        const auto equals = route.find('=');
+        expect(equals != std::string::npos && is_host_port(route.substr(0, equals)) &&
+                   is_host_port(route.substr(equals + 1)),
+               "connect_to", route, "must be HOST:PORT=ADDRESS:PORT");
+    }
+    for (const auto& service : config.push_services) {
+        expect(pns::EndpointGuard::parse({service}).has_value(), "push_services", service,
+               "must be NAME, *.NAME or *, with :PORT or without");
+    }
+    expect(config.push_services.size() <= pns::EndpointGuard::rules_max, "push_services",
+           std::to_string(config.push_services.size()) + " entries", "must be at most 256 entries");
+    expect(one_of(config.trace, {"off", "failures", "all"}), "trace", config.trace,
+           "must be off, failures or all");
+    expect(one_of(config.log_level, {"debug", "info", "warn", "error", "off"}), "log_level",
+           config.log_level, "must be debug, info, warn, error or off");
+    expect(one_of(config.log_format, {"text", "json"}), "log_format", config.log_format,
+           "must be text or json");
+}
+
+}  // namespace
+
+bool parse_listen(const std::string& text, ListenAddress& out) {
+    const auto colon = text.rfind(':');
+    if (colon == std::string::npos) return false;
+    std::string address = text.substr(0, colon);
+    const bool bracketed = address.size() > 2 && address.front() == '[' && address.back() == ']';
+    if (bracketed) address = address.substr(1, address.size() - 2);
+    boost::system::error_code failure;
+    const auto parsed = boost::asio::ip::make_address(address, failure);
+    std::int64_t port = -1;
+    if (failure || parsed.is_v6() != bracketed || !parse_number(text.substr(colon + 1), port) ||
+        port < 0 || port > 65'535) {
+        return false;
+    }
+    out.address = address;
+    out.port = static_cast<std::uint16_t>(port);
+    out.loopback = parsed.is_loopback();
+    return true;
+}
+
+std::vector<std::string> check_config(const Config& config) {
+    Check check{config, {}};
+    check.numbers();
+    check.addresses();
+    check.files();
+    check.names();
+    return std::move(check.wrong);
+}
+
+std::string print_config(const Config& config) {
+    std::ostringstream out;
+    for (const auto& setting : settings()) {
+        out << "# " << setting.help << '\n' << setting.key << " = ";
+        const auto texts = texts_of(config, setting);
+        if (std::holds_alternative<std::vector<std::string> Config::*>(setting.member)) {
+            out << '[';
+            for (std::size_t i = 0; i < texts.size(); ++i) {
+                out << (i == 0 ? "" : ", ") << toml_string(texts[i]);
+            }
+            out << ']';
+        } else if (setting.secret) {
+            out << toml_string(texts.front().empty() ? "" : "***");
+        } else if (setting.max != 0) {
+            out << texts.front();
+        } else {
+            out << toml_string(texts.front());
+        }
+        out << '\n';
+    }
+    return out.str();
+}
+
+std::variant<Settings, Ended> read_settings(const std::vector<std::string>& args) {
+    Settings result;
+    CLI::App app(
+        "Runs the push notification hub.\n\nEvery setting is a flag, an environment variable "
+        "PUSHHUB_<SETTING> and a key of the TOML file,\nin that order of precedence.",
+        "pushhub serve");
+    app.config_formatter(std::make_shared<SettingsFile>());
+    app.set_config("--config", "", "TOML file with settings", false);
+    app.allow_config_extras(CLI::config_extras_mode::error);
+    app.add_flag("--check-config", result.check_only, "check all settings and exit")
+        ->configurable(false);
+    app.add_flag("--print-config", result.print_config, "print all settings as TOML and exit")
+        ->configurable(false);
+    app.get_formatter()->column_width(34);
+    for (const auto& setting : settings()) {
+        auto take = [&result, &setting](const std::vector<std::string>& values) {
+            auto wrong = assign(result.config, setting, values);
+            if (!wrong.empty()) throw CLI::ValidationError(wrong);
+        };
+        auto* option = app.add_option_function<std::vector<std::string>>(
+            flag_of(setting.key), std::move(take), setting.help);
+        std::string preset;
+        if (!setting.secret) {
+            for (const auto& text : texts_of(result.config, setting)) preset += text;
+        }
+        option->default_str(preset);
+        if (std::holds_alternative<std::vector<std::string> Config::*>(setting.member)) {
+            option->delimiter(',')->expected(1, 1'000)->type_name("LIST");
+        } else {
+            const bool is_switch = std::holds_alternative<bool Config::*>(setting.member);
+            option->expected(1)->type_name(is_switch          ? "true|false"
+                                           : setting.max != 0 ? "NUMBER"
+                                                              : "TEXT");
+            option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+        }
+    }
+    try {
+        auto reversed = with_environment(args);
+        std::reverse(reversed.begin(), reversed.end());  // CLI11 takes arguments off the back
+        app.parse(std::move(reversed));
+    } catch (const CLI::CallForHelp&) {
+        return Ended{0, app.help()};
+    } catch (const CLI::ParseError& failure) {
+        return Ended{2, one_line(failure.what())};
+    }
+    const auto wrong = check_config(result.config);
+    if (!wrong.empty()) {
+        std::string lines;
+        for (const auto& line : wrong) lines += (lines.empty() ? "" : "\n") + line;
+        return Ended{2, std::move(lines)};
+    }
+    return result;
+}
+
+std::optional<std::pair<std::string, std::uint64_t>> parse_ceiling(std::string_view text) {
+    constexpr std::int64_t count_max = 10'000'000'000;
+    const auto equals = text.rfind('=');
+    std::int64_t count = 0;
+    if (equals == std::string_view::npos || equals == 0) return std::nullopt;
+    if (!parse_number(std::string(text.substr(equals + 1)), count)) return std::nullopt;
+    if (count < 0 || count > count_max) return std::nullopt;
+    return std::pair(std::string(text.substr(0, equals)), static_cast<std::uint64_t>(count));
+}
+
+}  // namespace hub

@@ -1,0 +1,24 @@
+#pragma once
+
+// The query of GET /{hub}/devices. Pure, any thread.
+
+#include <cstddef>
+
+#include "hub/http/http.hpp"
+#include "hub/process/config.hpp"
+#include "hub/text/wire_error.hpp"
+#include "registry/registry.hpp"
+
+namespace hub {
+
+constexpr std::size_t devices_page_default = 100, devices_page_max = 1'000;
+constexpr std::size_t handle_prefix_bytes_max = 2'048;
+
+/// `tag` (an expression), `user`, `platform`, `handle` (how it begins), `state`, `top`,
+/// `continuation`. What is not known is refused.
+Parsed<registry::DeviceQuery> read_device_query(const Request& request, const Config& config);
+
+/// The token behind a page; read_device_query() takes it back.
+std::string device_token(std::string_view next);
+
+}  // namespace hub

@@ -1,0 +1,476 @@
+#include "hub/send/fanout.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <boost/asio/post.hpp>
+#include <map>
+#include <mutex>
+
+#include "hub/process/clock.hpp"
+#include "hub/process/log.hpp"
+#include "hub/send/fanout_lane.hpp"
+#include "hub/send/send_request.hpp"
+#include "tagexpr/expression.hpp"
+
+namespace asio = boost::asio;
+
+namespace hub {
+
+namespace {
+
+using registry::Bitmap;
+
+constexpr std::size_t small_devices_max = 64;
+
+std::size_t platform_index(const pns::Platform& platform) {
+    return static_cast<std::size_t>(&platform - pns::platforms().data());
+}
+
+tagexpr::Plan everything() {
+    tagexpr::Plan plan;
+    plan.nodes.push_back({tagexpr::Op::everything, 0, {}});
+    return plan;
+}
+
+/// Splits a selection by platform. Platforms of frozen numbers do not change; numbers in no
+/// platform's posting are gone meanwhile and end up in the mixed strand, where their rows will say
+/// so.
+std::vector<Strand> split(const registry::Registry& registry, const SendRun& run,
+                          std::vector<Bitmap> rest) {
+    std::vector<Strand> strands;
+    for (const pns::Platform& platform : pns::platforms()) {
+        registry::Universe universe;
+        universe.platforms = {std::string(platform.name)};
+        const auto members = registry.select(run.hub->row.number, everything(), universe);
+        if (!members) continue;  // unread: its devices go through the mixed strand
+        Strand strand{platform_index(platform), rest};
+        std::uint64_t count = 0;
+        for (std::size_t p = 0; p < rest.size() && p < members->partitions.size(); ++p) {
+            strand.partitions[p] &= members->partitions[p];
+            rest[p] -= members->partitions[p];
+            count += strand.partitions[p].cardinality();
+        }
+        if (count > 0) strands.push_back(std::move(strand));
+    }
+    strands.push_back({Strand::mixed, std::move(rest)});
+    return strands;
+}
+
+enum class Phase { drain, park };
+
+pns::Task<void> stop_lane(FanoutLane& lane, Phase phase, std::int64_t drain_ms,
+                          std::shared_ptr<std::atomic<std::size_t>> left,
+                          registry::Done<void> done) {
+    if (phase == Phase::drain) {
+        co_await lane.drain(drain_ms);
+    } else {
+        co_await lane.park();
+    }
+    if (left->fetch_sub(1) == 1) done(registry::Result<void>{});
+}
+
+pns::Network network_of(const Config& config) {
+    pns::Network out;
+    out.ca_file = config.provider_ca_file;
+    out.connect_to = config.connect_to;
+    out.push_services = config.push_services;
+    return out;
+}
+
+}  // namespace
+
+struct Fanout::Impl {
+    Impl(Loops& all_loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
+         Metrics& metrics, const Config& config, Trace& trace)
+        : loops(all_loops),
+          room(std::make_shared<ResultsRoom>(config.device_results_max)),
+          gates(&trace),
+          parts{store, registry, hubs, metrics, config, gates, trace, bearers, network_of(config),
+                {},    {},       {},   {},      {},     {}} {
+        parts.on_ended = [this](const std::shared_ptr<SendRun>& run) {
+            const auto never_final =
+                static_cast<std::int64_t>(run->tally.audience() - run->tally.final_devices());
+            {
+                std::lock_guard lock(mutex);
+                open.erase({run->hub->row.number, run->send.id});
+                parts.backlog.fetch_sub(never_final, std::memory_order_relaxed);
+                // What lanes count of a send whose hub is gone may be off by what was in flight.
+                if (open.empty()) parts.backlog = 0;
+            }
+            if (ended) ended(run->hub, run->send, *run->results);
+            if (run->on_ended) run->on_ended();
+        };
+        parts.on_complete = [this](const std::shared_ptr<SendRun>& run) {
+            FanoutLane& home = *lanes[run->home];
+            if (run->at_home) return home.reached(run);
+            asio::post(home.executor(), [&home, run] { home.reached(run); });
+        };
+        parts.open_round = [this](const std::shared_ptr<SendRun>& run) {
+            lanes[run->home]->nursery().start(open_round(run));
+        };
+        parts.tell_lanes = [this](const std::shared_ptr<SendRun>& run, std::function<void()> told) {
+            tell_lanes(run, std::move(told));
+        };
+        for (std::size_t i = 0; i < loops.size(); ++i) {
+            lanes.push_back(std::make_unique<FanoutLane>(loops, i, parts));
+            stoppers.push_back(std::make_unique<pns::Nursery>(loops.lane(i).get_executor()));
+        }
+        for (auto& lane : lanes) {
+            asio::post(lane->executor(), [&lane = *lane] { lane.nursery().start(lane.tick()); });
+        }
+    }
+
+    void launch(const std::shared_ptr<SendRun>& run);
+    void keep_at_home(SendRun& run) const;
+    std::optional<std::vector<Strand>> strands_at_once(const SendRun& run,
+                                                       std::vector<Bitmap>& devices) const;
+    pns::Task<void> open_round(std::shared_ptr<SendRun> run);
+    pns::Task<void> find_canary(std::shared_ptr<SendRun> run);
+    std::shared_ptr<pns::RateBucket> hub_rate(const HubState& hub);
+    void tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told);
+    std::shared_ptr<SendRun> find(std::uint32_t hub, const std::string& send_id) const;
+    void begin(const std::shared_ptr<SendRun>& run, std::vector<Strand> strands);
+
+    std::shared_ptr<DeviceResults> keep(DeviceResults::Keep what) const {
+        return std::make_shared<DeviceResults>(what, room);
+    }
+
+    Loops& loops;
+    Ended ended;
+    std::shared_ptr<ResultsRoom> room;
+    PruneGates gates;
+    pns::BearerCache bearers;
+    FanoutParts parts;
+    std::vector<std::unique_ptr<FanoutLane>> lanes;
+    std::vector<std::unique_ptr<pns::Nursery>> stoppers;  ///< by lane
+    mutable std::mutex mutex;
+    std::map<std::pair<std::uint32_t, std::string>, std::shared_ptr<SendRun>> open;
+    std::map<std::uint32_t, std::shared_ptr<pns::RateBucket>> hub_rates;  ///< by hub number
+    std::uint32_t flows = 0;
+};
+
+/// As much of a second's pushes may go at once, so that a rate holds within every second.
+std::uint64_t burst_of(std::uint64_t per_s) {
+    return std::max<std::uint64_t>(1, per_s / 20);
+}
+
+std::shared_ptr<pns::RateBucket> Fanout::Impl::hub_rate(const HubState& hub) {
+    const std::uint64_t per_s = hub.description.pushes_per_s;
+    std::lock_guard lock(mutex);
+    if (per_s == 0) {
+        hub_rates.erase(hub.row.number);
+        return nullptr;
+    }
+    auto& bucket = hub_rates[hub.row.number];
+    if (!bucket || bucket->per_s() != per_s) {
+        bucket = std::make_shared<pns::RateBucket>(per_s, burst_of(per_s));
+    }
+    return bucket;
+}
+
+void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
+    const registry::Send& send = run->send;
+    const std::uint64_t left = run->todo.count();
+    const auto saved = run->tally.summary();
+    run->mode = mode_of(run->tally.state());
+    run->deadline_ms = saved.deadline_ms != 0 ? saved.deadline_ms
+                       : send.deadline_given
+                           ? send.deadline_ms
+                           : undelivered_after_ms(send, run->tally.audience(),
+                                                  send.deadline_ms - undelivered_ms_max);
+    if (send.rate_per_s != 0) run->rate.emplace(send.rate_per_s, burst_of(send.rate_per_s));
+    run->hub_rate = hub_rate(*run->hub);
+    const std::uint64_t not_final = run->tally.audience() - run->tally.final_devices();
+    {
+        std::lock_guard lock(mutex);
+        parts.backlog.fetch_add(static_cast<std::int64_t>(not_final), std::memory_order_relaxed);
+        run->flow = ++flows;
+        open[{run->hub->row.number, send.id}] = run;
+    }
+    FanoutLane& home = *lanes[run->home];
+    asio::post(home.executor(), [this, &home, run, left] {
+        home.adopt(run);
+        if (left == 0) return home.checkpoint(run);
+        if (!run->at_home) return home.nursery().start(open_round(run));
+        run->rounds_known = true;
+        std::vector<Bitmap> devices = run->todo.partitions;
+        auto strands = strands_at_once(*run, devices);
+        home.begin(run, std::make_shared<const std::vector<Strand>>(std::move(*strands)));
+    });
+}
+
+/// A small send is walked where it was accepted: no other lane has to wake up for it.
+void Fanout::Impl::keep_at_home(SendRun& run) const {
+    const std::size_t most = std::min(small_devices_max, parts.config.fanout_chunk_devices);
+    if (run.tally.audience() > most || run.send.canary_ppm != 0) return;
+    for (std::size_t i = 0; i < lanes.size(); ++i) {
+        if (!lanes[i]->executor().running_in_this_thread()) continue;
+        run.home = i;
+        run.at_home = true;
+    }
+}
+
+/// What can be said without reading the registry; takes the devices then.
+std::optional<std::vector<Strand>> Fanout::Impl::strands_at_once(
+    const SendRun& run, std::vector<Bitmap>& devices) const {
+    const pns::Platform* platform = pns::platform_by_format(run.send.format);
+    const bool pooled = run.gcm_through_fcmv1 && run.send.direct_handles.empty() &&
+                        (run.send.format == "gcm" || run.send.format == "fcmv1");
+    std::uint64_t count = 0;
+    for (const Bitmap& bitmap : devices) count += bitmap.cardinality();
+    std::optional<std::vector<Strand>> strands;
+    if (platform != nullptr && !pooled) {  // pooled: registrations of both platforms
+        strands.emplace().push_back({platform_index(*platform), std::move(devices)});
+    } else if (count <= parts.config.fanout_chunk_devices) {
+        strands.emplace().push_back({Strand::mixed, std::move(devices)});
+    }
+    return strands;
+}
+
+/// Which devices of an open canary are still to go. On the home lane.
+pns::Task<void> Fanout::Impl::find_canary(std::shared_ptr<SendRun> run) {
+    auto choose = [run] {
+        std::vector<Bitmap> chosen = canary_of(run->whole, run->send.id, run->send.canary_ppm);
+        for (std::size_t p = 0; p < chosen.size(); ++p) chosen[p] &= run->todo.partitions[p];
+        return chosen;
+    };
+    auto chosen = co_await on_store(parts.store, std::move(choose));
+    run->whole.clear();
+    if (run->tally.released()) co_return;  // cancelled meanwhile: one round takes all
+    std::uint64_t left = 0;
+    for (const Bitmap& bitmap : chosen) left += bitmap.cardinality();
+    run->canary = std::move(chosen);
+    run->tally.set_goal(run->tally.final_devices() + left);
+}
+
+pns::Task<void> Fanout::Impl::open_round(std::shared_ptr<SendRun> run) {
+    const bool first = !run->rounds_known;
+    const bool canary = run->send.canary_ppm != 0 && !run->tally.released();
+    if (first && canary) co_await find_canary(run);
+    run->rounds_known = true;
+    registry::Selection round;
+    round.partitions = run->todo.partitions;
+    if (first && !run->canary.empty()) {
+        round.partitions = run->canary;
+        if (round.count() == 0) {
+            lanes[run->home]->reached(run);
+            co_return;
+        }
+    } else {
+        for (std::size_t p = 0; p < run->canary.size(); ++p) round.partitions[p] -= run->canary[p];
+    }
+    auto strands = strands_at_once(*run, round.partitions);
+    if (!strands) {
+        auto read = [this, run, devices = std::move(round.partitions)] {
+            return split(parts.registry, *run, devices);
+        };
+        strands = co_await on_store(parts.store, std::move(read));
+    }
+    begin(run, std::move(*strands));
+}
+
+void Fanout::Impl::tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told) {
+    const auto left = std::make_shared<std::atomic<std::size_t>>(lanes.size());
+    const auto last = std::make_shared<const std::function<void()>>(std::move(told));
+    for (auto& lane : lanes) {
+        asio::post(lane->executor(), [this, &lane = *lane, run, left, last] {
+            lane.obey(run);
+            if (left->fetch_sub(1) != 1) return;
+            asio::post(lanes[run->home]->executor(), [last] { (*last)(); });
+        });
+    }
+}
+
+std::shared_ptr<SendRun> Fanout::Impl::find(std::uint32_t hub, const std::string& send_id) const {
+    std::lock_guard lock(mutex);
+    const auto run = open.find({hub, send_id});
+    return run == open.end() ? nullptr : run->second;
+}
+
+void Fanout::Impl::begin(const std::shared_ptr<SendRun>& run, std::vector<Strand> strands) {
+    const auto shared = std::make_shared<const std::vector<Strand>>(std::move(strands));
+    std::vector<bool> wanted(lanes.size());
+    for (const Strand& strand : *shared) {
+        for (std::size_t p = 0; p < strand.partitions.size(); ++p) {
+            if (!strand.partitions[p].isEmpty()) wanted[p % lanes.size()] = true;
+        }
+    }
+    for (std::size_t i = 0; i < lanes.size(); ++i) {
+        if (!wanted[i]) continue;
+        asio::post(lanes[i]->executor(),
+                   [&lane = *lanes[i], run, shared] { lane.begin(run, shared); });
+    }
+}
+
+Fanout::Fanout(Loops& loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
+               Metrics& metrics, const Config& config, Trace& trace)
+    : impl_(std::make_unique<Impl>(loops, store, registry, hubs, metrics, config, trace)) {}
+
+Fanout::~Fanout() = default;
+
+std::optional<Fanout::Busy> Fanout::busy() const {
+    const Config& config = impl_->parts.config;
+    const std::int64_t backlog = impl_->parts.backlog.load(std::memory_order_relaxed);
+    std::size_t sends = 0;
+    {
+        std::lock_guard lock(impl_->mutex);
+        sends = impl_->open.size();
+    }
+    if (sends >= config.sends_open_max) return Busy{"Too many sends are open.", 1'000};
+    if (backlog >= static_cast<std::int64_t>(config.backlog_devices_max))
+        return Busy{"Too many devices wait for the sends that are open.", 5'000};
+    if (impl_->parts.disk_low) return Busy{"There is little room left on the disk.", 30'000};
+    return std::nullopt;
+}
+
+void Fanout::start(std::shared_ptr<const HubState> hub,
+                   std::shared_ptr<const registry::AcceptedSend> accepted,
+                   std::shared_ptr<DeviceResults> results, std::function<void()> ended) {
+    const std::uint64_t audience = accepted->selection.count();
+    auto run = std::make_shared<SendRun>(std::move(hub), std::move(accepted), audience,
+                                         registry::Progress{});
+    run->results = results ? std::move(results) : impl_->keep(DeviceResults::Keep::failures);
+    run->on_ended = std::move(ended);
+    if (run->send.canary_ppm != 0) run->whole = run->todo.partitions;
+    run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
+    impl_->keep_at_home(*run);
+    impl_->launch(run);
+}
+
+void Fanout::resume(std::vector<registry::OpenSend> open) {
+    for (registry::OpenSend& left : open) {
+        auto hub = impl_->parts.hubs.find(left.hub.number);
+        if (!hub) continue;
+        const std::uint64_t audience = left.selection.count();
+        std::vector<Bitmap> whole;
+        if (left.send.canary_ppm != 0 && !left.progress.released) whole = left.selection.partitions;
+        registry::Selection todo = std::move(left.selection);
+        for (std::size_t p = 0; p < todo.partitions.size() && p < left.progress.done.size(); ++p) {
+            todo.partitions[p] -= left.progress.done[p];
+        }
+        // What was not counted yet is pushed again, and told then.
+        auto results = impl_->keep(DeviceResults::Keep::failures);
+        const auto& done = left.progress.done;
+        for (auto& failure : std::exchange(left.progress.failures, {})) {
+            if (failure.partition < done.size() && done[failure.partition].contains(failure.number))
+                results->add(failed_before(std::move(failure)));
+        }
+        auto run = std::make_shared<SendRun>(
+            std::move(hub), registry::accepted(std::move(left.send), std::move(todo)), audience,
+            std::move(left.progress));
+        run->results = std::move(results);
+        run->failures_anew = true;
+        run->whole = std::move(whole);
+        run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
+        log_info("taking up a send that was open",
+                 {{"send", run->send.id}, {"devices_left", std::to_string(run->todo.count())}});
+        impl_->launch(run);
+    }
+}
+
+std::unique_ptr<registry::Progress> Fanout::progress(std::uint32_t hub,
+                                                     const std::string& send_id) const {
+    const auto run = impl_->find(hub, send_id);
+    if (!run) return nullptr;
+    return std::make_unique<registry::Progress>(run->tally.summary());
+}
+
+std::optional<Fanout::Watched> Fanout::watch(std::uint32_t hub, const std::string& send_id) const {
+    const auto run = impl_->find(hub, send_id);
+    if (!run) return std::nullopt;
+    Watched watched;
+    watched.progress = run->tally.summary();
+    watched.in_flight = static_cast<std::uint64_t>(std::max<std::int64_t>(run->in_flight, 0));
+    watched.retries = static_cast<std::uint64_t>(std::max<std::int64_t>(run->retries, 0));
+    watched.rate_per_s = run->tally.rate_per_s();
+    watched.deadline_ms = run->deadline_ms;
+    return watched;
+}
+
+void Fanout::control(std::uint32_t hub, const std::string& send_id, SendEvent event,
+                     registry::Done<ControlAnswer> done) {
+    const auto run = impl_->find(hub, send_id);
+    if (!run) return done(registry::make_error_code(registry::errc::not_found));
+    FanoutLane& home = *impl_->lanes[run->home];
+    asio::post(home.executor(), [&home, run, event, done = std::move(done)]() mutable {
+        home.control(run, event, std::move(done));
+    });
+}
+
+std::shared_ptr<DeviceResults> Fanout::results_of_all() const {
+    return impl_->keep(DeviceResults::Keep::all);
+}
+
+std::shared_ptr<DeviceResults> Fanout::results(std::uint32_t hub,
+                                               const std::string& send_id) const {
+    std::lock_guard lock(impl_->mutex);
+    const auto run = impl_->open.find({hub, send_id});
+    return run == impl_->open.end() ? nullptr : run->second->results;
+}
+
+void Fanout::set_on_ended(Ended ended) {
+    impl_->ended = std::move(ended);
+}
+
+pns::Sender* Fanout::sender(const pns::Executor& lane, std::uint32_t hub,
+                            const pns::Platform& platform) {
+    for (auto& mine : impl_->lanes) {
+        if (mine->executor() == lane) return mine->sender(hub, platform_index(platform));
+    }
+    return nullptr;
+}
+
+const pns::Network& Fanout::network() const {
+    return impl_->parts.network;
+}
+
+pns::BearerCache& Fanout::bearers() {
+    return impl_->bearers;
+}
+
+PruneGates& Fanout::prune_gates() {
+    return impl_->gates;
+}
+
+void Fanout::forget_senders(std::uint32_t hub) {
+    impl_->gates.forget(hub);
+    for (auto& lane : impl_->lanes) {
+        asio::post(lane->executor(), [&lane = *lane, hub] { lane.forget_senders(hub); });
+    }
+}
+
+Fanout::Figures Fanout::figures() const {
+    Figures figures;
+    {
+        std::lock_guard lock(impl_->mutex);
+        figures.sends_open = impl_->open.size();
+    }
+    for (const auto& lane : impl_->lanes) {
+        figures.pushes_in_flight += lane->pushes_in_flight();
+        figures.retries_waiting += lane->retries_waiting();
+    }
+    figures.retirements_held = impl_->gates.held();
+    figures.device_results_held = impl_->room->held();
+    figures.backlog_devices =
+        static_cast<std::uint64_t>(std::max<std::int64_t>(impl_->parts.backlog, 0));
+    figures.disk_low = impl_->parts.disk_low ? 1 : 0;
+    return figures;
+}
+
+pns::Task<void> Fanout::stop(std::int64_t drain_ms) {
+    // Every lane must have handed in its notes before the last checkpoints are taken.
+    for (const Phase phase : {Phase::drain, Phase::park}) {
+        auto start = [this, phase, drain_ms](registry::Done<void> done) {
+            const auto left = std::make_shared<std::atomic<std::size_t>>(impl_->lanes.size());
+            for (std::size_t i = 0; i < impl_->lanes.size(); ++i) {
+                asio::post(impl_->lanes[i]->executor(), [this, i, phase, drain_ms, left, done] {
+                    impl_->stoppers[i]->start(
+                        stop_lane(*impl_->lanes[i], phase, drain_ms, left, done));
+                });
+            }
+        };
+        co_await committed<void>(std::move(start));
+    }
+}
+
+}  // namespace hub

@@ -1,0 +1,113 @@
+#pragma once
+
+// From an accepted send to the last verdict (design: life of a send, steps 4 to 9).
+//
+// Each lane walks the partitions that are its own (partition mod lanes; a small send is all of the
+// lane that accepted it), chunk by chunk: load rows, render, submit, collect verdicts, checkpoint.
+// Everything in flight is bounded by Config::fanout_window_pushes per lane. Sends take turns by
+// chunk, small ones first. After a restart, sends that were open go on from `selection - done`.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hub/device/hubs.hpp"
+#include "hub/process/loops.hpp"
+#include "hub/send/device_results.hpp"
+#include "hub/send/send_states.hpp"
+#include "pns/bearer.hpp"
+#include "pns/sender.hpp"
+#include "registry/registry.hpp"
+
+namespace hub {
+
+struct Config;
+struct ControlAnswer;
+class Metrics;
+class PruneGates;
+class Trace;
+
+class Fanout {
+  public:
+    struct Figures {
+        std::uint64_t sends_open = 0, pushes_in_flight = 0, retries_waiting = 0,
+                      retirements_held = 0, device_results_held = 0, backlog_devices = 0,
+                      disk_low = 0;
+    };
+    /// An open send as of now; in flight and retries a part of a second old while it runs, exact
+    /// while it waits.
+    struct Watched {
+        registry::Progress progress;  ///< without `done`
+        std::uint64_t in_flight = 0, retries = 0;
+        double rate_per_s = 0;
+        std::int64_t deadline_ms = registry::never_ms;
+    };
+    /// Why no send can be accepted now.
+    struct Busy {
+        std::string why;
+        std::int64_t wait_ms = 1'000;
+    };
+
+    /// Told when a send has ended, with what was kept of its devices.
+    using Ended = std::function<void(const std::shared_ptr<const HubState>& hub,
+                                     const registry::Send& send, DeviceResults& results)>;
+
+    Fanout(Loops& loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
+           Metrics& metrics, const Config& config, Trace& trace);
+    ~Fanout();
+
+    /// For every send that ends from now on, once its last checkpoint is on disk; any thread, must
+    /// not block. Once, before resume().
+    void set_on_ended(Ended ended);
+    /// Takes up what an earlier process left open. Before the listeners start.
+    void resume(std::vector<registry::OpenSend> open);
+    /// May one more send be accepted now (Config::sends_open_max, backlog_devices_max,
+    /// disk_free_mib_min)? Nothing: yes.
+    std::optional<Busy> busy() const;
+    bool may_accept() const { return !busy(); }
+    /// Starts the pushes of a send that the ledger has accepted. Any thread. `ended` is called once
+    /// its last checkpoint is on disk, on any thread; never if the process stops before.
+    void start(std::shared_ptr<const HubState> hub,
+               std::shared_ptr<const registry::AcceptedSend> accepted,
+               std::shared_ptr<DeviceResults> results = nullptr,
+               std::function<void()> ended = nullptr);
+    /// For start(): keeps all devices of a send instead of the failures only. Bounded for all sends
+    /// together by Config::device_results_max.
+    std::shared_ptr<DeviceResults> results_of_all() const;
+    /// What is kept of the devices of an open send; null if it is not open here.
+    std::shared_ptr<DeviceResults> results(std::uint32_t hub, const std::string& send_id) const;
+    /// Progress of an open send as of now, fresher than its last checkpoint; null if it is not open
+    /// here.
+    std::unique_ptr<registry::Progress> progress(std::uint32_t hub,
+                                                 const std::string& send_id) const;
+    std::optional<Watched> watch(std::uint32_t hub, const std::string& send_id) const;
+    /// Pauses, resumes or cancels an open send: `done` on any thread, once every lane obeys and the
+    /// ledger has it. errc::not_found: it is not open here.
+    void control(std::uint32_t hub, const std::string& send_id, SendEvent event,
+                 registry::Done<ControlAnswer> done);
+    /// A credential of the hub changed or the hub was deleted: its senders finish what they have
+    /// and are replaced.
+    void forget_senders(std::uint32_t hub);
+
+    /// What pushes and calls outside of any send need: the sender of this lane, good until the next
+    /// turn of its loop (null: no credential, or no lane of ours), and what all senders share.
+    pns::Sender* sender(const pns::Executor& lane, std::uint32_t hub,
+                        const pns::Platform& platform);
+    const pns::Network& network() const;
+    pns::BearerCache& bearers();
+
+    PruneGates& prune_gates();
+    Figures figures() const;
+    /// No new chunks; waits at most `drain_ms` for pushes in flight, checkpoints every open send.
+    /// Called on a lane.
+    pns::Task<void> stop(std::int64_t drain_ms);
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hub

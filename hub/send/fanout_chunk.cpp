@@ -1,0 +1,463 @@
+// Chunks of a selection on their way: loaded, rendered, submitted, judged.
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cassert>
+#include <cstring>
+
+#include "hub/process/clock.hpp"
+#include "hub/process/log.hpp"
+#include "hub/send/fanout_lane.hpp"
+#include "hub/send/trace.hpp"
+
+namespace asio = boost::asio;
+
+namespace hub {
+
+namespace {
+
+using registry::Device;
+
+constexpr std::int64_t no_room_wait_ms = 250;
+constexpr std::int64_t store_fault_wait_ms = 1'000;
+constexpr std::string_view no_sender_reason = "the hub cannot send to this platform";
+constexpr std::string_view no_credential_reason =
+    "the hub has no usable credential for the platform";
+
+std::size_t platform_index(std::string_view name, std::size_t otherwise) {
+    const pns::Platform* platform = pns::platform_by_name(name);
+    return platform ? static_cast<std::size_t>(platform - pns::platforms().data()) : otherwise;
+}
+
+std::uint64_t mix(std::uint64_t x) {
+    x ^= x >> 30;
+    x *= 0xBF58476D1CE4E5B9u;
+    x ^= x >> 27;
+    x *= 0x94D049BB133111EBu;
+    return x ^ (x >> 31);
+}
+
+DeviceResult result_of(const Device& device, std::uint16_t partition, std::uint32_t number,
+                       std::size_t platform, pns::Outcome outcome, std::string_view reason,
+                       std::string_view new_handle) {
+    DeviceResult result;
+    result.partition = partition;
+    result.number = number;
+    result.platform = pns::platforms()[platform].name;
+    result.handle = device.handle;
+    result.registration_id = registry::id_of(device, partition);
+    result.installation_id = device.installation_id;
+    result.templated = !device.template_bytes.empty();
+    result.outcome = outcome;
+    result.reason = reason;
+    result.new_handle = new_handle;
+    result.at_ms = now_ms();
+    return result;
+}
+
+/// The push's dedupe identity: the same for every attempt and after every restart, different for
+/// every device.
+std::array<std::uint8_t, 16> push_id(std::uint64_t send_hash, std::uint16_t partition,
+                                     std::uint32_t number) {
+    const std::uint64_t device = (std::uint64_t{partition} << 32) | number;
+    const std::uint64_t halves[2] = {mix(send_hash + device),
+                                     mix(mix(send_hash ^ 0x9E3779B97F4A7C15u) + device)};
+    std::array<std::uint8_t, 16> id;
+    std::memcpy(id.data(), halves, id.size());
+    id[6] = static_cast<std::uint8_t>((id[6] & 0x0F) | 0x40);  // the shape of a version 4 UUID
+    id[8] = static_cast<std::uint8_t>((id[8] & 0x3F) | 0x80);
+    return id;
+}
+
+}  // namespace
+
+pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector<Strand>> strands,
+                                 std::size_t index) {
+    const Strand& strand = (*strands)[index];
+    const bool small = is_small(run);
+    PushWindow* const window = window_of(run, strand);
+    const std::size_t platform = strand.platform == Strand::mixed ? 0 : strand.platform;
+    for (std::size_t p = first_partition(*run.run); p < strand.partitions.size();
+         p += partition_step(*run.run)) {
+        const auto partition = static_cast<std::uint16_t>(p);
+        auto next = strand.partitions[p].begin();
+        const auto end = strand.partitions[p].end();
+        while (next != end && may_walk(run)) {
+            if (run.mode == Mode::hold) {
+                co_await sleep(run, std::chrono::steady_clock::time_point::max());
+                continue;
+            }
+            if (run.mode == Mode::drop) {
+                co_await drop_rest(run, platform, partition, next, end);
+                continue;
+            }
+            if (run.run->stalled) {
+                const auto checkpoint_ms = std::chrono::milliseconds(parts_.config.checkpoint_ms);
+                co_await sleep(run, std::chrono::steady_clock::now() + checkpoint_ms);
+                continue;
+            }
+            std::size_t room = parts_.config.fanout_chunk_devices;
+            if (run.rated) {
+                room = co_await take_rate(run, room);
+                if (room == 0) continue;
+            }
+            const auto first = next;
+            Chunk& chunk = take_chunk(run, partition);
+            chunk.platform = platform;
+            for (; next != end && chunk.numbers.size() < room; ++next) {
+                chunk.numbers.push_back(*next);
+            }
+            bool taken = true;
+            if (window != nullptr) taken = co_await window->take(chunk.numbers.size(), small, &run);
+            if (run.rated) give_rate_back(run, room - (taken ? chunk.numbers.size() : 0));
+            if (taken) {
+                chunk.window = window;
+                co_await send_chunk(chunk);
+            } else {
+                next = first;
+                close_chunk(chunk);
+            }
+        }
+    }
+    --run.walks;
+    end_soon(run);
+}
+
+PushWindow* FanoutLane::window_of(const LaneRun& run, const Strand& strand) {
+    if (strand.platform != Strand::mixed)
+        return &slot(run.run->hub->row.number, strand.platform).window;
+    // A small mixed send is bounded by its own size and the senders' room.
+    return is_small(run) ? nullptr : &mixed_window_;
+}
+
+bool FanoutLane::send_at_once(LaneRun& run, const Strand& strand) {
+    const SendRun& send = *run.run;
+    const auto waits_for = [](const registry::Bitmap& rows) { return !rows.isEmpty(); };
+    const auto first = std::find_if(strand.partitions.begin(), strand.partitions.end(), waits_for);
+    const bool alone = first != strand.partitions.end() &&
+                       std::none_of(first + 1, strand.partitions.end(), waits_for);
+    if (!alone || run.mode != Mode::go || send.stalled || run.rated ||
+        send.send.delivery == registry::Delivery::at_most_once) {
+        return false;
+    }
+    PushWindow* const window = window_of(run, strand);
+    const auto count = static_cast<std::size_t>(first->cardinality());
+    if (window != nullptr && !window->take_at_once(count)) return false;
+    Chunk& chunk = take_chunk(run, static_cast<std::uint16_t>(first - strand.partitions.begin()));
+    chunk.window = window;
+    chunk.platform = strand.platform == Strand::mixed ? 0 : strand.platform;
+    chunk.numbers.assign(first->begin(), first->end());
+    const auto filled = fill_at_once(chunk);
+    if (filled && *filled) {
+        build(chunk);
+        submit(chunk);
+    } else {
+        if (window != nullptr) window->give_back(count);
+        in_flight_.fetch_sub(count, std::memory_order_relaxed);
+        run.in_flight -= static_cast<std::int64_t>(count);
+    }
+    close_chunk(chunk);
+    return filled && *filled;
+}
+
+FanoutLane::Chunk& FanoutLane::take_chunk(LaneRun& run, std::uint16_t partition) {
+    if (chunks_free_.empty()) {
+        chunks_.push_back(std::make_unique<Chunk>(*this));
+        chunks_free_.push_back(chunks_.back().get());
+    }
+    Chunk& chunk = *chunks_free_.back();
+    chunks_free_.pop_back();
+    chunk.run = &run;
+    chunk.window = nullptr;
+    chunk.partition = partition;
+    chunk.platform = 0;
+    chunk.numbers.clear();
+    chunk.attempts.clear();
+    chunk.claimed.clear();
+    chunk.built = false;
+    chunk.marked = false;
+    chunk.marked_as.clear();
+    chunk.pushes.clear();
+    chunk.platforms.clear();
+    chunk.open = 1;
+    ++run.walks;
+    return chunk;
+}
+
+void FanoutLane::close_chunk(Chunk& chunk) {
+    if (--chunk.open != 0) return;
+    LaneRun& run = *chunk.run;
+    chunk.run = nullptr;
+    for (pns::Push& push : chunk.pushes) push.prepared.reset();
+    chunks_free_.push_back(&chunk);
+    --run.walks;
+    if (run.walks == 0 || run.todo == 0) end_soon(run);
+}
+
+std::optional<registry::Result<void>> FanoutLane::fill_at_once(Chunk& chunk) {
+    const SendRun& run = *chunk.run->run;
+    in_flight_.fetch_add(chunk.numbers.size(), std::memory_order_relaxed);
+    chunk.run->in_flight += static_cast<std::int64_t>(chunk.numbers.size());
+    chunk.read_ms = now_ms();
+    if (!run.send.direct_handles.empty()) {
+        fill_direct(chunk);
+        return registry::Result<void>();
+    }
+    auto loaded = parts_.registry.load_at_once(run.hub->row.number, chunk.partition, chunk.numbers,
+                                               chunk.read_ms, chunk.rows);
+    if (!loaded && loaded.error() == registry::errc::not_in_memory) return std::nullopt;
+    return loaded;
+}
+
+pns::Task<void> FanoutLane::send_chunk(Chunk& chunk) {
+    const SendRun& run = *chunk.run->run;
+    auto filled = fill_at_once(chunk);
+    if (!filled) {
+        auto read = [this, &chunk, hub = run.hub->row.number] {
+            return parts_.registry.load(hub, chunk.partition, chunk.numbers, chunk.read_ms,
+                                        chunk.rows);
+        };
+        filled = co_await on_store(parts_.store, std::move(read));
+    }
+    if (!*filled) {
+        log_error("reading registrations for a send failed",
+                  {{"send", run.send.id}, {"error", filled->error().message()}});
+        chunk.rows.devices.assign(chunk.numbers.size(), Device{});
+        if (chunk.platforms.empty()) chunk.platforms.assign(chunk.numbers.size(), chunk.platform);
+        for (std::size_t i = 0; i < chunk.numbers.size(); ++i) {
+            later(chunk, i, store_fault_wait_ms, Attempt::made, pns::Outcome::abandoned);
+        }
+        close_chunk(chunk);
+        co_return;
+    }
+    build(chunk);
+    if (chunk.run->rated) give_rate_back(*chunk.run, chunk.numbers.size() - chunk.pushes.size());
+    const bool mark = run.send.delivery == registry::Delivery::at_most_once && !chunk.marked &&
+                      !chunk.pushes.empty();
+    bool may_submit = true;
+    if (mark) may_submit = co_await mark_before_submit(chunk);
+    if (may_submit) submit(chunk);
+    close_chunk(chunk);
+}
+
+void FanoutLane::fill_direct(Chunk& chunk) {
+    const SendRun& run = *chunk.run->run;
+    const pns::Platform* platform = pns::platform_by_format(run.send.format);
+    chunk.rows.devices.resize(chunk.numbers.size());
+    for (std::size_t i = 0; i < chunk.numbers.size(); ++i) {
+        Device device;
+        device.number = chunk.numbers[i];
+        device.present = true;
+        device.platform = platform->name;
+        device.handle = run.send.direct_handles[device.number];
+        chunk.rows.devices[i] = device;
+    }
+}
+
+void FanoutLane::build(Chunk& chunk) {
+    LaneRun& mine = *chunk.run;
+    SendRun& run = *mine.run;
+    const std::uint32_t hub = run.hub->row.number;
+    const std::int64_t now = now_ms();
+    const std::int64_t deadline_ms = run.deadline_ms;
+    const std::uint64_t send_hash = std::hash<std::string>{}(run.send.id);
+    assert(chunk.rows.devices.size() == chunk.numbers.size());
+    chunk.built_ms = now;
+    if (chunk.platforms.empty()) chunk.platforms.assign(chunk.numbers.size(), chunk.platform);
+    if (mine.mode != Mode::go) {
+        for (std::size_t i = 0; i < chunk.numbers.size(); ++i) set_aside(chunk, i);
+        return;
+    }
+    chunk.built = true;
+    chunk.pushes.reserve(chunk.numbers.size());
+    std::string_view last_name;
+    std::size_t last_platform = chunk.platform;
+    for (std::size_t i = 0; i < chunk.numbers.size(); ++i) {
+        const Device& device = chunk.rows.devices[i];
+        if (!device.present) {
+            finish(chunk, i, pns::Outcome::skipped);
+            continue;
+        }
+        if (device.platform != last_name) {
+            last_name = device.platform;
+            last_platform = platform_index(last_name, chunk.platform);
+        }
+        chunk.platforms[i] = last_platform;
+        if (device.channel_expired || device.expires_at_ms <= chunk.read_ms) {
+            finish(chunk, i, pns::Outcome::expired_channel);
+            continue;
+        }
+        if (now >= deadline_ms) {
+            run.tally.set_abandoned();
+            finish(chunk, i, pns::Outcome::abandoned);
+            continue;
+        }
+        if (device.shares_handle && device.template_bytes.empty() &&
+            (chunk.claimed.empty() || chunk.claimed[i] == 0) &&
+            !run.first_with_handle(device.platform, device.handle)) {
+            finish(chunk, i, pns::Outcome::skipped);
+            continue;
+        }
+        if (!pns::platforms()[serving(last_platform)].has_sender) {
+            finish(chunk, i, pns::Outcome::pns_interface_error, no_sender_reason);
+            continue;
+        }
+        Slot& to = slot(hub, last_platform);
+        if (!to.sender) {
+            if (stopping_) {
+                later(chunk, i, 0, Attempt::not_made, pns::Outcome::abandoned);
+            } else {
+                finish(chunk, i, pns::Outcome::invalid_credentials, no_credential_reason);
+            }
+            continue;
+        }
+        const RenderedPush& rendered =
+            run.send.direct_handles.empty()
+                ? mine.rendering.get(device, last_platform, *to.sender, to.epoch)
+                : mine.rendering.native(last_platform, *to.sender, to.epoch);
+        if (!rendered.prepared) {
+            finish(chunk, i, rendered.refusal.outcome, rendered.refusal.message);
+            continue;
+        }
+        pns::Push& push = chunk.pushes.emplace_back();
+        push.handle = device.handle;
+        push.prepared = rendered.prepared;
+        push.id = push_id(send_hash, chunk.partition, device.number);
+        push.owner = &chunk;
+        push.index = static_cast<std::uint32_t>(i);
+        push.flow = run.flow;
+        push.attempt = chunk.attempts.empty() ? 0 : chunk.attempts[i];
+    }
+}
+
+pns::Task<bool> FanoutLane::mark_before_submit(Chunk& chunk) {
+    LaneRun& mine = *chunk.run;
+    const std::shared_ptr<SendRun>& run = mine.run;
+    for (const pns::Push& push : chunk.pushes) {
+        mine.notes.mark(chunk.platforms[push.index], pns::Outcome::unknown, chunk.partition,
+                        chunk.numbers[push.index], true);
+    }
+    chunk.marked = true;
+    chunk.marked_as = chunk.platforms;
+    flush(mine);
+    for (;;) {
+        auto write = [this, &run](registry::Done<void> done) {
+            write_progress(run, true, std::move(done));
+        };
+        const auto written = co_await committed<void>(std::move(write));
+        if (written) co_return true;
+        asio::steady_timer wait(loop_, std::chrono::milliseconds(store_fault_wait_ms));
+        const auto [ec] = co_await wait.async_wait(pns::as_result);
+        if (ec || stopping_ || run->dropped) break;
+    }
+    // Marked but never sent: they stay Unknown, which is what at-most-once promises.
+    for (const pns::Push& push : chunk.pushes) finish(chunk, push.index, pns::Outcome::unknown);
+    co_return false;
+}
+
+void FanoutLane::submit(Chunk& chunk) {
+    LaneRun& mine = *chunk.run;
+    if (mine.mode != Mode::go) {  // a command came while the ledger wrote the marks
+        for (const pns::Push& push : chunk.pushes) set_aside(chunk, push.index);
+        return;
+    }
+    if (chunk.pushes.empty()) return;
+    const std::uint32_t hub = mine.run->hub->row.number;
+    chunk.open += chunk.pushes.size();
+    chunk.submitted_us = pns::steady_now_us();
+    mine.notes.pushed(chunk.built_ms);
+    for (pns::Push& push : chunk.pushes) {
+        Slot& to = slot(hub, chunk.platforms[push.index]);
+        if (!senders_stopped_ && to.sender && to.sender->room() > 0) {
+            to.sender->submit(push);
+            continue;
+        }
+        --chunk.open;
+        later(chunk, push.index, no_room_wait_ms, Attempt::not_made, pns::Outcome::throttled);
+    }
+}
+
+void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
+    using Kind = pns::Verdict::Kind;
+    LaneRun& mine = *chunk.run;
+    if (withdrawing_) {
+        set_aside(chunk, push.index);
+        close_chunk(chunk);
+        return;
+    }
+    const SendRun& run = *mine.run;
+    const std::size_t i = push.index;
+    const Device& device = chunk.rows.devices[i];
+    if (i % latency_sample == 0) mine.notes.timed(pns::steady_now_us() - chunk.submitted_us);
+    const bool registered = run.send.direct_handles.empty();
+    pns::Outcome outcome = verdict.outcome;
+    verdict_ = &verdict;
+    switch (verdict.kind) {
+        case Kind::accepted:
+            ++mine.learned_of(chunk.platforms[i]).accepted;
+            if (!verdict.new_handle.empty() && registered) {
+                mine.rotations.push_back({chunk.partition, device.number, device.generation,
+                                          std::string(device.handle), verdict.new_handle,
+                                          now_ms()});
+            }
+            break;
+        case Kind::retire:
+        case Kind::suspect:
+            if (!registered) break;
+            if (const auto wait_ms = accuse(chunk, i, verdict)) {
+                later(chunk, i, *wait_ms, Attempt::made, outcome, verdict.reason);
+                verdict_ = nullptr;
+                close_chunk(chunk);
+                return;
+            }
+            break;
+        case Kind::refused:
+            break;
+        case Kind::lost:
+            if (run.send.delivery == registry::Delivery::at_most_once) {
+                outcome = pns::Outcome::unknown;
+                break;
+            }
+            [[fallthrough]];
+        case Kind::retry_later:
+            later(chunk, i, verdict.retry_after_ms,
+                  verdict.unsent ? Attempt::not_made : Attempt::made, outcome, verdict.reason);
+            verdict_ = nullptr;
+            close_chunk(chunk);
+            return;
+    }
+    finish(chunk, i, outcome, verdict.reason, verdict.new_handle);
+    verdict_ = nullptr;
+    close_chunk(chunk);
+}
+
+void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
+                        std::string_view reason, std::string_view new_handle) {
+    LaneRun& run = *chunk.run;
+    const std::size_t platform = chunk.platforms[device];
+    DeviceResults* results = run.run->results.get();
+    const Device& row = chunk.rows.devices[device];
+    if (results != nullptr && row.present && results->wants(outcome, !new_handle.empty())) {
+        if (results->full()) {
+            results->leave_out();
+        } else {
+            results->add(result_of(row, chunk.partition, chunk.numbers[device], platform, outcome,
+                                   reason, new_handle));
+        }
+    }
+    if (parts_.trace.on()) tell_trace(chunk, device, outcome, reason, 0);
+    run.finals.add(platform, outcome);
+    if (chunk.marked) {
+        run.notes.settle(chunk.marked_as[device], platform, outcome);
+    } else {
+        run.notes.mark(platform, outcome, chunk.partition, chunk.numbers[device]);
+    }
+    assert(run.todo > 0);
+    --run.todo;
+    if (chunk.window != nullptr) chunk.window->give_back(1);
+    in_flight_.fetch_sub(1, std::memory_order_relaxed);
+    if (--run.in_flight == 0 && run.mode != Mode::go) end_soon(run);
+}
+
+}  // namespace hub

@@ -1,0 +1,223 @@
+// Commands to a running send: what its home lane decides and what every lane does about it.
+// Tested by tests/hub_control_test.cpp.
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <cassert>
+#include <filesystem>
+
+#include "hub/process/clock.hpp"
+#include "hub/process/log.hpp"
+#include "hub/send/fanout_lane.hpp"
+#include "hub/send/send_request.hpp"
+
+namespace asio = boost::asio;
+
+namespace hub {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t drops_between_breaths = 65'536;
+/// Rates are looked at this often at most, so that fast ones still go out in chunks worth a read.
+constexpr std::int64_t rate_wait_us_min = 10'000;
+
+bool canary_open(const SendRun& run) {
+    return run.send.canary_ppm != 0 && !run.tally.released();
+}
+
+}  // namespace
+
+std::int64_t undelivered_after_ms(const registry::Send& send, std::uint64_t devices,
+                                  std::int64_t from_ms) {
+    const std::int64_t at_rate_ms =
+        send.rate_per_s == 0 ? 0 : static_cast<std::int64_t>(devices * 1'000 / send.rate_per_s);
+    return from_ms + undelivered_ms_max + at_rate_ms;
+}
+
+// --- the home lane ---
+
+void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
+                         registry::Done<ControlAnswer> done) {
+    if (run->dropped) return done(registry::make_error_code(registry::errc::not_found));
+    if (stopping_) return done(registry::make_error_code(registry::errc::closed));
+    const std::int64_t now = now_ms();
+    Tally& tally = run->tally;
+    const bool waited = tally.waits_since_ms() != 0;
+    const bool canary_done = canary_open(*run) && tally.goal_reached();
+    const bool late = run->mode == Mode::drop && event != SendEvent::cancel;
+    if (late || !tally.apply(event, now)) {
+        ControlAnswer refused;
+        refused.state = tally.state();
+        return done(refused);
+    }
+    const bool waits = tally.waits_since_ms() != 0;
+    if (!run->send.deadline_given && waits != waited) {
+        const std::uint64_t left = tally.audience() - tally.final_devices();
+        const std::int64_t hours = parts_.config.sends_paused_hours_max;
+        run->deadline_ms =
+            waits ? now + hours * 3'600'000 : undelivered_after_ms(run->send, left, now);
+        tally.set_deadline(run->deadline_ms);
+    }
+    const bool releases = event == SendEvent::cancel || (event == SendEvent::resume && canary_done);
+    if (releases && canary_open(*run)) {
+        tally.set_released();
+        if (run->rounds_known) parts_.open_round(run);
+    }
+    if (run->mode != Mode::drop) run->mode = mode_of(tally.state());
+    auto told = [this, run, done = std::move(done)] {
+        write_progress(run, false, [run, done](registry::Result<void> written) {
+            // Not found: it has become final meanwhile, and that is on disk.
+            if (!written && written.error() != registry::errc::not_found) {
+                return done(written.error());
+            }
+            ControlAnswer taken;
+            taken.allowed = true;
+            taken.state = run->tally.state();
+            done(taken);
+        });
+    };
+    parts_.tell_lanes(run, std::move(told));
+}
+
+void FanoutLane::reached(const std::shared_ptr<SendRun>& run) {
+    if (run->tally.complete()) return checkpoint(run);
+    if (!canary_open(*run) || !run->tally.goal_reached()) return;
+    const std::int64_t now = now_ms();
+    const bool waited = run->tally.waits_since_ms() != 0;
+    if (!run->tally.apply(SendEvent::canary_final, now)) return;
+    if (!waited && !run->send.deadline_given) {
+        run->deadline_ms = now + parts_.config.sends_paused_hours_max * 3'600'000;
+        run->tally.set_deadline(run->deadline_ms);
+    }
+    if (run->mode != Mode::drop) run->mode = mode_of(run->tally.state());
+    parts_.tell_lanes(run, [this, run] { checkpoint(run); });
+}
+
+void FanoutLane::expire(const std::shared_ptr<SendRun>& run, std::int64_t) {
+    if (run->mode == Mode::drop) return;
+    log_info("a send's time is over: what is not out is abandoned", {{"send", run->send.id}});
+    run->tally.set_abandoned();
+    run->mode = Mode::drop;
+    if (canary_open(*run)) {
+        run->tally.set_released();
+        if (run->rounds_known) parts_.open_round(run);
+    }
+    parts_.tell_lanes(run, [] {});
+}
+
+void FanoutLane::look_at_disk() {
+    constexpr std::chrono::seconds apart{1};
+    const auto now = Clock::now();
+    if (parts_.config.disk_free_mib_min == 0 || now - disk_looked_ < apart) return;
+    disk_looked_ = now;
+    std::error_code failure;
+    const auto space = std::filesystem::space(parts_.config.data_dir, failure);
+    const auto least = static_cast<std::uintmax_t>(parts_.config.disk_free_mib_min) << 20;
+    const bool low = !failure && space.available < least;
+    if (low && !parts_.disk_low) log_warn("little free disk: sends are refused", {});
+    parts_.disk_low = low;
+}
+
+// --- every lane ---
+
+void FanoutLane::obey(const std::shared_ptr<SendRun>& run) {
+    for (LaneRun& mine : runs_) {
+        if (mine.run != run) continue;
+        mine.mode = run->mode;
+        wake(mine);
+        if (mine.mode != Mode::go) {
+            mixed_window_.withdraw(&mine);
+            withdrawing_ = true;
+            for (auto& [key, slot] : slots_) {
+                slot->window.withdraw(&mine);
+                if (key.first == run->hub->row.number && slot->sender)
+                    slot->sender->withdraw(run->flow);
+            }
+            withdrawing_ = false;
+        }
+        if (mine.mode == Mode::drop) drop_retries(mine);
+        flush(mine);
+        end_soon(mine);
+    }
+}
+
+void FanoutLane::tell_figures(LaneRun& run) {
+    const auto retries = static_cast<std::int64_t>(run.retries.size());
+    run.run->in_flight.fetch_add(run.in_flight - run.in_flight_told, std::memory_order_relaxed);
+    run.run->retries.fetch_add(retries - run.retries_told, std::memory_order_relaxed);
+    run.in_flight_told = run.in_flight;
+    run.retries_told = retries;
+}
+
+void FanoutLane::set_aside(Chunk& chunk, std::size_t device) {
+    if (chunk.run->mode == Mode::drop) {
+        finish(chunk, device, pns::Outcome::abandoned);
+    } else {
+        later(chunk, device, 0, Attempt::put_off, pns::Outcome::abandoned);
+    }
+}
+
+void FanoutLane::drop_device(LaneRun& run, std::size_t platform, std::uint16_t partition,
+                             std::uint32_t number, bool marked) {
+    constexpr auto outcome = pns::Outcome::abandoned;
+    run.finals.add(platform, outcome);
+    if (marked) {
+        run.notes.settle(platform, platform, outcome);
+    } else {
+        run.notes.mark(platform, outcome, partition, number);
+    }
+    assert(run.todo > 0);
+    --run.todo;
+}
+
+pns::Task<void> FanoutLane::drop_rest(LaneRun& run, std::size_t platform, std::uint16_t partition,
+                                      registry::Bitmap::const_iterator& next,
+                                      registry::Bitmap::const_iterator end) {
+    for (std::size_t i = 0; next != end && i < drops_between_breaths; ++i, ++next) {
+        drop_device(run, platform, partition, *next, false);
+    }
+    flush(run);
+    co_await sleep(run, Clock::now());
+}
+
+pns::Task<void> FanoutLane::sleep(LaneRun& run, Clock::time_point until) {
+    if (stopping_) co_return;
+    Timer timer(loop_.get_executor(), until);
+    run.sleepers.push_back(&timer);
+    co_await timer.async_wait(pns::as_result);
+    std::erase(run.sleepers, &timer);
+}
+
+void FanoutLane::wake(LaneRun& run) {
+    for (Timer* timer : run.sleepers) timer->cancel();
+}
+
+pns::Task<std::size_t> FanoutLane::take_rate(LaneRun& run, std::size_t want) {
+    const auto most = static_cast<std::uint32_t>(want);
+    while (run.mode == Mode::go && may_walk(run)) {
+        const std::int64_t now = pns::steady_now_us();
+        std::int64_t wait_us = 0;
+        std::uint32_t got = most;
+        if (run.run->hub_rate) got = run.run->hub_rate->take(most, now, wait_us);
+        if (run.run->rate && got > 0) {
+            const std::uint32_t passed = run.run->rate->take(got, now, wait_us);
+            if (run.run->hub_rate) run.run->hub_rate->give_back(got - passed);
+            got = passed;
+        }
+        if (got > 0) co_return got;
+        const std::chrono::microseconds wait(std::max(wait_us, rate_wait_us_min));
+        co_await sleep(run, Clock::now() + wait);
+    }
+    co_return 0;
+}
+
+void FanoutLane::give_rate_back(LaneRun& run, std::size_t count) {
+    if (count == 0) return;
+    const auto tokens = static_cast<std::uint32_t>(count);
+    if (run.run->hub_rate) run.run->hub_rate->give_back(tokens);
+    if (run.run->rate) run.run->rate->give_back(tokens);
+}
+
+}  // namespace hub

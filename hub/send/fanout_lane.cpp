@@ -1,0 +1,297 @@
+#include "hub/send/fanout_lane.hpp"
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cassert>
+#include <iterator>
+#include <utility>
+
+#include "hub/process/clock.hpp"
+#include "hub/process/log.hpp"
+#include "pns/account.hpp"
+
+namespace asio = boost::asio;
+
+namespace hub {
+
+namespace {
+
+constexpr std::int64_t drain_poll_ms = 10;
+
+}  // namespace
+
+FanoutLane::FanoutLane(Loops& loops, std::size_t index, FanoutParts& parts)
+    : loop_(loops.lane(index)),
+      mailbox_(loops.mailbox(index)),
+      index_(index),
+      lanes_(loops.size()),
+      parts_(parts),
+      nursery_(loop_.get_executor()),
+      mixed_window_(loop_.get_executor(), parts.config.fanout_window_pushes) {}
+
+FanoutLane::~FanoutLane() = default;
+
+void FanoutLane::begin(std::shared_ptr<SendRun> run,
+                       std::shared_ptr<const std::vector<Strand>> strands) {
+    if (stopping_) return;
+    std::uint64_t todo = 0;
+    std::size_t partitions = 0;
+    for (const Strand& strand : *strands) {
+        partitions = std::max(partitions, strand.partitions.size());
+        for (std::size_t p = first_partition(*run); p < strand.partitions.size();
+             p += partition_step(*run)) {
+            todo += strand.partitions[p].cardinality();
+        }
+    }
+    if (todo == 0) return;
+    LaneRun& mine = runs_.emplace_back(std::move(run), partitions);
+    mine.self = std::prev(runs_.end());
+    mine.todo = todo;
+    mine.run->tally.set_started(now_ms());
+    if (mine.run->at_home && send_at_once(mine, strands->front())) return;
+    mine.walks += strands->size();
+    for (std::size_t s = 0; s < strands->size(); ++s) nursery_.start(walk(mine, strands, s));
+}
+
+void FanoutLane::adopt(std::shared_ptr<SendRun> run) {
+    home_runs_.push_back(std::move(run));
+}
+
+// --- senders ---
+
+std::size_t FanoutLane::serving(std::size_t platform) const {
+    const auto& table = pns::platforms();
+    if (!parts_.config.gcm_through_fcmv1 || table[platform].name != "gcm") return platform;
+    return static_cast<std::size_t>(pns::platform_by_name("fcmv1") - table.data());
+}
+
+FanoutLane::Slot& FanoutLane::slot(std::uint32_t hub, std::size_t platform) {
+    platform = serving(platform);
+    std::unique_ptr<Slot>& slot = slots_[{hub, platform}];
+    if (!slot) {
+        slot = std::make_unique<Slot>(loop_.get_executor(), parts_.config.fanout_window_pushes);
+    }
+    if (!slot->sender && !stopping_) open_sender(*slot, hub, platform);
+    return *slot;
+}
+
+void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform) {
+    const pns::Platform& row = pns::platforms()[platform];
+    const auto state = parts_.hubs.find(hub);
+    if (!state || !row.has_sender) return;
+    const auto properties = state->description.credentials.find(std::string(row.name));
+    if (properties == state->description.credentials.end()) return;
+    const pns::Credential credential{std::string(row.name), properties->second};
+    pns::SenderSettings settings = pns::default_settings(row.name);
+    // Pushes of small sends and retries come on top of the slot's own window.
+    settings.queue_pushes_max = 2 * parts_.config.fanout_window_pushes;
+    if (parts_.config.provider_connections_max != 0) {
+        settings.connections_max = parts_.config.provider_connections_max;
+    }
+    if (row.name == "fcmv1") {
+        // A twentieth stays free: the provider's minute is not ours.
+        settings.pushes_per_s_max = (parts_.config.fcm_messages_per_minute * 95 / 100 + 59) / 60;
+        settings.ramp_ms = parts_.config.fcm_ramp_s * 1'000;
+    }
+    auto opened = pns::open_account(credential);
+    if (const auto* refusal = std::get_if<pns::Refusal>(&opened)) {
+        log_error("a stored credential cannot be used: its sends end as InvalidCredentials",
+                  {{"hub", state->row.name},
+                   {"platform", credential.platform},
+                   {"why", refusal->message}});
+        return;
+    }
+    auto account = std::get<std::unique_ptr<pns::Account>>(std::move(opened));
+    slot.sender =
+        pns::Sender::create(loop_, std::move(account), settings, parts_.network, parts_.bearers);
+    ++slot.epoch;
+}
+
+void FanoutLane::forget_senders(std::uint32_t hub) {
+    for (auto& [key, slot] : slots_) {
+        if (key.first != hub || !slot->sender) continue;
+        nursery_.start(retire_sender(std::move(slot->sender)));
+    }
+}
+
+pns::Task<void> FanoutLane::retire_sender(std::unique_ptr<pns::Sender> sender) {
+    co_await sender->stop(parts_.config.drain_ms_max);
+}
+
+// --- what was learned goes to the tally, the gates, the ledger ---
+
+void FanoutLane::flush(LaneRun& run) {
+    tell_figures(run);
+    if (run.notes.empty()) return;
+    const auto ended = static_cast<std::int64_t>(run.notes.ended());
+    if (!run.run->dropped) parts_.backlog.fetch_sub(ended, std::memory_order_relaxed);
+    for (const auto& [platform, outcome, count] : run.finals.entries()) {
+        parts_.metrics.pushes(pns::platforms()[platform].name, pns::outcome_name(outcome),
+                              static_cast<std::uint64_t>(count));
+    }
+    run.finals.clear();
+    prune(run);
+    if (run.run->tally.add(run.notes)) parts_.on_complete(run.run);
+}
+
+void FanoutLane::prune(LaneRun& run) {
+    const std::uint32_t hub = run.run->hub->row.number;
+    auto learned = std::exchange(run.learned, {});
+    for (LaneRun::Learned& one : learned) {
+        auto dead = parts_.gates.pass(hub, one.platform, run.run->send.id, one.accepted,
+                                      std::move(one.dead));
+        if (dead.empty()) continue;
+        auto told = [&metrics = parts_.metrics, name = pns::platforms()[one.platform].name](
+                        registry::Result<std::size_t> retired) {
+            if (retired) {
+                metrics.retired(name, *retired);
+            } else {
+                log_error("retiring dead handles failed: they are held until the next send",
+                          {{"error", retired.error().message()}});
+            }
+        };
+        parts_.gates.retire(parts_.registry, hub, one.platform, "provider", std::move(dead),
+                            std::move(told));
+    }
+    if (run.rotations.empty()) return;
+    parts_.registry.rotate(
+        hub, std::move(run.rotations), [](registry::Result<std::size_t> rotated) {
+            if (!rotated)
+                log_error("storing rotated handles failed", {{"error", rotated.error().message()}});
+        });
+    run.rotations.clear();
+}
+
+void FanoutLane::end_soon(LaneRun& run) {
+    if (!std::exchange(run.ending, true)) ending_.push_back(run.self);
+    if (std::exchange(end_posted_, true)) return;
+    asio::post(loop_, [this] {
+        end_posted_ = false;
+        end_if_done();
+    });
+}
+
+void FanoutLane::end_if_done() {
+    for (const auto run : std::exchange(ending_, {})) {
+        run->ending = false;
+        const bool settled = run->mode != Mode::go && run->in_flight == 0;
+        if (run->todo == 0 || run->run->dropped || settled) flush(*run);
+        if (run->walks != 0 || (run->todo != 0 && !run->run->dropped)) continue;
+        retries_waiting_.fetch_sub(run->retries.size(), std::memory_order_relaxed);
+        run->retries.clear();
+        tell_figures(*run);
+        runs_.erase(run);
+    }
+}
+
+void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
+    if (run->checkpoint_in_flight) return;
+    run->checkpoint_in_flight = true;
+    auto done = [this, run](registry::Result<void> written) {
+        const auto code = written ? boost::system::error_code{} : written.error();
+        mailbox_.put_call([this, run, code] {
+            run->checkpoint_in_flight = false;
+            const bool stalled_before = run->stalled.exchange(code.failed());
+            if (code == registry::errc::not_found) run->dropped = true;
+            if (code && !run->dropped) {
+                run->tally.touch();
+                if (!stalled_before) {
+                    log_error("writing a send's progress failed: it waits until that succeeds",
+                              {{"send", run->send.id}, {"error", code.message()}});
+                }
+                return;
+            }
+            if (run->dropped || run->tally.ended()) {
+                std::erase(home_runs_, run);
+                parts_.on_ended(run);
+            } else if (run->tally.complete()) {
+                checkpoint(run);
+            }
+        });
+    };
+    write_progress(run, true, std::move(done));
+}
+
+void FanoutLane::write_progress(const std::shared_ptr<SendRun>& run, bool may_end,
+                                registry::Done<void> done) {
+    std::lock_guard lock(run->checkpoint_mutex);
+    registry::Progress progress = run->tally.snapshot(now_ms(), may_end);
+    if (!registry::is_final(progress.state)) {
+        // Results come before the tally counts them: what this progress counts is among them.
+        progress.failures_anew = run->failures_anew.exchange(false);
+        if (progress.failures_anew) run->failures_kept = 0;
+        const auto results = run->results->snapshot(run->failures_kept);
+        run->failures_kept += results.size();
+        progress.failures = failures_of(results);
+    }
+    auto written = [run, done = std::move(done)](registry::Result<void> result) {
+        if (!result) run->failures_anew = true;
+        done(std::move(result));
+    };
+    parts_.registry.checkpoint(run->hub->row.number, run->send.id, std::move(progress),
+                               std::move(written));
+}
+
+pns::Task<void> FanoutLane::tick() {
+    Timer timer(loop_.get_executor());
+    for (;;) {
+        timer.expires_after(std::chrono::milliseconds(parts_.config.checkpoint_ms));
+        const auto [ec] = co_await timer.async_wait(pns::as_result);
+        if (ec) co_return;
+        const std::int64_t now = now_ms();
+        if (index_ == 0) look_at_disk();
+        for (LaneRun& run : runs_) {
+            flush(run);
+            if (run.run->dropped) wake(run);
+            if (!stopping_ && run.mode == Mode::go && !run.run->stalled)
+                start_due_retries(run, now);
+            end_soon(run);
+        }
+        const auto mine = home_runs_;
+        for (const auto& run : mine) {
+            run->tally.note_pace(now);
+            if (!stopping_ && now >= run->deadline_ms) expire(run, now);
+            if (run->tally.take_touched() || run->dropped) checkpoint(run);
+        }
+    }
+}
+
+pns::Task<void> FanoutLane::drain(std::int64_t drain_ms) {
+    stopping_ = true;
+    mixed_window_.close();
+    for (auto& [key, slot] : slots_) slot->window.close();
+    for (LaneRun& run : runs_) wake(run);
+    const std::int64_t until = now_ms() + drain_ms;
+    Timer timer(loop_.get_executor());
+    while (in_flight_ > 0 && now_ms() < until) {
+        timer.expires_after(std::chrono::milliseconds(drain_poll_ms));
+        const auto [ec] = co_await timer.async_wait(pns::as_result);
+        if (ec) break;
+    }
+    senders_stopped_ = true;
+    for (auto& [key, slot] : slots_) {
+        if (slot->sender) co_await slot->sender->stop(0);
+    }
+    for (LaneRun& run : runs_) flush(run);
+}
+
+pns::Task<void> FanoutLane::park() {
+    const auto mine = home_runs_;
+    for (const auto& run : mine) {
+        auto write = [this, &run](registry::Done<void> done) {
+            write_progress(run, true, std::move(done));
+        };
+        const auto written = co_await committed<void>(std::move(write));
+        // Not found: its last progress was being written already, and made it final.
+        if (!written && written.error() != registry::errc::not_found) {
+            log_error(
+                "writing a send's progress at shutdown failed: some of its pushes may be repeated",
+                {{"send", run->send.id}, {"error", written.error().message()}});
+        }
+    }
+    nursery_.cancel();
+    co_await nursery_.join();
+    slots_.clear();
+}
+
+}  // namespace hub

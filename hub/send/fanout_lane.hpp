@@ -1,0 +1,320 @@
+#pragma once
+
+// The part of the fan-out that lives on one lane: its share of every open send, its senders, its
+// windows. Every member runs on the lane's loop unless it says otherwise.
+
+#include <atomic>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hub/process/config.hpp"
+#include "hub/process/loops.hpp"
+#include "hub/process/metrics.hpp"
+#include "hub/send/prune_gates.hpp"
+#include "hub/send/push_window.hpp"
+#include "hub/send/rendering.hpp"
+#include "hub/send/send_run.hpp"
+#include "pns/alarm.hpp"
+#include "pns/bearer.hpp"
+#include "pns/nursery.hpp"
+#include "pns/sender.hpp"
+
+namespace hub {
+
+class Trace;
+
+/// What all lanes work with. Outlives them.
+struct FanoutParts {
+    StorePool& store;
+    registry::Registry& registry;
+    Hubs& hubs;
+    Metrics& metrics;
+    const Config& config;
+    PruneGates& gates;
+    Trace& trace;
+    pns::BearerCache& bearers;
+    pns::Network network;
+    std::function<void(const std::shared_ptr<SendRun>&)>
+        on_ended;  ///< final checkpoint is on disk; any thread
+    std::function<void(const std::shared_ptr<SendRun>&)>
+        on_complete;  ///< every device is final, or every one of the canary; any thread
+    /// Opens the next round of the run: its canary, or what is left. Called on its home lane.
+    std::function<void(const std::shared_ptr<SendRun>&)> open_round;
+    /// Has every lane obey the run's mode, then calls `done` on the run's home lane.
+    std::function<void(const std::shared_ptr<SendRun>&, std::function<void()> done)> tell_lanes;
+    std::atomic<std::int64_t> backlog{0};  ///< devices of open sends that are not final
+    std::atomic<bool> disk_low{false};     ///< as lane 0 last saw it
+};
+
+/// What became of a command to a send.
+struct ControlAnswer {
+    bool allowed = false;
+    registry::SendState state = registry::SendState::enqueued;  ///< now
+};
+
+/// When a send without a deadline of its own gives up, counted from `from_ms`: later if its rate
+/// asks for it.
+std::int64_t undelivered_after_ms(const registry::Send& send, std::uint64_t devices,
+                                  std::int64_t from_ms);
+
+/// A part of a send's selection that is walked on its own, so that one stalled provider holds up
+/// nobody else.
+struct Strand {
+    static constexpr std::size_t mixed = static_cast<std::size_t>(-1);
+    std::size_t platform = mixed;  ///< index in pns::platforms()
+    std::vector<registry::Bitmap> partitions;
+};
+
+class FanoutLane {
+  public:
+    FanoutLane(Loops& loops, std::size_t index, FanoutParts& parts);
+    ~FanoutLane();
+    FanoutLane(const FanoutLane&) = delete;
+    FanoutLane& operator=(const FanoutLane&) = delete;
+
+    /// Walks this lane's partitions of the strands.
+    void begin(std::shared_ptr<SendRun> run, std::shared_ptr<const std::vector<Strand>> strands);
+    /// Makes this lane the home of the run: it writes its checkpoints.
+    void adopt(std::shared_ptr<SendRun> run);
+    /// Writes the run's progress unless a write is on its way; ends the run if it is complete. Home
+    /// lane only.
+    void checkpoint(const std::shared_ptr<SendRun>& run);
+    /// Pauses, resumes or cancels; `done` once all lanes obey and the ledger has it. Home lane
+    /// only.
+    void control(const std::shared_ptr<SendRun>& run, SendEvent event,
+                 registry::Done<ControlAnswer> done);
+    /// All devices are final, or those of the canary. Home lane only.
+    void reached(const std::shared_ptr<SendRun>& run);
+    /// Does what the run's mode says with this lane's share of it.
+    void obey(const std::shared_ptr<SendRun>& run);
+    void forget_senders(std::uint32_t hub);
+    /// The sender of one platform of a hub, for a push that belongs to no send; null when there is
+    /// no credential. Good until the next turn of the loop.
+    pns::Sender* sender(std::uint32_t hub, std::size_t platform) {
+        return slot(hub, platform).sender.get();
+    }
+
+    /// Until cancelled: flushes notes, sends due retries, writes checkpoints.
+    pns::Task<void> tick();
+    /// Phase one of stopping: no new chunks; pushes in flight get `drain_ms`, then their verdict;
+    /// notes are flushed.
+    pns::Task<void> drain(std::int64_t drain_ms);
+    /// Phase two, after every lane has drained: the last checkpoint of every run that has its home
+    /// here.
+    pns::Task<void> park();
+
+    pns::Executor executor() { return loop_.get_executor(); }
+    pns::Nursery& nursery() { return nursery_; }
+    std::uint64_t pushes_in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
+    std::uint64_t retries_waiting() const {
+        return retries_waiting_.load(std::memory_order_relaxed);
+    }
+
+  private:
+    struct Retry {
+        std::uint16_t partition = 0;
+        std::uint32_t number = 0;
+        std::uint8_t attempts = 0;
+        std::uint8_t platform = 0;
+        bool marked = false;   ///< at-most-once: already in `done` as Unknown of `platform`
+        bool claimed = false;  ///< it is the one of its handle that gets the push
+    };
+    using Timer =
+        boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                          boost::asio::wait_traits<std::chrono::steady_clock>,
+                                          pns::Executor>;
+
+    /// One send on this lane. Lives until none of its devices, walks and chunks is left here.
+    struct LaneRun {
+        LaneRun(std::shared_ptr<SendRun> shared, std::size_t partitions)
+            : run(std::move(shared)),
+              mode(run->mode.load()),
+              rated(run->rate.has_value() || run->hub_rate != nullptr),
+              notes(partitions),
+              rendering(*run) {}
+        std::shared_ptr<SendRun> run;
+        Mode mode;
+        const bool rated;
+        std::vector<Timer*> sleepers;  ///< walks that wait for a command or for their rate
+        std::int64_t in_flight = 0;    ///< loaded and neither final nor put off
+        std::int64_t in_flight_told = 0, retries_told = 0;
+        Notes notes;
+        Rendering rendering;
+        std::uint64_t todo = 0;  ///< devices of this lane that are not final
+        std::size_t walks = 0;   ///< coroutines and chunks that refer to this
+        bool ending = false;     ///< listed in ending_
+        std::list<LaneRun>::iterator self;
+        std::multimap<std::int64_t, Retry> retries;  ///< by due time, ms
+        struct Learned {
+            std::size_t platform = 0;
+            std::uint64_t accepted = 0;
+            std::vector<PruneGates::Suspect> dead;
+        };
+        std::vector<Learned> learned;  ///< few platforms occur in one send
+        OutcomeCounts finals;          ///< for the metrics
+        std::vector<registry::Rotation> rotations;
+
+        Learned& learned_of(std::size_t platform) {
+            for (Learned& known : learned) {
+                if (known.platform == platform) return known;
+            }
+            learned.push_back({platform, 0, {}});
+            return learned.back();
+        }
+    };
+
+    /// The sender of one (hub, platform) on this lane and what bounds it. The slot stays, the
+    /// sender may be replaced.
+    struct Slot {
+        Slot(pns::Executor executor, std::size_t pushes_max) : window(executor, pushes_max) {}
+        PushWindow window;
+        std::unique_ptr<pns::Sender> sender;
+        std::uint64_t epoch = 0;
+    };
+
+    /// Rows that were read together and their pushes in flight.
+    struct Chunk final : pns::PushOwner {
+        explicit Chunk(FanoutLane& owner) : lane(owner) {}
+        void on_verdict(pns::Push& push, pns::Verdict&& verdict) override {
+            lane.judge(*this, push, std::move(verdict));
+        }
+        FanoutLane& lane;
+        LaneRun* run = nullptr;
+        PushWindow* window = nullptr;  ///< null: not counted in any
+        std::uint16_t partition = 0;
+        std::size_t platform = 0;  ///< counted under this if the device is gone
+        std::vector<std::uint32_t> numbers;
+        std::vector<std::uint8_t> attempts;      ///< empty: all first attempts
+        std::vector<std::uint8_t> claimed;       ///< retries: Retry::claimed, by device
+        bool built = false;                      ///< its pushes were made
+        bool marked = false;                     ///< at-most-once: already in `done` as Unknown
+        std::vector<std::size_t> marked_as;      ///< by device: the platform it was marked under
+        std::int64_t read_ms = 0, built_ms = 0;  ///< wall clock
+        std::int64_t submitted_us = 0;           ///< steady clock
+        registry::DeviceChunk rows;
+        std::vector<pns::Push> pushes;
+        std::vector<std::size_t> platforms;  ///< by device
+        std::size_t open = 0;  ///< pushes without a verdict, plus one while being filled
+    };
+
+    boost::asio::io_context& loop_;
+    Mailbox& mailbox_;
+    const std::size_t index_, lanes_;
+    FanoutParts& parts_;
+    pns::Nursery nursery_;
+    bool stopping_ = false;
+    bool senders_stopped_ = false;
+    bool end_posted_ = false;
+    bool withdrawing_ = false;  ///< verdicts of this moment are of pushes taken back
+    std::chrono::steady_clock::time_point disk_looked_{};
+    std::mt19937_64 random_{std::random_device{}()};
+    const pns::Verdict* verdict_ = nullptr;  ///< while judge() deals with it
+    std::list<LaneRun> runs_;
+    std::vector<std::list<LaneRun>::iterator> ending_;
+    std::vector<std::shared_ptr<SendRun>> home_runs_;
+    std::map<std::pair<std::uint32_t, std::size_t>, std::unique_ptr<Slot>> slots_;
+    std::vector<std::unique_ptr<Chunk>> chunks_;
+    std::vector<Chunk*> chunks_free_;
+    PushWindow
+        mixed_window_;  ///< pushes whose platform is not known before they are loaded, and retries
+    std::atomic<std::uint64_t> in_flight_{0}, retries_waiting_{0};
+
+    /// The partitions of a run that this lane walks: its share of them, or all.
+    std::size_t first_partition(const SendRun& run) const { return run.at_home ? 0 : index_; }
+    std::size_t partition_step(const SendRun& run) const { return run.at_home ? 1 : lanes_; }
+    pns::Task<void> walk(LaneRun& run, std::shared_ptr<const std::vector<Strand>> strands,
+                         std::size_t strand);
+    /// Walks a strand whose few devices lie in one partition without waiting for anything. False:
+    /// something would have to be waited for, and nothing was done.
+    bool send_at_once(LaneRun& run, const Strand& strand);
+    /// What bounds the pushes of a strand; null: its own size.
+    PushWindow* window_of(const LaneRun& run, const Strand& strand);
+    pns::Task<void> walk_retries(LaneRun& run, Chunk& chunk);
+    /// Loads, renders and submits what `chunk.numbers` names; places in its window are taken
+    /// already.
+    pns::Task<void> send_chunk(Chunk& chunk);
+    /// Counts what the chunk names as on its way and fills it in from what is at hand; without a
+    /// value if it must be read.
+    std::optional<registry::Result<void>> fill_at_once(Chunk& chunk);
+    pns::Task<bool> mark_before_submit(Chunk& chunk);
+    pns::Task<void> retire_sender(std::unique_ptr<pns::Sender> sender);
+
+    Chunk& take_chunk(LaneRun& run, std::uint16_t partition);
+    void close_chunk(Chunk& chunk);  ///< gives up its last hold; recycles it when no push is open
+    void fill_direct(Chunk& chunk);
+    void submit(Chunk& chunk);
+    void build(Chunk& chunk);
+    void judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict);
+    /// `reason` is the provider's or our word, `new_handle` what the provider named instead.
+    void finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
+                std::string_view reason = {}, std::string_view new_handle = {});
+    /// Tells the trace how an attempt, or the whole push if `retry_at_ms` is 0, has ended.
+    void tell_trace(const Chunk& chunk, std::size_t device, pns::Outcome outcome,
+                    std::string_view reason, std::int64_t retry_at_ms);
+    /// Weighs a verdict against the device's handle. A time: ask once more after so many ms.
+    std::optional<std::int64_t> accuse(Chunk& chunk, std::size_t device,
+                                       const pns::Verdict& verdict);
+    enum class Attempt : std::uint8_t {
+        made,
+        not_made,
+        put_off,  ///< held back by a command: any number, for as long as it takes
+    };
+    /// Keeps the device for another attempt, or finishes it with `otherwise` if its time, its
+    /// attempts or the list's bound are used up.
+    void later(Chunk& chunk, std::size_t device, std::int64_t wait_ms, Attempt attempt,
+               pns::Outcome otherwise, std::string_view reason = {});
+    void start_due_retries(LaneRun& run, std::int64_t now);
+    /// Puts a loaded device off or drops it, as the mode says, which is not `go`.
+    void set_aside(Chunk& chunk, std::size_t device);
+    /// The same for a chunk of retries that was not loaded yet.
+    void return_retries(Chunk& chunk);
+    /// Ends a device that is not loaded as abandoned.
+    void drop_device(LaneRun& run, std::size_t platform, std::uint16_t partition,
+                     std::uint32_t number, bool marked);
+    void drop_retries(LaneRun& run);
+    /// Ends what the iterators have left.
+    pns::Task<void> drop_rest(LaneRun& run, std::size_t platform, std::uint16_t partition,
+                              registry::Bitmap::const_iterator& next,
+                              registry::Bitmap::const_iterator end);
+    /// As many devices as are read at a time, or fewer.
+    bool is_small(const LaneRun& run) const {
+        return run.run->tally.audience() <= parts_.config.fanout_chunk_devices;
+    }
+    bool may_walk(const LaneRun& run) const { return !stopping_ && !run.run->dropped; }
+    /// Until `until`, or until a command comes.
+    pns::Task<void> sleep(LaneRun& run, std::chrono::steady_clock::time_point until);
+    static void wake(LaneRun& run);
+    /// Waits until the send's and the hub's rate let some of `want` pushes pass; how many. 0: a
+    /// command came first.
+    pns::Task<std::size_t> take_rate(LaneRun& run, std::size_t want);
+    static void give_rate_back(LaneRun& run, std::size_t count);
+    void tell_figures(LaneRun& run);
+    void expire(const std::shared_ptr<SendRun>& run, std::int64_t now);
+    /// One checkpoint, with the failures since the last one. `may_end`: as Tally::snapshot. Any
+    /// lane.
+    void write_progress(const std::shared_ptr<SendRun>& run, bool may_end,
+                        registry::Done<void> done);
+    void look_at_disk();
+    void flush(LaneRun& run);
+    void prune(LaneRun& run);
+    /// Looks soon whether this lane is done with the run; now it may still be in use.
+    void end_soon(LaneRun& run);
+    void end_if_done();
+    /// The platform through which registrations of `platform` are served: itself but for gcm
+    /// behind the alias.
+    std::size_t serving(std::size_t platform) const;
+    Slot& slot(std::uint32_t hub, std::size_t platform);
+    void open_sender(Slot& slot, std::uint32_t hub, std::size_t platform);
+};
+
+}  // namespace hub

@@ -1,0 +1,89 @@
+// What the fan-out tells the trace, and what it makes of a verdict against a handle. Tested by
+// tests/hub_trace_test.cpp and tests/hub_prune_test.cpp.
+
+#include <algorithm>
+
+#include "hub/process/clock.hpp"
+#include "hub/send/fanout_lane.hpp"
+#include "hub/send/prune_proof.hpp"
+#include "hub/send/trace.hpp"
+
+namespace hub {
+
+using registry::Device;
+
+void FanoutLane::tell_trace(const Chunk& chunk, std::size_t device, pns::Outcome outcome,
+                            std::string_view reason, std::int64_t retry_at_ms) {
+    const SendRun& run = *chunk.run->run;
+    const unsigned before = chunk.attempts.empty() ? 0 : chunk.attempts[device];
+    if (retry_at_ms == 0 && !parts_.trace.wants(outcome, before > 0)) return;
+    const Device& row = chunk.rows.devices[device];
+    registry::TraceEvent event;
+    event.hub = run.hub->row.number;
+    event.send_id = run.send.id;
+    event.accepted_at_ms = run.send.enqueued_at_ms;
+    std::string hashed, registration_id;
+    if (!run.send.direct_handles.empty()) {
+        hashed = parts_.trace.handle_id(row.handle);
+        event.kind = registry::DeviceKind::handle;
+        event.device_id = hashed;
+    } else {
+        // A row that is gone or could not be read says nothing of whose it was.
+        if (!row.present) return;
+        const bool installed = !row.installation_id.empty();
+        registration_id = registry::id_of(row, chunk.partition);
+        event.kind =
+            installed ? registry::DeviceKind::installation : registry::DeviceKind::registration;
+        event.device_id = installed ? row.installation_id : row.registration_id;
+        event.registration_id = registration_id;
+    }
+    event.partition = chunk.partition;
+    event.number = chunk.numbers[device];
+    event.templated = !row.template_bytes.empty();
+    event.platform = pns::platforms()[chunk.platforms[device]].name;
+    const bool answered = verdict_ != nullptr;
+    event.attempt = static_cast<std::uint8_t>(std::min(before + (answered ? 1U : 0U), 255U));
+    event.at_ms = now_ms();
+    if (answered) {
+        const std::int64_t took_us = pns::steady_now_us() - chunk.submitted_us;
+        event.took_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(took_us / 1'000, 1));
+        event.provider_id = verdict_->provider_id;
+    }
+    event.retry_at_ms = retry_at_ms;
+    event.outcome = pns::outcome_name(outcome);
+    event.reason = reason;
+    parts_.trace.record(index_, event);
+}
+
+std::optional<std::int64_t> FanoutLane::accuse(Chunk& chunk, std::size_t device,
+                                               const pns::Verdict& verdict) {
+    const Device& row = chunk.rows.devices[device];
+    const std::size_t platform = chunk.platforms[device];
+    Accusation accusation;
+    accusation.platform = pns::platforms()[platform].name;
+    accusation.kind = verdict.kind;
+    accusation.dead_since_ms = verdict.dead_since_ms;
+    accusation.registered_at_ms = row.registered_at_ms;
+    accusation.now_ms = now_ms();
+    accusation.attempts_before = chunk.attempts.empty() ? 0 : chunk.attempts[device];
+    const Weighed weighed = weigh(accusation, parts_.config.web_push_grace_s * 1'000);
+    parts_.metrics.accused(accusation.platform, proof_name(weighed.proof));
+    if (weighed.proof == Proof::none) return std::nullopt;
+    if (weighed.proof == Proof::not_yet) return weighed.wait_ms;
+    registry::Retirement dead;
+    dead.partition = chunk.partition;
+    dead.number = row.number;
+    dead.generation = row.generation;
+    dead.handle = row.handle;
+    dead.dead_since_ms = verdict.dead_since_ms;
+    dead.reason = verdict.reason;
+    dead.at_ms = accusation.now_ms;
+    dead.asked_at_ms = chunk.read_ms;
+    dead.installation_id = row.installation_id;
+    dead.registration_id = registry::id_of(row, chunk.partition);
+    auto& learned = chunk.run->learned_of(platform);
+    learned.dead.push_back({std::move(dead), weighed.proof == Proof::certain});
+    return std::nullopt;
+}
+
+}  // namespace hub

@@ -1,0 +1,65 @@
+#pragma once
+
+// What the devices of one send get, encoded: a native message once per platform, a template once
+// per distinct (template, variables, platform). One lane of one send; not thread-safe.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "hub/send/send_run.hpp"
+#include "hub/template/templates.hpp"
+#include "pns/sender.hpp"
+#include "registry/registry.hpp"
+
+namespace hub {
+
+struct RenderedPush {
+    std::shared_ptr<const pns::Prepared> prepared;  ///< null: refused
+    pns::Refusal refusal;
+};
+
+class Rendering {
+  public:
+    static constexpr std::size_t entries_max = 4'096;  ///< beyond it the cache starts over
+
+    explicit Rendering(const SendRun& run) : run_(run) {}
+
+    /// `sender_epoch` changes when the platform's sender was replaced: what was encoded for the old
+    /// one is dropped. The reference is good until the next call.
+    const RenderedPush& get(const registry::Device& device, std::size_t platform,
+                            const pns::Sender& sender, std::uint64_t sender_epoch);
+    /// The same for a handle without a registration (direct sends): always native.
+    const RenderedPush& native(std::size_t platform, const pns::Sender& sender,
+                               std::uint64_t sender_epoch);
+
+  private:
+    struct Key {
+        std::uint64_t template_hash, variables_hash;
+        std::size_t platform;
+        friend bool operator==(const Key&, const Key&) = default;
+    };
+    struct KeyHash {
+        std::size_t operator()(const Key& key) const {
+            return key.template_hash ^ (key.variables_hash * 0x9E3779B97F4A7C15u) ^ key.platform;
+        }
+    };
+    struct Native {
+        std::uint64_t epoch = 0;
+        std::optional<RenderedPush> push;
+    };
+
+    const SendRun& run_;
+    std::vector<Native> native_;
+    std::vector<std::uint64_t> epochs_;  ///< by platform, of what templated_ holds
+    std::unordered_map<Key, RenderedPush, KeyHash> templated_;
+    std::unordered_map<Key, std::shared_ptr<const Parsed<CompiledTemplate>>, KeyHash> compiled_;
+
+    RenderedPush render(const registry::Device& device, std::size_t platform,
+                        const pns::Sender& sender);
+};
+
+}  // namespace hub

@@ -1,0 +1,197 @@
+// Tested by tests/hub_scheduler_test.cpp.
+
+#include "hub/send/scheduler.hpp"
+
+#include <algorithm>
+
+#include "hub/process/log.hpp"
+#include "hub/process/metrics.hpp"
+#include "hub/send/fanout.hpp"
+#include "hub/send/send_request.hpp"
+
+namespace hub {
+
+namespace {
+
+/// How often the clock is looked at: bounds how late an entry that comes in meanwhile may fire, and
+/// how late a jump of the wall clock is noticed.
+constexpr std::int64_t look_ms = 200;
+constexpr std::int64_t later_ms = 500;    // too many sends are open, or the store failed
+constexpr std::int64_t held_ms = 10'000;  // the hub is disabled
+constexpr std::size_t fires_at_once_max = 64;
+
+}  // namespace
+
+void Schedule::add(Entry entry) {
+    std::lock_guard lock(mutex_);
+    entries_.insert(std::move(entry));
+}
+
+void Schedule::remove(const Entry& entry) {
+    std::lock_guard lock(mutex_);
+    entries_.erase(entry);
+}
+
+std::vector<Schedule::Entry> Schedule::take_due(std::int64_t now_ms, std::size_t count_max) {
+    std::lock_guard lock(mutex_);
+    std::vector<Entry> due;
+    while (!entries_.empty() && entries_.begin()->due_ms <= now_ms && due.size() < count_max) {
+        due.push_back(std::move(entries_.extract(entries_.begin()).value()));
+    }
+    return due;
+}
+
+std::int64_t Schedule::next_ms() const {
+    std::lock_guard lock(mutex_);
+    return entries_.empty() ? registry::never_ms : entries_.begin()->due_ms;
+}
+
+std::size_t Schedule::size() const {
+    std::lock_guard lock(mutex_);
+    return entries_.size();
+}
+
+Scheduler::Scheduler(boost::asio::io_context& lane, Parts parts,
+                     std::function<std::int64_t()> clock)
+    : parts_(parts),
+      clock_(std::move(clock)),
+      timer_(lane.get_executor()),
+      firing_(lane.get_executor()),
+      ended_(lane.get_executor(), Timer::time_point::max()) {}
+
+void Scheduler::resume(std::vector<registry::OpenSend>& open) {
+    const auto waits = [this](const registry::OpenSend& left) {
+        if (left.progress.state != registry::SendState::scheduled) return false;
+        add(left.hub.number, left.send);
+        return true;
+    };
+    std::erase_if(open, waits);
+    if (schedule_.size() == 0) return;
+    log_info("scheduled sends taken up", {{"sends", std::to_string(schedule_.size())}});
+}
+
+bool Scheduler::may_accept() const {
+    return schedule_.size() < parts_.config.sends_scheduled_max;
+}
+
+void Scheduler::add(std::uint32_t hub, const registry::Send& send) {
+    schedule_.add(Entry{send.scheduled_at_ms, hub, send.id});
+}
+
+void Scheduler::forget(std::uint32_t hub, const registry::Send& send) {
+    schedule_.remove(Entry{send.scheduled_at_ms, hub, send.id});
+}
+
+Scheduler::Figures Scheduler::figures() const {
+    return {schedule_.size(), fired_.load(), late_ms_.load()};
+}
+
+pns::Task<void> Scheduler::run() {
+    running_ = true;
+    while (!stopping_) {
+        const std::int64_t now = clock_();
+        co_await fire_due(now);
+        const std::int64_t wait_ms = std::clamp<std::int64_t>(
+            schedule_.next_ms() - std::max<std::int64_t>(clock_(), 0), 0, look_ms);
+        timer_.expires_after(std::chrono::milliseconds(wait_ms));
+        if (!stopping_) co_await timer_.async_wait(pns::as_result);
+    }
+    running_ = false;
+    ended_.cancel();
+}
+
+pns::Task<std::size_t> Scheduler::fire_due(std::int64_t now_ms) {
+    const std::uint64_t before = fired_;
+    while (!stopping_) {
+        auto due = schedule_.take_due(now_ms, fires_at_once_max);
+        if (due.empty()) break;
+        for (Entry& entry : due) firing_.start(fire(std::move(entry), now_ms));
+        co_await firing_.join();
+    }
+    co_return static_cast<std::size_t>(fired_ - before);
+}
+
+pns::Task<void> Scheduler::fire(Entry entry, std::int64_t now_ms) {
+    Fired fired = Fired::later;
+    try {
+        fired = co_await try_fire(entry, now_ms);
+    } catch (const std::exception& bug) {
+        log_error("firing a scheduled send failed: tried again shortly",
+                  {{"send", entry.id}, {"what", bug.what()}});
+    }
+    if (fired == Fired::later || fired == Fired::held) {
+        entry.due_ms = now_ms + (fired == Fired::later ? later_ms : held_ms);
+        schedule_.add(std::move(entry));
+    }
+}
+
+pns::Task<Scheduler::Fired> Scheduler::try_fire(const Entry& entry, std::int64_t now_ms) {
+    const auto hub = parts_.hubs.find(entry.hub);
+    if (!hub) co_return Fired::gone;
+    if (hub->description.disabled) co_return Fired::held;
+    if (!parts_.fanout.may_accept()) co_return Fired::later;
+    auto read = [this, &entry] { return parts_.registry.send(entry.hub, entry.id); };
+    auto stored = co_await on_store(parts_.store, std::move(read));
+    if (!stored && stored.error() == registry::errc::not_found) co_return Fired::gone;
+    if (!stored) {
+        log_error("a scheduled send cannot be read: tried again shortly",
+                  {{"send", entry.id}, {"error", stored.error().message()}});
+        co_return Fired::later;
+    }
+    if (stored->second.state != registry::SendState::scheduled) co_return Fired::gone;
+    registry::Send send = std::move(stored->first);
+    if (!send.deadline_given) send.deadline_ms = now_ms + undelivered_ms_max;
+
+    registry::Selection selection;
+    registry::Progress progress;
+    const auto plan = plan_of(send.tag_expression, parts_.config);
+    if (const auto* wrong = std::get_if<Refusal>(&plan)) {
+        // It was sound when it was accepted: a bound has been lowered since.
+        log_error("a scheduled send's expression is over a bound now",
+                  {{"send", send.id}, {"why", wrong->message}});
+        progress.state = registry::SendState::abandoned;
+    } else {
+        const registry::Universe universe = universe_of(send, parts_.config);
+        auto select = [this, &entry, &plan, &universe] {
+            return parts_.registry.select(entry.hub, std::get<tagexpr::Plan>(plan), universe);
+        };
+        auto selected = co_await on_store(parts_.store, std::move(select));
+        if (!selected) {
+            log_error("the audience of a scheduled send cannot be read: tried again shortly",
+                      {{"send", send.id}, {"error", selected.error().message()}});
+            co_return Fired::later;
+        }
+        selection = std::move(*selected);
+        if (selection.count() == 0) progress.state = registry::SendState::no_target;
+    }
+    const bool over = registry::is_final(progress.state);
+    if (over) progress.started_at_ms = progress.ended_at_ms = now_ms;
+
+    const auto fired = registry::accepted(std::move(send), std::move(selection));
+    auto write = [this, &entry, &fired, &progress](registry::Done<void> done) {
+        parts_.registry.accept(entry.hub, fired, progress, std::move(done));
+    };
+    const auto accepted = co_await committed<void>(std::move(write));
+    if (!accepted) {
+        const auto code = accepted.error();
+        if (code == registry::errc::exists || code == registry::errc::not_found) {
+            co_return Fired::gone;  // cancelled meanwhile, or the hub was deleted
+        }
+        log_error("a scheduled send cannot be fired: tried again shortly",
+                  {{"send", entry.id}, {"error", code.message()}});
+        co_return Fired::later;
+    }
+    ++fired_;
+    late_ms_ = std::max<std::int64_t>(0, now_ms - fired->send.scheduled_at_ms);
+    parts_.metrics.send_accepted(fired->send.format);
+    if (!over) parts_.fanout.start(hub, fired);
+    co_return Fired::yes;
+}
+
+pns::Task<void> Scheduler::stop() {
+    stopping_ = true;
+    timer_.cancel();
+    while (running_) co_await ended_.async_wait(pns::as_result);
+}
+
+}  // namespace hub

@@ -1,0 +1,101 @@
+#pragma once
+
+// One accepted send while its pushes go out: what the lanes share. Immutable but for the parts that
+// say otherwise.
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "hub/device/hubs.hpp"
+#include "hub/send/device_results.hpp"
+#include "hub/send/tally.hpp"
+#include "hub/template/templates.hpp"
+#include "pns/rate_bucket.hpp"
+#include "registry/registry.hpp"
+
+namespace hub {
+
+/// What lanes may do with a send now.
+enum class Mode : std::uint8_t {
+    go,
+    hold,  ///< nothing new goes out; what is out gets its verdict
+    drop,  ///< what is not out ends as abandoned
+};
+Mode mode_of(registry::SendState state);
+
+/// The share of a send that goes out first: each device by a hash of its number with the send's id,
+/// so that it is the same after every restart; one device at least.
+std::vector<registry::Bitmap> canary_of(const std::vector<registry::Bitmap>& devices,
+                                        std::string_view send_id, std::uint32_t ppm);
+
+struct SendRun {
+    /// `accepted_send` has the frozen selection without what was done before a restart.
+    SendRun(std::shared_ptr<const HubState> hub_state,
+            std::shared_ptr<const registry::AcceptedSend> accepted_send, std::uint64_t audience,
+            registry::Progress progress)
+        : hub(std::move(hub_state)),
+          accepted(std::move(accepted_send)),
+          send(accepted->send),
+          todo(accepted->selection),
+          tally(audience, std::move(progress)) {}
+
+    /// Once, before any lane sees it: parses what the send's body and headers say for all devices.
+    /// `gcm_alias` is Config::gcm_through_fcmv1.
+    void prepare(std::size_t lanes, bool gcm_alias);
+
+    const std::shared_ptr<const HubState> hub;
+    const std::shared_ptr<const registry::AcceptedSend> accepted;
+    const registry::Send& send;
+    const registry::Selection& todo;  ///< the devices that are not done
+    Properties properties;            ///< template sends: the message's values
+    pns::Message native;              ///< native sends: the message, the same for every device
+    std::optional<pns::Refusal> native_refusal;  ///< set = no device can get the native message
+    bool gcm_through_fcmv1 = false;              ///< gcm bodies become FCM v1 bodies
+    std::size_t home = 0;                        ///< the lane that writes its checkpoints
+    bool at_home = false;                        ///< small: its home lane walks all its devices
+
+    std::uint32_t flow = 0;  ///< Push::flow of its pushes; set before any lane sees the run
+    std::atomic<Mode> mode{Mode::go};                           ///< set on the home lane
+    std::atomic<std::int64_t> deadline_ms{registry::never_ms};  ///< set on the home lane
+    std::optional<pns::RateBucket> rate;                        ///< the send's own limit
+    std::shared_ptr<pns::RateBucket> hub_rate;  ///< the hub's, shared by its sends; may be null
+    /// As the lanes last told; a part of a second old while it runs, exact while it waits.
+    std::atomic<std::int64_t> in_flight{0}, retries{0};
+
+    Tally tally;                             ///< thread-safe
+    std::shared_ptr<DeviceResults> results;  ///< thread-safe; set before any lane sees the run
+    std::function<void()> on_ended;  ///< after its last checkpoint; any thread; may be empty
+
+    /// The first of several native registrations with one handle gets the push
+    /// (contracts/anh.md 5.2). Thread-safe.
+    bool first_with_handle(std::string_view platform, std::string_view handle);
+
+    /// Orders snapshots: whoever takes one hands it to the registry under this lock.
+    std::mutex checkpoint_mutex;
+    std::size_t failures_kept = 0;  ///< of `results`, handed to the registry; under the same lock
+    /// What the registry has of them is not what `results` begins with: after a restart, or when a
+    /// checkpoint failed.
+    std::atomic<bool> failures_anew{false};
+    bool checkpoint_in_flight = false;  ///< home lane only
+    /// Home lane only. With a canary the devices go out in two rounds, its own and the rest.
+    std::vector<registry::Bitmap> whole;   ///< the selection as frozen; only until canary is known
+    std::vector<registry::Bitmap> canary;  ///< of `todo`; empty: one round takes all
+    bool rounds_known = false;
+    /// Its last progress could not be written: nothing more goes out until one is, or a crash would
+    /// repeat it all. Set on the home lane.
+    std::atomic<bool> stalled{false};
+    std::atomic<bool> dropped{false};  ///< the hub or the send is gone: stop working on it
+
+  private:
+    std::mutex handles_mutex_;
+    std::unordered_set<std::string> handles_seen_;
+};
+
+}  // namespace hub

@@ -1,0 +1,129 @@
+// Tested by tests/hub_server_test.cpp.
+
+#include "hub/server/dispatch.hpp"
+
+#include <chrono>
+
+#include "hub/http/problem.hpp"
+#include "hub/process/clock.hpp"
+#include "hub/process/config.hpp"
+#include "hub/process/log.hpp"
+#include "hub/process/metrics.hpp"
+
+namespace hub {
+
+namespace {
+
+constexpr std::size_t unrouted_body_bytes_max = 64 * 1024;
+constexpr std::string_view no_route = "none";
+
+struct Counted {
+    explicit Counted(std::atomic<std::size_t>& count) : count_(count) {
+        before = count_.fetch_add(1, std::memory_order_relaxed);
+    }
+    ~Counted() { count_.fetch_sub(1, std::memory_order_relaxed); }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    std::size_t before = 0;
+
+  private:
+    std::atomic<std::size_t>& count_;
+};
+
+}  // namespace
+
+Dispatch::Dispatch(const Config& config, Metrics& metrics, std::span<const Route> routes,
+                   Authoriser authoriser, Parts& parts, AnswerOnce answer_once)
+    : config_(config),
+      metrics_(metrics),
+      routes_(routes),
+      authoriser_(std::move(authoriser)),
+      parts_(parts),
+      answer_once_(answer_once) {}
+
+Routed Dispatch::route(const Request& request) const {
+    return match(routes_, request.method, request.segments);
+}
+
+std::size_t Dispatch::body_bytes_max(const Request& request, const Routed& routed) const {
+    const auto* matched = std::get_if<Matched>(&routed);
+    if (matched == nullptr) return unrouted_body_bytes_max;
+    const Route& found = *matched->route;
+    if (found.body_bound != nullptr) return found.body_bound(parts_, request, matched->args);
+    return found.body_bytes_max;
+}
+
+Response Dispatch::finish(const Request& request, std::string_view pattern, Response response) {
+    for (auto& [name, value] : response.headers) {  // nothing may add a line to the head
+        std::erase_if(value,
+                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+    }
+    response.headers.emplace_back("TrackingId", request.tracking_id);
+    response.headers.emplace_back("x-ms-correlation-request-id", request.tracking_id);
+    const auto spent_ms = now_ms() - request.received_at_ms;
+    metrics_.request(request.method, pattern, response.status,
+                     static_cast<double>(spent_ms < 0 ? 0 : spent_ms) / 1000.0);
+    return response;
+}
+
+Response Dispatch::refuse(const Request& request, int status, std::string_view message) {
+    return finish(request, no_route, error(request, status, message));
+}
+
+pns::Task<Response> Dispatch::answer(const Request& request, const Routed& routed,
+                                     TokenBucket* connection) {
+    const Counted counted(in_flight_);
+    const auto wait_ms = connection == nullptr ? 0 : connection->take(now_ms());
+    if (wait_ms > 0) {
+        metrics_.limited("connection");
+        Response slow = error(request, 429, "This connection sends requests too fast.");
+        slow.headers.emplace_back("Retry-After", retry_after_s(wait_ms));
+        co_return finish(request, no_route, std::move(slow));
+    }
+    if (counted.before >= config_.requests_in_flight_max) {
+        Response busy = error(request, 503, "Too many requests are at work. Try again.");
+        busy.headers.emplace_back("Retry-After", "1");
+        co_return finish(request, no_route, std::move(busy));
+    }
+    if (const auto* none = std::get_if<NoRoute>(&routed)) {
+        const bool unknown = none->status == 404;
+        Response response =
+            error(request, none->status,
+                  unknown ? "There is nothing at this path." : "The method is not allowed here.");
+        if (!unknown) response.headers.emplace_back("Allow", none->allow);
+        co_return finish(request, no_route, std::move(response));
+    }
+    const auto& matched = std::get<Matched>(routed);
+    Response response;
+    try {
+        response = co_await guarded(request, matched);
+    } catch (const std::exception& bug) {
+        log_error("a handler failed", {{"route", std::string(matched.route->pattern)},
+                                       {"what", bug.what()},
+                                       {"tracking_id", request.tracking_id}});
+        response = error(request, 500, "The request could not be processed.");
+    }
+    if (matched.route->answers_problems) response = as_problem(request, std::move(response));
+    co_return finish(request, matched.route->pattern, std::move(response));
+}
+
+pns::Task<Response> Dispatch::guarded(const Request& request, const Matched& matched) {
+    const Route& route = *matched.route;
+    std::shared_ptr<const HubState> hub;
+    if (route.names_hub) hub = authoriser_.find_hub(matched.args.front());
+    if (route.right != Right::none) {
+        auto refused = authoriser_.refuse(request, hub.get(), route);
+        if (refused) co_return std::move(*refused);
+    }
+    const bool creates_hub = route.method == "PUT" && route.pattern == "/{hub}";
+    if (route.names_hub && !hub && !creates_hub) {
+        co_return error(request, 404, "No service is hosted at the specified address.");
+    }
+    Call call{request, std::move(hub), matched.args, parts_};
+    const bool once =
+        route.creates && answer_once_ != nullptr && !request.header("idempotency-key").empty();
+    if (once) co_return co_await answer_once_(std::move(call), route.handler);
+    co_return co_await route.handler(std::move(call));
+}
+
+}  // namespace hub

@@ -1,0 +1,122 @@
+// Tested by tests/hub_server_test.cpp.
+
+#include "hub/server/peer.hpp"
+
+#include <array>
+#include <boost/asio/write.hpp>
+
+namespace hub {
+
+namespace asio = boost::asio;
+
+Peer::Peer(Socket socket, asio::ssl::context* tls, std::int64_t write_ms)
+    : socket_(std::move(socket)), timer_(socket_.get_executor()), write_ms_(write_ms) {
+    if (tls != nullptr) tls_.emplace(socket_, *tls);
+}
+
+pns::Task<pns::error_code> Peer::handshake() {
+    if (!tls_) co_return pns::error_code();
+    auto [failure] = co_await tls_->async_handshake(asio::ssl::stream_base::server, pns::as_result);
+    co_return failure;
+}
+
+bool Peer::chose_h2() const {
+    if (!tls_) return false;
+    const unsigned char* name = nullptr;
+    unsigned size = 0;
+    // native_handle() is not const, though reading the choice changes nothing.
+    auto* ssl = const_cast<asio::ssl::stream<Socket&>&>(*tls_).native_handle();
+    SSL_get0_alpn_selected(ssl, &name, &size);
+    return size == 2 && name[0] == 'h' && name[1] == '2';
+}
+
+pns::Task<std::pair<pns::error_code, std::size_t>> Peer::read_some(asio::mutable_buffer into) {
+    if (tls_) {
+        auto [failure, size] = co_await tls_->async_read_some(into, pns::as_result);
+        co_return std::pair(failure, size);
+    }
+    auto [failure, size] = co_await socket_.async_read_some(into, pns::as_result);
+    co_return std::pair(failure, size);
+}
+
+pns::Task<pns::error_code> Peer::write(asio::const_buffer bytes) {
+    write_by_ = Clock::now() + std::chrono::milliseconds(write_ms_);
+    wake_for(write_by_);
+    pns::error_code outcome;
+    if (tls_) {
+        auto [failure, size] = co_await asio::async_write(*tls_, bytes, pns::as_result);
+        outcome = failure;
+    } else {
+        auto [failure, size] = co_await asio::async_write(socket_, bytes, pns::as_result);
+        outcome = failure;
+    }
+    write_by_ = Clock::time_point::max();
+    co_return outcome;
+}
+
+void Peer::expect_within(std::int64_t ms) {
+    read_by_ = Clock::now() + std::chrono::milliseconds(ms);
+    wake_for(read_by_);
+}
+
+void Peer::wake_for(Clock::time_point deadline) {
+    // A later deadline is found when the timer fires for the earlier one.
+    if (deadline < timer_.expiry()) timer_.cancel();
+}
+
+pns::Task<void> Peer::watch() {
+    while (open_) {
+        timer_.expires_at(deadline());
+        co_await timer_.async_wait(pns::as_result);
+        if (!open_ || Clock::now() < deadline()) continue;
+        const bool unread = write_by_ <= Clock::now();
+        if (unread || !on_late) {
+            cut();
+        } else {
+            on_late();
+        }
+    }
+}
+
+void Peer::drain() {
+    if (draining_) return;
+    draining_ = true;
+    if (on_drain) {
+        on_drain();
+    } else {
+        cut();
+    }
+}
+
+void Peer::interrupt() {
+    pns::error_code ignored;
+    socket_.cancel(ignored);
+}
+
+pns::Task<void> Peer::close() {
+    constexpr std::int64_t linger_ms = 1'000;
+    constexpr std::size_t linger_bytes_max = 1 << 20;
+    on_late = nullptr;
+    expect_within(linger_ms);
+    if (tls_ && open_) co_await tls_->async_shutdown(pns::as_result);
+    pns::error_code failure;
+    if (open_) socket_.shutdown(asio::socket_base::shutdown_send, failure);
+    // Closing with unread bytes would send a reset, which may overtake the answer.
+    std::array<char, 4'096> rest{};
+    std::size_t dropped = 0;
+    while (open_ && !failure && dropped < linger_bytes_max) {
+        auto [ended, size] = co_await socket_.async_read_some(asio::buffer(rest), pns::as_result);
+        failure = ended;
+        dropped += size;
+    }
+    cut();
+}
+
+void Peer::cut() {
+    open_ = false;
+    pns::error_code ignored;
+    socket_.close(ignored);
+    timer_.cancel();
+}
+
+}  // namespace hub

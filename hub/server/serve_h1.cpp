@@ -1,0 +1,375 @@
+// Tested by tests/hub_server_test.cpp.
+
+#include "hub/server/serve_h1.hpp"
+
+#include <algorithm>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <cstdio>
+#include <limits>
+#include <utility>
+
+#include "hub/process/clock.hpp"
+#include "hub/text/text.hpp"
+#include "hub/text/times.hpp"
+
+namespace hub {
+
+namespace {
+
+namespace http = boost::beast::http;
+using Parser = http::request_parser<http::string_body>;
+
+constexpr std::size_t head_bytes_max = 16 * 1024;
+constexpr std::size_t read_bytes = 16 * 1024;
+constexpr std::size_t piece_bytes = 128 * 1024;  // of a body that is taken in pieces
+
+std::string_view std_view(boost::beast::string_view text) {
+    return {text.data(), text.size()};
+}
+
+std::string wire_form(const Request& request, const Response& response, bool keep_alive) {
+    std::string out = "HTTP/1.1 " + std::to_string(response.status) + " ";
+    out.append(reason_phrase(response.status)).append("\r\n");
+    for (const auto& [name, value] : response.headers) {
+        out.append(name).append(": ").append(value).append("\r\n");
+    }
+    if (response.streams) {
+        out.append("Transfer-Encoding: chunked\r\n");
+    } else if (response.status != 204) {
+        out.append("Content-Length: ")
+            .append(std::to_string(response.body.size() + response.more_bytes))
+            .append("\r\n");
+    }
+    out.append("Date: ").append(http_date(now_ms())).append("\r\n");
+    if (!keep_alive) out.append("Connection: close\r\n");
+    out.append("\r\n");
+    const bool has_body = request.method != "HEAD" && response.status != 204;
+    if (has_body && !response.streams) out.append(response.body);
+    return out;
+}
+
+/// One connection being served.
+class H1Connection {
+  public:
+    H1Connection(Peer& peer, Dispatch& dispatch, const Config& config)
+        : peer_(peer),
+          dispatch_(dispatch),
+          config_(config),
+          rate_(config.requests_per_second_per_connection, now_ms()) {}
+    pns::Task<void> run();
+
+  private:
+    enum class Step { go_on, stop };
+    pns::Task<Step> one_request();
+    pns::Task<bool> read_more();
+    pns::Task<bool> wait_for_request();
+    pns::Task<bool> read_head();
+    bool has_bare_line_feed() const;
+    pns::Task<bool> read_body(std::size_t bytes_wanted);
+    pns::Task<Parsed<std::string>> more();
+    pns::Task<void> drop_body();
+    Refusal wrong_with_body() const;
+    pns::Task<bool> send_stream(Response response);
+    pns::Task<bool> send(Response response, bool keep_alive);
+    pns::Task<void> refuse(Refusal refusal);
+    void drop_blank_line();
+    void parse();
+    std::string wrong_with_head();
+    void take_head();
+
+    Peer& peer_;
+    Dispatch& dispatch_;
+    const Config& config_;
+    TokenBucket rate_;
+    boost::beast::flat_buffer buffer_;
+    std::optional<Parser> parser_;
+    boost::beast::error_code parse_failure_;
+    std::string head_;  // raw bytes of the header section
+    Request request_;
+    std::size_t body_bytes_max_ = 0;
+    bool first_ = true;
+    bool waiting_ = false;  // for the first byte of a request
+};
+
+pns::Task<void> H1Connection::run() {
+    peer_.on_drain = [this] {
+        if (waiting_) peer_.interrupt();
+    };
+    for (Step step = Step::go_on; step == Step::go_on;) step = co_await one_request();
+    peer_.on_drain = [] {};
+    co_await peer_.close();
+}
+
+pns::Task<bool> H1Connection::read_more() {
+    auto room = buffer_.prepare(read_bytes);
+    auto [failure, size] = co_await peer_.read_some(room);
+    buffer_.commit(size);
+    co_return !failure && size > 0;
+}
+
+pns::Task<bool> H1Connection::wait_for_request() {
+    peer_.expect_within(first_ ? config_.header_timeout_ms : config_.idle_timeout_ms);
+    bool come = true;
+    waiting_ = true;
+    while (come && buffer_.size() == 0 && !peer_.draining()) come = co_await read_more();
+    waiting_ = false;
+    first_ = false;
+    drop_blank_line();
+    co_return come&& buffer_.size() > 0;
+}
+
+/// One line end before a request is left over from the one before (RFC 9112 2.2).
+void H1Connection::drop_blank_line() {
+    const auto* bytes = static_cast<const char*>(buffer_.data().data());
+    if (buffer_.size() > 2 && bytes[0] == '\r' && bytes[1] == '\n') buffer_.consume(2);
+}
+
+void H1Connection::parse() {
+    parse_failure_ = {};
+    const bool in_head = !parser_->is_header_done();
+    const auto bytes = buffer_.data();
+    const std::size_t taken = parser_->put(bytes, parse_failure_);
+    if (in_head) head_.append(static_cast<const char*>(bytes.data()), taken);
+    buffer_.consume(taken);
+    if (parse_failure_ == http::error::need_more) parse_failure_ = {};
+}
+
+/// Lines of a head end with CRLF (RFC 9112 2.2). The parser would wait for one in a head that its
+/// sender thinks is complete.
+bool H1Connection::has_bare_line_feed() const {
+    const std::string_view bytes(static_cast<const char*>(buffer_.data().data()), buffer_.size());
+    std::size_t at = bytes.find('\n');
+    while (at != std::string_view::npos) {
+        const std::string_view before = at > 0 ? bytes.substr(0, at) : head_;
+        if (!before.ends_with('\r')) return true;
+        at = bytes.find('\n', at + 1);
+    }
+    return false;
+}
+
+pns::Task<bool> H1Connection::read_head() {
+    peer_.expect_within(config_.header_timeout_ms);
+    while (!parser_->is_header_done() && !parse_failure_) {
+        const auto before = buffer_.size();
+        if (before > 0) parse();
+        if (parser_->is_header_done() || parse_failure_) break;
+        if (head_.size() + buffer_.size() > head_bytes_max) {
+            parse_failure_ = http::error::header_limit;
+            break;
+        }
+        if (buffer_.size() > 0 && buffer_.size() < before) continue;
+        if (has_bare_line_feed()) {
+            parse_failure_ = http::error::bad_line_ending;
+            break;
+        }
+        const bool come = co_await read_more();
+        if (!come) co_return false;
+    }
+    co_return true;
+}
+
+/// Empty: the head may be acted on.
+std::string H1Connection::wrong_with_head() {
+    const auto& message = parser_->get();
+    if (head_.find("\n ") != std::string::npos || head_.find("\n\t") != std::string::npos) {
+        return "folded header lines are not accepted";
+    }
+    if (message.count(http::field::host) > 1 ||
+        (message.version() == 11 && request_.host.empty())) {
+        return "exactly one Host is needed";
+    }
+    const auto codings = message.count(http::field::transfer_encoding);
+    if (message.count(http::field::content_length) + codings > 1) {
+        return "more than one of Content-Length and Transfer-Encoding";
+    }
+    const auto length = std_view(message[http::field::content_length]);
+    if (length.find_first_not_of("0123456789") != std::string_view::npos) {
+        return "Content-Length must be one number";
+    }
+    if (codings == 1 && (message.version() != 11 ||
+                         lower(std_view(message[http::field::transfer_encoding])) != "chunked")) {
+        return "the only Transfer-Encoding accepted is chunked";
+    }
+    return {};
+}
+
+/// Header and target of the parser become the request.
+void H1Connection::take_head() {
+    const auto& message = parser_->get();
+    request_.method = std::string(std_view(message.method_string()));
+    request_.target = std::string(std_view(message.target()));
+    for (const auto& field : message) {
+        request_.headers.emplace_back(lower(std_view(field.name_string())),
+                                      std::string(std_view(field.value())));
+    }
+    request_.host = std::string(request_.header("host"));
+    // Absolute form (RFC 9112 3.2.2): its authority beats Host.
+    const std::string scheme = lower(std::string_view(request_.target).substr(0, 8));
+    if (scheme.starts_with("http://") || scheme == "https://") {
+        const std::size_t start = scheme == "https://" ? 8 : 7;
+        const auto slash =
+            std::min(request_.target.find_first_of("/?", start), request_.target.size());
+        request_.host = request_.target.substr(start, slash - start);
+        request_.target.erase(0, slash);
+        if (!request_.target.starts_with('/')) request_.target.insert(0, 1, '/');
+    }
+    request_.tracking_id = choose_tracking_id(request_);
+}
+
+/// Until the body is complete or wrong, or `bytes_wanted` of it are there. False: the peer is gone.
+pns::Task<bool> H1Connection::read_body(std::size_t bytes_wanted) {
+    while (!parse_failure_ && !parser_->is_done() && parser_->get().body().size() < bytes_wanted) {
+        const auto before = buffer_.size();
+        if (before > 0) parse();
+        if (parse_failure_) co_return true;
+        if (parser_->is_done()) break;
+        if (buffer_.size() < before) continue;
+        if (buffer_.size() > head_bytes_max) {  // a chunk head or trailer without end
+            parse_failure_ = http::error::header_limit;
+            co_return true;
+        }
+        const bool come = co_await read_more();
+        if (!come) co_return false;
+    }
+    co_return true;
+}
+
+Refusal H1Connection::wrong_with_body() const {
+    if (parse_failure_ == http::error::body_limit) return body_too_large(body_bytes_max_);
+    return bad_request("Malformed body: " + parse_failure_.message() + ".");
+}
+
+/// The whole body shares one deadline, however many pieces it comes in.
+pns::Task<Parsed<std::string>> H1Connection::more() {
+    const bool there = co_await read_body(piece_bytes);
+    if (!there) co_return body_ended_early();
+    if (parse_failure_) co_return wrong_with_body();
+    if (parser_->is_done()) peer_.expect_nothing();
+    std::string piece = std::exchange(parser_->get().body(), std::string());
+    co_return piece;
+}
+
+/// What the handler did not want.
+pns::Task<void> H1Connection::drop_body() {
+    bool there = true;
+    while (there && !parser_->is_done() && !parse_failure_) {
+        parser_->get().body().clear();
+        there = co_await read_body(piece_bytes);
+    }
+}
+
+pns::Task<bool> H1Connection::send(Response response, bool keep_alive) {
+    const std::string bytes = wire_form(request_, response, keep_alive);
+    peer_.expect_nothing();
+    auto failure = co_await peer_.write(boost::asio::buffer(bytes));
+    if (response.streams && !failure) co_return co_await send_stream(std::move(response));
+    if (request_.method == "HEAD") response.more_bytes = 0;
+    for (std::uint64_t left = response.more_bytes; left > 0 && !failure;) {
+        const std::string piece = co_await response.more();
+        if (piece.empty()) co_return false;
+        failure = co_await peer_.write(boost::asio::buffer(piece));
+        left -= std::min<std::uint64_t>(left, piece.size());
+    }
+    co_return !failure;
+}
+
+/// Pieces as chunks (RFC 9112 7.1) until the answer ends or nobody is there to read it.
+pns::Task<bool> H1Connection::send_stream(Response response) {
+    std::string piece = std::move(response.body);
+    for (bool first = true;; first = false) {
+        if (!first || piece.empty()) piece = co_await response.more();
+        char size[24];
+        std::snprintf(size, sizeof size, "%zx\r\n", piece.size());
+        const std::string chunk = size + piece + "\r\n";
+        const auto failure = co_await peer_.write(boost::asio::buffer(chunk));
+        if (failure) co_return false;
+        if (piece.empty()) co_return true;
+    }
+}
+
+pns::Task<void> H1Connection::refuse(Refusal refusal) {
+    Response response = dispatch_.refuse(request_, refusal.status, refusal.message);
+    co_await send(std::move(response), false);
+}
+
+pns::Task<H1Connection::Step> H1Connection::one_request() {
+    request_ = Request();
+    request_.tls = peer_.tls();
+    parser_.emplace();
+    parser_->header_limit(head_bytes_max);
+    parser_->body_limit(boost::none);  // until the route is known
+    parse_failure_ = {};
+    head_.clear();
+    const bool come = co_await wait_for_request();
+    if (!come) co_return Step::stop;
+    const bool headed = co_await read_head();
+    if (!headed) co_return Step::stop;
+
+    request_.received_at_ms = now_ms();
+    if (parse_failure_) {
+        request_.tracking_id = choose_tracking_id(request_);
+        const bool large = parse_failure_ == http::error::header_limit;
+        Refusal why = bad_request("Malformed request: " + parse_failure_.message() + ".");
+        if (large) why = {431, "The request head is larger than 16384 bytes."};
+        co_await refuse(std::move(why));
+        co_return Step::stop;
+    }
+    take_head();
+    std::string wrong = wrong_with_head();
+    if (wrong.empty() && !parse_target(request_)) wrong = "bad request target or Host";
+    if (!wrong.empty()) {
+        Refusal why = bad_request("Malformed request: " + wrong + ".");
+        co_await refuse(std::move(why));
+        co_return Step::stop;
+    }
+
+    const Routed routed = dispatch_.route(request_);
+    body_bytes_max_ = dispatch_.body_bytes_max(request_, routed);
+    const auto announced = parser_->content_length();
+    if (announced && *announced > body_bytes_max_) {
+        Refusal large = body_too_large(body_bytes_max_);
+        co_await refuse(std::move(large));
+        co_return Step::stop;
+    }
+    parser_->body_limit(body_bytes_max_);
+    const std::string expectation = lower(request_.header("expect"));
+    if (expectation == "100-continue" && !parser_->is_done() && buffer_.size() == 0) {
+        const std::string_view go = "HTTP/1.1 100 Continue\r\n\r\n";
+        const auto failure = co_await peer_.write(boost::asio::buffer(go));
+        if (failure) co_return Step::stop;
+    }
+    peer_.expect_within(config_.body_timeout_ms);
+    parser_->eager(true);
+    const bool in_pieces = takes_pieces(routed);
+    if (in_pieces) {
+        request_.more = [this] { return more(); };
+    } else {
+        const bool there = co_await read_body(std::numeric_limits<std::size_t>::max());
+        if (!there) co_return Step::stop;
+        if (parse_failure_) {
+            Refusal why = wrong_with_body();
+            co_await refuse(std::move(why));
+            co_return Step::stop;
+        }
+        request_.body = std::move(parser_->get().body());
+        request_.received_at_ms = now_ms();
+        peer_.expect_nothing();
+    }
+
+    Response response = co_await dispatch_.answer(request_, routed, &rate_);
+    if (in_pieces) co_await drop_body();
+    const bool keep_alive = parser_->is_done() && parser_->keep_alive() && !peer_.draining();
+    const bool sent = co_await send(std::move(response), keep_alive);
+    co_return sent&& keep_alive ? Step::go_on : Step::stop;
+}
+
+}  // namespace
+
+pns::Task<void> serve_h1(Peer& peer, Dispatch& dispatch, const Config& config) {
+    H1Connection connection(peer, dispatch, config);
+    co_await connection.run();
+}
+
+}  // namespace hub

@@ -1,0 +1,33 @@
+#pragma once
+
+// JSON from outside: bounded in size and depth before a tree is built, errors with a position.
+// Pure, any thread.
+
+#include <cstddef>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "hub/text/wire_error.hpp"
+
+namespace hub {
+
+constexpr std::size_t json_bytes_max = 64 * 1024;
+constexpr std::size_t json_depth_max = 32;
+
+/// `what` names the document in refusals: "The body", "The devices part".
+Parsed<nlohmann::json> read_json(std::string_view text, std::string_view what,
+                                 std::size_t bytes_max = json_bytes_max);
+
+/// Only the check of size, depth and grammar.
+std::optional<Refusal> check_json(std::string_view text, std::string_view what,
+                                  std::size_t bytes_max = json_bytes_max);
+
+/// An object of strings; numbers and booleans give their JSON text, null members are dropped,
+/// objects and arrays are refused.
+Parsed<std::map<std::string, std::string>> string_members(const nlohmann::json& object,
+                                                          std::string_view what);
+
+}  // namespace hub

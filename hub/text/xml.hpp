@@ -1,0 +1,45 @@
+#pragma once
+
+// XML from outside and to outside: bounded reading without DTDs or entities, escaping.
+// Pure, any thread. Tested by tests/hub_atom_test.cpp and tests/hub_error_test.cpp.
+
+#include <cstddef>
+#include <optional>
+#include <pugixml.hpp>
+#include <string>
+#include <string_view>
+
+#include "hub/text/wire_error.hpp"
+
+namespace hub {
+
+constexpr std::size_t xml_bytes_max = 64 * 1024;
+constexpr std::size_t xml_depth_max = 32;
+
+/// Reads one document of UTF-8 (or, by byte order mark, UTF-16). Refuses DOCTYPE, deep nesting and
+/// more than xml_bytes_max with 400 or 413. `keep_blanks` keeps blank text between elements.
+std::optional<Refusal> read_xml(std::string_view text, pugi::xml_document& document,
+                                bool keep_blanks = false);
+
+/// The name without its namespace prefix.
+std::string_view local_name(const pugi::xml_node& node);
+std::string_view local_name(const pugi::xml_attribute& attribute);
+
+/// First child element of that local name, whatever its prefix; an empty node if there is none.
+pugi::xml_node child_element(const pugi::xml_node& node, std::string_view name);
+pugi::xml_node first_element(const pugi::xml_node& node);
+
+/// All text and CDATA directly in `node`.
+std::string text_of(const pugi::xml_node& node);
+
+/// Text of a child; nothing when it is absent or `i:nil="true"`.
+std::optional<std::string> child_text(const pugi::xml_node& node, std::string_view name);
+
+/// Escapes for element text and double-quoted attributes. What XML 1.0 cannot hold (control
+/// characters, broken UTF-8) becomes U+FFFD.
+void append_xml(std::string& out, std::string_view text);
+
+/// `<name>escaped text</name>`.
+void append_element(std::string& out, std::string_view name, std::string_view text);
+
+}  // namespace hub

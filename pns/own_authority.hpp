@@ -1,0 +1,32 @@
+#pragma once
+
+// Certificates of an authority of our own: the self-made one of a hub, simulators, `pushhub dev`
+// and tests: a P-256 authority and leaves it signs. Any thread.
+
+#include <string>
+#include <vector>
+
+#include "pns/task.hpp"
+
+namespace pns {
+
+struct CertificatePair {
+    std::string certificate_pem;  ///< a leaf's is followed by its authority's
+    std::string key_pem;          ///< PKCS#8
+};
+
+/// A new authority, valid from an hour ago for ten years.
+CertificatePair make_ca(const std::string& common_name = "pushhub throw-away CA");
+
+struct LeafOptions {
+    int valid_from_s = -3600, valid_until_s = 90 * 86'400;  ///< relative to now
+    std::string
+        subject_uid;  ///< subject UID beside the common name, as in APNs client certificates
+};
+
+/// A leaf for server and client authentication. `names` are DNS names or address literals; the
+/// first is the common name.
+CertificatePair make_leaf(const CertificatePair& ca, const std::vector<std::string>& names,
+                          const LeafOptions& options = {});
+
+}  // namespace pns
