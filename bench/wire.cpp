@@ -173,10 +173,10 @@ class Pump final : public pns::PushOwner {
     void on_verdict(pns::Push& push, pns::Verdict&& verdict) override {
         ++verdicts_;
         --outstanding_;
-        if (verdict.kind == pns::Verdict::Kind::accepted) {
+        if (verdict.kind() == pns::Verdict::Kind::accepted) {
             ++accepted_;
         } else {
-            last_word_ = std::move(verdict.reason);
+            last_word_ = verdict.reason();
         }
         if (feeding_) submit(push);
     }

@@ -14,7 +14,9 @@
 #include <variant>
 
 #include "pns/platform.hpp"
-#include "pns/sender.hpp"
+#include "pns/push.hpp"
+#include "pns/sender_settings.hpp"
+#include "pns/task.hpp"
 
 namespace pns {
 
@@ -63,11 +65,15 @@ using TokenSource = std::variant<NoToken, SelfSigned, Fetched>;
 
 /// What the sender does with an answer (contracts/pns.md 0).
 struct Judgement {
-    enum class Step : std::uint8_t { final, resend_now, reauthorise } step = Step::final;
+    enum class Step : std::uint8_t { final, resend_now, reauthorise };
+    Verdict verdict;  ///< used when step is final, or when its one repeat has been spent
+    Step step = Step::final;
     bool reconnect = false;                   ///< take this connection out of service
     std::int64_t throttle_credential_ms = 0;  ///< hold all pushes of this credential for so long
     std::int64_t throttle_origin_ms = 0;      ///< hold all its pushes to this origin for so long
-    Verdict verdict;  ///< used when step is final, or when its one repeat has been spent
+    /// The answer does not say whether it means this target or all of the credential: hold the
+    /// credential for so long if several targets get it within a short time.
+    std::int64_t throttle_if_many_ms = 0;
 };
 
 struct Answer {

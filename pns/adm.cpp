@@ -191,7 +191,7 @@ Judgement Adm::judge(const Push& push, const Answer& answer) const {
         const std::string current = text_member(answer.body, "registrationID");
         auto checked = normalise_adm_handle(current);
         if (auto* handle = std::get_if<std::string>(&checked); handle && *handle != push.handle)
-            out.verdict.new_handle = std::move(*handle);
+            out.verdict.get<Accepted>()->new_handle = std::move(*handle);
         return out;
     }
     const std::string word = text_member(answer.body, "reason");

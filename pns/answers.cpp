@@ -76,14 +76,6 @@ std::optional<std::int64_t> parse_http_date(std::string_view text) {
     return std::nullopt;
 }
 
-Judgement of(Verdict::Kind kind, Outcome outcome, std::string reason) {
-    Judgement out;
-    out.verdict.kind = kind;
-    out.verdict.outcome = outcome;
-    out.verdict.reason = std::move(reason);
-    return out;
-}
-
 }  // namespace
 
 std::optional<std::int64_t> parse_retry_after(std::string_view value, std::int64_t now_ms) {
@@ -120,38 +112,38 @@ std::string clean_reason(std::string_view text, std::string_view handle) {
 }
 
 Judgement accepted(std::string_view provider_id) {
-    Judgement out;
+    Accepted out;
     if (provider_id.size() <= provider_id_bytes_max && is_printable(provider_id))
-        out.verdict.provider_id = provider_id;
-    return out;
+        out.provider_id = provider_id;
+    return {std::move(out)};
 }
 
 Judgement refused(Outcome outcome, std::string reason) {
-    return of(Verdict::Kind::refused, outcome, std::move(reason));
+    return {Refused{outcome, std::move(reason)}};
 }
 
 Judgement misconfigured(Outcome outcome, std::string reason) {
-    Judgement out = of(Verdict::Kind::refused, outcome, std::move(reason));
-    out.verdict.configuration = true;
-    return out;
+    return {Refused{outcome, std::move(reason), true}};
 }
 
 Judgement suspected(Outcome outcome, std::string reason) {
-    return of(Verdict::Kind::suspect, outcome, std::move(reason));
+    return {Suspect{outcome, std::move(reason)}};
 }
 
 Judgement retired(Outcome outcome, std::string reason) {
-    return of(Verdict::Kind::retire, outcome, std::move(reason));
+    return {Dead{outcome, std::move(reason)}};
 }
 
 Judgement retry(Outcome outcome, std::string reason, std::int64_t after_ms) {
-    Judgement out = of(Verdict::Kind::retry_later, outcome, std::move(reason));
-    out.verdict.retry_after_ms = after_ms;
-    return out;
+    return {RetryLater{outcome, std::move(reason), after_ms}};
+}
+
+Judgement unwell(Outcome outcome, std::string reason, std::int64_t after_ms) {
+    return {RetryLater{outcome, std::move(reason), after_ms, true}};
 }
 
 Judgement throttled(std::string reason, std::int64_t after_ms) {
-    Judgement out = retry(Outcome::throttled, std::move(reason), after_ms);
+    Judgement out = unwell(Outcome::throttled, std::move(reason), after_ms);
     out.throttle_credential_ms = after_ms;
     return out;
 }
@@ -164,9 +156,10 @@ Judgement unauthorised(std::string reason) {
 
 Judgement unlisted(const Answer& answer, std::string reason) {
     if (reason.empty()) reason = "HTTP " + std::to_string(answer.status);
-    if (answer.status >= 500 && answer.status <= 599)
-        return retry(answer.status == 500 ? Outcome::pns_server_error : Outcome::pns_unavailable,
-                     std::move(reason), retry_after_ms(answer, 0));
+    const std::int64_t after_ms = retry_after_ms(answer, 0);
+    if (answer.status == 500) return retry(Outcome::pns_server_error, std::move(reason), after_ms);
+    if (answer.status > 500 && answer.status <= 599)
+        return unwell(Outcome::pns_unavailable, std::move(reason), after_ms);
     return refused(Outcome::pns_interface_error, std::move(reason));
 }
 

@@ -28,12 +28,16 @@ Judgement refused(Outcome outcome, std::string reason);
 Judgement misconfigured(Outcome outcome, std::string reason);
 Judgement suspected(Outcome outcome, std::string reason);
 Judgement retired(Outcome outcome, std::string reason);
+/// RETRY of this push: it uses up an attempt.
 Judgement retry(Outcome outcome, std::string reason, std::int64_t after_ms = 0);
-/// Retry, and hold the whole credential for as long.
+/// RETRY because the provider is unwell, whatever the push: waited out until the send's deadline.
+Judgement unwell(Outcome outcome, std::string reason, std::int64_t after_ms = 0);
+/// THROTTLE: the same, and the whole credential is held for as long.
 Judgement throttled(std::string reason, std::int64_t after_ms);
 /// REAUTH once; if that has been spent, CONFIG.
 Judgement unauthorised(std::string reason);
-/// The class of a status that no table lists: 5xx may pass, everything else is final.
+/// The class of a status that no table lists: 500 may pass, 501 to 599 is a provider that is
+/// unwell, everything else is final.
 Judgement unlisted(const Answer& answer, std::string reason);
 
 }  // namespace pns

@@ -133,7 +133,6 @@ ErrorBody read_error(std::string_view text) {
 }
 
 Judgement follow(Rule rule, const ErrorBody& error, const Answer& answer, std::string reason) {
-    Judgement out;
     switch (rule) {
         case Rule::drop:
             return refused(Outcome::invalid_notification_format, std::move(reason));
@@ -150,24 +149,25 @@ Judgement follow(Rule rule, const ErrorBody& error, const Answer& answer, std::s
         case Rule::prune:
             return retired(Outcome::bad_channel, std::move(reason));
         case Rule::prune_if_older:
-            out = retired(Outcome::expired_channel, std::move(reason));
             // A time to come would prune registrations that are made only now.
-            out.verdict.dead_since_ms =
-                std::min(error.timestamp_ms.value_or(answer.now_ms), answer.now_ms);
-            return out;
-        case Rule::reauthorise:
-            out = unauthorised(std::move(reason));
+            return {Dead{Outcome::expired_channel, std::move(reason),
+                         std::min(error.timestamp_ms.value_or(answer.now_ms), answer.now_ms)}};
+        case Rule::reauthorise: {
+            Judgement out = unauthorised(std::move(reason));
             out.reconnect = true;
             return out;
-        case Rule::other_connection:
-            out = misconfigured(Outcome::invalid_credentials, std::move(reason));
+        }
+        case Rule::other_connection: {
+            Judgement out = misconfigured(Outcome::invalid_credentials, std::move(reason));
             out.step = Judgement::Step::resend_now;
             out.reconnect = true;
             return out;
-        case Rule::reconnect_retry:
-            out = retry(Outcome::pns_unavailable, std::move(reason));
+        }
+        case Rule::reconnect_retry: {
+            Judgement out = retry(Outcome::pns_unavailable, std::move(reason));
             out.reconnect = true;
             return out;
+        }
         case Rule::throttle_credential:
             return throttled(std::move(reason), retry_after_ms(answer, token_updates_pause_ms));
         case Rule::throttle_handle:
@@ -176,14 +176,16 @@ Judgement follow(Rule rule, const ErrorBody& error, const Answer& answer, std::s
         case Rule::retry_error:
             return retry(Outcome::pns_server_error, std::move(reason), retry_after_ms(answer, 0));
         case Rule::retry_down:
-            return retry(Outcome::pns_unavailable, std::move(reason), retry_after_ms(answer, 0));
-        case Rule::shutdown:
-            out = retry(Outcome::pns_unavailable, std::move(reason), retry_after_ms(answer, 0));
+            break;
+        case Rule::shutdown: {
+            Judgement out =
+                unwell(Outcome::pns_unavailable, std::move(reason), retry_after_ms(answer, 0));
             out.step = Judgement::Step::resend_now;
             out.reconnect = true;
             return out;
+        }
     }
-    return out;
+    return unwell(Outcome::pns_unavailable, std::move(reason), retry_after_ms(answer, 0));
 }
 
 std::span<const Row> rows_of(ApnsSurface surface) {

@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "pns/sender.hpp"
+#include "pns/push.hpp"
 
 namespace pns {
 

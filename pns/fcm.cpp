@@ -19,7 +19,6 @@ constexpr std::size_t identity_bytes = 22;
 constexpr std::int64_t second_ms = 1000;
 constexpr std::int64_t quota_pause_ms = 60 * second_ms;
 constexpr std::int64_t error_pause_ms = 10 * second_ms;
-constexpr std::int64_t bad_gateway_pause_ms = 30 * second_ms;
 constexpr std::int64_t assertion_life_s = 3600;
 constexpr std::string_view token_url = "https://oauth2.googleapis.com/token";
 /// Before a Firebase Installation ID, which FCM takes in place of a registration token.
@@ -285,19 +284,25 @@ Judgement judge_invalid(const ErrorBody& error, std::string reason) {
         std::move(reason));
 }
 
+/// The project, a topic or one device sends too much (contracts/pns.md 2).
+Judgement over_quota(const Answer& answer, std::string reason) {
+    const std::int64_t after_ms = retry_after_ms(answer, quota_pause_ms);
+    Judgement out = unwell(Outcome::throttled, std::move(reason), after_ms);
+    out.throttle_if_many_ms = after_ms;
+    return out;
+}
+
 Judgement judge_error_code(const ErrorBody& error, const Answer& answer, std::string reason) {
     const std::string& code = error.error_code;
     if (code == "UNREGISTERED") return retired(Outcome::expired_channel, std::move(reason));
     if (code == "INVALID_ARGUMENT") return judge_invalid(error, std::move(reason));
     if (code == "SENDER_ID_MISMATCH") return suspected(Outcome::wrong_token, std::move(reason));
-    if (code == "QUOTA_EXCEEDED")
-        return throttled(std::move(reason), retry_after_ms(answer, quota_pause_ms));
+    if (code == "QUOTA_EXCEEDED") return over_quota(answer, std::move(reason));
     if (code == "INTERNAL")
         return retry(Outcome::pns_server_error, std::move(reason),
                      retry_after_ms(answer, error_pause_ms));
     if (code == "UNAVAILABLE")
-        return retry(Outcome::pns_unavailable, std::move(reason),
-                     retry_after_ms(answer, error_pause_ms));
+        return unwell(Outcome::pns_unavailable, std::move(reason), retry_after_ms(answer, 0));
     // The project's APNs or web push key is at fault: its Android devices still work, so the
     // credential goes on.
     if (code == "THIRD_PARTY_AUTH_ERROR" || code == "APNS_AUTH_ERROR")
@@ -347,21 +352,15 @@ Judgement judge_class(const ErrorBody& error, const Answer& answer, std::string 
         if (answer.body_cut) return refused(Outcome::unknown_error, std::move(reason));
         return misconfigured(Outcome::invalid_credentials, std::move(reason));
     }
-    if (status == "RESOURCE_EXHAUSTED")
-        return throttled(std::move(reason), retry_after_ms(answer, quota_pause_ms));
+    if (status == "RESOURCE_EXHAUSTED") return over_quota(answer, std::move(reason));
     if (status == "INTERNAL")
         return retry(Outcome::pns_server_error, std::move(reason),
                      retry_after_ms(answer, error_pause_ms));
     if (status == "UNAVAILABLE")
-        return retry(Outcome::pns_unavailable, std::move(reason),
-                     retry_after_ms(answer, error_pause_ms));
+        return unwell(Outcome::pns_unavailable, std::move(reason), retry_after_ms(answer, 0));
     if (status == "BAD_GATEWAY")
-        return retry(Outcome::pns_unavailable, std::move(reason),
-                     retry_after_ms(answer, bad_gateway_pause_ms));
-    Judgement out = unlisted(answer, std::move(reason));
-    if (out.verdict.kind == Verdict::Kind::retry_later && out.verdict.retry_after_ms == 0)
-        out.verdict.retry_after_ms = error_pause_ms;
-    return out;
+        return unwell(Outcome::pns_unavailable, std::move(reason), retry_after_ms(answer, 0));
+    return unlisted(answer, std::move(reason));
 }
 
 std::string_view message_id(std::string_view name) {

@@ -328,10 +328,9 @@ Judgement Hms::judge(const Push& push, const Answer& answer) const {
         if (row.code == reply.code) return follow(row.rule, push, reply, answer, std::move(reason));
     switch (answer.status) {
         case 200: {
-            Judgement out = refused(Outcome::unknown_error, std::move(reason));
             // The code that would have decided is gone with the body, or never came.
-            if (answer.body_cut || reply.code.empty()) out.verdict.kind = Verdict::Kind::lost;
-            return out;
+            if (answer.body_cut || reply.code.empty()) return {NoAnswer{std::move(reason)}};
+            return refused(Outcome::unknown_error, std::move(reason));
         }
         case 401:
             return unauthorised(std::move(reason));

@@ -17,23 +17,25 @@ constexpr unsigned refused_in_row_free = 4;  // beyond it refusals are paced
 constexpr std::int64_t calm_ms = 1'000;
 constexpr std::int64_t busy_tick_ms = 50;
 constexpr std::size_t goaway_debug_bytes_max = 512;
-
-Verdict later(Outcome outcome, std::string reason, std::int64_t after_ms) {
-    Verdict v;
-    v.kind = Verdict::Kind::retry_later;
-    v.outcome = outcome;
-    v.reason = std::move(reason);
-    v.retry_after_ms = after_ms;
-    return v;
-}
+/// A provider is unwell if it said so eight times and nothing else for so long; it is asked again
+/// every second, so that the first push goes out soon after it is well.
+constexpr Breaker::Limits unwell_limits{8, 300, 1'000, 1'000};
+/// What has to wait longer than this goes back instead of filling the queue.
+constexpr std::int64_t queue_wait_ms_max = 2'000;
 
 }  // namespace
 
-Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings)
+Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std::uint32_t gate)
     : owner_(owner),
+      gate_(gate),
       request_timeout_ms_(settings.connection.times.request_timeout_ms),
       pool_(nursery, std::move(settings), static_cast<ConnectionEvents&>(*this),
-            [this](error_code) { owner_.wake(); }) {}
+            [this](error_code) {
+                connection_ended(steady_now_ms());
+                owner_.wake();
+            }),
+      breaker_(unwell_limits),
+      why_{Outcome::pns_unreachable, {}, 0, gate} {}
 
 void Outlet::enqueue(Push& push) {
     queue_.push_back(push);
@@ -50,109 +52,147 @@ void Outlet::push_front(Push& push) {
     ++owner_.counters().queued;
 }
 
-std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, May may) {
-    bool paced = now_ms < hold_until_ms_;
-    if (const auto left_ms = hold_until_ms_ - now_ms; left_ms > request_timeout_ms_) {
-        fail_queued(now_ms, 0, later(Outcome::throttled, "the provider asks to wait", left_ms));
+std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permission& permission,
+                          bool& probed) {
+    using May = Permission::May;
+    const bool address_refused =
+        pool_.trouble() == errc::address_not_public && pool_.connections() == 0;
+    // Every later push may open a connection that asks for the address again.
+    const std::size_t refused = address_refused ? queued() : 0;
+    if (address_refused)
+        fail_queued({Outcome::bad_channel, pool_.trouble().message(), never_ms, 0});
+    const Push* const oldest = queue_.front();
+    const bool silent = last_answer_ms_ + request_timeout_ms_ <= now_ms;
+    if (oldest != nullptr && silent && oldest->queued_at_ms + request_timeout_ms_ <= now_ms &&
+        permission.may == May::send && !breaker_.shut()) {
+        trip(now_ms, calm_ms, Outcome::pns_unavailable, "the provider takes or answers nothing");
     }
-    // A name that led to a private address is refused at once; every later push may open a
-    // connection that asks again.
-    std::size_t refused = 0;
-    if (pool_.trouble() == errc::address_not_public && pool_.connections() == 0) {
-        refused = queued();
-        fail_queued(now_ms, 0, unreachable());
+    if (permission.shut) {
+        bounce(*permission.shut);
+    } else if (const auto why = shut_why(now_ms)) {
+        bounce(*why);
+        told_shut_ = told_shut_ || queued() > 0 || breaker_.shut();
     }
+    const bool paced = now_ms < hold_until_ms_;
+    bool may_send = !paced && (permission.may == May::send || permission.may == May::probe);
     std::size_t in_flight = pool_.in_flight();
     bool enough = false;
+    bool waits_for_rate = false;
     // Not more than wait now: a push that its owner submits again at once waits for the next turn.
     for (std::size_t budget = queued(); budget > 0; --budget) {
-        const Push* next = queue_.front();
+        Push* next = queue_.front();
         if (next == nullptr) break;
         if (next->prepared->expires_at_ms <= wall_ms) {
-            Verdict v;
-            v.kind = Verdict::Kind::refused;
-            v.outcome = Outcome::abandoned;
-            v.reason = "expired before it could be sent";
-            owner_.finish(pop(), std::move(v));
+            owner_.finish(
+                pop(), NotSent{Outcome::abandoned, "expired before it could be sent", never_ms, 0});
             continue;
         }
-        if (may != May::send || paced) break;
+        if (!may_send || (breaker_.shut() && !breaker_.may_probe(now_ms))) break;
         enough = in_flight >= limit_.now();
         if (enough) break;
         Connection* connection = pool_.pick();
         if (connection == nullptr) break;
-        paced = !owner_.take_permit();
-        if (paced) break;
-        Push& push = pop();
-        if (owner_.send(push, *connection)) {
-            ++in_flight;
-            if (probe_.push == nullptr) probe_ = {&push, steady_now_us(), in_flight};
+        if (!next->owner->still_meant(*next)) {
+            owner_.finish(pop(), NotSent{Outcome::skipped, "the device changed meanwhile", 0, 0});
             continue;
         }
-        owner_.return_permit();
-        push_front(push);
-        break;
-    }
-    const bool silent = last_answer_ms_ + request_timeout_ms_ <= now_ms;
-    if (may == May::send && silent && look_again_ms_ <= now_ms) {
-        look_again_ms_ = now_ms + busy_tick_ms;
-        fail_queued(now_ms, request_timeout_ms_, unreachable());
+        waits_for_rate = !owner_.take_permit();
+        if (waits_for_rate) break;
+        Push& push = pop();
+        if (!owner_.send(push, *connection)) {
+            owner_.return_permit();
+            push_front(push);
+            break;
+        }
+        ++in_flight;
+        if (measured_.push == nullptr) measured_ = {&push, steady_now_us(), in_flight};
+        if (breaker_.shut()) {
+            breaker_.probe_sent();
+            probe_ = &push;
+        }
+        if (permission.may == May::probe) {
+            probed = true;
+            may_send = false;
+        }
     }
     // The first connection is opened while the first token is being fetched; a queue that waits for
-    // the clock asks for no more than one.
-    const bool first = may != May::nothing && pool_.connections() == 0;
-    if (may == May::send && now_ms >= hold_until_ms_) pool_.renew(now_ms);
-    pool_.steer(now_ms,
-                (may == May::send && !paced && !enough) || first ? std::max(queued(), refused) : 0);
+    // the clock or for a probe asks for no more than one.
+    const bool first = permission.may != May::nothing && pool_.connections() == 0;
+    if (permission.may == May::send && !paced) pool_.renew(now_ms);
+    const bool more =
+        permission.may == May::send && !paced && !waits_for_rate && !enough && !breaker_.shut();
+    pool_.steer(now_ms, more || first ? std::max(queued(), refused) : 0);
     if (queued() == 0) return never_ms;
-    return hold_until_ms_ > now_ms ? std::min(hold_until_ms_, now_ms + busy_tick_ms)
-                                   : now_ms + busy_tick_ms;
+    return paced ? std::min(hold_until_ms_, now_ms + busy_tick_ms) : now_ms + busy_tick_ms;
 }
 
-void Outlet::fail_queued(std::int64_t now_ms, std::int64_t waited_ms, const Verdict& verdict) {
+std::optional<NotSent> Outlet::shut_why(std::int64_t now_ms) const {
+    if (breaker_.shut()) {
+        NotSent why = why_;
+        why.after_ms = std::max<std::int64_t>(breaker_.probe_at_ms() - now_ms, 0);
+        return why;
+    }
+    const std::int64_t left_ms = hold_until_ms_ - now_ms;
+    if (left_ms > queue_wait_ms_max)
+        return NotSent{Outcome::throttled, "the provider asks to wait", left_ms, 0};
+    return std::nullopt;
+}
+
+void Outlet::bounce(const NotSent& why) {
+    if (queued() < 2) return;
+    Push& probe = pop();
+    fail_queued(why);
+    push_front(probe);
+}
+
+void Outlet::trip(std::int64_t now_ms, std::int64_t wait_ms, Outcome outcome, std::string reason) {
+    breaker_.trip(now_ms, wait_ms);
+    why_.outcome = outcome;
+    why_.reason = std::move(reason);
+}
+
+// Without a connection nothing can be sent: the next one that is ready carries the probe.
+void Outlet::connection_ended(std::int64_t now_ms) {
+    if (pool_.ready() > 0 || !pool_.trouble()) return;
+    if (pool_.trouble() == errc::address_not_public) return;
+    trip(now_ms, 0, Outcome::pns_unreachable, pool_.trouble().message());
+}
+
+void Outlet::good(std::int64_t now_ms) {
+    breaker_.good(now_ms);
+    if (!std::exchange(told_shut_, false)) return;
+    owner_.opened(gate_);
+    owner_.wake();
+}
+
+bool Outlet::take_probe(const Push& push) {
+    if (probe_ != &push) return false;
+    probe_ = nullptr;
+    return true;
+}
+
+void Outlet::fail_queued(const NotSent& verdict) {
     const std::size_t before = queue_.size();
-    Push* next = queue_.detach_older(now_ms - waited_ms);
+    Push* next = queue_.detach_older(never_ms);
     owner_.counters().queued -= before - queue_.size();
     while (next != nullptr) {
         Push& push = *std::exchange(next, next->next);
         push.next = nullptr;
-        owner_.finish(push, Verdict(verdict));
+        owner_.finish(push, NotSent(verdict));
     }
 }
 
-void Outlet::fail_flow(std::uint32_t flow, const Verdict& verdict) {
+void Outlet::fail_flow(std::uint32_t flow) {
+    NotSent verdict{Outcome::throttled, "withdrawn", 0, 0};
+    if (breaker_.shut()) verdict = why_;
     const std::size_t before = queue_.size();
     Push* next = queue_.detach_flow(flow);
     owner_.counters().queued -= before - queue_.size();
     while (next != nullptr) {
         Push& push = *std::exchange(next, next->next);
         push.next = nullptr;
-        owner_.finish(push, Verdict(verdict));
+        owner_.finish(push, NotSent(verdict));
     }
-}
-
-Verdict Outlet::unreachable() const {
-    if (pool_.ready() > 0) {
-        return later(Outcome::pns_unavailable, "the provider takes or answers nothing", 1'000);
-    }
-    if (pool_.trouble() == errc::address_not_public) {
-        Verdict v;
-        v.kind = Verdict::Kind::refused;
-        v.outcome = Outcome::bad_channel;
-        v.reason = pool_.trouble().message();
-        return v;
-    }
-    const bool distrusted = pool_.trouble() == errc::certificate_not_trusted;
-    if (distrusted || !goaway_configuration_.empty()) {
-        Verdict v;
-        v.kind = Verdict::Kind::refused;
-        v.configuration = true;
-        v.outcome = distrusted ? Outcome::pns_unreachable : Outcome::invalid_credentials;
-        v.reason = distrusted ? pool_.trouble().message() : goaway_configuration_;
-        return v;
-    }
-    const auto why = pool_.trouble() ? pool_.trouble() : error_code(errc::connect_failed);
-    return later(Outcome::pns_unreachable, why.message(), 1'000);
 }
 
 void Outlet::again(Push& push, Verdict&& otherwise) {
@@ -169,17 +209,32 @@ void Outlet::again(Push& push, Verdict&& otherwise) {
 void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) {
     Push& push = *static_cast<Push*>(tag);
     last_answer_ms_ = steady_now_ms();
-    if (probe_.push == &push) {
+    if (measured_.push == &push) {
         const std::int64_t now_us = steady_now_us();
-        limit_.answered(now_us, now_us - probe_.sent_us, probe_.in_flight);
-        probe_.push = nullptr;
+        limit_.answered(now_us, now_us - measured_.sent_us, measured_.in_flight);
+        measured_.push = nullptr;
     }
     refused_in_row_ = hold_level_ = 0;
     auto judgement = owner_.judge(push, answer);
-    if (judgement.reconnect) connection.drain();
-    if (judgement.throttle_credential_ms > 0) {
-        owner_.hold_credential(judgement.throttle_credential_ms);
+    const bool probe = take_probe(push);
+    const auto* later = judgement.verdict.get<RetryLater>();
+    if (later != nullptr && later->of_provider) {
+        if (later->outcome != Outcome::throttled) {
+            const bool was_shut = breaker_.shut();
+            breaker_.bad(last_answer_ms_, std::max(later->after_ms, judgement.throttle_origin_ms),
+                         probe);
+            if (breaker_.shut() && !was_shut) {
+                why_.outcome = later->outcome;
+                why_.reason = later->reason;
+            }
+        } else if (probe) {
+            breaker_.probe_lost();
+        }
+    } else {
+        good(last_answer_ms_);
     }
+    if (judgement.reconnect) connection.drain();
+    owner_.heard(push, judgement);
     if (judgement.throttle_origin_ms > 0) hold_origin(judgement.throttle_origin_ms);
     switch (judgement.step) {
         case Judgement::Step::final:
@@ -191,27 +246,33 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
             push.reauthorised = true;
             return again(push, std::move(judgement.verdict));
     }
-    goaway_configuration_.clear();
     owner_.finish(push, std::move(judgement.verdict));
 }
 
 void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
     Push& push = *static_cast<Push*>(tag);
-    if (probe_.push == &push) probe_.push = nullptr;
+    const std::int64_t now_ms = steady_now_ms();
+    if (measured_.push == &push) measured_.push = nullptr;
+    const bool probe = take_probe(push);
     if (lost.h2_error == h2_enhance_your_calm) owner_.hold_credential(calm_ms);
     if (!lost.processed_unknown) {
+        if (probe) breaker_.probe_lost();
         const bool refused =
             lost.h2_error == h2_refused_stream && connection.state() == Connection::State::ready;
-        if (refused) pace_refusals(steady_now_ms());
+        if (refused) pace_refusals(now_ms);
         if (!goaway_debug_.empty()) judge_goaway(push);
-        return again(push, later(Outcome::pns_unavailable, "refused unprocessed too often", 1'000));
+        return again(push,
+                     NotSent{Outcome::pns_unavailable, "refused unprocessed too often", 1'000, 0});
     }
     ++owner_.counters().lost;
-    Verdict v;
-    v.kind = Verdict::Kind::lost;
-    v.outcome = Outcome::unknown;
-    v.reason = lost.timed_out ? "no answer in time" : "the connection ended before the answer";
-    owner_.finish(push, std::move(v));
+    const bool was_shut = breaker_.shut();
+    breaker_.bad(now_ms, 0, probe);
+    if (breaker_.shut() && !was_shut) {
+        why_.outcome = Outcome::pns_unavailable;
+        why_.reason = "the provider ends connections without answers";
+    }
+    owner_.finish(push, NoAnswer{lost.timed_out ? "no answer in time"
+                                                : "the connection ended before the answer"});
 }
 
 void Outlet::hold_origin(std::int64_t ms) {
@@ -250,11 +311,10 @@ void Outlet::judge_goaway(const Push& push) {
     answer.body = goaway_debug_;
     answer.now_ms = wall_now_ms();
     if (goaway_debug_.find("\"reason\"") != std::string::npos) {
-        auto judgement = owner_.judge(push, answer);
-        if (judgement.verdict.configuration) {
-            goaway_configuration_ =
-                judgement.verdict.reason.empty() ? "GOAWAY" : judgement.verdict.reason;
-        }
+        const auto judgement = owner_.judge(push, answer);
+        const auto* refused = judgement.verdict.get<Refused>();
+        if (refused != nullptr && refused->of_credential)
+            trip(steady_now_ms(), calm_ms, Outcome::invalid_credentials, refused->reason);
     }
     goaway_debug_.clear();
 }

@@ -2,13 +2,19 @@
 
 // The queue and the connections of one sender to one origin: takes pushes in fair order, submits
 // them while there is room, turns answers and losses into verdicts or resends (contracts/pns.md 0).
-// One loop.
+//
+// An origin that cannot be reached, answers nothing or says that it is unwell is shut: what waits
+// here goes back as NotSent with the outlet's gate, but for one push that is the next probe. The
+// first good answer opens it, and the owner is told. One loop.
 
+#include <optional>
 #include <string>
 
+#include "pns/breaker.hpp"
 #include "pns/fair_queue.hpp"
 #include "pns/flight_limit.hpp"
 #include "pns/pool.hpp"
+#include "pns/sender_settings.hpp"
 
 namespace pns {
 
@@ -21,12 +27,16 @@ class OutletOwner {
     /// Encodes and submits. False if the connection did not take it.
     virtual bool send(Push& push, Connection& connection) = 0;
     virtual Judgement judge(const Push& push, const Answer& answer) = 0;
+    /// An answer was judged: what it says about the credential. `origin_gate` as given.
+    virtual void heard(const Push& push, const Judgement& judgement) = 0;
     /// True if a newer token is there or on its way.
     virtual bool token_refused(const Push& push) = 0;
     virtual void hold_credential(std::int64_t ms) = 0;
     /// One push may go out now by the provider's rate; false: not before the owner pumps again.
     virtual bool take_permit() = 0;
     virtual void return_permit() = 0;
+    /// The gate of the outlet is open again.
+    virtual void opened(std::uint32_t gate) = 0;
     virtual void wake() = 0;
     virtual bool stopping() const = 0;
     /// The outlet counts here what it does; `queued` is exact at any time.
@@ -36,21 +46,40 @@ class OutletOwner {
     ~OutletOwner() = default;
 };
 
+/// How far the credential allows an outlet to go now.
+struct Permission {
+    enum class May : std::uint8_t {
+        nothing,
+        connect,  ///< the token is on its way
+        probe,    ///< one push
+        send,
+    };
+    May may = May::send;
+    /// Why not: what waits goes back with it, but for one push.
+    std::optional<NotSent> shut{};
+};
+
 class Outlet final : private ConnectionEvents {
   public:
-    Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings);
+    /// `gate`: what NotSent and OutletOwner::opened() call this origin.
+    Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std::uint32_t gate);
 
     void enqueue(Push& push);
     std::size_t queued() const { return queue_.size(); }
-    enum class May { nothing, connect, send };
-    /// Submits what there is room for; opens connections if that is not enough. `may` says how far
-    /// the credential allows it. Returns when to be called again at the latest (steady clock).
-    std::int64_t pump(std::int64_t now_ms, std::int64_t wall_ms, May may);
-    /// Gives every queued push that has waited at least `waited_ms` this verdict.
-    void fail_queued(std::int64_t now_ms, std::int64_t waited_ms, const Verdict& verdict);
-    /// Gives every queued push of the flow this verdict.
-    void fail_flow(std::uint32_t flow, const Verdict& verdict);
+    /// Submits what there is room for; opens connections if that is not enough. Returns when to be
+    /// called again at the latest (steady clock). True in `probed`: the one push of May::probe is
+    /// out.
+    std::int64_t pump(std::int64_t now_ms, std::int64_t wall_ms, const Permission& permission,
+                      bool& probed);
+    /// Gives every queued push this verdict.
+    void fail_queued(const NotSent& verdict);
+    /// Gives every queued push of the flow back.
+    void fail_flow(std::uint32_t flow);
     bool idle() const { return queued() == 0 && pool_.connections() == 0; }
+    /// Neither waits nor works; it may have connections.
+    bool unused() const { return queued() == 0 && pool_.in_flight() == 0; }
+    bool shut() const { return breaker_.shut(); }
+    std::uint32_t gate() const { return gate_; }
     Pool& pool() { return pool_; }
     const Pool& pool() const { return pool_; }
 
@@ -66,27 +95,35 @@ class Outlet final : private ConnectionEvents {
     void pace_refusals(std::int64_t now_ms);
     void hold_origin(std::int64_t ms);
     void judge_goaway(const Push& push);
-    Verdict unreachable() const;
+    void connection_ended(std::int64_t now_ms);
+    void trip(std::int64_t now_ms, std::int64_t wait_ms, Outcome outcome, std::string reason);
+    std::optional<NotSent> shut_why(std::int64_t now_ms) const;
+    /// What waits goes back; one push stays to be the probe.
+    void bounce(const NotSent& why);
+    void good(std::int64_t now_ms);
+    bool take_probe(const Push& push);
 
     OutletOwner& owner_;
+    const std::uint32_t gate_;
     std::int64_t request_timeout_ms_;
     Pool pool_;
     FairQueue queue_;
     FlightLimit limit_;
-    struct Probe {
+    struct Measured {
         const Push* push = nullptr;  ///< null: the next one sent is it
         std::int64_t sent_us = 0;
         std::size_t in_flight = 0;  ///< with it
     };
-    Probe probe_;
-    std::int64_t look_again_ms_ = 0;  // for pushes that waited too long
+    Measured measured_;
+    Breaker breaker_;
+    const Push* probe_ = nullptr;  ///< out while the breaker is shut
+    NotSent why_;                  ///< while it is shut
+    bool told_shut_ = false;       ///< somebody waits to hear that it opens
     std::int64_t hold_until_ms_ = 0;
     unsigned refused_in_row_ = 0;
     unsigned hold_level_ = 0;
     std::int64_t last_answer_ms_ = 0;
     std::string goaway_debug_;  // of the last GOAWAY that had some, until it is judged
-    std::string
-        goaway_configuration_;  // the provider's reason, if GOAWAY named a configuration fault
 };
 
 }  // namespace pns

@@ -1,6 +1,6 @@
 #pragma once
 
-// What a push is, before and after a provider saw it, and the one table of platforms. Pure values;
+// What a message, a credential and a platform are, and the one table of platforms. Pure values;
 // any thread.
 
 #include <array>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "pns/retry_policy.hpp"
+#include "pns/verdict.hpp"
 
 namespace pns {
 
@@ -22,61 +23,6 @@ class Account;          ///< pns/account.hpp
 struct SenderSettings;  ///< pns/sender.hpp
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
-
-/// Final states of one device in one send, by ANH's names (contracts/anh.md 6.2); `unknown` is
-/// PushHub's own (at-most-once after a lost connection).
-enum class Outcome : std::uint8_t {
-    success,
-    abandoned,
-    bad_channel,
-    channel_disconnected,
-    channel_throttled,
-    dropped,
-    expired_channel,
-    invalid_credentials,
-    invalid_notification_format,
-    invalid_notification_size,
-    no_targets,
-    pns_interface_error,
-    pns_server_error,
-    pns_unavailable,
-    pns_unreachable,
-    skipped,
-    throttled,
-    token_provider_interface_error,
-    token_provider_unreachable,
-    invalid_token,
-    wrong_token,
-    wrong_channel,
-    refresh_token,
-    unknown_error,
-    unknown,
-};
-std::string_view outcome_name(
-    Outcome outcome);  ///< "Success", "AbandonedNotificationMessages", ...
-
-/// What a provider said about one push, as a value (contracts/pns.md 0).
-struct Verdict {
-    enum class Kind : std::uint8_t {
-        accepted,     ///< OK or ROTATE (new_handle set)
-        retire,       ///< PRUNE / PRUNE-IF-OLDER: the handle is dead
-        suspect,      ///< SUSPECT: counts against the handle, may be configuration
-        refused,      ///< DROP or CONFIG: this message or this credential; keep the handle
-        retry_later,  ///< RETRY or THROTTLE(handle) after retry_after_ms
-        lost,         ///< ambiguous: written, no answer. The send's mode decides
-    };
-    Kind kind = Kind::accepted;
-    Outcome outcome = Outcome::success;  ///< what it is counted as if it stays final
-    bool unsent = false;                 ///< retry_later: never left this process, no attempt used
-    bool configuration = false;          ///< CONFIG: stop the credential, alert the operator
-    std::int64_t dead_since_ms =
-        std::numeric_limits<std::int64_t>::max();  ///< retire only registrations older than this
-    std::int64_t retry_after_ms = 0;
-    std::string
-        reason;  ///< the provider's word, at most 200 bytes, printable; never a handle or secret
-    std::string new_handle;   ///< ROTATE
-    std::string provider_id;  ///< the provider's id of the message, if it gave one
-};
 
 /// One rendering of one send for one platform: what all devices that share it have in common.
 struct Message {

@@ -5,136 +5,167 @@
 // A Sender owns its connections and its bounded queue; it connects on demand and needs no start.
 // Every push submitted gets exactly one verdict, through its owner, on this loop, on every path
 // (answer, refusal, timeout, connection loss, stop). Resends that are provably safe (RETRY-NOW, one
-// REAUTH) happen inside and are not seen outside; everything that has to wait comes back as
-// retry_later.
+// REAUTH) happen inside and are not seen outside. What cannot be sent now comes back as NotSent and
+// names the gate that is shut: the credential's, or that of one origin; on_open tells when it
+// opens.
 
-#include <array>
-#include <atomic>
-#include <cstdint>
 #include <functional>
+#include <list>
+#include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
-#include "pns/platform.hpp"
-#include "pns/rate_bucket.hpp"
-#include "pns/task.hpp"
+#include "pns/account.hpp"
+#include "pns/alarm.hpp"
+#include "pns/bearer.hpp"
+#include "pns/breaker.hpp"
+#include "pns/connect_to.hpp"
+#include "pns/endpoint_guard.hpp"
+#include "pns/nursery.hpp"
+#include "pns/outlet.hpp"
+#include "pns/retry_policy.hpp"
+#include "pns/sender_settings.hpp"
+#include "pns/tls.hpp"
 
 namespace pns {
 
-class Prepared;  ///< a Message encoded for one credential: headers and body, ready but for handle
-                 ///< and id. Immutable
-
-struct Push;
-
-class PushOwner {
+class Sender final : private OutletOwner {
   public:
-    /// The push is the owner's again; it may submit it anew or others from inside.
-    virtual void on_verdict(Push& push, Verdict&& verdict) = 0;
+    static constexpr std::uint32_t credential_gate = 1;  ///< gates of origins are higher
 
-  protected:
-    ~PushOwner() = default;
-};
-
-/// One message to one device. Owned by the submitter, pinned in memory until its verdict.
-struct Push {
-    std::string_view handle;  ///< canonical; outlives the verdict
-    std::shared_ptr<const Prepared> prepared;
-    std::array<std::uint8_t, 16> id{};  ///< dedupe identity, kept over retries: apns-id and friends
-    PushOwner* owner = nullptr;
-    std::uint32_t index = 0;  ///< the owner's
-    /// Fairness class: the pushes of one send share one, and a sender serves its flows in turn.
-    std::uint32_t flow = 0;
-    std::uint8_t attempt = 0;  ///< sends of it before this one: a retry draws on the retry budget
-    // The sender's, while the push is with it:
-    Push* next = nullptr;
-    std::uint8_t resends = 0;
-    bool reauthorised = false;
-    std::uint64_t bearer_serial = 0;  ///< the token it went out with
-    std::int64_t queued_at_ms = 0;    ///< steady clock
-};
-
-/// Bounds and waits of one sender; defaults per platform from contracts/pns.md 11.
-struct SenderSettings {
-    std::size_t queue_pushes_max = 8'192;
-    std::size_t connections_max = 8;
-    std::int64_t request_timeout_ms = 20'000;
-    std::int64_t connect_timeout_ms = 10'000;
-    std::int64_t ping_idle_ms = 60'000;  ///< read silence before a PING; 0 = never
-    std::int64_t ping_timeout_ms = 10'000;
-    std::int64_t idle_close_ms = 30 * 60'000;
-    std::int64_t age_max_ms = 24 * 3'600'000;
-    std::int64_t drain_ms_max = 30'000;
-    /// What the provider grants the credential, all loops of the process together; 0 = no guard.
-    std::uint64_t pushes_per_s_max = 0;
-    std::int64_t ramp_ms = 0;  ///< after so long a pause the rate rises from a tenth in that time
-    unsigned retry_budget_percent = 20;  ///< retries per 100 fresh pushes; 0 = no bound
-};
-
-/// What all senders of a process have counted up to their last turn, ended ones included.
-/// Any thread.
-struct SenderTotals {
-    std::atomic<std::uint64_t> resends{0}, lost{0}, goaways{0}, rate_waits{0}, retries_put_off{0};
-};
-
-/// What all senders of a process share about the network; immutable after start. Copies share
-/// rates and totals.
-struct Network {
-    std::shared_ptr<RateBuckets> rates = std::make_shared<RateBuckets>();
-    std::shared_ptr<SenderTotals> totals = std::make_shared<SenderTotals>();
-    std::string ca_file;  ///< extra trust anchors (PEM); empty = the system's
-    /// HOST:PORT=ADDRESS:PORT, like curl's --connect-to; HOST may start with "*." for any label.
-    /// Off when empty.
-    std::vector<std::string> connect_to;
-    /// Hosts that Web Push endpoints may name, as EndpointGuard reads them; empty = the known push
-    /// services.
-    std::vector<std::string> push_services;
-};
-
-struct SenderFigures {
-    std::uint64_t queued = 0, in_flight = 0, connections = 0, connects = 0, resends = 0, lost = 0,
-                  accepted = 0, refused = 0, token_fetches = 0, goaways = 0;
-    std::uint64_t rate_waits = 0;       ///< times the provider's rate had to be waited for
-    std::uint64_t retries_put_off = 0;  ///< retries over the budget
-};
-
-class Account;
-class BearerCache;  ///< tokens of a process, shared by all loops: one per credential, fetched once
-                    ///< (pns/bearer.hpp)
-
-class Sender {
-  public:
-    /// `credential` has passed Platform::check_credential. Throws boost::system::system_error if
-    /// `network` is unusable (CA file, rules) or the credential does not open.
+    /// Throws boost::system::system_error if `network` is unusable (CA file, rules). `bearers`
+    /// outlives the sender.
+    Sender(asio::io_context& loop, std::unique_ptr<Account> account, const SenderSettings& settings,
+           const Network& network, BearerCache& bearers);
+    ~Sender();
+    /// Over a credential that has passed Platform::check_credential; throws as the constructor, and
+    /// if the credential does not open.
     static std::unique_ptr<Sender> create(asio::io_context& loop, const Credential& credential,
                                           const SenderSettings& settings, const Network& network,
                                           BearerCache& bearers);
-    /// The same over an account opened elsewhere (tests, benchmarks).
-    static std::unique_ptr<Sender> create(asio::io_context& loop, std::unique_ptr<Account> account,
-                                          const SenderSettings& settings, const Network& network,
-                                          BearerCache& bearers);
-    virtual ~Sender() = default;
 
     /// Encodes once what all devices share; refuses what the provider would refuse (size, shape,
     /// headers).
-    virtual Checked<std::shared_ptr<const Prepared>> prepare(const Message& message) const = 0;
+    Checked<std::shared_ptr<const Prepared>> prepare(const Message& message) const {
+        return account_->prepare(message);
+    }
 
     /// How many pushes may be submitted now. Submitting more is the caller's bug.
-    virtual std::size_t room() const = 0;
+    std::size_t room() const {
+        if (stopping_ || queued() >= settings_.queue_pushes_max) return 0;
+        return settings_.queue_pushes_max - queued();
+    }
     /// The verdict comes on a later turn of the loop, never from inside.
-    virtual void submit(Push& push) = 0;
-    /// `on_room` runs on this loop whenever room() has grown from under `low` to at least `low`.
-    virtual void when_room(std::size_t low, std::function<void()> on_room) = 0;
+    void submit(Push& push);
+    /// Gives every push of the flow that waits for its turn back as NotSent, from inside the call.
+    /// The owner may not submit from inside.
+    void withdraw(std::uint32_t flow);
 
-    /// Gives every push of the flow that waits for its turn back with retry_later, from inside the
-    /// call; none of them was sent. The owner may not submit from inside.
-    virtual void withdraw(std::uint32_t flow) = 0;
+    /// `opened(gate)` runs on this loop whenever a gate is open again that a NotSent has named.
+    /// Before the first submit.
+    void on_open(std::function<void(std::uint32_t gate)> opened) { on_open_ = std::move(opened); }
+    /// No push can go out now, whatever its handle: the credential's gate is shut, or that of the
+    /// only origin.
+    bool shut() const;
 
-    virtual SenderFigures figures() const = 0;
+    SenderFigures figures() const;
     /// No new connection attempts; waits for streams in flight at most `drain_ms`, then gives every
-    /// push left its verdict (lost or retry_later) and closes. After it ends the Sender may be
-    /// destroyed.
-    virtual Task<void> stop(std::int64_t drain_ms) = 0;
+    /// push left its verdict and closes. After it ends the Sender may be destroyed.
+    Task<void> stop(std::int64_t drain_ms);
+
+  private:
+    TlsContext open_tls(const Network& network, Account::Protocol protocol) const;
+    BearerUser::Settings bearer_settings(const Network& network);
+
+    /// What is known of the credential, or of its key at one origin (Account::tokens_per_origin).
+    struct Standing {
+        Breaker breaker;
+        NotSent why;                  ///< while it is shut
+        const Push* probe = nullptr;  ///< out while it is shut
+        bool told = false;            ///< somebody waits to hear that it opens
+    };
+
+    Outlet* outlet_for(const Origin& origin);
+    bool make_place(std::int64_t now_ms);
+    bool over_budget(Push& push);
+    bool may_be_sent_to(const Origin& origin) const {
+        if (origin.host.empty()) return false;
+        return account_->hosts() != Account::Hosts::guarded || guard_.allows(origin);
+    }
+    std::size_t queued() const { return figures_.queued; }
+    BearerUser& bearer_of(const Origin& origin);
+    Origin key_of(const Origin& origin) const {
+        return account_->tokens_per_origin() ? origin : Origin();
+    }
+    Standing& standing_of(const Origin& origin);
+    Standing& standing_of(const Push& push);
+    std::int64_t tick();
+    Permission permission(const Origin& origin, const Outlet& outlet, std::int64_t now_ms,
+                          std::int64_t wall_ms);
+    void forget_origin(std::map<Origin, std::unique_ptr<Outlet>>::iterator outlet);
+    void forget_unused_origins();
+    void fail_all(const NotSent& verdict);
+    void fail_unroutable();
+    bool has_connections() const;
+
+    void finish(Push& push, Verdict&& verdict) override;
+    bool send(Push& push, Connection& connection) override;
+    Judgement judge(const Push& push, const Answer& answer) override {
+        return account_->judge(push, answer);
+    }
+    void heard(const Push& push, const Judgement& judgement) override;
+    bool token_refused(const Push& push) override;
+    void hold_credential(std::int64_t ms) override;
+    bool take_permit() override;
+    void return_permit() override { ++permits_; }
+    void settle_permits(std::int64_t& next_ms);
+    void tell_totals();
+    void opened(std::uint32_t gate) override {
+        if (on_open_) on_open_(gate);
+    }
+    void wake() override { alarm_.wake(); }
+    bool stopping() const override { return stopping_; }
+    SenderFigures& counters() override { return figures_; }
+
+    std::unique_ptr<Account> account_;
+    SenderSettings settings_;
+    ConnectTo connect_to_;
+    EndpointGuard guard_;
+    BearerCache& bearers_;
+    TlsContext tls_, tls_h1_;
+    Nursery nursery_;
+    Alarm alarm_;
+    SteadyTimer stopped_;  // a latch for stop()
+    BearerUser::Settings bearer_settings_;
+    BearerUser bearer_;
+    std::map<Origin, std::unique_ptr<BearerUser>> origin_bearers_;
+    std::map<Origin, Standing> standings_;
+    std::map<Origin, std::unique_ptr<Outlet>> outlets_;
+    std::map<Origin, std::int64_t> unwell_until_ms_;  // origins that were given up, shut
+    std::vector<Push*> unroutable_;                   // no outlet to spare
+    std::vector<Push*> put_off_;                      // retries over the budget
+    RetryBudget budget_;
+    ManyTargets throttled_;
+    std::shared_ptr<SenderTotals> totals_;
+    SenderFigures told_;  // of figures_, what is in totals_
+    std::mt19937_64 random_;
+    std::shared_ptr<RateBucket> rate_;  // null: no guard
+    std::uint32_t permits_ = 0;         // taken from it and not used yet
+    std::int64_t permits_due_ms_ = 0;   // none before
+    SenderFigures figures_;
+    std::function<void(std::uint32_t)> on_open_;
+
+    std::shared_ptr<const Bearer> token_;
+    Encoded encoded_;  // reused from push to push
+    std::vector<H2Header> headers_;
+    std::int64_t held_until_ms_ = 0;
+    bool hold_told_ = false;  // somebody waits to hear that the credential is open
+    bool token_missing_ = false;
+    std::uint32_t gates_ = credential_gate;
+    bool started_ = false;
+    bool stopping_ = false;
 };
 
 }  // namespace pns

@@ -271,15 +271,15 @@ Judgement WebPush::judge(const Push& push, const Answer& answer) const {
             return refused(Outcome::invalid_notification_size, std::move(reason));
         case 429: {
             // Meant for this subscription or for all of them, the answer does not say.
-            Judgement out =
-                retry(Outcome::channel_throttled, std::move(reason), retry_after_ms(answer, 0));
-            out.throttle_origin_ms = std::min(out.verdict.retry_after_ms, origin_pause_ms_max);
+            const std::int64_t after_ms = retry_after_ms(answer, 0);
+            Judgement out = retry(Outcome::channel_throttled, std::move(reason), after_ms);
+            out.throttle_origin_ms = std::min(after_ms, origin_pause_ms_max);
             return out;
         }
         case 503: {
-            Judgement out =
-                retry(Outcome::pns_unavailable, std::move(reason), retry_after_ms(answer, 0));
-            out.throttle_origin_ms = out.verdict.retry_after_ms;
+            const std::int64_t after_ms = retry_after_ms(answer, 0);
+            Judgement out = unwell(Outcome::pns_unavailable, std::move(reason), after_ms);
+            out.throttle_origin_ms = after_ms;
             return out;
         }
         default:

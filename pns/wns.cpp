@@ -218,12 +218,8 @@ Judgement Wns::judge(const Push& push, const Answer& answer) const {
                          continue_after_ms(answer, hour_ms));
         case 413:
             return refused(Outcome::invalid_notification_size, std::move(reason));
-        case 429: {
-            // The month's quota is spent: the operator must know, the messages may outlast it.
-            Judgement out = throttled(std::move(reason), continue_after_ms(answer, hour_ms));
-            out.verdict.configuration = true;
-            return out;
-        }
+        case 429:  // the month's quota is spent
+            return throttled(std::move(reason), continue_after_ms(answer, hour_ms));
         default:
             return unlisted(answer, std::move(reason));
     }

@@ -61,15 +61,17 @@ void judge(const pns::Account& account, int status, bool cut, std::string_view t
     const pns::Judgement got = account.judge(push, answer);
     demand(got.throttle_credential_ms >= 0 &&
            got.throttle_credential_ms <= pns::retry_after_ms_max);
-    demand(got.verdict.retry_after_ms >= 0 &&
-           got.verdict.retry_after_ms <= pns::retry_after_ms_max);
-    demand(got.verdict.reason.size() <= 200 && printable(got.verdict.reason));
-    demand(got.verdict.reason.find(push.handle) == std::string::npos);
-    demand(got.verdict.provider_id.size() <= 128 && printable(got.verdict.provider_id));
-    demand((got.verdict.kind == pns::Verdict::Kind::accepted) ==
-           (got.verdict.outcome == pns::Outcome::success));
-    demand((status >= 200 && status <= 202) || got.verdict.kind != pns::Verdict::Kind::accepted);
-    if (got.verdict.kind == pns::Verdict::Kind::retire) demand(status >= 400);
+    if (const auto* later = got.verdict.get<pns::RetryLater>())
+        demand(later->after_ms >= 0 && later->after_ms <= pns::retry_after_ms_max);
+    demand(got.verdict.reason().size() <= 200 && printable(got.verdict.reason()));
+    demand(got.verdict.reason().find(push.handle) == std::string::npos);
+    if (const auto* accepted = got.verdict.get<pns::Accepted>())
+        demand(accepted->provider_id.size() <= 128 && printable(accepted->provider_id));
+    demand(got.verdict.kind() != pns::Verdict::Kind::not_sent);
+    demand((got.verdict.kind() == pns::Verdict::Kind::accepted) ==
+           (got.verdict.outcome() == pns::Outcome::success));
+    demand((status >= 200 && status <= 202) || got.verdict.kind() != pns::Verdict::Kind::accepted);
+    if (got.verdict.kind() == pns::Verdict::Kind::dead) demand(status >= 400);
 }
 
 void prepare(const pns::Account& account, std::string_view text) {

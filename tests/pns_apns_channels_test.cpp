@@ -40,7 +40,7 @@ Kind kind_of(ChannelCall::Verb verb, int status, const std::string& reason) {
     const auto read = pns::read_channel_answer(
         call, answer_of(status, R"({"reason":")" + reason + "\"}"), support::now_ms);
     if (std::holds_alternative<ChannelAnswer>(read)) return Kind::accepted;
-    return std::get<pns::Judgement>(read).verdict.kind;
+    return std::get<pns::Judgement>(read).verdict.kind();
 }
 
 /// Runs calls and pushes of one credential against one simulator.
@@ -62,7 +62,7 @@ struct Bench final : pns::PushOwner {
     }
     ChannelAnswer answered(ChannelCall wanted) {
         auto read = call(std::move(wanted));
-        if (const auto* judged = std::get_if<pns::Judgement>(&read)) FAIL(judged->verdict.reason);
+        if (const auto* judged = std::get_if<pns::Judgement>(&read)) FAIL(judged->verdict.reason());
         return std::get<ChannelAnswer>(std::move(read));
     }
     pns::Verdict push(const std::string& channel, const pns::Message& message) {
@@ -209,8 +209,8 @@ TEST_CASE("answers about channels are judged by the table of the contract", "[pn
         Kind kind;
     };
     const std::vector<Row> rows = {
-        {400, "BadChannelId", Kind::retire},
-        {400, "ChannelNotRegistered", Kind::retire},
+        {400, "BadChannelId", Kind::dead},
+        {400, "ChannelNotRegistered", Kind::dead},
         {400, "FeatureNotEnabled", Kind::refused},
         {400, "CannotCreateChannelConfig", Kind::refused},
         {400, "BadRequestPayload", Kind::refused},
@@ -262,20 +262,20 @@ TEST_CASE("channels are made, listed, used and removed at the simulator", "[pns]
     CHECK_FALSE(bench.answered(call).keeps_latest);
 
     const auto taken = bench.push(plain, broadcast_of(update));
-    CHECK(taken.kind == Kind::accepted);
-    CHECK_FALSE(taken.provider_id.empty());
+    CHECK(taken.kind() == Kind::accepted);
+    CHECK_FALSE(taken.get<pns::Accepted>()->provider_id.empty());
     std::string body;
     REQUIRE(sim->body_of("channel:" + plain, body));
     CHECK(body == update);
     // Only a channel that stores takes an expiration.
     const auto tomorrow_s = pns::wall_now_ms() / 1'000 + 86'400;
     const auto later = broadcast_of(update, {{"apns-expiration", std::to_string(tomorrow_s)}});
-    CHECK(bench.push(kept, later).kind == Kind::accepted);
-    CHECK(bench.push(plain, later).reason == "BadExpirationDate");
+    CHECK(bench.push(kept, later).kind() == Kind::accepted);
+    CHECK(bench.push(plain, later).reason() == "BadExpirationDate");
 
     call.verb = ChannelCall::Verb::remove;
     bench.answered(call);
-    CHECK(bench.push(plain, broadcast_of(update)).kind == Kind::retire);
+    CHECK(bench.push(plain, broadcast_of(update)).kind() == Kind::dead);
     call.verb = ChannelCall::Verb::list;
     CHECK(bench.answered(call).ids == std::vector<std::string>{kept});
     CHECK(sim->counters().accepted == 2);

@@ -158,15 +158,15 @@ TEST_CASE("the HMS sender and the simulator agree", "[pns]") {
     pns::BearerCache bearers;
     Line line(bearers, handles);
     line.run(*sim);
-    const std::vector<Kind> expected = {Kind::accepted, Kind::retire,  Kind::retry_later,
+    const std::vector<Kind> expected = {Kind::accepted, Kind::dead,    Kind::retry_later,
                                         Kind::refused,  Kind::suspect, Kind::refused,
                                         Kind::accepted};
     REQUIRE(line.verdicts.size() == expected.size());
     for (std::size_t i = 0; i < expected.size(); ++i) {
-        INFO(handles[i] << ": " << line.verdicts[i].reason);
-        CHECK(line.verdicts[i].kind == expected[i]);
+        INFO(handles[i] << ": " << line.verdicts[i].reason());
+        CHECK(line.verdicts[i].kind() == expected[i]);
     }
-    CHECK(line.verdicts[5].configuration);
+    CHECK(line.verdicts[5].blames_credential());
     CHECK(sim->counters().accepted == 2);
     std::string got;
     REQUIRE(sim->body_of("good", got));
@@ -183,7 +183,7 @@ TEST_CASE("a revoked HMS token is renewed once and the push goes out", "[pns]") 
     second.run(*sim);
     CHECK(sim->counters().accepted == 3);
     for (const pns::Verdict& verdict : second.verdicts)
-        CHECK(verdict.kind == pns::Verdict::Kind::accepted);
+        CHECK(verdict.kind() == pns::Verdict::Kind::accepted);
 }
 
 TEST_CASE("a service account sends by API v3, with the kind of push in a header", "[pns]") {
@@ -245,8 +245,8 @@ TEST_CASE("the service account's sender and the simulator agree", "[pns]") {
                                         Kind::accepted};
     REQUIRE(line.verdicts.size() == expected.size());
     for (std::size_t i = 0; i < expected.size(); ++i) {
-        INFO(line.handles[i] << ": " << line.verdicts[i].reason);
-        CHECK(line.verdicts[i].kind == expected[i]);
+        INFO(line.handles[i] << ": " << line.verdicts[i].reason());
+        CHECK(line.verdicts[i].kind() == expected[i]);
     }
     CHECK(sim->counters().tokens_minted == 0);
     CHECK(sim->counters().connects == 1);
@@ -255,7 +255,7 @@ TEST_CASE("the service account's sender and the simulator agree", "[pns]") {
     stranger.properties["KeyId"] = "another";
     Line refused(bearers, {"good"});
     refused.run(*sim, message, stranger);
-    CHECK(refused.verdicts[0].kind == Kind::refused);
-    CHECK(refused.verdicts[0].configuration);
+    CHECK(refused.verdicts[0].kind() == Kind::refused);
+    CHECK(refused.verdicts[0].blames_credential());
     CHECK(sim->counters().accepted == 2);
 }

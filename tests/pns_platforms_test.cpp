@@ -15,7 +15,7 @@ std::string kind_name(Verdict::Kind kind) {
     switch (kind) {
         case Verdict::Kind::accepted:
             return "accepted";
-        case Verdict::Kind::retire:
+        case Verdict::Kind::dead:
             return "retire";
         case Verdict::Kind::suspect:
             return "suspect";
@@ -25,6 +25,8 @@ std::string kind_name(Verdict::Kind kind) {
             return "retry_later";
         case Verdict::Kind::lost:
             return "lost";
+        case Verdict::Kind::not_sent:
+            return "not_sent";
     }
     return "?";
 }
@@ -68,18 +70,24 @@ void check_case(const pns::Account& account, const json& item, std::int64_t now_
     CHECK(step_name(got.step) == expect.value("step", "final"));
     CHECK(got.reconnect == expect.value("reconnect", false));
     CHECK(got.throttle_credential_ms == expect.value("throttle_ms", 0));
-    CHECK(kind_name(got.verdict.kind) == expect.at("kind").get<std::string>());
-    CHECK(pns::outcome_name(got.verdict.outcome) == expect.at("outcome").get<std::string>());
-    CHECK(got.verdict.configuration == expect.value("configuration", false));
-    CHECK(got.verdict.dead_since_ms ==
-          expect.value("dead_since_ms", std::numeric_limits<std::int64_t>::max()));
-    CHECK(got.verdict.retry_after_ms == expect.value("retry_after_ms", 0));
-    CHECK(got.verdict.new_handle == expect.value("new_handle", ""));
-    CHECK(got.verdict.provider_id == expect.value("provider_id", ""));
-    if (expect.contains("reason")) CHECK(got.verdict.reason == expect["reason"].get<std::string>());
-    CHECK(got.verdict.reason.find(handle) == std::string::npos);
-    CHECK(got.verdict.reason.size() <= 200);
-    if (got.verdict.kind != Verdict::Kind::accepted) CHECK(!got.verdict.reason.empty());
+    CHECK(got.throttle_if_many_ms == expect.value("throttle_if_many_ms", 0));
+    CHECK(kind_name(got.verdict.kind()) == expect.at("kind").get<std::string>());
+    CHECK(pns::outcome_name(got.verdict.outcome()) == expect.at("outcome").get<std::string>());
+    CHECK(got.verdict.blames_credential() == expect.value("configuration", false));
+    if (const auto* dead = got.verdict.get<pns::Dead>())
+        CHECK(dead->dead_since_ms ==
+              expect.value("dead_since_ms", std::numeric_limits<std::int64_t>::max()));
+    if (const auto* later = got.verdict.get<pns::RetryLater>())
+        CHECK(later->after_ms == expect.value("retry_after_ms", 0));
+    if (const auto* accepted = got.verdict.get<pns::Accepted>()) {
+        CHECK(accepted->new_handle == expect.value("new_handle", ""));
+        CHECK(accepted->provider_id == expect.value("provider_id", ""));
+    }
+    if (expect.contains("reason"))
+        CHECK(got.verdict.reason() == expect["reason"].get<std::string>());
+    CHECK(got.verdict.reason().find(handle) == std::string::npos);
+    CHECK(got.verdict.reason().size() <= 200);
+    if (got.verdict.kind() != Verdict::Kind::accepted) CHECK(!got.verdict.reason().empty());
 }
 
 std::string normalised(const char* platform, const std::string& handle) {

@@ -20,7 +20,7 @@ struct Round final : pns::PushOwner {
         pns::Push push;
         int verdicts = 0, attempts = 0;
         bool final = false;
-        pns::Verdict last;
+        std::optional<pns::Verdict> last;
     };
 
     explicit Round(std::vector<std::string> handles) {
@@ -59,21 +59,24 @@ struct Round final : pns::PushOwner {
             ++devices[push->index].attempts;
             sender->submit(*push);
         }
-        if (!waiting.empty()) sender->when_room(1, [this] { pump(); });
     }
 
     void on_verdict(pns::Push& push, pns::Verdict&& verdict) override {
         if (on_first_verdict) std::exchange(on_first_verdict, nullptr)();
         Device& device = devices[push.index];
         ++device.verdicts;
-        device.last = std::move(verdict);
-        if (device.last.kind == pns::Verdict::Kind::retry_later && device.attempts < 3) {
+        device.last.emplace(std::move(verdict));
+        const auto kind = device.last->kind();
+        const bool again =
+            kind == pns::Verdict::Kind::retry_later || kind == pns::Verdict::Kind::not_sent;
+        if (again && device.attempts < 3) {
             waiting.push_back(&push);
             asio_post([this] { pump(); });
             return;
         }
         REQUIRE(!device.final);
         device.final = true;
+        pump();
         if (++finals == devices.size()) nursery_->start(sender->stop(1000));
     }
 
@@ -134,7 +137,7 @@ struct Traffic final : pns::PushOwner {
     }
     void on_verdict(pns::Push& push, pns::Verdict&& verdict) override {
         ++verdicts;
-        if (verdict.kind != pns::Verdict::Kind::accepted) ++others;
+        if (verdict.kind() != pns::Verdict::Kind::accepted) ++others;
         for (std::size_t i = push.id.size(); ++push.id[--i] == 0 && i > 0;) {
         }
         if (ending)
@@ -182,19 +185,19 @@ TEST_CASE("senders and simulators agree on every push of all four providers", "[
         std::uint64_t accepted = 0, verdicts = 0;
         for (std::size_t i = 0; i < count; ++i) {
             const Round::Device& device = round.devices[i];
-            INFO("device " << i << ": " << device.last.reason);
+            INFO("device " << i << ": " << device.last->reason());
             REQUIRE(device.final);
             const std::string act = i % 4 == 0 ? acts[i / 4 % acts.size()] : "ok";
             CHECK(device.attempts == (act == "server_error_once" ? 2 : 1));
             CHECK(device.verdicts == device.attempts);
             const bool good = act == "ok" || act == "server_error_once";
-            if (good) CHECK(device.last.kind == Kind::accepted);
-            if (act == "gone") CHECK(device.last.kind == Kind::retire);
+            if (good) CHECK(device.last->kind() == Kind::accepted);
+            if (act == "gone") CHECK(device.last->kind() == Kind::dead);
             if (act == "bad_handle")
-                CHECK(device.last.kind ==
-                      (platform == "wns" || platform == "adm" ? Kind::retire : Kind::suspect));
+                CHECK(device.last->kind() ==
+                      (platform == "wns" || platform == "adm" ? Kind::dead : Kind::suspect));
             if (act == "wrong_app")
-                CHECK(device.last.kind == (platform == "adm" ? Kind::retire : Kind::suspect));
+                CHECK(device.last->kind() == (platform == "adm" ? Kind::dead : Kind::suspect));
             accepted += good ? 1 : 0;
             verdicts += static_cast<std::uint64_t>(device.verdicts);
         }
@@ -221,8 +224,8 @@ TEST_CASE("an ADM rotation reaches the caller as the new handle", "[pns]") {
         support::rules_of("adm", {{"handles", {{"old", {{"act", "rotate"}, {"to", "new"}}}}}}));
     Round round({"old", "kept"});
     round.run("adm", support::network_of(*sim), message_for("adm"));
-    CHECK(round.devices[0].last.new_handle == "new");
-    CHECK(round.devices[1].last.new_handle.empty());
+    CHECK(round.devices[0].last->get<pns::Accepted>()->new_handle == "new");
+    CHECK(round.devices[1].last->get<pns::Accepted>()->new_handle.empty());
 }
 
 TEST_CASE("a token revoked during a send is fetched anew and every push still arrives", "[pns]") {
@@ -234,7 +237,7 @@ TEST_CASE("a token revoked during a send is fetched anew and every push still ar
         round.on_first_verdict = [&] { sim->revoke_tokens(); };
         round.run(platform, support::network_of(*sim), message_for(platform));
         for (const auto& device : round.devices)
-            CHECK(device.last.kind == pns::Verdict::Kind::accepted);
+            CHECK(device.last->kind() == pns::Verdict::Kind::accepted);
         const auto counters = sim->counters();
         CHECK(counters.accepted == handles.size());
         CHECK(counters.doubles == 0);

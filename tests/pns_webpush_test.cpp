@@ -349,18 +349,18 @@ TEST_CASE("answers of push services are judged by the table", "[pns]") {
          Kind::refused, "InvalidNotificationFormat"},
         {400, R"({"reason":"BadWebPushTopic"})", Kind::refused, "InvalidNotificationFormat"},
         {400, R"({"reason":"BadVapidPublicKey"})", Kind::refused, "InvalidCredentials", true},
-        {400, R"({"reason":"VapidPkHashMismatch"})", Kind::retire, "WrongChannel"},
-        {403, R"({"reason":"VapidPkHashMismatch"})", Kind::retire, "WrongChannel"},
+        {400, R"({"reason":"VapidPkHashMismatch"})", Kind::dead, "WrongChannel"},
+        {403, R"({"reason":"VapidPkHashMismatch"})", Kind::dead, "WrongChannel"},
         {403, R"({"reason":"BadJwtToken"})", Kind::refused, "InvalidCredentials", true},
         {403,
          "the VAPID credentials in the authorization header do not correspond to the credentials "
          "used to create the subscriptions",
          Kind::suspect, "WrongChannel"},
-        {404, "<!DOCTYPE html><title>Error 404</title>", Kind::retire, "BadChannel"},
-        {404, R"({"code":404,"errno":102})", Kind::retire, "BadChannel"},
+        {404, "<!DOCTYPE html><title>Error 404</title>", Kind::dead, "BadChannel"},
+        {404, R"({"code":404,"errno":102})", Kind::dead, "BadChannel"},
         {405, "", Kind::refused, "PnsInterfaceError"},
-        {410, R"({"code":410,"errno":106,"error":"Gone"})", Kind::retire, "ExpiredChannel"},
-        {410, "push subscription has unsubscribed or expired.", Kind::retire, "ExpiredChannel"},
+        {410, R"({"code":410,"errno":106,"error":"Gone"})", Kind::dead, "ExpiredChannel"},
+        {410, "push subscription has unsubscribed or expired.", Kind::dead, "ExpiredChannel"},
         {413, "", Kind::refused, "InvalidNotificationSize"},
         {429, "", Kind::retry_later, "ChannelThrottled"},
         {500, "", Kind::retry_later, "PnsServerError"},
@@ -375,11 +375,11 @@ TEST_CASE("answers of push services are judged by the table", "[pns]") {
         answer.now_ms = support::now_ms;
         const auto judgement = account->judge(push, answer);
         CHECK(judgement.step == Step::final);
-        CHECK(judgement.verdict.kind == one.kind);
-        CHECK(pns::outcome_name(judgement.verdict.outcome) == one.outcome);
-        CHECK(judgement.verdict.configuration == one.configuration);
+        CHECK(judgement.verdict.kind() == one.kind);
+        CHECK(pns::outcome_name(judgement.verdict.outcome()) == one.outcome);
+        CHECK(judgement.verdict.blames_credential() == one.configuration);
         CHECK(judgement.throttle_credential_ms == 0);
-        CHECK((one.kind == Kind::accepted) == judgement.verdict.reason.empty());
+        CHECK((one.kind == Kind::accepted) == judgement.verdict.reason().empty());
     }
     const auto judged = [&](int status, std::string_view body, std::string_view header = {},
                             std::string_view value = {}) {
@@ -392,17 +392,17 @@ TEST_CASE("answers of push services are judged by the table", "[pns]") {
         return account->judge(push, answer);
     };
     CHECK(judged(401, "").step == Step::reauthorise);
-    CHECK(judged(410, "").verdict.kind == pns::Verdict::Kind::retire);
-    CHECK(judged(201, "", "apns-id", "id-1").verdict.provider_id == "id-1");
+    CHECK(judged(410, "").verdict.kind() == pns::Verdict::Kind::dead);
+    CHECK(judged(201, "", "apns-id", "id-1").verdict.get<pns::Accepted>()->provider_id == "id-1");
     const auto overload = judged(503, "", "retry-after", "120");
-    CHECK(overload.verdict.retry_after_ms == 120'000);
+    CHECK(overload.verdict.get<pns::RetryLater>()->after_ms == 120'000);
     CHECK(overload.throttle_origin_ms == 120'000);
     const auto rate = judged(429, "", "retry-after", "120");
-    CHECK(rate.verdict.retry_after_ms == 120'000);
+    CHECK(rate.verdict.get<pns::RetryLater>()->after_ms == 120'000);
     CHECK(rate.throttle_origin_ms == 5'000);
     // Neither the handle nor its secret part is repeated.
     const auto echo = judged(400, R"({"message":"bad /wpush/v2/gAAAAABsecret here"})");
-    CHECK(echo.verdict.reason == "bad * here");
+    CHECK(echo.verdict.reason() == "bad * here");
 }
 
 namespace {
@@ -413,8 +413,8 @@ struct Round final : pns::PushOwner {
              const pns::Message& message,
              const pns::Credential& credential = support::made_credential("browser").credential) {
         if (!account) account = support::open_with(credential);
-        sender = pns::Sender::create(io, std::move(account), pns::default_settings("browser"),
-                                     network, bearers);
+        sender = std::make_unique<pns::Sender>(io, std::move(account),
+                                               pns::default_settings("browser"), network, bearers);
         auto prepared = sender->prepare(message);
         REQUIRE(std::holds_alternative<std::shared_ptr<const pns::Prepared>>(prepared));
         handles = to;
@@ -438,9 +438,14 @@ struct Round final : pns::PushOwner {
         CHECK(!nursery.first_error());
         REQUIRE(finals == to.size());
     }
+    static bool comes_again(const pns::Verdict& verdict) {
+        const auto* unsent = verdict.get<pns::NotSent>();
+        return verdict.is<pns::RetryLater>() || (unsent && unsent->after_ms != pns::never_ms);
+    }
     void on_verdict(pns::Push& push, pns::Verdict&& verdict) override {
-        const bool again = verdict.kind == Kind::retry_later && ++attempts < 64;
-        verdicts[push.index] = std::move(verdict);
+        const bool again =
+            comes_again(verdict) && ++attempts < 64;
+        verdicts[push.index].emplace(std::move(verdict));
         if (again) {
             boost::asio::post(io, [this, &push] { sender->submit(push); });
             return;
@@ -454,7 +459,7 @@ struct Round final : pns::PushOwner {
     std::unique_ptr<pns::Sender> sender;
     std::vector<std::string> handles;
     std::deque<pns::Push> pushes;
-    std::vector<pns::Verdict> verdicts;
+    std::vector<std::optional<pns::Verdict>> verdicts;
     std::size_t finals = 0, attempts = 0;
 
   private:
@@ -462,7 +467,7 @@ struct Round final : pns::PushOwner {
 };
 
 std::string outcome_of(const Round& round, std::size_t index) {
-    return std::string(pns::outcome_name(round.verdicts[index].outcome));
+    return std::string(pns::outcome_name(round.verdicts[index]->outcome()));
 }
 
 }  // namespace
@@ -487,12 +492,12 @@ TEST_CASE("browsers of three services read what was sent to them", "[pns]") {
               support::message_of(text, {{"urgency", "high"}, {"ttl", "60"}}));
     CHECK(outcome_of(round, 0) == "ExpiredChannel");
     CHECK(outcome_of(round, 1) == "BadChannel");
-    CHECK(round.verdicts[2].kind == Kind::retire);
+    CHECK(round.verdicts[2]->kind() == Kind::dead);
     CHECK(outcome_of(round, 4) == "PnsInterfaceError");
     for (std::size_t i = 0; i < handles.size(); ++i) {
-        INFO(i << ": " << round.verdicts[i].reason);
+        INFO(i << ": " << round.verdicts[i]->reason());
         if (i < 5 && i != 3) continue;
-        CHECK(round.verdicts[i].kind == Kind::accepted);
+        CHECK(round.verdicts[i]->kind() == Kind::accepted);
         std::string body;
         REQUIRE(sim->body_of(handles[i], body));
         CHECK(body == text);
@@ -517,7 +522,7 @@ TEST_CASE("a service without HTTP/2 is served over HTTP/1.1", "[pns]") {
     round.run({handle_at("https://db5p.notify.windows.com/w/?token=a"), handle_at(mozilla + "a")},
               both, support::message_of("{}"));
     CHECK(outcome_of(round, 0) == "InvalidCredentials");
-    CHECK(round.verdicts[1].kind == Kind::accepted);
+    CHECK(round.verdicts[1]->kind() == Kind::accepted);
     CHECK(wns->counters().received == 1);
 }
 
@@ -528,9 +533,9 @@ TEST_CASE("the wrong VAPID key is found out by every service", "[pns]") {
     round.run({handle_at(mozilla + "a"), handle_at(google + "a"), handle_at(apple + "a")},
               support::network_of(*sim), support::message_of("{}"), other.credential);
     CHECK(outcome_of(round, 0) == "InvalidCredentials");
-    CHECK(round.verdicts[0].configuration);
-    CHECK(round.verdicts[1].kind == Kind::suspect);
-    CHECK(round.verdicts[2].kind == Kind::retire);
+    CHECK(round.verdicts[0]->blames_credential());
+    CHECK(round.verdicts[1]->kind() == Kind::suspect);
+    CHECK(round.verdicts[2]->kind() == Kind::dead);
     CHECK(sim->counters().accepted == 0);
 }
 
@@ -544,11 +549,11 @@ TEST_CASE("hosts outside the list get no connection", "[pns]") {
                handle_at(apple + "a")},
               network, support::message_of("{}"));
     for (std::size_t i = 0; i < 4; ++i) {
-        INFO(round.verdicts[i].reason);
-        CHECK(round.verdicts[i].kind == Kind::refused);
+        INFO(round.verdicts[i]->reason());
+        CHECK(round.verdicts[i]->kind() == Kind::not_sent);
         CHECK(outcome_of(round, i) == "BadChannel");
     }
-    CHECK(round.verdicts[4].kind == Kind::accepted);
+    CHECK(round.verdicts[4]->kind() == Kind::accepted);
     CHECK(sim->counters().connects == 1);
 }
 
@@ -587,10 +592,10 @@ TEST_CASE("a name with a private address is refused at once, without a retry", "
     const std::int64_t began_ms = pns::steady_now_ms();
     round.run({handle_at(mozilla + "a"), handle_at(mozilla + "b")}, {}, support::message_of("{}"));
     for (std::size_t i = 0; i < 2; ++i) {
-        CHECK(round.verdicts[i].kind == Kind::refused);
+        CHECK(round.verdicts[i]->kind() == Kind::not_sent);
         CHECK(outcome_of(round, i) == "BadChannel");
-        CHECK(round.verdicts[i].reason == "the host has a private or special address");
-        CHECK_FALSE(round.verdicts[i].configuration);
+        CHECK(round.verdicts[i]->reason() == "the host has a private or special address");
+        CHECK_FALSE(round.verdicts[i]->blames_credential());
     }
     CHECK(round.attempts == 0);
     CHECK(pns::steady_now_ms() - began_ms < pns::default_settings("browser").request_timeout_ms);

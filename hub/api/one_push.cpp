@@ -27,10 +27,11 @@ struct OnePush final : pns::PushOwner {
     OnePush(const pns::Executor& loop, std::string to) : timer(loop), handle(std::move(to)) {}
 
     void on_verdict(pns::Push&, pns::Verdict&& said) override {
-        verdict = std::move(said);
+        verdict.emplace(std::move(said));
         timer.cancel();
         const auto last = std::move(self);  // may end this
     }
+    bool still_meant(const pns::Push&) const override { return true; }
 
     asio::basic_waitable_timer<std::chrono::steady_clock,
                                asio::wait_traits<std::chrono::steady_clock>, pns::Executor>
@@ -42,11 +43,7 @@ struct OnePush final : pns::PushOwner {
 };
 
 pns::Verdict no_verdict() {
-    pns::Verdict out;
-    out.kind = pns::Verdict::Kind::lost;
-    out.outcome = pns::Outcome::unknown;
-    out.reason = "no answer in time";
-    return out;
+    return pns::NoAnswer{"no answer in time"};
 }
 
 }  // namespace
@@ -84,32 +81,35 @@ pns::Task<std::variant<pns::Verdict, NotPushed>> push_once(const Call& call,
 
 Response one_push_answer(const Request& request, const pns::Verdict& verdict,
                          std::string_view gone) {
-    using Kind = pns::Verdict::Kind;
-    std::string detail = "The provider answered: " + verdict.reason + '.';
-    switch (verdict.kind) {
-        case Kind::accepted: {
-            nlohmann::ordered_json body = {
-                {"outcome", std::string(pns::outcome_name(verdict.outcome))}};
-            if (!verdict.provider_id.empty()) body["providerId"] = verdict.provider_id;
-            return json_answer(201,
-                               body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-        }
-        case Kind::retire:
-        case Kind::suspect:
-            return problem(request, 404, "unknown-target", gone);
-        case Kind::retry_later: {
-            Response slow = problem(request, 503, "provider-busy", detail);
-            slow.headers.emplace_back("Retry-After", retry_after_s(std::max<std::int64_t>(
-                                                         verdict.retry_after_ms, 1'000)));
-            return slow;
-        }
-        case Kind::lost:
-            return problem(request, 504, "outcome-unknown",
-                           "The provider did not answer: the message may or may not go out.");
-        case Kind::refused:
-            break;
+    const std::string reason(verdict.reason());
+    const auto come_back = [&](Response slow, std::int64_t after_ms) {
+        slow.headers.emplace_back("Retry-After",
+                                  retry_after_s(std::max<std::int64_t>(after_ms, 1'000)));
+        return slow;
+    };
+    if (const auto* accepted = verdict.get<pns::Accepted>()) {
+        nlohmann::ordered_json body = {
+            {"outcome", std::string(pns::outcome_name(verdict.outcome()))}};
+        if (!accepted->provider_id.empty()) body["providerId"] = accepted->provider_id;
+        return json_answer(201,
+                           body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     }
-    if (verdict.configuration)
+    if (verdict.is<pns::Dead>() || verdict.is<pns::Suspect>())
+        return problem(request, 404, "unknown-target", gone);
+    if (verdict.is<pns::NoAnswer>())
+        return problem(request, 504, "outcome-unknown",
+                       "The provider did not answer: the message may or may not go out.");
+    if (const auto* unsent = verdict.get<pns::NotSent>()) {
+        if (unsent->after_ms == pns::never_ms)
+            return problem(request, 400, "not-sent", "The message was not sent: " + reason + '.');
+        return come_back(problem(request, 503, "provider-unavailable",
+                                 "The message was not sent: " + reason + '.'),
+                         unsent->after_ms);
+    }
+    const std::string detail = "The provider answered: " + reason + '.';
+    if (const auto* later = verdict.get<pns::RetryLater>())
+        return come_back(problem(request, 503, "provider-busy", detail), later->after_ms);
+    if (verdict.get<pns::Refused>()->of_credential)
         return problem(request, 502, "credential-refused",
                        "The provider refuses the hub's credential or app. " + detail);
     return problem(request, 400, "provider-refused", detail);

@@ -173,11 +173,12 @@ void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
     const std::uint64_t left = run->todo.count();
     const auto saved = run->tally.summary();
     run->mode = mode_of(run->tally.state());
-    run->deadline_ms = saved.deadline_ms != 0 ? saved.deadline_ms
-                       : send.deadline_given
-                           ? send.deadline_ms
-                           : undelivered_after_ms(send, run->tally.audience(),
-                                                  send.deadline_ms - undelivered_ms_max);
+    const std::int64_t deadline_ms =
+        saved.deadline_ms != 0 ? saved.deadline_ms
+        : send.deadline_given  ? send.deadline_ms
+                               : undelivered_after_ms(send, run->tally.audience(),
+                                                      send.deadline_ms - undelivered_ms_max);
+    run->deadline.set(deadline_ms, now_ms(), pns::steady_now_ms());
     if (send.rate_per_s != 0) run->rate.emplace(send.rate_per_s, burst_of(send.rate_per_s));
     run->hub_rate = hub_rate(*run->hub);
     const std::uint64_t not_final = run->tally.audience() - run->tally.final_devices();
@@ -383,7 +384,7 @@ std::optional<Fanout::Watched> Fanout::watch(std::uint32_t hub, const std::strin
     watched.in_flight = static_cast<std::uint64_t>(std::max<std::int64_t>(run->in_flight, 0));
     watched.retries = static_cast<std::uint64_t>(std::max<std::int64_t>(run->retries, 0));
     watched.rate_per_s = run->tally.rate_per_s();
-    watched.deadline_ms = run->deadline_ms;
+    watched.deadline_ms = run->deadline.wall_ms();
     return watched;
 }
 

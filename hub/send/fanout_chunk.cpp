@@ -20,6 +20,8 @@ namespace {
 using registry::Device;
 
 constexpr std::int64_t no_room_wait_ms = 250;
+constexpr std::chrono::seconds shut_wait{1};  // at most: the lane is told when a sender opens
+constexpr std::size_t chunks_free_max = 32;
 constexpr std::int64_t store_fault_wait_ms = 1'000;
 constexpr std::string_view no_sender_reason = "the hub cannot send to this platform";
 constexpr std::string_view no_credential_reason =
@@ -98,6 +100,14 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
                 continue;
             }
             std::size_t room = parts_.config.fanout_chunk_devices;
+            if (strand.platform != Strand::mixed) {
+                const Flow flow = flow_of(run, strand.platform);
+                if (flow == Flow::shut) {
+                    co_await sleep(run, std::chrono::steady_clock::now() + shut_wait);
+                    continue;
+                }
+                if (flow == Flow::probe) room = 1;
+            }
             if (run.rated) {
                 room = co_await take_rate(run, room);
                 if (room == 0) continue;
@@ -162,20 +172,16 @@ bool FanoutLane::send_at_once(LaneRun& run, const Strand& strand) {
 }
 
 FanoutLane::Chunk& FanoutLane::take_chunk(LaneRun& run, std::uint16_t partition) {
-    if (chunks_free_.empty()) {
-        chunks_.push_back(std::make_unique<Chunk>(*this));
-        chunks_free_.push_back(chunks_.back().get());
-    }
-    Chunk& chunk = *chunks_free_.back();
-    chunks_free_.pop_back();
+    if (chunks_free_.empty()) chunks_free_.push_back(std::make_unique<Chunk>(*this));
+    chunks_.splice(chunks_.begin(), chunks_free_, std::prev(chunks_free_.end()));
+    Chunk& chunk = *chunks_.front();
+    chunk.self = chunks_.begin();
     chunk.run = &run;
     chunk.window = nullptr;
     chunk.partition = partition;
     chunk.platform = 0;
     chunk.numbers.clear();
-    chunk.attempts.clear();
-    chunk.claimed.clear();
-    chunk.built = false;
+    chunk.before.clear();
     chunk.marked = false;
     chunk.marked_as.clear();
     chunk.pushes.clear();
@@ -190,7 +196,11 @@ void FanoutLane::close_chunk(Chunk& chunk) {
     LaneRun& run = *chunk.run;
     chunk.run = nullptr;
     for (pns::Push& push : chunk.pushes) push.prepared.reset();
-    chunks_free_.push_back(&chunk);
+    if (chunks_free_.size() < chunks_free_max) {
+        chunks_free_.splice(chunks_free_.end(), chunks_, chunk.self);
+    } else {
+        chunks_.erase(chunk.self);  // a peak is over: its memory goes back
+    }
     --run.walks;
     if (run.walks == 0 || run.todo == 0) end_soon(run);
 }
@@ -226,7 +236,7 @@ pns::Task<void> FanoutLane::send_chunk(Chunk& chunk) {
         chunk.rows.devices.assign(chunk.numbers.size(), Device{});
         if (chunk.platforms.empty()) chunk.platforms.assign(chunk.numbers.size(), chunk.platform);
         for (std::size_t i = 0; i < chunk.numbers.size(); ++i) {
-            later(chunk, i, store_fault_wait_ms, Attempt::made, pns::Outcome::abandoned);
+            put_off(chunk, i, store_fault_wait_ms, {pns::Outcome::abandoned, {}, 0, 0});
         }
         close_chunk(chunk);
         co_return;
@@ -260,7 +270,7 @@ void FanoutLane::build(Chunk& chunk) {
     SendRun& run = *mine.run;
     const std::uint32_t hub = run.hub->row.number;
     const std::int64_t now = now_ms();
-    const std::int64_t deadline_ms = run.deadline_ms;
+    const bool overdue = pns::steady_now_ms() >= run.deadline.steady_ms();
     const std::uint64_t send_hash = std::hash<std::string>{}(run.send.id);
     assert(chunk.rows.devices.size() == chunk.numbers.size());
     chunk.built_ms = now;
@@ -269,7 +279,6 @@ void FanoutLane::build(Chunk& chunk) {
         for (std::size_t i = 0; i < chunk.numbers.size(); ++i) set_aside(chunk, i);
         return;
     }
-    chunk.built = true;
     chunk.pushes.reserve(chunk.numbers.size());
     std::string_view last_name;
     std::size_t last_platform = chunk.platform;
@@ -288,14 +297,14 @@ void FanoutLane::build(Chunk& chunk) {
             finish(chunk, i, pns::Outcome::expired_channel);
             continue;
         }
-        if (now >= deadline_ms) {
+        if (overdue) {
             run.tally.set_abandoned();
             finish(chunk, i, pns::Outcome::abandoned);
             continue;
         }
         if (device.shares_handle && device.template_bytes.empty() &&
-            (chunk.claimed.empty() || chunk.claimed[i] == 0) &&
-            !run.first_with_handle(device.platform, device.handle)) {
+            !run.first_with_handle(device.platform, device.handle, chunk.partition,
+                                   device.number)) {
             finish(chunk, i, pns::Outcome::skipped);
             continue;
         }
@@ -306,7 +315,7 @@ void FanoutLane::build(Chunk& chunk) {
         Slot& to = slot(hub, last_platform);
         if (!to.sender) {
             if (stopping_) {
-                later(chunk, i, 0, Attempt::not_made, pns::Outcome::abandoned);
+                put_off(chunk, i, 0, {pns::Outcome::abandoned, {}, 0, 0});
             } else {
                 finish(chunk, i, pns::Outcome::invalid_credentials, no_credential_reason);
             }
@@ -327,7 +336,7 @@ void FanoutLane::build(Chunk& chunk) {
         push.owner = &chunk;
         push.index = static_cast<std::uint32_t>(i);
         push.flow = run.flow;
-        push.attempt = chunk.attempts.empty() ? 0 : chunk.attempts[i];
+        push.faults = chunk.before.empty() ? 0 : chunk.before[i].faults;
     }
 }
 
@@ -374,60 +383,54 @@ void FanoutLane::submit(Chunk& chunk) {
             continue;
         }
         --chunk.open;
-        later(chunk, push.index, no_room_wait_ms, Attempt::not_made, pns::Outcome::throttled);
+        put_off(chunk, push.index, no_room_wait_ms, {pns::Outcome::throttled, {}, 0, 0});
     }
 }
 
+bool FanoutLane::still_meant(const Chunk&, const pns::Push&) const {
+    return true;
+}
+
 void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
-    using Kind = pns::Verdict::Kind;
     LaneRun& mine = *chunk.run;
-    if (withdrawing_) {
-        set_aside(chunk, push.index);
-        close_chunk(chunk);
-        return;
-    }
     const SendRun& run = *mine.run;
     const std::size_t i = push.index;
     const Device& device = chunk.rows.devices[i];
+    if (const auto* unsent = verdict.get<pns::NotSent>()) {
+        if (withdrawing_) {
+            set_aside(chunk, i, unsent->outcome, unsent->reason);
+        } else if (unsent->after_ms == pns::never_ms) {
+            finish(chunk, i, unsent->outcome, unsent->reason);
+        } else {
+            put_off(chunk, i, unsent->after_ms, *unsent);
+        }
+        return close_chunk(chunk);
+    }
     if (i % latency_sample == 0) mine.notes.timed(pns::steady_now_us() - chunk.submitted_us);
     const bool registered = run.send.direct_handles.empty();
-    pns::Outcome outcome = verdict.outcome;
+    std::string_view new_handle;
+    bool ended = true;
     verdict_ = &verdict;
-    switch (verdict.kind) {
-        case Kind::accepted:
-            ++mine.learned_of(chunk.platforms[i]).accepted;
-            if (!verdict.new_handle.empty() && registered) {
-                mine.rotations.push_back({chunk.partition, device.number, device.generation,
-                                          std::string(device.handle), verdict.new_handle,
-                                          now_ms()});
-            }
-            break;
-        case Kind::retire:
-        case Kind::suspect:
-            if (!registered) break;
-            if (const auto wait_ms = accuse(chunk, i, verdict)) {
-                later(chunk, i, *wait_ms, Attempt::made, outcome, verdict.reason);
-                verdict_ = nullptr;
-                close_chunk(chunk);
-                return;
-            }
-            break;
-        case Kind::refused:
-            break;
-        case Kind::lost:
-            if (run.send.delivery == registry::Delivery::at_most_once) {
-                outcome = pns::Outcome::unknown;
-                break;
-            }
-            [[fallthrough]];
-        case Kind::retry_later:
-            later(chunk, i, verdict.retry_after_ms,
-                  verdict.unsent ? Attempt::not_made : Attempt::made, outcome, verdict.reason);
-            verdict_ = nullptr;
-            close_chunk(chunk);
-            return;
+    if (const auto* accepted = verdict.get<pns::Accepted>()) {
+        ++mine.learned_of(chunk.platforms[i]).accepted;
+        new_handle = accepted->new_handle;
+        if (!new_handle.empty() && registered) {
+            mine.rotations.push_back({chunk.partition, device.number, device.generation,
+                                      std::string(device.handle), accepted->new_handle, now_ms()});
+        }
+    } else if (verdict.is<pns::Dead>() || verdict.is<pns::Suspect>()) {
+        std::optional<std::int64_t> ask_again_ms;
+        if (registered) ask_again_ms = accuse(chunk, i, verdict);
+        ended = !ask_again_ms;
+        if (!ended) again(chunk, i, *ask_again_ms, true, verdict.outcome(), verdict.reason());
+    } else if (const auto* later = verdict.get<pns::RetryLater>()) {
+        ended = false;
+        again(chunk, i, later->after_ms, !later->of_provider, later->outcome, later->reason);
+    } else if (verdict.is<pns::NoAnswer>()) {
+        ended = run.send.delivery == registry::Delivery::at_most_once;
+        if (!ended) again(chunk, i, 0, false, pns::Outcome::unknown, verdict.reason());
     }
-    finish(chunk, i, outcome, verdict.reason, verdict.new_handle);
+    if (ended) finish(chunk, i, verdict.outcome(), verdict.reason(), new_handle);
     verdict_ = nullptr;
     close_chunk(chunk);
 }

@@ -23,6 +23,11 @@ constexpr std::size_t drops_between_breaths = 65'536;
 /// Rates are looked at this often at most, so that fast ones still go out in chunks worth a read.
 constexpr std::int64_t rate_wait_us_min = 10'000;
 
+void set_deadline(SendRun& run, std::int64_t wall_ms) {
+    run.deadline.set(wall_ms, now_ms(), pns::steady_now_ms());
+    run.tally.set_deadline(wall_ms);
+}
+
 bool canary_open(const SendRun& run) {
     return run.send.canary_ppm != 0 && !run.tally.released();
 }
@@ -56,9 +61,8 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
     if (!run->send.deadline_given && waits != waited) {
         const std::uint64_t left = tally.audience() - tally.final_devices();
         const std::int64_t hours = parts_.config.sends_paused_hours_max;
-        run->deadline_ms =
-            waits ? now + hours * 3'600'000 : undelivered_after_ms(run->send, left, now);
-        tally.set_deadline(run->deadline_ms);
+        set_deadline(*run,
+                     waits ? now + hours * 3'600'000 : undelivered_after_ms(run->send, left, now));
     }
     const bool releases = event == SendEvent::cancel || (event == SendEvent::resume && canary_done);
     if (releases && canary_open(*run)) {
@@ -88,17 +92,17 @@ void FanoutLane::reached(const std::shared_ptr<SendRun>& run) {
     const bool waited = run->tally.waits_since_ms() != 0;
     if (!run->tally.apply(SendEvent::canary_final, now)) return;
     if (!waited && !run->send.deadline_given) {
-        run->deadline_ms = now + parts_.config.sends_paused_hours_max * 3'600'000;
-        run->tally.set_deadline(run->deadline_ms);
+        set_deadline(*run, now + parts_.config.sends_paused_hours_max * 3'600'000);
     }
     if (run->mode != Mode::drop) run->mode = mode_of(run->tally.state());
     parts_.tell_lanes(run, [this, run] { checkpoint(run); });
 }
 
-void FanoutLane::expire(const std::shared_ptr<SendRun>& run, std::int64_t) {
+void FanoutLane::expire(const std::shared_ptr<SendRun>& run) {
     if (run->mode == Mode::drop) return;
     log_info("a send's time is over: what is not out is abandoned", {{"send", run->send.id}});
     run->tally.set_abandoned();
+    run->overdue = true;
     run->mode = Mode::drop;
     if (canary_open(*run)) {
         run->tally.set_released();
@@ -137,31 +141,32 @@ void FanoutLane::obey(const std::shared_ptr<SendRun>& run) {
             }
             withdrawing_ = false;
         }
-        if (mine.mode == Mode::drop) drop_retries(mine);
+        if (mine.mode == Mode::drop) drop_waiting(mine);
         flush(mine);
         end_soon(mine);
     }
 }
 
 void FanoutLane::tell_figures(LaneRun& run) {
-    const auto retries = static_cast<std::int64_t>(run.retries.size());
+    const auto retries = static_cast<std::int64_t>(run.waiting());
     run.run->in_flight.fetch_add(run.in_flight - run.in_flight_told, std::memory_order_relaxed);
     run.run->retries.fetch_add(retries - run.retries_told, std::memory_order_relaxed);
     run.in_flight_told = run.in_flight;
     run.retries_told = retries;
 }
 
-void FanoutLane::set_aside(Chunk& chunk, std::size_t device) {
+void FanoutLane::set_aside(Chunk& chunk, std::size_t device, pns::Outcome overdue,
+                           std::string_view reason) {
     if (chunk.run->mode == Mode::drop) {
-        finish(chunk, device, pns::Outcome::abandoned);
+        const bool late = chunk.run->run->overdue;
+        finish(chunk, device, late ? overdue : pns::Outcome::abandoned, late ? reason : "");
     } else {
-        later(chunk, device, 0, Attempt::put_off, pns::Outcome::abandoned);
+        put_off(chunk, device, 0, {});
     }
 }
 
 void FanoutLane::drop_device(LaneRun& run, std::size_t platform, std::uint16_t partition,
-                             std::uint32_t number, bool marked) {
-    constexpr auto outcome = pns::Outcome::abandoned;
+                             std::uint32_t number, bool marked, pns::Outcome outcome) {
     run.finals.add(platform, outcome);
     if (marked) {
         run.notes.settle(platform, platform, outcome);
@@ -176,7 +181,7 @@ pns::Task<void> FanoutLane::drop_rest(LaneRun& run, std::size_t platform, std::u
                                       registry::Bitmap::const_iterator& next,
                                       registry::Bitmap::const_iterator end) {
     for (std::size_t i = 0; next != end && i < drops_between_breaths; ++i, ++next) {
-        drop_device(run, platform, partition, *next, false);
+        drop_device(run, platform, partition, *next, false, pns::Outcome::abandoned);
     }
     flush(run);
     co_await sleep(run, Clock::now());

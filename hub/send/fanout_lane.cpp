@@ -93,24 +93,29 @@ void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform
         settings.pushes_per_s_max = (parts_.config.fcm_messages_per_minute * 95 / 100 + 59) / 60;
         settings.ramp_ms = parts_.config.fcm_ramp_s * 1'000;
     }
-    auto opened = pns::open_account(credential);
-    if (const auto* refusal = std::get_if<pns::Refusal>(&opened)) {
+    auto found = pns::open_account(credential);
+    if (const auto* refusal = std::get_if<pns::Refusal>(&found)) {
         log_error("a stored credential cannot be used: its sends end as InvalidCredentials",
                   {{"hub", state->row.name},
                    {"platform", credential.platform},
                    {"why", refusal->message}});
         return;
     }
-    auto account = std::get<std::unique_ptr<pns::Account>>(std::move(opened));
-    slot.sender =
-        pns::Sender::create(loop_, std::move(account), settings, parts_.network, parts_.bearers);
+    auto account = std::get<std::unique_ptr<pns::Account>>(std::move(found));
+    slot.sender = std::make_unique<pns::Sender>(loop_, std::move(account), settings, parts_.network,
+                                                parts_.bearers);
+    slot.sender->on_open(
+        [this, hub, platform](std::uint32_t gate) { opened(hub, platform, gate); });
     ++slot.epoch;
+    // What waits for a gate of the sender before this one.
+    asio::post(loop_, [this, hub, platform] { opened(hub, platform, 0); });
 }
 
 void FanoutLane::forget_senders(std::uint32_t hub) {
     for (auto& [key, slot] : slots_) {
         if (key.first != hub || !slot->sender) continue;
         nursery_.start(retire_sender(std::move(slot->sender)));
+        opened(hub, key.second, 0);
     }
 }
 
@@ -177,8 +182,8 @@ void FanoutLane::end_if_done() {
         const bool settled = run->mode != Mode::go && run->in_flight == 0;
         if (run->todo == 0 || run->run->dropped || settled) flush(*run);
         if (run->walks != 0 || (run->todo != 0 && !run->run->dropped)) continue;
-        retries_waiting_.fetch_sub(run->retries.size(), std::memory_order_relaxed);
-        run->retries.clear();
+        retries_waiting_.fetch_sub(run->waiting(), std::memory_order_relaxed);
+        run->waits.clear();
         tell_figures(*run);
         runs_.erase(run);
     }
@@ -238,19 +243,18 @@ pns::Task<void> FanoutLane::tick() {
         timer.expires_after(std::chrono::milliseconds(parts_.config.checkpoint_ms));
         const auto [ec] = co_await timer.async_wait(pns::as_result);
         if (ec) co_return;
-        const std::int64_t now = now_ms();
+        const std::int64_t now = now_ms(), steady = pns::steady_now_ms();
         if (index_ == 0) look_at_disk();
         for (LaneRun& run : runs_) {
             flush(run);
             if (run.run->dropped) wake(run);
-            if (!stopping_ && run.mode == Mode::go && !run.run->stalled)
-                start_due_retries(run, now);
+            start_due(run, steady);
             end_soon(run);
         }
         const auto mine = home_runs_;
         for (const auto& run : mine) {
             run->tally.note_pace(now);
-            if (!stopping_ && now >= run->deadline_ms) expire(run, now);
+            if (!stopping_ && steady >= run->deadline.steady_ms()) expire(run);
             if (run->tally.take_touched() || run->dropped) checkpoint(run);
         }
     }
@@ -261,9 +265,9 @@ pns::Task<void> FanoutLane::drain(std::int64_t drain_ms) {
     mixed_window_.close();
     for (auto& [key, slot] : slots_) slot->window.close();
     for (LaneRun& run : runs_) wake(run);
-    const std::int64_t until = now_ms() + drain_ms;
+    const std::int64_t until = pns::steady_now_ms() + drain_ms;
     Timer timer(loop_.get_executor());
-    while (in_flight_ > 0 && now_ms() < until) {
+    while (in_flight_ > 0 && pns::steady_now_ms() < until) {
         timer.expires_after(std::chrono::milliseconds(drain_poll_ms));
         const auto [ec] = co_await timer.async_wait(pns::as_result);
         if (ec) break;

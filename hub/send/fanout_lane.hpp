@@ -24,6 +24,7 @@
 #include "hub/send/push_window.hpp"
 #include "hub/send/rendering.hpp"
 #include "hub/send/send_run.hpp"
+#include "hub/send/wait_list.hpp"
 #include "pns/alarm.hpp"
 #include "pns/bearer.hpp"
 #include "pns/nursery.hpp"
@@ -121,14 +122,6 @@ class FanoutLane {
     }
 
   private:
-    struct Retry {
-        std::uint16_t partition = 0;
-        std::uint32_t number = 0;
-        std::uint8_t attempts = 0;
-        std::uint8_t platform = 0;
-        bool marked = false;   ///< at-most-once: already in `done` as Unknown of `platform`
-        bool claimed = false;  ///< it is the one of its handle that gets the push
-    };
     using Timer =
         boost::asio::basic_waitable_timer<std::chrono::steady_clock,
                                           boost::asio::wait_traits<std::chrono::steady_clock>,
@@ -154,7 +147,20 @@ class FanoutLane {
         std::size_t walks = 0;   ///< coroutines and chunks that refer to this
         bool ending = false;     ///< listed in ending_
         std::list<LaneRun>::iterator self;
-        std::multimap<std::int64_t, Retry> retries;  ///< by due time, ms
+        /// What waits for another attempt, by platform; few platforms occur in one send.
+        struct Waits {
+            Waits(std::size_t of_platform, std::size_t timed_max)
+                : platform(of_platform), list(timed_max) {}
+            std::size_t platform;
+            WaitList list;
+            bool walked = false;  ///< a walk sends what is due
+        };
+        std::list<Waits> waits;
+        std::size_t waiting() const {
+            std::size_t sum = 0;
+            for (const Waits& one : waits) sum += one.list.size();
+            return sum;
+        }
         struct Learned {
             std::size_t platform = 0;
             std::uint64_t accepted = 0;
@@ -185,8 +191,12 @@ class FanoutLane {
     /// Rows that were read together and their pushes in flight.
     struct Chunk final : pns::PushOwner {
         explicit Chunk(FanoutLane& owner) : lane(owner) {}
+        std::list<std::unique_ptr<Chunk>>::iterator self;
         void on_verdict(pns::Push& push, pns::Verdict&& verdict) override {
             lane.judge(*this, push, std::move(verdict));
+        }
+        bool still_meant(const pns::Push& push) const override {
+            return lane.still_meant(*this, push);
         }
         FanoutLane& lane;
         LaneRun* run = nullptr;
@@ -194,9 +204,7 @@ class FanoutLane {
         std::uint16_t partition = 0;
         std::size_t platform = 0;  ///< counted under this if the device is gone
         std::vector<std::uint32_t> numbers;
-        std::vector<std::uint8_t> attempts;      ///< empty: all first attempts
-        std::vector<std::uint8_t> claimed;       ///< retries: Retry::claimed, by device
-        bool built = false;                      ///< its pushes were made
+        std::vector<Waiting> before;             ///< by device; empty: all first attempts
         bool marked = false;                     ///< at-most-once: already in `done` as Unknown
         std::vector<std::size_t> marked_as;      ///< by device: the platform it was marked under
         std::int64_t read_ms = 0, built_ms = 0;  ///< wall clock
@@ -218,13 +226,14 @@ class FanoutLane {
     bool withdrawing_ = false;  ///< verdicts of this moment are of pushes taken back
     std::chrono::steady_clock::time_point disk_looked_{};
     std::mt19937_64 random_{std::random_device{}()};
-    const pns::Verdict* verdict_ = nullptr;  ///< while judge() deals with it
+    const pns::Verdict* verdict_ = nullptr;  ///< of the provider, while judge() deals with it
     std::list<LaneRun> runs_;
     std::vector<std::list<LaneRun>::iterator> ending_;
     std::vector<std::shared_ptr<SendRun>> home_runs_;
     std::map<std::pair<std::uint32_t, std::size_t>, std::unique_ptr<Slot>> slots_;
-    std::vector<std::unique_ptr<Chunk>> chunks_;
-    std::vector<Chunk*> chunks_free_;
+    using Chunks = std::list<std::unique_ptr<Chunk>>;
+    Chunks chunks_;       ///< at work
+    Chunks chunks_free_;  ///< a few, for their buffers
     PushWindow
         mixed_window_;  ///< pushes whose platform is not known before they are loaded, and retries
     std::atomic<std::uint64_t> in_flight_{0}, retries_waiting_{0};
@@ -239,7 +248,14 @@ class FanoutLane {
     bool send_at_once(LaneRun& run, const Strand& strand);
     /// What bounds the pushes of a strand; null: its own size.
     PushWindow* window_of(const LaneRun& run, const Strand& strand);
-    pns::Task<void> walk_retries(LaneRun& run, Chunk& chunk);
+    /// Sends what is due of one platform, until nothing is.
+    pns::Task<void> walk_waiting(LaneRun& run, LaneRun::Waits& waits);
+    /// The sender of a platform can send nothing now. One push may still go to find out whether it
+    /// can again if none is on its way.
+    enum class Flow : std::uint8_t { open, probe, shut };
+    Flow flow_of(const LaneRun& run, std::size_t platform);
+    /// A gate of a sender is open again, or the sender is new.
+    void opened(std::uint32_t hub, std::size_t platform, std::uint32_t gate);
     /// Loads, renders and submits what `chunk.numbers` names; places in its window are taken
     /// already.
     pns::Task<void> send_chunk(Chunk& chunk);
@@ -255,6 +271,7 @@ class FanoutLane {
     void submit(Chunk& chunk);
     void build(Chunk& chunk);
     void judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict);
+    bool still_meant(const Chunk& chunk, const pns::Push& push) const;
     /// `reason` is the provider's or our word, `new_handle` what the provider named instead.
     void finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
                 std::string_view reason = {}, std::string_view new_handle = {});
@@ -264,24 +281,28 @@ class FanoutLane {
     /// Weighs a verdict against the device's handle. A time: ask once more after so many ms.
     std::optional<std::int64_t> accuse(Chunk& chunk, std::size_t device,
                                        const pns::Verdict& verdict);
-    enum class Attempt : std::uint8_t {
-        made,
-        not_made,
-        put_off,  ///< held back by a command: any number, for as long as it takes
-    };
-    /// Keeps the device for another attempt, or finishes it with `otherwise` if its time, its
-    /// attempts or the list's bound are used up.
-    void later(Chunk& chunk, std::size_t device, std::int64_t wait_ms, Attempt attempt,
-               pns::Outcome otherwise, std::string_view reason = {});
-    void start_due_retries(LaneRun& run, std::int64_t now);
-    /// Puts a loaded device off or drops it, as the mode says, which is not `go`.
-    void set_aside(Chunk& chunk, std::size_t device);
-    /// The same for a chunk of retries that was not loaded yet.
-    void return_retries(Chunk& chunk);
-    /// Ends a device that is not loaded as abandoned.
+    /// What is known of a device's attempts so far.
+    Waiting past_of(const Chunk& chunk, std::size_t device) const;
+    /// An attempt was made and may be made again. By the push's own fault: its attempts are
+    /// bounded; else only its time is.
+    void again(Chunk& chunk, std::size_t device, std::int64_t wish_ms, bool own_fault,
+               pns::Outcome otherwise, std::string_view reason);
+    /// No attempt was made. `why` says what the device waits for, if it does.
+    void put_off(Chunk& chunk, std::size_t device, std::int64_t wait_ms, const pns::NotSent& why);
+    /// Keeps the device until `due_ms` (steady clock).
+    void wait(Chunk& chunk, std::size_t device, Waiting waiting, std::int64_t due_ms);
+    void keep_waiting(LaneRun& run, std::size_t platform, const Waiting& device,
+                      std::int64_t due_ms);
+    LaneRun::Waits& waits_of(LaneRun& run, std::size_t platform);
+    void start_due(LaneRun& run, std::int64_t now_ms);
+    /// Puts a loaded device off or drops it, as the mode says, which is not `go`. `overdue`: what
+    /// it ends as if its time is over.
+    void set_aside(Chunk& chunk, std::size_t device, pns::Outcome overdue = pns::Outcome::abandoned,
+                   std::string_view reason = {});
+    /// Ends a device that is not loaded.
     void drop_device(LaneRun& run, std::size_t platform, std::uint16_t partition,
-                     std::uint32_t number, bool marked);
-    void drop_retries(LaneRun& run);
+                     std::uint32_t number, bool marked, pns::Outcome outcome);
+    void drop_waiting(LaneRun& run);
     /// Ends what the iterators have left.
     pns::Task<void> drop_rest(LaneRun& run, std::size_t platform, std::uint16_t partition,
                               registry::Bitmap::const_iterator& next,
@@ -299,7 +320,7 @@ class FanoutLane {
     pns::Task<std::size_t> take_rate(LaneRun& run, std::size_t want);
     static void give_rate_back(LaneRun& run, std::size_t count);
     void tell_figures(LaneRun& run);
-    void expire(const std::shared_ptr<SendRun>& run, std::int64_t now);
+    void expire(const std::shared_ptr<SendRun>& run);
     /// One checkpoint, with the failures since the last one. `may_end`: as Tally::snapshot. Any
     /// lane.
     void write_progress(const std::shared_ptr<SendRun>& run, bool may_end,

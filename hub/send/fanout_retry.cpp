@@ -1,8 +1,12 @@
-// Devices that wait for another attempt. Tested by tests/hub_fanout_test.cpp and
-// tests/hub_control_test.cpp.
+// Devices that wait for another attempt, and what lets them go again. Tested by
+// tests/hub_outage_test.cpp, tests/hub_fanout_test.cpp and tests/hub_control_test.cpp.
+//
+// A device waits for a time (the provider's wish, a backoff) or for a gate of the sender that is
+// shut (hub/send/wait_list.hpp). Only an attempt that the provider answered, or may have got,
+// counts as one; only those that failed by the push's own fault are bounded. Everything else waits
+// until the send's deadline. Runs on the lane's loop.
 
 #include <algorithm>
-#include <tuple>
 
 #include "hub/process/clock.hpp"
 #include "hub/send/fanout_lane.hpp"
@@ -11,117 +15,176 @@
 
 namespace hub {
 
-void FanoutLane::later(Chunk& chunk, std::size_t device, std::int64_t wait_ms, Attempt attempt,
+namespace {
+
+/// A provider that is unwell and names no time is asked again so soon, and a push whose answer was
+/// lost waits up to so long.
+constexpr std::int64_t unwell_wait_ms_max = 1'500, lost_wait_ms_max = 60'000;
+
+std::uint8_t one_more(std::uint8_t count) {
+    return count == 255 ? count : static_cast<std::uint8_t>(count + 1);
+}
+
+}  // namespace
+
+FanoutLane::LaneRun::Waits& FanoutLane::waits_of(LaneRun& run, std::size_t platform) {
+    for (LaneRun::Waits& one : run.waits) {
+        if (one.platform == platform) return one;
+    }
+    return run.waits.emplace_back(platform, parts_.config.retries_waiting_max);
+}
+
+Waiting FanoutLane::past_of(const Chunk& chunk, std::size_t device) const {
+    Waiting past;
+    if (!chunk.before.empty()) past = chunk.before[device];
+    past.partition = chunk.partition;
+    past.number = chunk.numbers[device];
+    past.gate = 0;
+    return past;
+}
+
+void FanoutLane::again(Chunk& chunk, std::size_t device, std::int64_t wish_ms, bool own_fault,
                        pns::Outcome otherwise, std::string_view reason) {
-    LaneRun& run = *chunk.run;
-    if (run.mode == Mode::drop) {
-        finish(chunk, device, pns::Outcome::abandoned, reason);
-        return;
+    Waiting past = past_of(chunk, device);
+    past.attempts = one_more(past.attempts);
+    past.outcome = otherwise;
+    auto limits = pns::retry_limits(pns::platforms()[serving(chunk.platforms[device])].name);
+    unsigned counted = past.attempts;
+    if (own_fault) {
+        past.faults = one_more(past.faults);
+        counted = past.faults;
+    } else {
+        limits.attempts_max = 256;
+        limits.base_ms = std::min(limits.base_ms, unwell_wait_ms_max);
+        limits.cap_ms = otherwise == pns::Outcome::unknown ? lost_wait_ms_max : unwell_wait_ms_max;
     }
-    unsigned attempts = chunk.attempts.empty() ? 0 : chunk.attempts[device];
-    bool possible =
-        attempt == Attempt::put_off || run.retries.size() < parts_.config.retries_waiting_max;
-    if (attempt == Attempt::made) {
-        const auto limits =
-            pns::retry_limits(pns::platforms()[serving(chunk.platforms[device])].name);
-        const auto delay = pns::retry_delay_ms(limits, ++attempts, wait_ms, random_());
-        possible = possible && delay.has_value();
-        wait_ms = delay.value_or(0);
-    }
-    const std::int64_t due = now_ms() + wait_ms;
-    if (!possible || due >= run.run->deadline_ms) {
+    const auto delay_ms = pns::retry_delay_ms(limits, counted, wish_ms, random_());
+    const std::int64_t due_ms = pns::steady_now_ms() + delay_ms.value_or(0);
+    if (!delay_ms || due_ms >= chunk.run->run->deadline.steady_ms() ||
+        chunk.run->mode == Mode::drop) {
         finish(chunk, device, otherwise, reason);
         return;
     }
-    if (parts_.trace.on() && attempt == Attempt::made)
-        tell_trace(chunk, device, otherwise, reason, due);
-    const std::size_t platform = chunk.marked ? chunk.marked_as[device] : chunk.platforms[device];
-    bool marked = chunk.marked;
-    if (marked && attempt != Attempt::made && attempts == 0) {  // it was never out
-        run.notes.unmark(platform, chunk.partition, chunk.numbers[device]);
-        marked = false;
+    if (parts_.trace.on()) tell_trace(chunk, device, otherwise, reason, now_ms() + *delay_ms);
+    wait(chunk, device, past, due_ms);
+}
+
+void FanoutLane::put_off(Chunk& chunk, std::size_t device, std::int64_t wait_ms,
+                         const pns::NotSent& why) {
+    LaneRun& run = *chunk.run;
+    if (run.mode == Mode::drop) return set_aside(chunk, device, why.outcome, why.reason);
+    Waiting past = past_of(chunk, device);
+    past.outcome = why.outcome;
+    past.gate = why.gate;
+    if (chunk.marked && past.attempts == 0) {  // it was never out
+        run.notes.unmark(chunk.marked_as[device], chunk.partition, chunk.numbers[device]);
+        past.marked = false;
     }
-    const bool claimed = chunk.built || (!chunk.claimed.empty() && chunk.claimed[device] != 0);
-    run.retries.emplace(
-        due, Retry{chunk.partition, chunk.numbers[device], static_cast<std::uint8_t>(attempts),
-                   static_cast<std::uint8_t>(platform), marked, claimed});
-    retries_waiting_.fetch_add(1, std::memory_order_relaxed);
+    wait(chunk, device, past, pns::steady_now_ms() + wait_ms);
+}
+
+void FanoutLane::wait(Chunk& chunk, std::size_t device, Waiting waiting, std::int64_t due_ms) {
+    LaneRun& run = *chunk.run;
+    waiting.marked = chunk.marked && (waiting.attempts > 0 || waiting.marked);
+    // A device marked under one platform is settled under it.
+    const std::size_t platform = waiting.marked ? chunk.marked_as[device] : chunk.platforms[device];
+    keep_waiting(run, platform, waiting, due_ms);
     if (chunk.window != nullptr) chunk.window->give_back(1);
     in_flight_.fetch_sub(1, std::memory_order_relaxed);
     if (--run.in_flight == 0 && run.mode != Mode::go) end_soon(run);
 }
 
-void FanoutLane::start_due_retries(LaneRun& run, std::int64_t now) {
-    const auto due_end = run.retries.upper_bound(now);
-    std::vector<Retry> due;
-    for (auto it = run.retries.begin(); it != due_end; ++it) due.push_back(it->second);
-    if (due.empty()) return;
-    run.retries.erase(run.retries.begin(), due_end);
-    retries_waiting_.fetch_sub(due.size(), std::memory_order_relaxed);
-    std::sort(due.begin(), due.end(), [](const Retry& a, const Retry& b) {
-        return std::tie(a.marked, a.partition, a.number) <
-               std::tie(b.marked, b.partition, b.number);
-    });
-    for (std::size_t i = 0; i < due.size();) {
-        const Retry& first = due[i];
-        Chunk& chunk = take_chunk(run, first.partition);
-        chunk.marked = first.marked;
-        for (; i < due.size() && due[i].partition == first.partition &&
-               due[i].marked == first.marked &&
-               chunk.numbers.size() < parts_.config.fanout_chunk_devices;
-             ++i) {
-            chunk.numbers.push_back(due[i].number);
-            chunk.attempts.push_back(due[i].attempts);
-            chunk.platforms.push_back(due[i].platform);
-            chunk.claimed.push_back(due[i].claimed ? 1 : 0);
-        }
-        if (chunk.marked) chunk.marked_as = chunk.platforms;
+void FanoutLane::keep_waiting(LaneRun& run, std::size_t platform, const Waiting& device,
+                              std::int64_t due_ms) {
+    waits_of(run, platform).list.add(device, due_ms);
+    retries_waiting_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void FanoutLane::start_due(LaneRun& run, std::int64_t now_ms) {
+    if (stopping_ || run.mode != Mode::go || run.run->stalled) return;
+    for (LaneRun::Waits& waits : run.waits) {
+        if (waits.walked || !waits.list.has_due(now_ms)) continue;
+        waits.walked = true;
         ++run.walks;
-        nursery_.start(walk_retries(run, chunk));
+        nursery_.start(walk_waiting(run, waits));
     }
 }
 
-pns::Task<void> FanoutLane::walk_retries(LaneRun& run, Chunk& chunk) {
-    const std::size_t count = chunk.numbers.size();
-    std::size_t passed = run.rated ? 0 : count;
-    while (passed < count && run.mode == Mode::go && may_walk(run)) {
-        passed += co_await take_rate(run, count - passed);
-    }
-    bool open = passed == count && run.mode == Mode::go;
-    if (open) open = co_await mixed_window_.take(count, false, &run);
-    if (open) {
-        chunk.window = &mixed_window_;
+FanoutLane::Flow FanoutLane::flow_of(const LaneRun& run, std::size_t platform) {
+    const pns::Sender* sender = slot(run.run->hub->row.number, platform).sender.get();
+    if (sender == nullptr || !sender->shut()) return Flow::open;
+    return sender->figures().queued == 0 ? Flow::probe : Flow::shut;
+}
+
+pns::Task<void> FanoutLane::walk_waiting(LaneRun& run, LaneRun::Waits& waits) {
+    const std::size_t platform = waits.platform;
+    while (may_walk(run) && run.mode == Mode::go && !run.run->stalled) {
+        const std::int64_t now = pns::steady_now_ms();
+        if (!waits.list.has_due(now)) break;
+        const Flow flow = flow_of(run, platform);
+        if (flow == Flow::shut) break;  // looked at again when it opens, or by the tick
+        std::size_t room = flow == Flow::probe ? 1 : parts_.config.fanout_chunk_devices;
+        if (run.rated) {
+            room = co_await take_rate(run, room);
+            if (room == 0) break;
+        }
+        std::vector<Waiting> due = waits.list.take_due(pns::steady_now_ms(), room);
+        if (run.rated) give_rate_back(run, room - due.size());
+        if (due.empty()) continue;
+        retries_waiting_.fetch_sub(due.size(), std::memory_order_relaxed);
+        PushWindow& window = slot(run.run->hub->row.number, platform).window;
+        const bool taken = co_await window.take(due.size(), is_small(run), &run);
+        if (!taken) {
+            if (run.rated) give_rate_back(run, due.size());
+            for (const Waiting& device : due) {
+                if (run.mode == Mode::drop) {
+                    drop_device(run, platform, device.partition, device.number, device.marked,
+                                run.run->overdue ? device.outcome : pns::Outcome::abandoned);
+                } else {
+                    keep_waiting(run, platform, device, now);
+                }
+            }
+            break;
+        }
+        Chunk& chunk = take_chunk(run, due.front().partition);
+        chunk.window = &window;
+        chunk.platform = platform;
+        chunk.marked = due.front().marked;
+        for (const Waiting& device : due) chunk.numbers.push_back(device.number);
+        chunk.platforms.assign(due.size(), platform);
+        if (chunk.marked) chunk.marked_as = chunk.platforms;
+        chunk.before = std::move(due);
         co_await send_chunk(chunk);
-    } else {
-        if (run.rated) give_rate_back(run, passed);
-        return_retries(chunk);
-        close_chunk(chunk);
     }
+    waits.walked = false;
     --run.walks;
     end_soon(run);
 }
 
-void FanoutLane::return_retries(Chunk& chunk) {
-    LaneRun& run = *chunk.run;
-    const std::int64_t now = now_ms();
-    for (std::size_t i = 0; i < chunk.numbers.size(); ++i) {
-        if (run.mode == Mode::drop) {
-            drop_device(run, chunk.platforms[i], chunk.partition, chunk.numbers[i], chunk.marked);
-            continue;
+void FanoutLane::opened(std::uint32_t hub, std::size_t platform, std::uint32_t gate) {
+    const std::int64_t now = pns::steady_now_ms();
+    for (LaneRun& run : runs_) {
+        if (run.run->hub->row.number != hub) continue;
+        for (LaneRun::Waits& waits : run.waits) {
+            if (serving(waits.platform) != platform) continue;
+            gate == 0 ? waits.list.open_all(now) : waits.list.open(gate, now);
         }
-        run.retries.emplace(now, Retry{chunk.partition, chunk.numbers[i], chunk.attempts[i],
-                                       static_cast<std::uint8_t>(chunk.platforms[i]), chunk.marked,
-                                       chunk.claimed[i] != 0});
-        retries_waiting_.fetch_add(1, std::memory_order_relaxed);
+        wake(run);
+        start_due(run, now);
     }
 }
 
-void FanoutLane::drop_retries(LaneRun& run) {
-    for (const auto& [due, retry] : run.retries) {
-        drop_device(run, retry.platform, retry.partition, retry.number, retry.marked);
+void FanoutLane::drop_waiting(LaneRun& run) {
+    std::size_t count = 0;
+    const bool overdue = run.run->overdue;
+    for (LaneRun::Waits& waits : run.waits) {
+        waits.list.take_all([&](const Waiting& device) {
+            drop_device(run, waits.platform, device.partition, device.number, device.marked,
+                        overdue ? device.outcome : pns::Outcome::abandoned);
+            ++count;
+        });
     }
-    retries_waiting_.fetch_sub(run.retries.size(), std::memory_order_relaxed);
-    run.retries.clear();
+    retries_waiting_.fetch_sub(count, std::memory_order_relaxed);
 }
 
 }  // namespace hub

@@ -15,7 +15,7 @@ using registry::Device;
 void FanoutLane::tell_trace(const Chunk& chunk, std::size_t device, pns::Outcome outcome,
                             std::string_view reason, std::int64_t retry_at_ms) {
     const SendRun& run = *chunk.run->run;
-    const unsigned before = chunk.attempts.empty() ? 0 : chunk.attempts[device];
+    const unsigned before = chunk.before.empty() ? 0 : chunk.before[device].attempts;
     if (retry_at_ms == 0 && !parts_.trace.wants(outcome, before > 0)) return;
     const Device& row = chunk.rows.devices[device];
     registry::TraceEvent event;
@@ -47,7 +47,8 @@ void FanoutLane::tell_trace(const Chunk& chunk, std::size_t device, pns::Outcome
     if (answered) {
         const std::int64_t took_us = pns::steady_now_us() - chunk.submitted_us;
         event.took_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(took_us / 1'000, 1));
-        event.provider_id = verdict_->provider_id;
+        if (const auto* accepted = verdict_->get<pns::Accepted>())
+            event.provider_id = accepted->provider_id;
     }
     event.retry_at_ms = retry_at_ms;
     event.outcome = pns::outcome_name(outcome);
@@ -61,11 +62,12 @@ std::optional<std::int64_t> FanoutLane::accuse(Chunk& chunk, std::size_t device,
     const std::size_t platform = chunk.platforms[device];
     Accusation accusation;
     accusation.platform = pns::platforms()[platform].name;
-    accusation.kind = verdict.kind;
-    accusation.dead_since_ms = verdict.dead_since_ms;
+    const auto* death = verdict.get<pns::Dead>();
+    accusation.suspected = death == nullptr;
+    if (death != nullptr) accusation.dead_since_ms = death->dead_since_ms;
     accusation.registered_at_ms = row.registered_at_ms;
     accusation.now_ms = now_ms();
-    accusation.attempts_before = chunk.attempts.empty() ? 0 : chunk.attempts[device];
+    accusation.attempts_before = chunk.before.empty() ? 0 : chunk.before[device].attempts;
     const Weighed weighed = weigh(accusation, parts_.config.web_push_grace_s * 1'000);
     parts_.metrics.accused(accusation.platform, proof_name(weighed.proof));
     if (weighed.proof == Proof::none) return std::nullopt;
@@ -75,8 +77,8 @@ std::optional<std::int64_t> FanoutLane::accuse(Chunk& chunk, std::size_t device,
     dead.number = row.number;
     dead.generation = row.generation;
     dead.handle = row.handle;
-    dead.dead_since_ms = verdict.dead_since_ms;
-    dead.reason = verdict.reason;
+    dead.dead_since_ms = accusation.dead_since_ms;
+    dead.reason = verdict.reason();
     dead.at_ms = accusation.now_ms;
     dead.asked_at_ms = chunk.read_ms;
     dead.installation_id = row.installation_id;

@@ -21,10 +21,8 @@ std::string_view proof_name(Proof proof) {
 }
 
 Weighed weigh(const Accusation& accusation, std::int64_t web_push_grace_ms) {
-    using Kind = pns::Verdict::Kind;
     if (accusation.registered_at_ms >= accusation.dead_since_ms) return {Proof::none, 0};
-    if (accusation.kind == Kind::suspect) return {Proof::suspicion, 0};
-    if (accusation.kind != Kind::retire) return {Proof::none, 0};
+    if (accusation.suspected) return {Proof::suspicion, 0};
     const std::int64_t age_ms =
         std::max<std::int64_t>(accusation.now_ms - accusation.registered_at_ms, 0);
     const bool fresh = accusation.platform == "browser" && age_ms < web_push_grace_ms;

@@ -5,6 +5,7 @@
 // pns/<provider>.cpp: an answer about the message or the credential never comes here. Pure.
 
 #include <cstdint>
+#include <limits>
 #include <string_view>
 
 #include "pns/platform.hpp"
@@ -22,8 +23,9 @@ std::string_view proof_name(Proof proof);  ///< for metrics: "kept", "asked_agai
 
 struct Accusation {
     std::string_view platform;
-    pns::Verdict::Kind kind = pns::Verdict::Kind::retire;  ///< retire or suspect
-    std::int64_t dead_since_ms = 0;     ///< the provider's time; the largest number = it has none
+    bool suspected = false;  ///< pns::Suspect; else pns::Dead
+    /// The provider's time; the largest number: it has none.
+    std::int64_t dead_since_ms = std::numeric_limits<std::int64_t>::max();
     std::int64_t registered_at_ms = 0;  ///< when the app last presented the handle
     std::int64_t now_ms = 0;
     unsigned attempts_before = 0;  ///< of this push

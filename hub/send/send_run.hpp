@@ -10,7 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <unordered_set>
+#include <unordered_map>
 #include <vector>
 
 #include "hub/device/hubs.hpp"
@@ -34,6 +34,22 @@ Mode mode_of(registry::SendState state);
 /// so that it is the same after every restart; one device at least.
 std::vector<registry::Bitmap> canary_of(const std::vector<registry::Bitmap>& devices,
                                         std::string_view send_id, std::uint32_t ppm);
+
+/// When a send gives up. Shown in wall time; kept in steady time, so that a wall clock that is set
+/// neither ends it nor prolongs it. Set on the home lane; any thread reads.
+class Deadline {
+  public:
+    void set(std::int64_t wall_ms, std::int64_t now_wall_ms, std::int64_t now_steady_ms) {
+        wall_ms_ = wall_ms;
+        steady_ms_ = wall_ms == registry::never_ms ? registry::never_ms
+                                                   : now_steady_ms + (wall_ms - now_wall_ms);
+    }
+    std::int64_t wall_ms() const { return wall_ms_; }
+    std::int64_t steady_ms() const { return steady_ms_; }
+
+  private:
+    std::atomic<std::int64_t> wall_ms_{registry::never_ms}, steady_ms_{registry::never_ms};
+};
 
 struct SendRun {
     /// `accepted_send` has the frozen selection without what was done before a restart.
@@ -62,9 +78,11 @@ struct SendRun {
     bool at_home = false;                        ///< small: its home lane walks all its devices
 
     std::uint32_t flow = 0;  ///< Push::flow of its pushes; set before any lane sees the run
-    std::atomic<Mode> mode{Mode::go};                           ///< set on the home lane
-    std::atomic<std::int64_t> deadline_ms{registry::never_ms};  ///< set on the home lane
-    std::optional<pns::RateBucket> rate;                        ///< the send's own limit
+    std::atomic<Mode> mode{Mode::go};  ///< set on the home lane
+    Deadline deadline;
+    /// Its time ran out: what waits ends as what it waited for. Set on the home lane.
+    std::atomic<bool> overdue{false};
+    std::optional<pns::RateBucket> rate;        ///< the send's own limit
     std::shared_ptr<pns::RateBucket> hub_rate;  ///< the hub's, shared by its sends; may be null
     /// As the lanes last told; a part of a second old while it runs, exact while it waits.
     std::atomic<std::int64_t> in_flight{0}, retries{0};
@@ -75,7 +93,8 @@ struct SendRun {
 
     /// The first of several native registrations with one handle gets the push
     /// (contracts/anh.md 5.2). Thread-safe.
-    bool first_with_handle(std::string_view platform, std::string_view handle);
+    bool first_with_handle(std::string_view platform, std::string_view handle,
+                           std::uint16_t partition, std::uint32_t number);
 
     /// Orders snapshots: whoever takes one hands it to the registry under this lock.
     std::mutex checkpoint_mutex;
@@ -95,7 +114,7 @@ struct SendRun {
 
   private:
     std::mutex handles_mutex_;
-    std::unordered_set<std::string> handles_seen_;
+    std::unordered_map<std::string, std::uint64_t> handles_;  ///< to the place that has it
 };
 
 }  // namespace hub

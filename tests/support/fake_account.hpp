@@ -52,37 +52,40 @@ class FakeAccount final : public pns::Account {
         out.body.clear();
     }
     pns::Judgement judge(const pns::Push&, const pns::Answer& answer) const override {
-        using Kind = pns::Verdict::Kind;
-        pns::Judgement out;
-        auto& v = out.verdict;
-        v.reason = std::to_string(answer.status);
-        v.kind = Kind::refused;
-        v.outcome = pns::Outcome::unknown_error;
-        if (answer.status == 200) {
-            v.kind = Kind::accepted;
-            v.outcome = pns::Outcome::success;
-        } else if (answer.status == 410) {
-            v.kind = Kind::retire;
-            v.outcome = pns::Outcome::expired_channel;
-        } else if (answer.status == 403) {
-            v.configuration = true;
-            v.outcome = pns::Outcome::invalid_credentials;
-        } else if (answer.status == 401) {
-            out.step = pns::Judgement::Step::reauthorise;
-            v.configuration = true;
-            v.outcome = pns::Outcome::invalid_credentials;
-        } else if (answer.status == 429) {
-            v.kind = Kind::retry_later;
-            v.outcome = pns::Outcome::throttled;
-            v.retry_after_ms = out.throttle_credential_ms =
-                std::stoll("0" + std::string(answer.header("x-throttle-ms")));
-        } else if (answer.status == 503) {
-            out.step = pns::Judgement::Step::resend_now;
-            out.reconnect = true;
-            v.kind = Kind::retry_later;
-            v.outcome = pns::Outcome::pns_unavailable;
+        using pns::Outcome;
+        std::string reason = std::to_string(answer.status);
+        switch (answer.status) {
+            case 200:
+                return {pns::Accepted{}};
+            case 410:
+                return {pns::Dead{Outcome::expired_channel, std::move(reason)}};
+            case 403:
+                return {pns::Refused{Outcome::invalid_credentials, std::move(reason), true}};
+            case 401: {
+                pns::Judgement out{
+                    pns::Refused{Outcome::invalid_credentials, std::move(reason), true}};
+                out.step = pns::Judgement::Step::reauthorise;
+                return out;
+            }
+            case 429: {
+                const auto after_ms = std::stoll("0" + std::string(answer.header("x-throttle-ms")));
+                pns::Judgement out{
+                    pns::RetryLater{Outcome::throttled, std::move(reason), after_ms, true}};
+                out.throttle_credential_ms = after_ms;
+                return out;
+            }
+            case 502:
+                return {pns::RetryLater{Outcome::pns_unavailable, std::move(reason), 0, true}};
+            case 503: {
+                pns::Judgement out{
+                    pns::RetryLater{Outcome::pns_unavailable, std::move(reason), 0, true}};
+                out.step = pns::Judgement::Step::resend_now;
+                out.reconnect = true;
+                return out;
+            }
+            default:
+                return {pns::Refused{Outcome::unknown_error, std::move(reason)}};
         }
-        return out;
     }
 
   private:

@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "pns/alarm.hpp"
@@ -94,10 +95,10 @@ class CellRun final : private pns::PushOwner {
     struct Device {
         std::string handle;
         pns::Push push;
-        unsigned attempts = 0, verdicts = 0;
+        unsigned attempts = 0, verdicts = 0, unsent = 0;
         bool lost_once = false, final = false;
         std::int64_t due_ms = 0;
-        pns::Verdict last;
+        std::optional<pns::Verdict> last;
     };
 
     int number() const { return cell_.row->number; }
@@ -200,7 +201,6 @@ class CellRun final : private pns::PushOwner {
                 next_ms = std::min(next_ms, std::max(device.due_ms, at_ms + 5));
                 continue;
             }
-            push->attempt = static_cast<std::uint8_t>(device.attempts);
             ++device.attempts;
             sender_->submit(*push);
         }
@@ -216,25 +216,32 @@ class CellRun final : private pns::PushOwner {
     void on_verdict(pns::Push& push, pns::Verdict&& verdict) override {
         Device& device = devices_[push.index];
         ++device.verdicts;
-        device.last = std::move(verdict);
+        device.last.emplace(std::move(verdict));
         if (device.final) {
             need(false, "a second final verdict");
             return;
         }
-        const bool lost = device.last.kind == Kind::lost;
+        const bool lost = device.last->kind() == Kind::lost;
         device.lost_once = device.lost_once || lost;
-        const bool again =
-            (device.last.kind == Kind::retry_later && device.last.retry_after_ms <= patience_ms) ||
-            (lost && cell_.mode == Mode::at_least_once);
-        if (again && device.attempts < (is_down_for_good() ? 2 : attempts_max) && !stopping_) {
-            device.due_ms =
-                pns::steady_now_ms() + std::max<std::int64_t>(device.last.retry_after_ms, 20);
+        std::int64_t wait_ms = 0;
+        if (const auto* later = device.last->get<pns::RetryLater>()) wait_ms = later->after_ms;
+        const auto* unsent = device.last->get<pns::NotSent>();
+        if (unsent != nullptr) wait_ms = std::max<std::int64_t>(unsent->after_ms, 200);
+        const bool again = ((unsent != nullptr || device.last->kind() == Kind::retry_later) &&
+                            wait_ms <= patience_ms) ||
+                           (lost && cell_.mode == Mode::at_least_once);
+        if (unsent != nullptr) ++device.unsent;
+        const unsigned tried = device.attempts - (is_down_for_good() ? 0 : device.unsent);
+        if (again && tried < (is_down_for_good() ? 2 : attempts_max) && !stopping_) {
+            device.due_ms = pns::steady_now_ms() + std::max<std::int64_t>(wait_ms, 20);
             waiting_.push_back(&push);
             boost::asio::post(io_, [this] { pump(); });
             return;
         }
         device.final = true;
-        if (++finals_ == devices_.size() && !stopping_) {
+        // Of what is down for good one push stays behind to find out whether it still is.
+        const std::size_t left = is_down_for_good() ? kept_max : 0;
+        if (++finals_ + left >= devices_.size() && !stopping_) {
             stopping_ = true;
             nursery_->start(sender_->stop(300));
         }
@@ -250,13 +257,14 @@ class CellRun final : private pns::PushOwner {
         for (const Device& device : devices_) {
             const unsigned times = taken.count(device.handle) ? taken[device.handle] : 0;
             need(device.verdicts == device.attempts, "verdicts differ from submits");
-            if (!device.final) continue;
-            switch (device.last.kind) {
+            if (!device.last) continue;
+            switch (device.last->kind()) {
                 case Kind::accepted:
                     ++result_.delivered;
-                    need(times >= 1, "called delivered, never taken (" + device.last.reason + ")");
+                    need(times >= 1, "called delivered, never taken (" +
+                                         std::string(device.last->reason()) + ")");
                     break;
-                case Kind::retire:
+                case Kind::dead:
                 case Kind::suspect:
                     ++result_.dead;
                     break;
@@ -264,6 +272,7 @@ class CellRun final : private pns::PushOwner {
                     ++result_.refused;
                     break;
                 case Kind::retry_later:
+                case Kind::not_sent:
                     ++result_.deferred;
                     break;
                 case Kind::lost:
@@ -273,8 +282,8 @@ class CellRun final : private pns::PushOwner {
             need(times <= 1 || device.lost_once, "a double without any doubt");
             if (cell_.mode == Mode::at_most_once) need(times <= 1, "a double in at-most-once");
             // Not unknown, not delivered: then it must not have been taken.
-            if (device.last.kind != Kind::accepted && !device.lost_once)
-                need(times == 0, "taken, but called " + device.last.reason);
+            if (device.last->kind() != Kind::accepted && !device.lost_once)
+                need(times == 0, "taken, but called " + std::string(device.last->reason()));
         }
         result_.resends = static_cast<std::size_t>(sender_->figures().resends);
         judge_effect();
@@ -330,7 +339,7 @@ class CellRun final : private pns::PushOwner {
         if (cell_.platform != "apns" || number() != 33) return;
         const auto at_ms = pns::wall_now_ms();
         for (const Device& device : devices_) {
-            const auto since = device.last.dead_since_ms;
+            const auto since = device.last->get<pns::Dead>()->dead_since_ms;
             if (variant().empty()) need(since < at_ms - 9 * 86'400'000LL, "timestamp not kept");
             // A time to come would prune registrations that are made only now.
             if (variant() == "after")
@@ -355,6 +364,7 @@ class CellRun final : private pns::PushOwner {
     static constexpr std::size_t count = 80;
     static constexpr unsigned attempts_max = 40;
     static constexpr std::int64_t patience_ms = 2'500;
+    static constexpr std::size_t kept_max = 4;  ///< one an origin
 
     Cell cell_;
     boost::asio::io_context io_{1};

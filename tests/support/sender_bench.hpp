@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <deque>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,8 +33,9 @@ struct SenderBench final : pns::PushOwner {
         network.connect_to = rules;
         if (rates) network.rates = rates;
         network.totals = totals;
-        sender = pns::Sender::create(loop, std::make_unique<FakeAccount>(provider), settings,
-                                     network, bearers);
+        sender = std::make_unique<pns::Sender>(loop, std::make_unique<FakeAccount>(provider),
+                                               settings, network, bearers);
+        sender->on_open([this](std::uint32_t gate) { opened.push_back(gate); });
         prepared = prepare({});
     }
     std::shared_ptr<const pns::Prepared> prepare(pns::Message message) {
@@ -42,7 +44,7 @@ struct SenderBench final : pns::PushOwner {
         return std::get<0>(sender->prepare(message));
     }
     Item& send(std::string handle, std::shared_ptr<const pns::Prepared> what = nullptr,
-               std::uint32_t flow = 0, std::uint8_t attempt = 0) {
+               std::uint32_t flow = 0, std::uint8_t faults = 0) {
         items.emplace_back();
         auto& item = items.back();
         item.handle = std::move(handle);
@@ -50,7 +52,7 @@ struct SenderBench final : pns::PushOwner {
         item.push.prepared = what ? what : prepared;
         item.push.owner = this;
         item.push.flow = flow;
-        item.push.attempt = attempt;
+        item.push.faults = faults;
         item.push.index = static_cast<std::uint32_t>(items.size() - 1);
         sender->submit(item.push);
         return item;
@@ -60,6 +62,7 @@ struct SenderBench final : pns::PushOwner {
         ++told;
         if (then) then(items[push.index]);
     }
+    bool still_meant(const pns::Push& push) const override { return !changed.contains(push.index); }
     bool wait_for(std::size_t verdicts) {
         return run_until(loop, [&] { return told >= verdicts; });
     }
@@ -93,6 +96,8 @@ struct SenderBench final : pns::PushOwner {
     std::shared_ptr<const pns::Prepared> prepared;
     std::deque<Item> items;
     std::size_t told = 0;
+    std::vector<std::uint32_t> opened;  ///< gates
+    std::set<std::uint32_t> changed;    ///< items whose device has changed
     bool stopped = false;
     std::function<void(Item&)> then;
 };
