@@ -194,7 +194,7 @@ void Register::one_round(unsigned number) {
     print_run(number, "raw store", hub::grouped(static_cast<std::uint64_t>(rate)) + "/s");
 }
 
-/// A bulk job (contracts/anh.md 9) with a file in the hub's own blob area.
+/// A bulk job (docs/contracts/anh.md 9) with a file in the hub's own blob area.
 void Register::import_in_bulk() {
     if (options_.import_lines == 0) return;
     const auto folder = hub_.data_dir() / "blobs" / hub_name / "uploads";

@@ -61,7 +61,7 @@ struct Fetched {
 };
 using TokenSource = std::variant<NoToken, SelfSigned, Fetched>;
 
-/// What the sender does with an answer (contracts/pns.md 0).
+/// What the sender does with an answer (docs/contracts/pns.md 0).
 struct Judgement {
     enum class Step : std::uint8_t { final, resend_now, reauthorise } step = Step::final;
     bool reconnect = false;                   ///< take this connection out of service
@@ -126,7 +126,7 @@ class Account {
 /// Opens a credential that passed Platform::check_credential.
 Checked<std::unique_ptr<Account>> open_account(const Credential& credential);
 
-/// Defaults of contracts/pns.md 11 for a platform name.
+/// Defaults of docs/contracts/pns.md 11 for a platform name.
 SenderSettings default_settings(std::string_view platform);
 
 }  // namespace pns

@@ -1,4 +1,4 @@
-// Amazon Device Messaging: contracts/pns.md 4. Tested by tests/pns_adm_test.cpp.
+// Amazon Device Messaging: docs/contracts/pns.md 4. Tested by tests/pns_adm_test.cpp.
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -35,7 +35,7 @@ struct Row {
     std::string_view reason;
     Rule rule;
 };
-// contracts/pns.md 4.3. An empty reason stands for any that is not listed above it.
+// docs/contracts/pns.md 4.3. An empty reason stands for any that is not listed above it.
 constexpr std::array<Row, 12> rows = {{
     {400, "InvalidRegistrationId", Rule::prune_bad},
     {400, "Unregistered", Rule::prune_gone},

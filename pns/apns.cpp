@@ -1,4 +1,4 @@
-// Apple Push Notification service: contracts/pns.md 1. Tested by tests/pns_apns_test.cpp.
+// Apple Push Notification service: docs/contracts/pns.md 1. Tested by tests/pns_apns_test.cpp.
 #include <algorithm>
 #include <array>
 #include <charconv>

@@ -39,7 +39,7 @@ struct Row {
     std::string_view reason;
     Rule rule;
 };
-// contracts/pns.md 1.6
+// docs/contracts/pns.md 1.6
 constexpr std::array<Row, 36> device_rows = {{
     {400, "BadCollapseId", Rule::drop},
     {400, "BadDeviceToken", Rule::suspect_handle},
@@ -79,7 +79,7 @@ constexpr std::array<Row, 36> device_rows = {{
     {503, "Shutdown", Rule::shutdown},
 }};
 
-// contracts/pns.md 1.5
+// docs/contracts/pns.md 1.5
 constexpr std::array<Row, 33> channel_rows = {{
     {400, "BadChannelId", Rule::prune},
     {400, "ChannelNotRegistered", Rule::prune},

@@ -1,4 +1,4 @@
-// Firebase Cloud Messaging, HTTP v1: contracts/pns.md 2. Tested by tests/pns_fcm_test.cpp.
+// Firebase Cloud Messaging, HTTP v1: docs/contracts/pns.md 2. Tested by tests/pns_fcm_test.cpp.
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>

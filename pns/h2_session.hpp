@@ -37,7 +37,7 @@ struct H2Message {
     std::span<const H2Header> headers;                 ///< without pseudo headers
     std::string_view body;
     bool body_cut = false;    ///< headers or body incomplete: over a cap, or reset after the final
-                              ///< status (contracts/pns.md 0)
+                              ///< status (docs/contracts/pns.md 0)
     void* context = nullptr;  ///< client role: what submit_request was given
     std::string_view header(std::string_view name) const;  ///< first value, or empty
 };

@@ -1,8 +1,8 @@
 #pragma once
 
 // The queue and the connections of one sender to one origin: takes pushes in fair order, submits
-// them while there is room, turns answers and losses into verdicts or resends (contracts/pns.md 0).
-// One loop.
+// them while there is room, turns answers and losses into verdicts or resends
+// (docs/contracts/pns.md 0). One loop.
 
 #include <string>
 

@@ -23,7 +23,7 @@ struct SenderSettings;  ///< pns/sender.hpp
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
-/// Final states of one device in one send, by ANH's names (contracts/anh.md 6.2); `unknown` is
+/// Final states of one device in one send, by ANH's names (docs/contracts/anh.md 6.2); `unknown` is
 /// PushHub's own (at-most-once after a lost connection).
 enum class Outcome : std::uint8_t {
     success,
@@ -55,7 +55,7 @@ enum class Outcome : std::uint8_t {
 std::string_view outcome_name(
     Outcome outcome);  ///< "Success", "AbandonedNotificationMessages", ...
 
-/// What a provider said about one push, as a value (contracts/pns.md 0).
+/// What a provider said about one push, as a value (docs/contracts/pns.md 0).
 struct Verdict {
     enum class Kind : std::uint8_t {
         accepted,     ///< OK or ROTATE (new_handle set)
@@ -96,7 +96,7 @@ struct Message {
 };
 
 /// Where and with what a hub sends on one platform: credential properties as in
-/// contracts/anh.md 10.1.
+/// docs/contracts/anh.md 10.1.
 struct Credential {
     std::string platform;
     std::map<std::string, std::string> properties;
@@ -130,7 +130,7 @@ struct Platform {
     std::vector<std::string_view> properties = {};
     /// Null without a sender.
     Checked<std::unique_ptr<Account>> (*open)(const Credential& credential) = nullptr;
-    SenderSettings (*settings)() = nullptr;  ///< defaults of contracts/pns.md 11
+    SenderSettings (*settings)() = nullptr;  ///< defaults of docs/contracts/pns.md 11
     RetryLimits retry = {};
 };
 

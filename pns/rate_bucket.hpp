@@ -1,7 +1,7 @@
 #pragma once
 
 // How fast a process may send with one credential, all loops together: a bucket of tokens that is
-// refilled evenly. Contracts/pns.md 2.5, 11 (FCM: 600,000 messages a minute and project). Any
+// refilled evenly. docs/contracts/pns.md 2.5, 11 (FCM: 600,000 messages a minute and project). Any
 // thread; the caller brings the clock, steady microseconds.
 
 #include <cstdint>

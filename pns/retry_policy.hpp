@@ -1,6 +1,6 @@
 #pragma once
 
-// When to try again (contracts/pns.md 7.4, 11). Pure functions; the caller brings the random
+// When to try again (docs/contracts/pns.md 7.4, 11). Pure functions; the caller brings the random
 // number.
 
 #include <cstdint>

@@ -54,7 +54,7 @@ struct Push {
     std::int64_t queued_at_ms = 0;    ///< steady clock
 };
 
-/// Bounds and waits of one sender; defaults per platform from contracts/pns.md 11.
+/// Bounds and waits of one sender; defaults per platform from docs/contracts/pns.md 11.
 struct SenderSettings {
     std::size_t queue_pushes_max = 8'192;
     std::size_t connections_max = 8;

@@ -1,4 +1,4 @@
-// Web Push: contracts/pns.md 5; RFC 8030, 8291, 8292. Tested by tests/pns_webpush_test.cpp.
+// Web Push: docs/contracts/pns.md 5; RFC 8030, 8291, 8292. Tested by tests/pns_webpush_test.cpp.
 #include <algorithm>
 #include <array>
 #include <boost/system/system_error.hpp>

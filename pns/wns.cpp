@@ -1,4 +1,4 @@
-// Windows Push Notification Services: contracts/pns.md 3. Tested by tests/pns_wns_test.cpp.
+// Windows Push Notification Services: docs/contracts/pns.md 3. Tested by tests/pns_wns_test.cpp.
 #include <algorithm>
 #include <array>
 

@@ -11,7 +11,7 @@
 //
 // Reads block on disk and belong on a store thread; any thread may call them at once. All hubs
 // share one instance. The registry reads no clock and draws no random numbers: times and ids come
-// in with the change (design.md 6).
+// in with the change, so that the same changes in the same order always give the same store.
 
 #include <cstdint>
 #include <filesystem>
@@ -108,7 +108,7 @@ struct DeviceChunk {
 Result<Template> decode_template(std::string_view bytes);
 Result<std::map<std::string, std::string>> decode_variables(std::string_view bytes);
 
-/// Compare-and-delete of a handle that a provider called dead (contracts/pns.md 0: PRUNE,
+/// Compare-and-delete of a handle that a provider called dead (docs/contracts/pns.md 0: PRUNE,
 /// PRUNE-IF-OLDER).
 struct Retirement {
     std::uint16_t partition = 0;

@@ -1,6 +1,6 @@
 // The blob area over https, in the small part of Azure Blob's REST that clients of feedback and
-// jobs need (contracts/anh.md 6.3, 9): list, read with ranges, write whole block blobs. Tested by
-// tests/hub_blobs_test.cpp.
+// jobs need (docs/contracts/anh.md 6.3, 9): list, read with ranges, write whole block blobs. Tested
+// by tests/hub_blobs_test.cpp.
 
 #include <algorithm>
 #include <charconv>

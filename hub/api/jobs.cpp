@@ -1,4 +1,4 @@
-// Bulk jobs and the containers they and feedback live in (contracts/anh.md 6.3, 9). Tested by
+// Bulk jobs and the containers they and feedback live in (docs/contracts/anh.md 6.3, 9). Tested by
 // tests/hub_jobs_test.cpp.
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Sends and their telemetry (contracts/anh.md 5, 6). Tested by tests/hub_service_test.cpp,
+// Sends and their telemetry (docs/contracts/anh.md 5, 6). Tested by tests/hub_service_test.cpp,
 // tests/hub_telemetry_test.cpp and tests/conformance/.
 
 #include <algorithm>
@@ -90,7 +90,7 @@ pns::Task<Response> accept(Call call, Send send, registry::Selection selection) 
 }
 
 /// The handle a direct send names. A Web Push subscription comes in three headers
-/// (contracts/anh.md 5.1).
+/// (docs/contracts/anh.md 5.1).
 std::string direct_handle(const Request& request, std::string_view format) {
     std::string handle(trimmed(request.header("servicebusnotification-devicehandle")));
     if (format != "browser" || handle.empty() || handle.front() == '{') return handle;
@@ -117,7 +117,7 @@ pns::Task<Response> send_direct(Call call, Send send, std::vector<std::string> h
         if (!ok(checked)) co_return refused(call.request, std::get<Refusal>(checked));
         handle = std::get<std::string>(std::move(checked));
     }
-    // One delivery per handle (contracts/anh.md 5.2).
+    // One delivery per handle (docs/contracts/anh.md 5.2).
     std::sort(handles.begin(), handles.end());
     handles.erase(std::unique(handles.begin(), handles.end()), handles.end());
     registry::Selection selection;

@@ -57,7 +57,7 @@ std::string job_json(const JobRecord& job);
 /// Refuses with 500: such bytes came from us.
 Parsed<JobRecord> read_job_json(std::string_view json);
 
-/// 19 digits that fall with time, then a GUID (contracts/anh.md 9).
+/// 19 digits that fall with time, then a GUID (docs/contracts/anh.md 9).
 std::string new_job_id(std::int64_t now_ms);
 
 }  // namespace hub

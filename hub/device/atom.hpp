@@ -1,8 +1,8 @@
 #pragma once
 
-// Registrations and hubs as Atom (contracts/anh.md 3 and 10.1). Reading takes both body forms and
-// any element order; writing uses the concrete element name without prefix, in the order of 3.2.
-// Pure, any thread. Reading: hub/device/atom_read.cpp, writing: hub/device/atom.cpp.
+// Registrations and hubs as Atom (docs/contracts/anh.md 3 and 10.1). Reading takes both body forms
+// and any element order; writing uses the concrete element name without prefix, in the order
+// of 3.2. Pure, any thread. Reading: hub/device/atom_read.cpp, writing: hub/device/atom.cpp.
 
 #include <cstdint>
 #include <span>

@@ -1,8 +1,8 @@
 #pragma once
 
-// A hub's settings: as NotificationHubDescription on the wire (contracts/anh.md 10.1) and as the
-// JSON text that the registry keeps. Pure, any thread. Credentials and keys are in clear here and
-// must not be logged.
+// A hub's settings: as NotificationHubDescription on the wire (docs/contracts/anh.md 10.1) and as
+// the JSON text that the registry keeps. Pure, any thread. Credentials and keys are in clear here
+// and must not be logged.
 
 #include <cstddef>
 #include <cstdint>

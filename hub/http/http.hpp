@@ -67,7 +67,7 @@ std::string_view reason_phrase(int status);
 
 Refusal body_too_large(std::size_t bytes_max);
 Refusal body_ended_early();
-/// The contract's error body (contracts/anh.md 2.5) with the request's tracking id.
+/// The contract's error body (docs/contracts/anh.md 2.5) with the request's tracking id.
 Response error(const Request& request, int status, std::string_view message);
 
 }  // namespace hub

@@ -1,6 +1,6 @@
 #pragma once
 
-// How fast one connection and one access rule may call (contracts/anh.md 2.5: 429 with
+// How fast one connection and one access rule may call (docs/contracts/anh.md 2.5: 429 with
 // Retry-After). Token buckets in whole numbers; no clock is read, the caller passes the time.
 
 #include <array>
@@ -62,7 +62,7 @@ class KeyLimits {
     std::array<Shard, 16> shards_;
 };
 
-/// The value of Retry-After: whole seconds, at least one (contracts/anh.md 2.4).
+/// The value of Retry-After: whole seconds, at least one (docs/contracts/anh.md 2.4).
 std::string retry_after_s(std::int64_t wait_ms);
 
 }  // namespace hub

@@ -1,4 +1,4 @@
-// Amazon's side: contracts/pns.md 4, 8.6. Tested by tests/pns_sim_test.cpp.
+// Amazon's side: docs/contracts/pns.md 4, 8.6. Tested by tests/pns_sim_test.cpp.
 #include <openssl/evp.h>
 
 #include <array>

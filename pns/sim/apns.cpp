@@ -1,4 +1,4 @@
-// Apple's side: contracts/pns.md 1.3 to 1.6, 8.3. Tested by tests/pns_sim_test.cpp.
+// Apple's side: docs/contracts/pns.md 1.3 to 1.6, 8.3. Tested by tests/pns_sim_test.cpp.
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>

@@ -1,7 +1,7 @@
 #pragma once
 
-// APNs broadcast channels as Apple keeps them: management calls and broadcasts (contracts/pns.md
-// 1.5). Any thread. Also what all answers of Apple's have in common.
+// APNs broadcast channels as Apple keeps them: management calls and broadcasts
+// (docs/contracts/pns.md 1.5). Any thread. Also what all answers of Apple's have in common.
 
 #include <map>
 #include <mutex>

@@ -1,4 +1,4 @@
-// Google's side: contracts/pns.md 2, 8.4. Tested by tests/pns_sim_test.cpp.
+// Google's side: docs/contracts/pns.md 2, 8.4. Tested by tests/pns_sim_test.cpp.
 #include <charconv>
 #include <nlohmann/json.hpp>
 

@@ -1,4 +1,4 @@
-// What an HTTP/2 connection does wrong on purpose (contracts/pns.md 8.2). Tested by
+// What an HTTP/2 connection does wrong on purpose (docs/contracts/pns.md 8.2). Tested by
 // tests/pns_sim_faults_test.cpp.
 #include <algorithm>
 

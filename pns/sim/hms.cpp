@@ -1,5 +1,5 @@
-// Huawei's side: contracts/pns.md 6.1, 8.8. Tested by tests/pns_hms_test.cpp. API v3 for an app
-// with a service account, else v1.
+// Huawei's side: docs/contracts/pns.md 6.1, 8.8. Tested by tests/pns_hms_test.cpp. API v3 for an
+// app with a service account, else v1.
 #include "pns/sim/hms.hpp"
 
 #include <algorithm>

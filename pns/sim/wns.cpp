@@ -1,4 +1,4 @@
-// Microsoft's side: contracts/pns.md 3, 8.5. Tested by tests/pns_sim_test.cpp.
+// Microsoft's side: docs/contracts/pns.md 3, 8.5. Tested by tests/pns_sim_test.cpp.
 #include <algorithm>
 
 #include "pns/handles.hpp"
