@@ -425,7 +425,7 @@ TEST_CASE("files hold no machine paths, leftover markers or conflict marks", "[t
     }
 }
 
-TEST_CASE("pages and sections that are cited exist", "[tree]") {
+TEST_CASE("pages, sections and files that are named exist", "[tree]") {
     SECTION("the scan finds what it must") {
         const std::string page = std::string("docs/") + "x/y.md";
         const std::vector<std::pair<std::string, std::vector<std::string>>> cases{
@@ -481,6 +481,32 @@ TEST_CASE("pages and sections that are cited exist", "[tree]") {
                      at = source.text.find(page, at + 1))
                     CHECK(source.text.substr(at - std::min<std::size_t>(at, 6), 6) == "docs/c");
         }
+    }
+    SECTION("sources that comments and pages name") {
+        // A test that a source names, a file that the map names: `pns/apns.cpp`.
+        static const std::regex tail(R"(^(/[a-z0-9_]+)+\.(cpp|hpp|mjs|md)\b)");
+        const fs::path top = PUSHHUB_SOURCE_DIR;
+        std::size_t named = 0;
+        for (const Source& source : all) {
+            for (const std::string_view folder :
+                 {"tagexpr", "registry", "pns", "hub", "bench", "tests", "scripts"}) {
+                for (std::size_t at = source.text.find(folder); at != std::string::npos;
+                     at = source.text.find(folder, at + 1)) {
+                    const char left = at > 0 ? source.text[at - 1] : ' ';
+                    if (std::isalnum(static_cast<unsigned char>(left)) || left == '/' ||
+                        left == '_' || left == '-' || left == '.')
+                        continue;
+                    const std::string text = source.text.substr(at + folder.size(), 80);
+                    std::smatch match;
+                    if (!std::regex_search(text, match, tail)) continue;
+                    INFO(source.path << ":" << line_of(source.text, at) << " names " << folder
+                                     << match.str());
+                    CHECK(fs::exists(top / (std::string(folder) + match.str())));
+                    ++named;
+                }
+            }
+        }
+        CHECK(named > 1'000);
     }
     SECTION("by links") {
         static const std::regex link(R"(\]\(([^)#: ]+))");
