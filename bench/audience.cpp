@@ -1,3 +1,6 @@
+// A store is filled with generated devices; each question is asked cold (files forgotten by the
+// system), warm, and by hand on bitmaps in memory, and all three must count the same. It runs in
+// this process and on one thread, without a hub.
 #include "bench/audience.hpp"
 
 #include <CLI/CLI.hpp>

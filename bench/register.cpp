@@ -1,3 +1,6 @@
+// Each round writes known installations again, new ones, new handles and patches, and then asks
+// the bare server the same number of requests over the same connections. Every answer is checked.
+// The import of a bulk job is measured once at the end, with a file in the hub's own blob area.
 #include "bench/register.hpp"
 
 #include <CLI/CLI.hpp>

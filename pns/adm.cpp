@@ -1,4 +1,9 @@
 // Amazon Device Messaging: docs/contracts/pns.md 4. Tested by tests/pns_adm_test.cpp.
+//
+// The account holds endpoint and login; prepare() checks a body once for all devices, encode()
+// puts one device's path and identity to it, judge() reads the answer. An id that Amazon renames
+// comes back as the new handle of an accepted push. Pure but for the login, which pns/bearer.cpp
+// carries out; any loop.
 #include <array>
 #include <nlohmann/json.hpp>
 

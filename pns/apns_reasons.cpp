@@ -1,4 +1,8 @@
 // Tested by tests/pns_apns_test.cpp.
+//
+// Two tables, one for pushes and one for channels, lead from status and reason to a rule; follow()
+// turns a rule into a judgement. A reason that no table has is judged by the class of its status.
+// Only Apple's own word about a handle may lead to its retirement.
 #include "pns/apns_reasons.hpp"
 
 #include <array>

@@ -1,4 +1,9 @@
 // Firebase Cloud Messaging, HTTP v1: docs/contracts/pns.md 2. Tested by tests/pns_fcm_test.cpp.
+//
+// prepare() checks the body and cuts it where the target goes; encode() joins the pieces with the
+// device's token, byte for byte otherwise, and adds a tag that lets a copy replace the first push.
+// judge() reads the error code first, then Google's status, then HTTP's. Only an answer that names
+// the token may lead to its retirement: a wrong project looks much like a dead token.
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>

@@ -1,5 +1,10 @@
 // Hub management (docs/contracts/anh.md 10.1). Tested by tests/hub_service_test.cpp and
 // tests/conformance/.
+//
+// A name and all credentials are checked before anything is written. Creating and changing are one
+// change of the registry; the hub's name is reserved by that change and not before. Deleting first
+// removes the hub's rows and sends in one change, and then frees its blobs and jobs on a store
+// thread. Runs on the lane of the request.
 
 #include <algorithm>
 

@@ -1,5 +1,10 @@
 // Registrations as Atom (docs/contracts/anh.md 3). Tested by tests/hub_service_test.cpp and
 // tests/conformance/.
+//
+// Handlers check and translate on the lane, write through the registry's writer, and read on a
+// store thread. A list is one page; its continuation token is the id behind which the next page
+// begins, so no state is kept between pages. A list by handle tries each spelling that a platform
+// may have stored.
 
 #include <algorithm>
 #include <charconv>

@@ -1,5 +1,11 @@
 // Sends and their telemetry (docs/contracts/anh.md 5, 6). Tested by tests/hub_service_test.cpp,
 // tests/hub_telemetry_test.cpp and tests/conformance/.
+//
+// A request becomes a Send on its lane; the selection is read at once from memory or on a store
+// thread; accept() writes both to the ledger and starts the fan-out. Only then the answer is 201:
+// nothing may be pushed for a send that the ledger does not have. A test send keeps its answer
+// open until the verdicts are in. Telemetry is taken from the running send if there is one, else
+// from the ledger.
 
 #include <algorithm>
 

@@ -1,4 +1,8 @@
 // Tested by tests/hub_job_lines_test.cpp.
+//
+// Entries are written as text in the order of the contract; requests are read from the bounded
+// tree of hub/text/xml.cpp. URLs of jobs hold signatures: they are answered to their owner and
+// never logged.
 
 #include "hub/bulk/job_xml.hpp"
 

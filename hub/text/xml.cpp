@@ -1,3 +1,6 @@
+// pugixml reads the text; a walk without recursion then refuses a tree that is too deep and every
+// DTD. Writing does not build a tree: text is escaped straight into the answer, with a fast path
+// for plain ASCII. Nothing here may trust its input: bodies of requests come here first.
 #include "hub/text/xml.hpp"
 
 #include <cstring>

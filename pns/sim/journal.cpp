@@ -1,4 +1,9 @@
 // Tested by tests/pns_sim_test.cpp.
+//
+// Entries go to the shard of their handle, which also knows the handle's last state: so a double,
+// or a push after "gone", is counted when it arrives. What is rare (connections, tokens, events)
+// has a lock of its own. All lists are bounded, the oldest leave first; counters never lose
+// anything.
 #include "pns/sim/journal.hpp"
 
 #include <algorithm>

@@ -1,4 +1,8 @@
 // Tested by tests/pns_sim_test.cpp, tests/pns_simulated_sends_test.cpp.
+//
+// One coroutine for each connection, on its loop: read a request, ask the provider, wait as long
+// as its answer says, write. Faults that are about bytes (cut answers, drips, silence) are done
+// here. It reads on while it waits, so it sees when the client hangs up.
 #include <array>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/write.hpp>

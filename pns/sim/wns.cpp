@@ -1,4 +1,8 @@
 // Microsoft's side: docs/contracts/pns.md 3, 8.5. Tested by tests/pns_sim_test.cpp.
+//
+// check() tests token, channel and headers as Microsoft documents them; act() answers in the
+// spelling of the status header that belongs to the channel. Tokens are bound to the app. Shared
+// by all loops; nothing but options is kept.
 #include <algorithm>
 
 #include "pns/handles.hpp"
