@@ -1,6 +1,7 @@
-// Each round writes known installations again, new ones, new handles and patches, and then asks
-// the bare server the same number of requests over the same connections. Every answer is checked.
-// The import of a bulk job is measured once at the end, with a file in the hub's own blob area.
+// In each round the bare server, new installations, known ones again, patches with new handles,
+// and a mixture with sends take turns under the same load; then RocksDB alone writes as much as it
+// can. Every answer is checked. The import of a bulk job is measured once at the end, with a file
+// in the hub's own blob area.
 #include "bench/register.hpp"
 
 #include <CLI/CLI.hpp>

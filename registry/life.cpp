@@ -3,7 +3,7 @@
 // All of it runs on the writer's thread, in a batch. A provider's word counts only for the row,
 // generation and handle that it was about: whatever the app wrote since wins. The sweep takes
 // minutes that are over, a bounded number of rows a batch; a row that ends later is moved to its
-// minute, and one that has ended goes with the installation whose last part it was.
+// minute, and one that has ended is removed with the installation that it is a part of.
 
 #include <algorithm>
 

@@ -3,8 +3,8 @@
 //
 // A name and all credentials are checked before anything is written. Creating and changing are one
 // change of the registry; the hub's name is reserved by that change and not before. Deleting first
-// removes the hub's rows and sends in one change, and then frees its blobs and jobs on a store
-// thread. Runs on the lane of the request.
+// removes the hub's rows and sends in one change, then its senders, and at last its jobs and blobs
+// on a store thread. Runs on the lane of the request.
 
 #include <algorithm>
 

@@ -3,7 +3,7 @@
 // check() goes through Google's rules for headers, body and target, the quota included; act()
 // answers in Google's shapes, HTML pages among them. The token endpoint verifies the assertion
 // with the account's public key. Shared by all loops; the quota and the rates of devices are
-// behind a lock.
+// meters with locks of their own.
 #include <charconv>
 #include <nlohmann/json.hpp>
 

@@ -3,7 +3,7 @@
 //
 // Nearly every answer is HTTP 200, and the code in its body decides. check() and act() follow
 // Huawei's tables; the token endpoint serves v1, and a JWT of the service account is verified for
-// v3. Shared by all loops; nothing but options is kept.
+// v3. Shared by all loops: what is kept (tokens, a count of messages) is safe from any thread.
 #include "pns/sim/hms.hpp"
 
 #include <algorithm>

@@ -2,8 +2,8 @@
 //
 // Entries go to the shard of their handle, which also knows the handle's last state: so a double,
 // or a push after "gone", is counted when it arrives. What is rare (connections, tokens, events)
-// has a lock of its own. All lists are bounded, the oldest leave first; counters never lose
-// anything.
+// has a lock of its own. Everything is bounded: an entry that finds its shard full is left out and
+// counted as such, and of times the oldest leave first.
 #include "pns/sim/journal.hpp"
 
 #include <algorithm>

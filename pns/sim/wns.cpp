@@ -2,7 +2,7 @@
 //
 // check() tests token, channel and headers as Microsoft documents them; act() answers in the
 // spelling of the status header that belongs to the channel. Tokens are bound to the app. Shared
-// by all loops; nothing but options is kept.
+// by all loops: what is kept (tokens, a count of messages) is safe from any thread.
 #include <algorithm>
 
 #include "pns/handles.hpp"
