@@ -82,7 +82,7 @@ struct Answer {
 class Account {
   public:
     enum class Protocol : std::uint8_t { h2, h1 };
-    /// Who names the host that is connected to. When the handle does, it came from a client: only
+    /// Who names the host that is connected to. A handle that names it came from a client, so only
     /// public addresses are connected to.
     enum class Hosts : std::uint8_t {
         fixed,    ///< the provider
@@ -113,7 +113,8 @@ class Account {
     /// none.
     virtual std::pair<std::string, std::string> client_certificate() const { return {}; }
     virtual Checked<std::shared_ptr<const Prepared>> prepare(const Message& message) const = 0;
-    /// Where a handle is sent to. An empty host: the handle no longer passes the rule for handles.
+    /// The origin to which pushes of a handle go. Its host is empty if the handle no longer passes
+    /// the rule for handles.
     virtual Origin origin(std::string_view handle) const = 0;
     /// The `authorization` value for a token.
     virtual std::string authorization(std::string_view token) const {

@@ -80,8 +80,8 @@ struct Verdict {
 
 /// One rendering of one send for one platform: what all devices that share it have in common.
 struct Message {
-    /// Whom the handles of its pushes name. Only devices are registered; the others are addressed
-    /// directly, where the platform knows them.
+    /// What the handles of the message's pushes name. Only devices are registered; the other
+    /// targets are addressed directly, on platforms that have them.
     enum class Target : std::uint8_t {
         device,
         topic,      ///< FCM

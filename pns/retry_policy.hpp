@@ -17,7 +17,7 @@ struct RetryLimits {
         60 * 60'000;  ///< a provider's Retry-After is believed up to this
 };
 
-/// By Platform::name; the general limits for a name it does not know.
+/// The limits of the platform with this Platform::name; general limits for an unknown name.
 RetryLimits retry_limits(std::string_view platform);
 
 /// Full jitter: uniform in [0, min(cap, base * 2^attempt)], attempt counting from 0. `random` is

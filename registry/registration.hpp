@@ -1,7 +1,8 @@
 #pragma once
 
-// The values the registry stores. Plain data: validated before they come here, never after.
-// Times are milliseconds since 1970 UTC, decided by the caller: the registry reads no clock.
+// The values that the registry stores. Plain data: they are validated before they come here, and
+// not again. Times are milliseconds since 1970 UTC, decided by the caller: the registry reads no
+// clock.
 
 #include <cstdint>
 #include <limits>

@@ -28,7 +28,7 @@ Parsed<registry::Registration> parse_bulk_registration(std::string_view body,
 /// The RegistrationId of a description alone; nothing else of it is looked at.
 Parsed<std::string> parse_registration_id(std::string_view body);
 
-/// Where an answer stands: absolute URLs come from here.
+/// The place of an answer, from which its absolute URLs are made.
 struct AtomPlace {
     std::string hub_url;  ///< "https://push.example.com/orders", no trailing slash
     std::string query;    ///< "api-version=2020-06", without '?', may be empty; repeated in ids

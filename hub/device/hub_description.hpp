@@ -26,7 +26,8 @@ constexpr std::int64_t registration_ttl_ms_min = 86'400'000;
 
 struct HubDescription {
     std::string name;  ///< not part of the XML: the entry's title
-    /// By stored platform name; property names as in 10.1, only those that were written.
+    /// Keyed by stored platform name. Property names are those of 10.1, and only those that were
+    /// written are here.
     std::map<std::string, std::map<std::string, std::string>> credentials;
     std::int64_t registration_ttl_ms = registry::never_ms;
     std::vector<Rule> rules;

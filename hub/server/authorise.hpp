@@ -13,7 +13,7 @@ namespace hub {
 
 class Hubs;
 
-/// Of the rules of hubs and of the namespace. All arguments outlive it.
+/// Checks against the rules of hubs and of the namespace. All arguments outlive the result.
 Authoriser make_authoriser(const Config& config, const Hubs& hubs,
                            const std::vector<Rule>& namespace_rules, Metrics& metrics);
 
