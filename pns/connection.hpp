@@ -71,8 +71,7 @@ class Connection {
 
     /// Opens, serves and closes; the reason why it ended.
     virtual Task<error_code> run() = 0;
-    /// May be called when room() > 0. False if the request was not taken after all; it then gets no
-    /// event.
+    /// Only when room() > 0. False if the request was not taken after all (it gets no event).
     virtual bool submit(const WireRequest& request, void* tag) = 0;
     /// Takes no new requests; closes when the last has ended, or after drain_ms_max.
     virtual void drain() = 0;
@@ -86,8 +85,8 @@ class Connection {
     virtual std::int64_t shrunk_ms()
         const = 0;  ///< when the window last became smaller (steady clock); 0 = never
     virtual std::int64_t ready_ms() const = 0;  ///< when it became ready; 0 = never
-    /// True: the owner should replace this connection and then drain it. Never true over HTTP/1.1,
-    /// where an old connection ends itself after its request.
+    /// To be replaced by its owner, and drained when that is done. HTTP/1.1: never, an old one ends
+    /// itself after its request.
     virtual bool is_old(std::int64_t now_ms) const = 0;
 };
 

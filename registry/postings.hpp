@@ -129,7 +129,7 @@ class PostingCache {
     std::shared_ptr<const Bitmap> find(const std::string& prefix);
     /// Small postings are not worth a place: RocksDB reads them in microseconds.
     void offer(const std::string& prefix, const Bitmap& bitmap);
-    /// May be called only while no reader holds a bitmap.
+    /// Only while no reader holds a bitmap.
     void apply(const std::vector<PostingDelta>& deltas);
     void clear();
     std::size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }

@@ -22,7 +22,7 @@ class Postings {
     /// `reads` is kept from one partition to the next: as long as the view is the same, so is its
     /// cursor.
     struct Reads {
-        /// Moves to the current view; false: there is none. Called under a Views::Reading.
+        /// To the view of now; false: there is none. Under a Views::Reading.
         bool renew(const Views& views) {
             auto now = views.current();
             if (now != view) cursor.reset();
