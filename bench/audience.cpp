@@ -1,3 +1,6 @@
+// A hub process makes the hub and ends; then the store is filled directly with generated devices.
+// Each question is asked cold (files forgotten by the system), warm, and by hand on bitmaps in
+// memory, and all three must count the same. The asking runs in this process and on one thread.
 #include "bench/audience.hpp"
 
 #include <CLI/CLI.hpp>

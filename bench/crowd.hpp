@@ -1,8 +1,8 @@
 #pragma once
 
 // The population of fan-out, audience and scale: device i is a pure function of its number, and
-// carries ten tags from dense (half of all) to sparse (one in twenty thousand) and a user id of its
-// own. Any thread.
+// carries ten tags, from dense (half of all devices) to sparse (one in twenty thousand), and a user
+// id of its own. Any thread.
 
 #include <array>
 #include <cstdint>
@@ -38,8 +38,8 @@ std::string user_of(std::uint32_t device);
 
 class Crowd {
   public:
-    /// `host`: where handles that are URLs lead (Sink::host). With templates every device has one,
-    /// in its language, which greets the property `name`.
+    /// Handles that are URLs lead to `host` (Sink::host). With templates, each device has a
+    /// template in its language that greets the property `name`.
     Crowd(const Target& target, std::string host, bool with_templates);
     registry::Installation device(std::uint32_t number) const;
     /// A device's body as a template send renders it, about as long as a native one.

@@ -1,7 +1,8 @@
 #pragma once
 
 // The frame of a benchmark: its command line, a directory of its own, a bound on its time, and the
-// report at the end. A signal or the bound ends it, its children and its directory at once.
+// report at the end. A signal or the bound ends the benchmark at once, with its children and its
+// directory.
 
 #include <filesystem>
 #include <functional>

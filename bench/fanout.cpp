@@ -1,3 +1,7 @@
+// Each round sends one broadcast through the hub and the same requests through h2load to the same
+// sink, one after the other, and takes the ratio. Profiling, the price of the trace and the count
+// of allocations have runs of their own, since looking costs time. A run in which the sink did not
+// receive exactly the audience fails.
 #include "bench/fanout.hpp"
 
 #include <CLI/CLI.hpp>

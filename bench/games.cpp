@@ -1,3 +1,7 @@
+// The programme is a list of sends. For each the oracle says who must be reached, in which
+// language and which handles must be gone; the simulators' journals and the hub's telemetry must
+// say the same. The population is a function of the seed, so nothing has to be kept. Hub and
+// simulators are processes of their own; this one posts, waits and compares.
 #include "bench/games.hpp"
 
 #include <CLI/CLI.hpp>

@@ -29,7 +29,8 @@ struct Measured {
     double per_s = 0;
     double seconds = 0;
     double p50_ms = 0, p99_ms = 0, p999_ms = 0;  ///< of the answers that count
-    /// Of the server, per answer that counts; set by run_in_turns(). `user_us` without the kernel.
+    /// CPU time of the server for each answer that counts, set by run_in_turns(); `user_us` leaves
+    /// out the kernel's.
     double cpu_us = 0, user_us = 0;
     std::uint64_t counted = 0, busy = 0;
     std::string last_location;         ///< of the last answer that counts
@@ -54,8 +55,8 @@ struct Turn {
     Load load;              ///< `seconds` in all
     std::function<void(hub::ClientRequest&)> make;
 };
-/// Each in its turn for a part of a second, again and again until all have had their time: what a
-/// shared machine does to the one it does to the others. Each begins when the servers are quiet.
+/// Each load runs for a part of a second, in turns, until all have had their time: so a shared
+/// machine treats them alike. Each begins when the servers are quiet.
 std::vector<Measured> run_in_turns(const std::vector<Turn>& turns);
 
 std::string describe(const Measured& measured);  ///< rate, percentiles, CPU, in one line

@@ -1,3 +1,7 @@
+// A child is spawned with its output in a file; figures come from /proc. Each child is the head of
+// a group of its own, so Ctrl-C reaches the benchmark only, and the benchmark ends its children.
+// Stopping asks first, and kills after a while. kill_children() may be called from the thread that
+// waits for signals.
 #include "bench/process.hpp"
 
 #include <fcntl.h>

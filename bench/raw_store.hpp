@@ -1,7 +1,7 @@
 #pragma once
 
-// RocksDB and nothing else: how many small synced writes a second several threads get out of it on
-// this disk when their writes share syncs. The yardstick of durable registrations.
+// RocksDB and nothing else: how many small synced writes a second several threads achieve on this
+// disk when their writes share syncs. Durable registrations are compared with it.
 
 #include <cstddef>
 #include <filesystem>

@@ -1,3 +1,7 @@
+// In each round the bare server, new installations, known ones again, patches with new handles,
+// and a mixture with sends take turns under the same load; then RocksDB alone writes as much as it
+// can. Every answer is checked. The import of a bulk job is measured once at the end, with a file
+// in the hub's own blob area.
 #include "bench/register.hpp"
 
 #include <CLI/CLI.hpp>
@@ -194,7 +198,7 @@ void Register::one_round(unsigned number) {
     print_run(number, "raw store", hub::grouped(static_cast<std::uint64_t>(rate)) + "/s");
 }
 
-/// A bulk job (contracts/anh.md 9) with a file in the hub's own blob area.
+/// A bulk job (docs/contracts/anh.md 9) with a file in the hub's own blob area.
 void Register::import_in_bulk() {
     if (options_.import_lines == 0) return;
     const auto folder = hub_.data_dir() / "blobs" / hub_name / "uploads";

@@ -1,3 +1,7 @@
+// For each size a store is filled directly, a hub is started over it, and broadcasts and questions
+// are measured. The hub with the smallest size stays up and is measured again beside each larger
+// one, since a machine's speed changes over minutes. Hub and sink are processes of their own; this
+// one only drives and reads figures.
 #include "bench/scale.hpp"
 
 #include <CLI/CLI.hpp>

@@ -1,7 +1,7 @@
 #pragma once
 
-// Simulated providers as a process of their own: `pushhub sim`. Fast, they answer 200 to everything
-// and count; else they check every request and keep a journal.
+// Simulated providers as a process of their own: `pushhub sim`. Fast ones answer 200 to everything
+// and count; the others check every request and keep a journal.
 
 #include <map>
 #include <string>

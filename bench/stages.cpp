@@ -1,4 +1,9 @@
 // Tested by tests/hub_bench_results_test.cpp.
+//
+// The output of perf is read line by line: the stack of a sample, the first function that a rule
+// knows, one count. Rules are names of functions of the tree, so one that is renamed must be
+// renamed here; what no rule knows is counted as such. Counting allocations preloads a library
+// into the hub.
 #include "bench/stages.hpp"
 
 #include <algorithm>

@@ -1,8 +1,8 @@
 #pragma once
 
-// Where a hub's processor time goes: `perf record` beside it, and each sample given to the stage of
-// its innermost frame that has one. Sampling costs the hub something, so it has a run of its own
-// and only its shares are used. One thread.
+// Where a hub's processor time goes: `perf record` runs beside the hub, and each sample counts for
+// the stage of its innermost frame that belongs to a stage. Sampling costs the hub something, so it
+// has a run of its own and only its shares are used. One thread.
 
 #include <filesystem>
 #include <memory>
@@ -41,8 +41,8 @@ class StageCount {
     std::vector<double> samples_;
 };
 
-/// Counts the allocations of a hub that is started with environment(). Not everywhere: available()
-/// says whether the library to preload is there.
+/// Counts the allocations of a hub that is started with environment(). available() says whether the
+/// library to preload is there.
 class AllocationCount {
   public:
     explicit AllocationCount(const std::filesystem::path& dir);

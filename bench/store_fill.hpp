@@ -1,8 +1,8 @@
 #pragma once
 
 // Fills the store of a hub that is not running with many installations, without HTTP and without a
-// sync per batch: for populations that would take REST too long. What it writes is what the hub
-// would have written.
+// sync per batch, for populations that would take too long over REST. It writes what the hub would
+// have written.
 
 #include <cstdint>
 #include <filesystem>

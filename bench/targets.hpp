@@ -22,7 +22,7 @@ struct Target {
     std::string platform;  ///< stored name, and the simulator's
     std::string format;    ///< ServiceBusNotification-Format
     std::string body;      ///< of a native send
-    /// Of a template, with the place of its text marked by one '%'.
+    /// The body of a template; one '%' marks the place of its text.
     std::string template_body;
     std::string template_header, template_header_value;  ///< empty = none
     bool h1 = false;                                     ///< the provider speaks HTTP/1.1

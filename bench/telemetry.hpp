@@ -1,6 +1,7 @@
 #pragma once
 
-// Reads what GET /{hub}/messages/{id} says (contracts/anh.md 6.1). Pure but for wait_until_final().
+// Reads what GET /{hub}/messages/{id} says (docs/contracts/anh.md 6.1). Pure but for
+// wait_until_final().
 
 #include <cstdint>
 #include <map>

@@ -1,3 +1,7 @@
+// Two parts: one send at a time, each timed from its POST to its arrival at the sink, first alone
+// and then beside broadcasts that a second thread posts; then as many at once as connections
+// allow, in turns with the bare server. Arrivals are matched to posts by reader, from the sink's
+// journal. A send that never arrived fails the run.
 #include "bench/unicast.hpp"
 
 #include <CLI/CLI.hpp>

@@ -1,3 +1,7 @@
+// Each stage drives senders of pns/ on one loop, with a Pump that keeps a fixed window of pushes
+// under way. Provider and distance are a WireSink or a simulator in another thread. An hour
+// without a provider is played with all waits divided by 300. Every push must have its verdict at
+// the end of a stage, or the run fails.
 #include "bench/wire.hpp"
 
 #include <time.h>

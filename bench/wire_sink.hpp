@@ -31,7 +31,7 @@ class WireSink {
     /// The rule that leads HOST:443 here.
     std::string rule(const std::string& host) const;
     std::uint64_t connects() const { return connects_.load(std::memory_order_relaxed); }
-    /// From the arrival of requests to the writing of their answers, on average.
+    /// Average time from the arrival of a request to the writing of its answer.
     double response_us() const;
 
   private:

@@ -1,4 +1,11 @@
 // Tested by tests/hub_service_test.cpp.
+//
+// Impl's members are in the order in which they are built, and each may use only those above it.
+// begin() reads the open sends, lets scheduler and fan-out take them up, and only then opens the
+// listeners to requests. The thread that owns the service starts and stops it; the lanes run
+// everything else, and lane 0 also the scheduler and the sweep. stop() goes the other way, each
+// step with a deadline: listeners, scheduler, fan-out (finished or parked), jobs, loops, store
+// threads, registry, trace, feedback. Nothing may call into a part that a later step has stopped.
 
 #include "hub/service.hpp"
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// A whole hub in one object: builds every part by hand, in order, and stops them in reverse (style:
-// stop order). One thread starts, stops and destroys it; the parts run on threads of their own.
+// A whole hub in one object: builds every part by hand, in order, and stops them in reverse. One
+// thread starts, stops and destroys it; the parts run on threads of their own.
 // `pushhub serve`, `pushhub dev` and tests embed it.
 
 #include <cstdint>
@@ -26,11 +26,11 @@ class Service {
     std::filesystem::path ca_file() const;  ///< empty with an operator's certificate
     std::filesystem::path root_key_file()
         const;  ///< empty when the key comes from the configuration
-    /// Of the root rule. A secret: for the one who asked, never for a log.
+    /// The connection string of the root rule. It is a secret and never goes to a log.
     std::string connection_string() const;
     Parts& parts();
 
-    /// Drains for at most Config::drain_ms_max. Again: nothing.
+    /// Drains for at most Config::drain_ms_max. A second call does nothing.
     void stop();
 
   private:

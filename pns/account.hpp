@@ -63,7 +63,7 @@ struct Fetched {
 };
 using TokenSource = std::variant<NoToken, SelfSigned, Fetched>;
 
-/// What the sender does with an answer (contracts/pns.md 0).
+/// What the sender does with an answer (docs/contracts/pns.md 0).
 struct Judgement {
     enum class Step : std::uint8_t { final, resend_now, reauthorise };
     Verdict verdict;  ///< used when step is final, or when its one repeat has been spent
@@ -88,7 +88,7 @@ struct Answer {
 class Account {
   public:
     enum class Protocol : std::uint8_t { h2, h1 };
-    /// Who names the host that is connected to. When the handle does, it came from a client: only
+    /// Who names the host that is connected to. A handle that names it came from a client, so only
     /// public addresses are connected to.
     enum class Hosts : std::uint8_t {
         fixed,    ///< the provider
@@ -119,7 +119,8 @@ class Account {
     /// none.
     virtual std::pair<std::string, std::string> client_certificate() const { return {}; }
     virtual Checked<std::shared_ptr<const Prepared>> prepare(const Message& message) const = 0;
-    /// Where a handle is sent to. An empty host: the handle no longer passes the rule for handles.
+    /// The origin to which pushes of a handle go. Its host is empty if the handle no longer passes
+    /// the rule for handles.
     virtual Origin origin(std::string_view handle) const = 0;
     /// The `authorization` value for a token.
     virtual std::string authorization(std::string_view token) const {
@@ -132,7 +133,7 @@ class Account {
 /// Opens a credential that passed Platform::check_credential.
 Checked<std::unique_ptr<Account>> open_account(const Credential& credential);
 
-/// Defaults of contracts/pns.md 11 for a platform name.
+/// Defaults of docs/contracts/pns.md 11 for a platform name.
 SenderSettings default_settings(std::string_view platform);
 
 }  // namespace pns

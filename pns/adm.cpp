@@ -1,4 +1,9 @@
-// Amazon Device Messaging: contracts/pns.md 4. Tested by tests/pns_adm_test.cpp.
+// Amazon Device Messaging: docs/contracts/pns.md 4. Tested by tests/pns_adm_test.cpp.
+//
+// The account holds endpoint and login; prepare() checks a body once for all devices, encode()
+// puts one device's path and identity to it, judge() reads the answer. An id that Amazon renames
+// comes back as the new handle of an accepted push. Pure but for the login, which pns/bearer.cpp
+// carries out; any loop.
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -35,7 +40,7 @@ struct Row {
     std::string_view reason;
     Rule rule;
 };
-// contracts/pns.md 4.3. An empty reason stands for any that is not listed above it.
+// docs/contracts/pns.md 4.3. An empty reason stands for any that is not listed above it.
 constexpr std::array<Row, 12> rows = {{
     {400, "InvalidRegistrationId", Rule::prune_bad},
     {400, "Unregistered", Rule::prune_gone},

@@ -1,4 +1,8 @@
 // Tested by tests/pns_platforms_test.cpp and the judge tables of every provider.
+//
+// Each provider's table ends in one of these judgements, so a word such as "throttled" means the
+// same for all. Waits are read from Retry-After as seconds or as a date. A reason is cut, made
+// printable and freed from the handle before it may reach a log or a trace.
 #include "pns/answers.hpp"
 
 #include <algorithm>

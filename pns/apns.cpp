@@ -1,4 +1,9 @@
-// Apple Push Notification service: contracts/pns.md 1. Tested by tests/pns_apns_test.cpp.
+// Apple Push Notification service: docs/contracts/pns.md 1. Tested by tests/pns_apns_test.cpp.
+//
+// prepare() chooses push type, topic, priority and expiration once for all devices and refuses
+// what Apple would refuse; encode() adds path and identity of one device; judge() hands refusals
+// to apns_reasons.cpp. Broadcasts to channels take the same way with another path. The topic is
+// the credential's unless the message names one. Pure; any loop.
 #include <algorithm>
 #include <array>
 #include <charconv>

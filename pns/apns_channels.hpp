@@ -1,8 +1,8 @@
 #pragma once
 
-// Broadcast channels of an app's Live Activities at Apple (contracts/pns.md 1.5): management calls
-// as values. Pushes to a channel go through the sender of the credential, like those to devices,
-// with `channel_prefix` before the channel's id as handle. Pure; any thread.
+// Broadcast channels of an app's Live Activities at Apple (docs/contracts/pns.md 1.5): management
+// calls as values. Pushes to a channel go through the sender of the credential, like those to
+// devices, with `channel_prefix` before the channel's id as handle. Pure; any thread.
 
 #include <array>
 #include <cstdint>

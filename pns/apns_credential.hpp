@@ -1,8 +1,8 @@
 #pragma once
 
 // An APNs credential opened: token or certificate, the app, and the three places of its environment
-// (contracts/pns.md 1.1, 1.2). Production and sandbox never meet: all three come from one Endpoint.
-// Only pns/apns*.cpp use it. Immutable; any thread.
+// (docs/contracts/pns.md 1.1, 1.2). Production and sandbox never meet: all three come from one
+// Endpoint. Only pns/apns*.cpp use it. Immutable; any thread.
 
 #include <optional>
 #include <string>

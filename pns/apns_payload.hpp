@@ -1,7 +1,7 @@
 #pragma once
 
-// What the shape of an APNs payload says and must have (contracts/pns.md 1.4, 1.5). The payload
-// itself goes on byte for byte. Only pns/apns*.cpp use it. Pure; any thread.
+// What the shape of an APNs payload says and must have (docs/contracts/pns.md 1.4, 1.5). The
+// payload itself goes on byte for byte. Only pns/apns*.cpp use it. Pure; any thread.
 
 #include <optional>
 #include <string>

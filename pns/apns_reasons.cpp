@@ -1,4 +1,8 @@
 // Tested by tests/pns_apns_test.cpp.
+//
+// Two tables, one for pushes and one for channels, lead from status and reason to a rule; follow()
+// turns a rule into a judgement. A reason that no table has is judged by the class of its status.
+// Only Apple's own word about a handle may lead to its retirement.
 #include "pns/apns_reasons.hpp"
 
 #include <array>
@@ -39,7 +43,7 @@ struct Row {
     std::string_view reason;
     Rule rule;
 };
-// contracts/pns.md 1.6
+// docs/contracts/pns.md 1.6
 constexpr std::array<Row, 36> device_rows = {{
     {400, "BadCollapseId", Rule::drop},
     {400, "BadDeviceToken", Rule::suspect_handle},
@@ -79,7 +83,7 @@ constexpr std::array<Row, 36> device_rows = {{
     {503, "Shutdown", Rule::shutdown},
 }};
 
-// contracts/pns.md 1.5
+// docs/contracts/pns.md 1.5
 constexpr std::array<Row, 33> channel_rows = {{
     {400, "BadChannelId", Rule::prune},
     {400, "ChannelNotRegistered", Rule::prune},

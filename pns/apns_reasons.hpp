@@ -1,7 +1,7 @@
 #pragma once
 
-// What APNs' refusals mean, for pushes to devices (contracts/pns.md 1.6) and for broadcast channels
-// (1.5). Only pns/apns*.cpp use it. Pure; any thread.
+// What APNs' refusals mean, for pushes to devices (docs/contracts/pns.md 1.6) and for broadcast
+// channels (1.5). Only pns/apns*.cpp use it. Pure; any thread.
 
 #include <string_view>
 

@@ -1,4 +1,10 @@
 // Tested by tests/pns_bearer_test.cpp.
+//
+// BearerCache has one entry for each token under one mutex. A BearerUser belongs to a loop: it
+// keeps the token it last saw and looks into the cache again only when that is due or was refused.
+// Whoever finds a token due first fetches it on its own loop, or signs it on the spot; the others
+// go on with the old one and are told by a post. The mutex is never held during a fetch or a
+// signature. A failed fetch waits before the next, longer after a fault of the configuration.
 
 #include "pns/bearer.hpp"
 

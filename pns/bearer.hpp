@@ -1,7 +1,7 @@
 #pragma once
 
 // Provider tokens of a process, one per Account::token_key_for, shared by all loops
-// (contracts/pns.md 7.3).
+// (docs/contracts/pns.md 7.3).
 //
 // Single flight: however many pushes find a token missing or refused, one loop fetches or signs and
 // all are told. The old token is served while a new one is being fetched and, after a failed fetch,

@@ -1,8 +1,8 @@
 #pragma once
 
 // Keeps URLs that clients hand in (Web Push endpoints, WNS channels) from leading into the
-// operator's network (contracts/pns.md 5.7): which hosts may be named, and which addresses may be
-// connected to once a name is resolved. The text of a URL is checked by parse_url()
+// operator's network (docs/contracts/pns.md 5.7): which hosts may be named, and which addresses may
+// be connected to once a name is resolved. The text of a URL is checked by parse_url()
 // (pns/handles.hpp); TlsLink resolves once and connects to the very addresses that were checked.
 // Immutable; any thread.
 

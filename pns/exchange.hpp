@@ -1,6 +1,6 @@
 #pragma once
 
-// One request with a hub's credential that is no push (APNs channel management), over an HTTP/2
+// One request that uses a hub's credential and is no push (APNs channel management), over an HTTP/2
 // connection of its own. It shares the provider token with all senders of the credential, and a
 // refused token is renewed once, under the same rules.
 

@@ -1,10 +1,10 @@
 #pragma once
 
 // The pushes that wait for one origin, served fairly between flows (Push::flow): deficit round
-// robin over one list per flow, with flows that have just come served first. A send to one user so
-// passes a broadcast of millions that waits before it, and the broadcast still gets its share while
-// such sends never end. Every call is O(1), amortised, except detach_older. One loop; pushes are
-// linked through Push::next and never copied. The bound is the caller's.
+// robin over one list per flow, and flows that have just come are served first. So a send to one
+// user passes a broadcast of millions that waits before it, and the broadcast still gets its share
+// while such sends go on and on. Every call is O(1), amortised, except detach_older. One loop;
+// pushes are linked through Push::next and never copied. The bound is the caller's.
 
 #include <cstddef>
 #include <cstdint>
@@ -26,7 +26,7 @@ class FairQueue {
     FairQueue& operator=(const FairQueue&) = delete;
 
     void push_back(Push& push);
-    /// Before all others of its flow: one that has waited before.
+    /// Puts a push that has waited before in front of all others of its flow.
     void push_front(Push& push);
     /// Whose turn it is; null if none waits. The same until the next change.
     Push* front();

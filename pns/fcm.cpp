@@ -1,4 +1,9 @@
-// Firebase Cloud Messaging, HTTP v1: contracts/pns.md 2. Tested by tests/pns_fcm_test.cpp.
+// Firebase Cloud Messaging, HTTP v1: docs/contracts/pns.md 2. Tested by tests/pns_fcm_test.cpp.
+//
+// prepare() checks the body and cuts it where the target goes; encode() joins the pieces with the
+// device's token, byte for byte otherwise, and adds a tag that lets a copy replace the first push.
+// judge() reads the error code first, then Google's status, then HTTP's. Only an answer that names
+// the token may lead to its retirement: a wrong project looks much like a dead token.
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
@@ -284,7 +289,7 @@ Judgement judge_invalid(const ErrorBody& error, std::string reason) {
         std::move(reason));
 }
 
-/// The project, a topic or one device sends too much (contracts/pns.md 2).
+/// The project, a topic or one device sends too much (docs/contracts/pns.md 2).
 Judgement over_quota(const Answer& answer, std::string reason) {
     const std::int64_t after_ms = retry_after_ms(answer, quota_pause_ms);
     Judgement out = unwell(Outcome::throttled, std::move(reason), after_ms);

@@ -1,11 +1,11 @@
 #pragma once
 
-// How many requests one origin may have unanswered at a time. What is sent beyond what the way and
-// the provider take at once waits in buffers where nothing can overtake it any more, not even a
-// push to a single user; what waits in the outlet's queue goes out in fair order. The limit follows
-// the response time, as TCP Vegas and its kin follow the round trip: it grows while answers come
-// nearly as soon as they do when nothing waits, and shrinks when they come later because of the
-// requests before them. Every so often the way is measured again with few requests on it.
+// How many requests one origin may have unanswered at a time. Requests beyond what the network and
+// the provider take at once wait in buffers, where nothing can overtake them, not even a push to a
+// single user. Pushes that wait in the outlet's queue go out in fair order instead. The limit
+// follows the response time, as TCP Vegas follows the round trip: it grows while answers come
+// nearly as soon as on an idle network, and shrinks when requests before them delay them. Every so
+// often the response time is measured again with few requests under way.
 //
 // Pure; one loop.
 

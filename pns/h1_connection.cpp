@@ -1,4 +1,10 @@
 // Tested by tests/pns_connection_test.cpp.
+//
+// Three children on one loop: a reader that always reads, a writer that sleeps until there is a
+// request, and an alarm for deadlines. A request that was not written at all is known as
+// unprocessed; one that was written and has no answer is in doubt, and the connection says which.
+// Bytes that come when nothing was asked end the connection, and so does an answer before its
+// request was written.
 
 #include "pns/h1_connection.hpp"
 

@@ -1,8 +1,8 @@
 #pragma once
 
 // An HTTP/1.1 keep-alive client connection over TLS: one request at a time, nothing pipelined. It
-// reads all the time, so that a close by the peer is seen before the next request is written
-// whenever it can be seen at all.
+// reads all the time, so it sees a close by the peer before it writes the next request, whenever
+// that is possible.
 
 #include "pns/connection.hpp"
 

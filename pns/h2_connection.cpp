@@ -1,4 +1,10 @@
 // Tested by tests/pns_connection_test.cpp, tests/pns_sender_test.cpp.
+//
+// Four parts on one loop: link (TLS), reader, writer and alarm, all children of one nursery; run()
+// returns when they have ended and every request has been answered or called lost. Requests in
+// flight are in a list in the order of their deadlines, so a tick looks at the front only. Silence
+// is probed with a PING; several timeouts in a row end the connection. A request costs no
+// coroutine and, once buffers are warm, no allocation.
 
 #include "pns/h2_connection.hpp"
 

@@ -1,4 +1,10 @@
 // The only user of nghttp2. Tested by tests/pns_h2_session_test.cpp, tests/fuzz_h2.cpp.
+//
+// Impl holds nghttp2's session and a slab of Stream objects that are used again. nghttp2's
+// callbacks collect header blocks and bodies within the limits; a stream leaves the books before
+// its owner hears of it, so an event may submit at once. What went out is counted in bytes, so
+// after a loss each stream is known as processed, not processed or in doubt. No I/O, no clock, no
+// lock: one loop. No callback may destroy the session.
 
 #include "pns/h2_session.hpp"
 

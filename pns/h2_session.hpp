@@ -7,9 +7,9 @@
 // drain() gives, and hears about streams through H2Events. Calls into the session from inside an
 // event are allowed, except destroying it. Client role: every stream submitted ends in exactly one
 // of on_message or on_lost, also when the session is abandoned. Server role: on_request_headers
-// comes first; after it on_message, unless the stream ends before; on_lost at any time until the
-// whole answer is submitted says that one is no longer wanted. Answers to streams that are gone are
-// ignored.
+// comes first, and then on_message, unless the stream ends before. Until the whole answer is
+// submitted, on_lost may say at any time that the answer is no longer wanted. Answers to streams
+// that are gone are ignored.
 
 #include <cstdint>
 #include <memory>
@@ -37,7 +37,7 @@ struct H2Message {
     std::span<const H2Header> headers;                 ///< without pseudo headers
     std::string_view body;
     bool body_cut = false;    ///< headers or body incomplete: over a cap, or reset after the final
-                              ///< status (contracts/pns.md 0)
+                              ///< status (docs/contracts/pns.md 0)
     void* context = nullptr;  ///< client role: what submit_request was given
     std::string_view header(std::string_view name) const;  ///< first value, or empty
 };

@@ -1,4 +1,9 @@
 // Tested by tests/pns_platforms_test.cpp.
+//
+// Each function checks one kind of handle and gives the one spelling in which it is stored and
+// compared. URLs are parsed strictly: https, no user, no port but 443, a DNS name and no address
+// in any disguise. Which hosts may be named is decided by the kind of handle, for browsers by
+// EndpointGuard.
 #include "pns/handles.hpp"
 
 #include <algorithm>

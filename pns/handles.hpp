@@ -1,8 +1,8 @@
 #pragma once
 
 // Canonical spellings of device handles, one function per kind of handle, and the URL rules that
-// keep a handle from naming a host that is not the provider's (contracts/pns.md 3.4, 5.7). Pure;
-// any thread. A refusal never repeats the handle: it is a secret.
+// keep a handle from naming a host that is not the provider's (docs/contracts/pns.md 3.4, 5.7).
+// Pure; any thread. A refusal never repeats the handle: it is a secret.
 
 #include <cstdint>
 #include <optional>

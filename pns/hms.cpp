@@ -1,5 +1,5 @@
-// Huawei Push Kit, API v1 (Android) and v3 (HarmonyOS 5 and later): contracts/pns.md 6.1. Tested by
-// tests/pns_hms_test.cpp.
+// Huawei Push Kit, API v1 (Android) and v3 (HarmonyOS 5 and later): docs/contracts/pns.md 6.1.
+// Tested by tests/pns_hms_test.cpp.
 //
 // The credential chooses: v3 takes the tokens of a service account only, v1 does not know them. The
 // reply is HTTP 200 nearly always: a code in its body decides. Each request has one token, so

@@ -34,8 +34,8 @@ struct JsonPlace {
 bool walk_json(std::string_view json,
                const std::function<void(const JsonPlace&, JsonKind, std::string_view text)>& visit);
 
-/// Where the object begins that is the value of the top-level member `name`, if that is written
-/// without escapes. `json` begins with a valid JSON object.
+/// Finds the top-level member `name`, written without escapes, whose value is an object, and says
+/// where that object begins. `json` begins with a valid JSON object.
 std::optional<std::size_t> find_object_member(std::string_view json, std::string_view name);
 
 }  // namespace pns

@@ -1,4 +1,9 @@
 // Tested by tests/pns_jwt_test.cpp.
+//
+// Key wraps an OpenSSL key; sign() and verify() turn between DER and the raw form of JWS. Reading
+// a key accepts PEM, also with line ends that were escaped on their way, and never asks for a
+// password. Errors of OpenSSL become values, and its queue is left empty. No key is ever printed
+// except by private_pem(), which tests and simulators use.
 #include "pns/jwt.hpp"
 
 #include <openssl/bio.h>

@@ -27,7 +27,7 @@ std::string sha256_hex(std::string_view bytes);
 /// An uncompressed point that lies on P-256: other points leak a private key to whoever chose them.
 bool is_p256_point(std::string_view bytes);
 
-/// How an RSA key signs: RS256 or PS256 (RFC 7518 3.3, 3.5). Of no account for P-256.
+/// How an RSA key signs: RS256 or PS256 (RFC 7518 3.3, 3.5). P-256 keys ignore it.
 enum class RsaPadding : std::uint8_t { pkcs1, pss };
 
 /// A P-256 or RSA key, private or public only.

@@ -1,7 +1,8 @@
 #pragma once
 
 // The queue and the connections of one sender to one origin: takes pushes in fair order, submits
-// them while there is room, turns answers and losses into verdicts or resends (contracts/pns.md 0).
+// them while there is room, turns answers and losses into verdicts or resends
+// (docs/contracts/pns.md 0).
 //
 // An origin that cannot be reached, answers nothing or says that it is unwell is shut: what waits
 // here goes back as NotSent with the outlet's gate, but for one push that is the next probe. The

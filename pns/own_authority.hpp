@@ -1,7 +1,7 @@
 #pragma once
 
-// Certificates of an authority of our own: the self-made one of a hub, simulators, `pushhub dev`
-// and tests: a P-256 authority and leaves it signs. Any thread.
+// A P-256 authority of our own, and the leaves that it signs: for a hub without an operator's
+// certificate, for simulators, `pushhub dev` and tests. Any thread.
 
 #include <string>
 #include <vector>

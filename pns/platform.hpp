@@ -26,8 +26,8 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 
 /// One rendering of one send for one platform: what all devices that share it have in common.
 struct Message {
-    /// Whom the handles of its pushes name. Only devices are registered; the others are addressed
-    /// directly, where the platform knows them.
+    /// What the handles of the message's pushes name. Only devices are registered; the other
+    /// targets are addressed directly, on platforms that have them.
     enum class Target : std::uint8_t {
         device,
         topic,      ///< FCM
@@ -42,7 +42,7 @@ struct Message {
 };
 
 /// Where and with what a hub sends on one platform: credential properties as in
-/// contracts/anh.md 10.1.
+/// docs/contracts/anh.md 10.1.
 struct Credential {
     std::string platform;
     std::map<std::string, std::string> properties;
@@ -76,7 +76,7 @@ struct Platform {
     std::vector<std::string_view> properties = {};
     /// Null without a sender.
     Checked<std::unique_ptr<Account>> (*open)(const Credential& credential) = nullptr;
-    SenderSettings (*settings)() = nullptr;  ///< defaults of contracts/pns.md 11
+    SenderSettings (*settings)() = nullptr;  ///< defaults of docs/contracts/pns.md 11
     RetryLimits retry = {};
 };
 

@@ -1,4 +1,9 @@
 // Tested by tests/pns_platforms_test.cpp.
+//
+// The table is the only place that lists providers; everything else asks for a row by name or by
+// format. A row has names, the rule for handles, the credential, and the times and retries of its
+// sender. Rows without an opener are kept for what clients register, and nothing is sent with
+// them. Immutable, any thread.
 #include <algorithm>
 
 #include "pns/platform.hpp"

@@ -1,4 +1,9 @@
 // Tested by tests/pns_pool_test.cpp.
+//
+// steer() is called after each turn of the sender: it opens connections while pool_policy asks for
+// more. renew() opens the successor of an old connection first and drains the old one once the new
+// one has answered. Each connection is a child of the nursery in live(), which takes it out of the
+// pool when it ends. Nothing waits and nothing locks: one loop.
 
 #include "pns/pool.hpp"
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// When a pool opens connections and how long it waits after failures (contracts/pns.md 1.7, 11).
-// Pure functions.
+// When a pool opens connections and how long it waits after failures (docs/contracts/pns.md 1.7,
+// 11). Pure functions.
 
 #include <cstddef>
 #include <cstdint>

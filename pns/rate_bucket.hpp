@@ -1,7 +1,7 @@
 #pragma once
 
 // How fast a process may send with one credential, all loops together: a bucket of tokens that is
-// refilled evenly. Contracts/pns.md 2.5, 11 (FCM: 600,000 messages a minute and project). Any
+// refilled evenly. docs/contracts/pns.md 2.5, 11 (FCM: 600,000 messages a minute and project). Any
 // thread; the caller brings the clock, steady microseconds.
 
 #include <cstdint>
@@ -18,9 +18,10 @@ class RateBucket {
     static constexpr std::uint64_t per_s_max = 100'000'000;
     static constexpr std::uint64_t burst_max = 1'000'000'000;
 
-    /// `per_s` and `burst` are at least 1; what is beyond the bounds counts as the bound. Full at
-    /// first. With `ramp_us` the rate of a bucket that was not used for that long starts at a tenth
-    /// and rises evenly to all of it within `ramp_us`; it is then full only to a tenth, too.
+    /// `per_s` and `burst` are at least 1; a value beyond the bounds counts as the bound. The
+    /// bucket is full at first. With `ramp_us`, a bucket that was not used for so long begins with
+    /// a tenth of its rate and of its content, and the rate rises evenly to all of it within
+    /// `ramp_us`.
     RateBucket(std::uint64_t per_s, std::uint64_t burst, std::int64_t ramp_us = 0);
 
     /// Takes up to `want` tokens and says how many. If none: `retry_us` is the time from now at

@@ -1,4 +1,9 @@
 // Tested by tests/pns_retry_test.cpp.
+//
+// The wait grows by doubling and is drawn at random below that bound; what a provider asks for is
+// a lower bound, within reason. RetryBudget bounds the retries of a sender by a share of its fresh
+// traffic. Dates are read in the three forms of HTTP. No clock and no random source is used: the
+// caller brings both.
 
 #include "pns/retry_policy.hpp"
 

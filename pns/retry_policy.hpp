@@ -1,6 +1,6 @@
 #pragma once
 
-// When to try again (contracts/pns.md 7.4, 11). Pure functions; the caller brings the random
+// When to try again (docs/contracts/pns.md 7.4, 11). Pure functions; the caller brings the random
 // number.
 
 #include <cstdint>
@@ -17,7 +17,7 @@ struct RetryLimits {
         60 * 60'000;  ///< a provider's Retry-After is believed up to this
 };
 
-/// By Platform::name; the general limits for a name it does not know.
+/// The limits of the platform with this Platform::name; general limits for an unknown name.
 RetryLimits retry_limits(std::string_view platform);
 
 /// Full jitter: uniform in [0, min(cap, base * 2^attempt)], attempt counting from 0. `random` is

@@ -12,7 +12,7 @@
 
 namespace pns {
 
-/// Bounds and waits of one sender; defaults per platform from contracts/pns.md 11.
+/// Bounds and waits of one sender; defaults per platform from docs/contracts/pns.md 11.
 struct SenderSettings {
     std::size_t queue_pushes_max = 8'192;
     std::size_t connections_max = 8;

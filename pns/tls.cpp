@@ -1,4 +1,8 @@
 // Tested by tests/pns_connection_test.cpp.
+//
+// Contexts are made once and shared; connections only take sessions from them. A client always
+// verifies chain and host name: there is no switch that turns this off. OpenSSL's queue of errors
+// is emptied after each call that may fill it, because the next user of the thread would read it.
 
 #include "pns/tls.hpp"
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// TLS contexts of clients and servers: TLS 1.2 or newer, no compression, no renegotiation. Never
-// unverified.
+// TLS contexts of clients and servers: TLS 1.2 or newer, no compression, no renegotiation. Clients
+// always verify.
 //
 // A TrustStore parses the system's anchors (and an extra CA file) once for all contexts of a
 // process: parsing costs tens of milliseconds, a context per credential costs little. Any thread;

@@ -15,7 +15,7 @@
 
 namespace pns {
 
-/// Final states of one device in one send, by ANH's names (contracts/anh.md 6.2); `unknown` is
+/// Final states of one device in one send, by ANH's names (docs/contracts/anh.md 6.2); `unknown` is
 /// PushHub's own (at-most-once after a lost connection).
 enum class Outcome : std::uint8_t {
     success,

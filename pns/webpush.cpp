@@ -1,4 +1,10 @@
-// Web Push: contracts/pns.md 5; RFC 8030, 8291, 8292. Tested by tests/pns_webpush_test.cpp.
+// Web Push: docs/contracts/pns.md 5; RFC 8030, 8291, 8292. Tested by tests/pns_webpush_test.cpp.
+//
+// Each origin has its own connections and its own VAPID token. prepare() checks headers once;
+// encode() seals the body for one subscription, which is most of a push's cost. judge() knows the
+// words of Google, Mozilla and Apple, since statuses alone do not tell a dead subscription from a
+// wrong key. An endpoint's host was checked by EndpointGuard and is checked again where its name
+// is resolved.
 #include <algorithm>
 #include <array>
 #include <boost/system/system_error.hpp>

@@ -1,4 +1,9 @@
 // Tested by tests/pns_webpush_test.cpp.
+//
+// seal() makes a key pair and a salt, multiplies with the subscriber's point, derives key and
+// nonce by HKDF, and appends one encrypted record. What OpenSSL is slow to set up is kept once for
+// each thread. A point that does not lie on the curve is refused before it is used. Keys and
+// plaintext must not outlive the call.
 #include "pns/webpush_crypto.hpp"
 
 #include <openssl/bn.h>

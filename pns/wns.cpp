@@ -1,4 +1,9 @@
-// Windows Push Notification Services: contracts/pns.md 3. Tested by tests/pns_wns_test.cpp.
+// Windows Push Notification Services: docs/contracts/pns.md 3. Tested by tests/pns_wns_test.cpp.
+//
+// The handle is the address, so each host is an origin with connections of its own; handles were
+// checked when they were stored and are checked again here. prepare() checks type, headers and
+// size once; judge() reads the status and WNS's own headers. The token belongs to one app and must
+// never go to a host outside of notify.windows.com.
 #include <algorithm>
 #include <array>
 

@@ -1,4 +1,10 @@
 // Posting chunks, their merge operands, and bitmaps made of chunks. Layouts: registry/keys.hpp.
+//
+// A chunk holds the numbers of one posting that share their upper 16 bits, as an array, a bit set
+// or runs, whichever is shortest. Operands say what was added and removed; RocksDB merges them
+// here, also in its own threads. Sparse operands are merged as lists. BitmapBuilder hands whole
+// chunks to CRoaring without inserting number by number. Pure; a chunk that cannot be read is told
+// to the caller.
 
 #include <algorithm>
 #include <bit>

@@ -1,4 +1,9 @@
 // Tested by tests/hub_devices_test.cpp.
+//
+// Postings give the candidates of a query, a superset of what matches; each candidate is then
+// looked at. Few candidates are loaded and sorted. Many are met by walking the ids in order, with
+// a bound on how many are looked at for one page, so no query takes the store for long. Reads one
+// view; blocks on disk; any thread.
 
 #include "registry/devices.hpp"
 

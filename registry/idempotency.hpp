@@ -1,7 +1,8 @@
 #pragma once
 
-// Answers kept under the key a client chose, so that a request it repeats creates nothing twice.
-// The answer lies in the batch of what the request created: both survive a crash, or neither does.
+// Answers kept under the key that a client chose, so a request that the client repeats creates
+// nothing twice. The answer is in the same batch as what the request created: both survive a crash,
+// or neither does.
 // Changes run on the writer thread, reads on any.
 
 #include <memory>

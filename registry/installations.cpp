@@ -1,4 +1,9 @@
 // Installations: one value whose parts are rows of their own.
+//
+// Runs on the writer's thread. Writing compares the parts that an installation has with those it
+// should have: what stays keeps its number, the rest is removed or added, and rows whose content
+// holds are left alone. That is what makes a start of an app, which only moves times, one small
+// write. catch_up_rows() brings such rows up to date when the sweep asks.
 
 #include <algorithm>
 #include <cassert>

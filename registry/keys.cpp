@@ -1,4 +1,8 @@
 // The keys of registry/keys.hpp. Values are in values.cpp, posting chunks in chunks.cpp.
+//
+// Each function builds or reads one key of the grammar in the header, and nothing else in the tree
+// knows their bytes. Numbers are big-endian, so keys sort as numbers do. A key that does not
+// decode is errc::corrupt, never an assertion. Pure, any thread.
 
 #include "registry/keys.hpp"
 

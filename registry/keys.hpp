@@ -104,7 +104,7 @@ std::uint64_t hash64(std::string_view bytes, std::uint64_t seed = 0);
 /// ASCII letters in lower case, everything else as it is.
 std::string fold(std::string_view text);
 
-/// Where in its hub a row lies.
+/// The place of a row in its hub.
 struct Address {
     std::uint16_t partition = 0;
     std::uint32_t number = 0;
@@ -124,7 +124,7 @@ std::string partition_prefix(std::uint32_t hub, std::uint16_t partition);  ///< 
 std::string row_key(std::uint32_t hub, std::uint16_t partition, std::uint32_t number);
 std::string id_key(std::uint32_t hub, std::string_view id);
 std::string installation_key(std::uint32_t hub, std::string_view id);
-/// Of all spellings of an installation id.
+/// The part of the key that all spellings of an installation id share.
 std::string installation_prefix(std::uint32_t hub, std::string_view id);
 /// Bytes of `key` that all spellings share; 0 if it is no key of an installation.
 std::size_t installation_prefix_size(std::string_view key);
@@ -222,7 +222,7 @@ Result<std::uint64_t> decode_count(std::string_view bytes);
 struct Row {
     std::uint64_t etag = 0;  ///< without installation only; parts show their installation's version
     std::uint64_t generation = 0;
-    /// Of a part: times its installation has or had; see InstallationRecord.
+    /// The row of a part has times that its installation has or had; see InstallationRecord.
     std::int64_t registered_at_ms = 0;
     std::int64_t expires_at_ms = never_ms;
     bool channel_expired = false;
@@ -281,8 +281,8 @@ struct InstallationRecord {
 std::string encode_installation(const InstallationRecord& record);  ///< the id is in the key
 Result<InstallationRecord> decode_installation(std::string_view id, std::string_view bytes);
 
-/// Where the selection of a send lies: small ones in the send itself, by partition ascending,
-/// others under LedgerKind::selection.
+/// The selection of a send as it is kept: a small one lies in the send itself, by ascending
+/// partition, a larger one under LedgerKind::selection.
 struct KeptSelection {
     std::uint16_t partitions = 0;  ///< 0: the send was final when it was accepted
     bool apart = false;

@@ -1,4 +1,9 @@
 // How handles die and move without the app: retired, rotated, expired.
+//
+// All of it runs on the writer's thread, in a batch. A provider's word counts only for the row,
+// generation and handle that it was about: whatever the app wrote since wins. The sweep takes
+// minutes that are over, a bounded number of rows a batch; a row that ends later is moved to its
+// minute, and one that has ended is removed with the installation that it is a part of.
 
 #include <algorithm>
 

@@ -1,4 +1,9 @@
 // Pages of registrations, by id. Tested by tests/registry_model_test.cpp.
+//
+// Ids of plain registrations lie in a family of their own; ids of parts follow from their numbers.
+// A page merges both streams, one for the plain ones and one for each partition, behind the last
+// id of the page before. A short list of candidates is sorted instead of walked. Reads one view;
+// blocks on disk; any thread.
 
 #include <algorithm>
 #include <string>

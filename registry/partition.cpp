@@ -1,3 +1,7 @@
+// Ids lead to partitions by hash, or by the number that a generated id carries. expand() gives the
+// parts of an installation: one for its channel, one for each template, and the same for its
+// tiles. to_registration() is the way back, from a row to what clients see. Values only: nothing
+// reads the store.
 #include "registry/partition.hpp"
 
 #include <algorithm>

@@ -1,3 +1,8 @@
+// Three parts. PostingDeltas collects what a batch adds and removes. PostingFolder turns that into
+// one operand for each chunk, and every so often into a whole chunk, so reads never meet a long
+// row of operands. PostingCache keeps big postings whole, least recently used out first. Deltas
+// and folder belong to the writer's thread; the cache has a lock, and the bitmaps in it change
+// only while no selection runs.
 #include "registry/postings.hpp"
 
 #include <algorithm>

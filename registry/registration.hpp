@@ -1,7 +1,8 @@
 #pragma once
 
-// The values the registry stores. Plain data: validated before they come here, never after.
-// Times are milliseconds since 1970 UTC, decided by the caller: the registry reads no clock.
+// The values that the registry stores. Plain data: they are validated before they come here, and
+// not again. Times are milliseconds since 1970 UTC, decided by the caller: the registry reads no
+// clock.
 
 #include <cstdint>
 #include <limits>
@@ -18,7 +19,7 @@ constexpr std::int64_t never_ms = std::numeric_limits<std::int64_t>::max();
 /// Header lists keep their order and spelling.
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
-/// A device's own rendering of template sends (contracts/anh.md 3.2, 4.1, 7).
+/// A device's own rendering of template sends (docs/contracts/anh.md 3.2, 4.1, 7).
 struct Template {
     std::string name;
     std::string body;
@@ -60,7 +61,7 @@ struct SecondaryTile {
     friend bool operator==(const SecondaryTile&, const SecondaryTile&) = default;
 };
 
-/// One app on one device (contracts/anh.md 4.1).
+/// One app on one device (docs/contracts/anh.md 4.1).
 struct Installation {
     std::string id;
     std::string user_id;  ///< empty = none

@@ -1,3 +1,7 @@
+// A front over the writer (changes), the views (reads) and the store. Each change becomes an
+// object with apply(), which runs on the writer's thread, and a callback for its result; each read
+// takes the current view and works on that. No rule about data stands here: those are in the file
+// of each noun.
 #include "registry/registry.hpp"
 
 #include "registry/changes.hpp"

@@ -7,11 +7,11 @@
 // order to one RocksDB batch, syncs once, makes the result visible to selections, and then runs
 // each `done` callback, on the writer thread: callbacks must only hand the value on. When `done`
 // reports success the change survives kill -9 and power loss, and every read or selection that
-// starts afterwards sees it. Of a failed batch nothing is visible.
+// starts afterwards sees it. Nothing of a failed batch is visible.
 //
 // Reads block on disk and belong on a store thread; any thread may call them at once. All hubs
 // share one instance. The registry reads no clock and draws no random numbers: times and ids come
-// in with the change (design.md 6).
+// in with the change, so that the same changes in the same order always give the same store.
 
 #include <cstdint>
 #include <filesystem>
@@ -91,7 +91,8 @@ struct Device {
     std::string_view installation_id;  ///< empty: a plain registration
     std::string_view part;             ///< which part of the installation
     std::uint64_t generation = 0;      ///< changes whenever handle or owner of this number changes
-    /// At or before the time that holds: an installation may have been presented again since.
+    /// This time or an earlier one than the true one: an installation may have been presented again
+    /// since.
     std::int64_t registered_at_ms = 0;
     std::int64_t expires_at_ms = never_ms;  ///< exact where it is over at the time of the load
 };
@@ -108,7 +109,7 @@ struct DeviceChunk {
 Result<Template> decode_template(std::string_view bytes);
 Result<std::map<std::string, std::string>> decode_variables(std::string_view bytes);
 
-/// Compare-and-delete of a handle that a provider called dead (contracts/pns.md 0: PRUNE,
+/// Compare-and-delete of a handle that a provider called dead (docs/contracts/pns.md 0: PRUNE,
 /// PRUNE-IF-OLDER).
 struct Retirement {
     std::uint16_t partition = 0;
@@ -230,8 +231,8 @@ struct OpenSend {
 class Registry {
   public:
     /// Opens or creates the store. A store that fails its checks is refused and left untouched;
-    /// `why` then says what was wrong, where, and what the operator can do. Of a store that opens
-    /// it says what the operator should know, if anything.
+    /// `why` then says what was wrong, where, and what the operator can do. When the
+    /// store opens, `why` says what the operator should know, if anything.
     static Result<std::unique_ptr<Registry>> open(const Options& options, std::string& why);
     virtual ~Registry() = default;
 
@@ -257,7 +258,8 @@ class Registry {
                                     Done<bool> done) = 0;  ///< true = it existed
     virtual Result<Registration> registration(std::uint32_t hub, std::string_view id) const = 0;
     virtual Result<Installation> installation(std::uint32_t hub, std::string_view id) const = 0;
-    /// By id; `tag` empty = all. `after` is Page::next of the page before, or empty.
+    /// A page in the order of ids; `tag` empty = all. `after` is Page::next of the page before, or
+    /// empty.
     virtual Result<Page> list(std::uint32_t hub, std::string_view tag, std::string_view after,
                               std::size_t count_max) const = 0;
     virtual Result<std::vector<Registration>> with_handle(std::uint32_t hub,

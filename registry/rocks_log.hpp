@@ -1,8 +1,8 @@
 #pragma once
 
-// RocksDB's own log, `LOG` beside its files. The one that RocksDB brings ends the process at the
-// first line after a write to it has failed (7.8 with assertions, as Debian builds it): a full disk
-// would do that. Here a line that cannot be written is lost.
+// RocksDB's own log, `LOG` beside its files. RocksDB's logger ends the process at the first line
+// after a failed write to that file (7.8 with assertions, as Debian builds it), so a full disk
+// would end it. This logger drops a line that cannot be written.
 
 #include <rocksdb/env.h>
 

@@ -5,7 +5,7 @@
 // RocksDB 7.8 says that it has recovered from a failed write of its log, and goes on with the same
 // file: its next batch fails, or ends the process where assertions are on, and a record whose sync
 // failed stays in the log with the sequence numbers of the next one (facebook/rocksdb issues 11643,
-// 12873). So that recovery is switched off, and the database has to be opened again.
+// 12873). Therefore that recovery is switched off, and the database has to be opened again.
 
 #include <rocksdb/listener.h>
 

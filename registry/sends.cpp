@@ -1,5 +1,9 @@
 // Reads the ledger: sends as they were accepted, and how they go. Tested by
 // tests/registry_ledger_test.cpp.
+//
+// A send is its first value and, later, its second; a large selection lies beside them. At a start
+// the marks lead to the sends that may be open, and those with a final progress are skipped. Lists
+// go by id, newest first, a page at a time. Reads one view; blocks on disk; any thread.
 
 #include <algorithm>
 #include <map>

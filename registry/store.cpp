@@ -1,3 +1,9 @@
+// Opening refuses what it cannot read and says what to do; a log whose end was torn is cut there,
+// one that is broken earlier is refused. A new store is made beside its place and renamed. Batch
+// collects changes in the order of their keys and shows them to its own cursors before they are
+// written. reopen() closes the database and opens it again after a failed write of the log,
+// without what the failed batch left there; it waits for readers, a bounded time. How RocksDB is
+// tuned is in rocks_rules.cpp.
 #include "registry/store.hpp"
 
 #include <fcntl.h>

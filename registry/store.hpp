@@ -1,7 +1,7 @@
 #pragma once
 
 // RocksDB behind a narrow face: column families by name, snapshots to read from, one batch to
-// write. Of the registry only this, rocks_rules, rocks_log and rocks_watch know RocksDB;
+// write. In the registry only this, rocks_rules, rocks_log and rocks_watch know RocksDB;
 // trace_store has a database of its own.
 //
 // Any thread may read; one thread at a time builds and writes batches. Snapshots keep the database
@@ -90,7 +90,7 @@ class Batch {
     std::unique_ptr<Cursor> cursor(Family family, bool within_prefix = false) const;
     void put(Family family, std::string key, std::string value);
     void erase(Family family, std::string key);
-    /// Of a key that nothing else in the batch changes.
+    /// Nothing else in the batch may change this key.
     void merge(Family family, std::string key, std::string operand);
     /// Erases all keys with this prefix, also those that the batch puts.
     void erase_prefix(Family family, std::string prefix);

@@ -1,4 +1,8 @@
 // Tested by tests/registry_trace_test.cpp.
+//
+// An encoder and a decoder for each key and value of the grammar in the header. Decoders check as
+// if the bytes came from outside. Handles appear only as keyed hashes, except in what is held,
+// which needs them. Pure, any thread.
 
 #include "registry/trace_keys.hpp"
 

@@ -1,4 +1,10 @@
 // Tested by tests/registry_trace_test.cpp.
+//
+// Writers (the trace's own thread) append events and retirements in batches; readers walk a
+// prefix, newest first, and put the attempts of a push together. A shared lock keeps the database
+// open under readers; the writer takes it alone only to open the database again after a failed
+// write of the log. tidy() closes files by age, so FIFO compaction can drop them, and shortens the
+// life of retirements when they take too much room.
 
 #include "registry/trace_store.hpp"
 

@@ -3,12 +3,12 @@
 // What became of single pushes, why handles were retired, and retirements that wait for evidence:
 // a RocksDB of its own beside the registry, so that its loss costs no registration and no send.
 //
-// Pushes lie in a family with FIFO compaction: whole files leave by age and by size, oldest first,
-// without being read. Retirements leave by age in compaction. Reads never show what is over its
-// age, even where the file is still there. Writes are logged but not synced: they survive the end
+// Pushes lie in a family with FIFO compaction: whole files are dropped by age and by size, oldest
+// first, without being read. Compaction drops retirements by age. Reads never show what is too old,
+// even while its file is still there. Writes are logged but not synced: they survive the end
 // of the process, not that of the machine.
 //
-// Any thread may read, one at a time writes (the owner sees to that). Everything blocks on disk.
+// Any thread may read; the owner lets one thread at a time write. Everything blocks on disk.
 
 #include <cstdint>
 #include <filesystem>
@@ -104,7 +104,7 @@ class TraceStore {
     Result<RetirementPage> retirements_of_handle(std::uint32_t hub, const HandleHash& hash,
                                                  std::string_view after, std::size_t count_max,
                                                  std::int64_t now_ms) const;
-    /// By installation id or by the id of a plain registration.
+    /// `id` is that of an installation or of a plain registration.
     Result<RetirementPage> retirements_of_device(std::uint32_t hub, std::string_view id,
                                                  std::string_view after, std::size_t count_max,
                                                  std::int64_t now_ms) const;

@@ -1,3 +1,8 @@
+// A change reads through the batch, so it sees what the changes before it in the same batch have
+// done. replace_row() is the one way to write a row: it moves postings, users, the handle index
+// and the end along with it, so these can never differ. finish() adds what is known only at the
+// end of the batch: folded postings, the mark of opened sends, the state. Memory is changed in
+// place; if the batch fails, the writer reads it anew.
 #include "registry/transaction.hpp"
 
 #include <algorithm>

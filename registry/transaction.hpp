@@ -3,8 +3,8 @@
 // One batch under construction: the store with the changes made so far, and the tools that keep
 // rows, ids, handle index, users and postings in step. Writer thread only.
 //
-// Reads that fail leave a fault: the change that met it must return, and the writer gives up the
-// batch.
+// A read that fails leaves a fault: the change that met the fault must return, and the writer gives
+// up the batch.
 
 #include <cstdint>
 #include <limits>

@@ -1,4 +1,9 @@
 // The values of registry/keys.hpp.
+//
+// An encoder and a decoder for each value of the grammar in the header, both over ByteWriter and
+// ByteReader. Each value begins with a version byte; a decoder refuses other versions and bytes
+// left over. What is read back is checked as if it came from outside: errc::corrupt, never an
+// assertion. Pure, any thread.
 
 #include <algorithm>
 #include <cassert>

@@ -1,7 +1,7 @@
 #pragma once
 
-// The end of RocksDB's newest log. Tells one that a crash tore there from one that was damaged in
-// the middle, and takes back what a failed write left there.
+// The end of RocksDB's newest log. Tells a log that a crash tore at its end from one that was
+// damaged in the middle, and takes back what a failed write left at the end.
 //
 // The writer syncs every batch before it starts the next one, so only the last batch of the newest
 // log can be torn, and nobody was told that it was written. Damage that is followed by the

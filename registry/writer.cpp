@@ -1,3 +1,8 @@
+// The thread takes up to `batch_changes_max` changes, applies them to one Transaction, writes it
+// with one sync, publishes a new view and answers. Nobody else changes Memory or the store.
+// Callbacks run here: one that blocks stops all writes. While the store refuses writes, ready()
+// tries each time to mend it, and once a second when nothing comes in. The lock of the queue is
+// not held while a batch is written.
 #include "registry/writer.hpp"
 
 #include <sched.h>

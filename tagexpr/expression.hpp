@@ -10,8 +10,8 @@
 //              | '$InstallationId:{' id '}' | '$UserId:{' id '}'
 //
 // Blanks between tokens are free. Tags keep the case they were written in; whoever looks them up
-// folds it (contracts/anh.md 8). Everything here is a pure value: no I/O, no locks, any thread.
-// Nothing recurses on input.
+// folds it (docs/contracts/anh.md 8). Everything here is a pure value: no I/O, no locks, any
+// thread. Nothing recurses on input.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,9 +1,12 @@
+// Tested by tests/tagexpr_parse_test.cpp and tests/tagexpr_oracle_test.cpp.
+//
+// A precedence parser over the bytes of the text, with a stack of its own for operators and the
+// finished operands on the output. Depth, length and the size of tags are bounded by Limits.
+// Errors say what was expected and at which column. Pure, any thread.
 #include <cassert>
 #include <utility>
 
 #include "tagexpr/expression.hpp"
-
-// Tested by tests/tagexpr_parse_test.cpp and tests/tagexpr_oracle_test.cpp.
 
 namespace tagexpr {
 namespace {

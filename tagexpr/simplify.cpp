@@ -1,3 +1,9 @@
+// Tested by tests/tagexpr_oracle_test.cpp.
+//
+// Two passes without recursion. The first goes from the root to the leaves and pushes NOT down to
+// the tags; the second goes back up, gives equal subtrees one id, and drops duplicates,
+// contradictions and constants. The plan that results has negations only at its tags, which is
+// what makes NOT as cheap as AND. Pure, any thread.
 #include <algorithm>
 #include <cassert>
 #include <map>
@@ -5,8 +11,6 @@
 #include <utility>
 
 #include "tagexpr/expression.hpp"
-
-// Tested by tests/tagexpr_oracle_test.cpp.
 
 namespace tagexpr {
 namespace {

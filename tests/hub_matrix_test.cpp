@@ -1,5 +1,5 @@
-// Delivery modes and pruning of the whole hub under faults (contracts/pns.md 8.9): a few cells with
-// all tests, all of them by scripts/fault-matrix.
+// Delivery modes and pruning of the whole hub under faults (docs/contracts/pns.md 8.9): a few cells
+// with all tests, all of them by scripts/fault-matrix.
 
 #include <catch2/catch.hpp>
 #include <cstdlib>

@@ -115,229 +115,227 @@ TEST_CASE("a word against a handle is worth what its proof is", "[hub]") {
               Proof::not_yet, 60'000},
              {"other platforms know no grace", told("apns", Kind::dead, no_time, 8'999, 9'000),
               Proof::certain, 0}}) {
-        {
-            INFO(row.what);
-            const auto weighed = hub::weigh(row.accusation, 60'000);
-            CHECK(weighed.proof == row.proof);
-            CHECK(weighed.wait_ms == row.wait_ms);
-        }
-        CHECK(hub::weigh(told("browser", Kind::dead, no_time, 100'000, 100'001), 0).proof ==
-              Proof::certain);
+        INFO(row.what);
+        const auto weighed = hub::weigh(row.accusation, 60'000);
+        CHECK(weighed.proof == row.proof);
+        CHECK(weighed.wait_ms == row.wait_ms);
     }
+    CHECK(hub::weigh(told("browser", Kind::dead, no_time, 100'000, 100'001), 0).proof ==
+          Proof::certain);
+}
 
-    TEST_CASE("a suspicion that is confirmed speaks of the time of the first one", "[hub]") {
-        PruneGate gate;
-        gate.accepted(100);
-        gate.suspect(dead_handle(1), "send-a");
-        auto again = dead_handle(1);
-        again.asked_at_ms = 2'000;
-        gate.suspect(again, "send-b");
-        const auto released = gate.release();
-        REQUIRE(released.size() == 1);
-        CHECK(released[0].asked_at_ms == 1'000);  // presented since: the registry keeps it
-        gate.suspect(again, "send-c");
-        CHECK(gate.release().empty());
-    }
+TEST_CASE("a suspicion that is confirmed speaks of the time of the first one", "[hub]") {
+    PruneGate gate;
+    gate.accepted(100);
+    gate.suspect(dead_handle(1), "send-a");
+    auto again = dead_handle(1);
+    again.asked_at_ms = 2'000;
+    gate.suspect(again, "send-b");
+    const auto released = gate.release();
+    REQUIRE(released.size() == 1);
+    CHECK(released[0].asked_at_ms == 1'000);  // presented since: the registry keeps it
+    gate.suspect(again, "send-c");
+    CHECK(gate.release().empty());
+}
 
-    TEST_CASE("what the operator took no longer speaks against the credential", "[hub]") {
-        PruneGate gate;
-        gate.accepted(10);
-        for (std::uint32_t i = 0; i < 50; ++i) gate.dead(dead_handle(i));
-        CHECK_FALSE(gate.open());
-        CHECK(gate.take_held().size() == 50);
-        CHECK(gate.open());
-        CHECK(gate.held() == 0);
-    }
+TEST_CASE("what the operator took no longer speaks against the credential", "[hub]") {
+    PruneGate gate;
+    gate.accepted(10);
+    for (std::uint32_t i = 0; i < 50; ++i) gate.dead(dead_handle(i));
+    CHECK_FALSE(gate.open());
+    CHECK(gate.take_held().size() == 50);
+    CHECK(gate.open());
+    CHECK(gate.held() == 0);
+}
 
-    TEST_CASE("held retirements agree with a model over random events and restarts", "[hub]") {
-        const auto seed = std::random_device{}();
-        INFO("seed " << seed);
-        std::mt19937 random(seed);
-        const support::Folder folder;
-        auto trace = trace_in(folder);
-        auto gates = std::make_unique<PruneGates>(trace.get());
-        std::map<std::uint32_t, std::multiset<std::string>> model;  // by hub: handles held
-        std::uint32_t number = 0;
-        for (int step = 0; step < 120; ++step) {
-            const std::uint32_t hub = 1 + static_cast<std::uint32_t>(random() % 2);
-            const auto what = random() % 12;
-            if (what == 0) {
-                gates.reset();
-                trace.reset();
-                trace = trace_in(folder);
-                gates = std::make_unique<PruneGates>(trace.get());
-            } else if (what == 1) {
-                CHECK(gates->discard(hub, std::nullopt) == model[hub].size());
-                model[hub].clear();
-            } else if (what == 2) {
-                gates->forget(hub);
-                model[hub].clear();
-            } else if (what == 3 && !model[hub].empty()) {
-                const std::string handle = *model[hub].begin();
-                const auto count = model[hub].erase(handle);
-                CHECK(trace->erase_device(hub, {}, {}, handle).value() == count);
-            } else {
-                // Nothing was ever accepted: all is held.
-                std::vector<PruneGates::Suspect> dead;
-                for (auto left = random() % 4; left > 0; --left) {
-                    dead.push_back({dead_handle(++number), true});
-                    model[hub].insert(dead.back().retirement.handle);
-                }
-                CHECK(gates->pass(hub, 0, "send", 0, std::move(dead)).empty());
+TEST_CASE("held retirements agree with a model over random events and restarts", "[hub]") {
+    const auto seed = std::random_device{}();
+    INFO("seed " << seed);
+    std::mt19937 random(seed);
+    const support::Folder folder;
+    auto trace = trace_in(folder);
+    auto gates = std::make_unique<PruneGates>(trace.get());
+    std::map<std::uint32_t, std::multiset<std::string>> model;  // by hub: handles held
+    std::uint32_t number = 0;
+    for (int step = 0; step < 120; ++step) {
+        const std::uint32_t hub = 1 + static_cast<std::uint32_t>(random() % 2);
+        const auto what = random() % 12;
+        if (what == 0) {
+            gates.reset();
+            trace.reset();
+            trace = trace_in(folder);
+            gates = std::make_unique<PruneGates>(trace.get());
+        } else if (what == 1) {
+            CHECK(gates->discard(hub, std::nullopt) == model[hub].size());
+            model[hub].clear();
+        } else if (what == 2) {
+            gates->forget(hub);
+            model[hub].clear();
+        } else if (what == 3 && !model[hub].empty()) {
+            const std::string handle = *model[hub].begin();
+            const auto count = model[hub].erase(handle);
+            CHECK(trace->erase_device(hub, {}, {}, handle).value() == count);
+        } else {
+            // Nothing was ever accepted: all is held.
+            std::vector<PruneGates::Suspect> dead;
+            for (auto left = random() % 4; left > 0; --left) {
+                dead.push_back({dead_handle(++number), true});
+                model[hub].insert(dead.back().retirement.handle);
             }
-            std::multiset<std::string> held;
-            std::uint64_t after = 0;
-            for (;;) {
-                const auto page = gates->list(hub, after, 3);
-                for (const auto& one : page) held.insert(one.retirement.handle);
-                if (page.size() < 3) break;
-                after = page.back().retirement.ticket;
-            }
-            REQUIRE(held == model[hub]);
+            CHECK(gates->pass(hub, 0, "send", 0, std::move(dead)).empty());
         }
-        trace->flush();
-        std::map<std::uint32_t, std::multiset<std::string>> stored;
-        for (const auto& one : trace->store().held().value())
-            stored[one.hub].insert(one.retirement.handle);
-        for (const auto& [hub, handles] : model) CHECK(stored[hub] == handles);
+        std::multiset<std::string> held;
+        std::uint64_t after = 0;
+        for (;;) {
+            const auto page = gates->list(hub, after, 3);
+            for (const auto& one : page) held.insert(one.retirement.handle);
+            if (page.size() < 3) break;
+            after = page.back().retirement.ticket;
+        }
+        REQUIRE(held == model[hub]);
     }
+    trace->flush();
+    std::map<std::uint32_t, std::multiset<std::string>> stored;
+    for (const auto& one : trace->store().held().value())
+        stored[one.hub].insert(one.retirement.handle);
+    for (const auto& [hub, handles] : model) CHECK(stored[hub] == handles);
+}
 
-    TEST_CASE("why a handle was retired can be read by handle and by installation", "[hub]") {
-        World world(hub::Config(), {"apns"});
-        for (int i = 0; i < 20; ++i) world.install(id_of("apns", i), "apns", handle_of("apns", i));
-        make_gone(world, "apns", 0, 2);
-        const auto send = world.send("apple", "all", apple_body);
-        world.finish(send);
-        REQUIRE(world.expired("apns-0"));
-        const auto by_device = call(world, "GET", "/app/retirements?installation=apns-0");
-        REQUIRE(by_device["retirements"].size() == 1);
-        const auto& record = by_device["retirements"][0];
-        CHECK(record["send"] == send);
-        CHECK(record["by"] == "provider");
-        CHECK(record["platform"] == "apns");
-        CHECK(record["installation"] == "apns-0");
-        CHECK(record["reason"].get<std::string>().find("Unregistered") != std::string::npos);
-        CHECK(record.contains("deadSince"));
-        CHECK(by_device.dump().find(handle_of("apns", 0)) == std::string::npos);
-        world.stop();
-        world.start();
-        std::string spelled = handle_of("apns", 1);
-        for (char& c : spelled) c = static_cast<char>(std::tolower(c));
-        for (const std::string& handle : {handle_of("apns", 1), spelled}) {
-            const auto by_handle = call(world, "GET", "/app/retirements?handle=" + handle);
-            REQUIRE(by_handle["retirements"].size() == 1);
-            CHECK(by_handle["retirements"][0]["installation"] == "apns-1");
-        }
-        CHECK(call(world, "GET", "/app/retirements?installation=apns-5")["retirements"].empty());
-        for (const char* path : {"/app/retirements", "/app/retirements?handle=a&installation=b",
-                                 "/app/retirements?handle=a&continuation=00"}) {
-            INFO(path);
-            CHECK(world.call("GET", path).status == 400);
-        }
+TEST_CASE("why a handle was retired can be read by handle and by installation", "[hub]") {
+    World world(hub::Config(), {"apns"});
+    for (int i = 0; i < 20; ++i) world.install(id_of("apns", i), "apns", handle_of("apns", i));
+    make_gone(world, "apns", 0, 2);
+    const auto send = world.send("apple", "all", apple_body);
+    world.finish(send);
+    REQUIRE(world.expired("apns-0"));
+    const auto by_device = call(world, "GET", "/app/retirements?installation=apns-0");
+    REQUIRE(by_device["retirements"].size() == 1);
+    const auto& record = by_device["retirements"][0];
+    CHECK(record["send"] == send);
+    CHECK(record["by"] == "provider");
+    CHECK(record["platform"] == "apns");
+    CHECK(record["installation"] == "apns-0");
+    CHECK(record["reason"].get<std::string>().find("Unregistered") != std::string::npos);
+    CHECK(record.contains("deadSince"));
+    CHECK(by_device.dump().find(handle_of("apns", 0)) == std::string::npos);
+    world.stop();
+    world.start();
+    std::string spelled = handle_of("apns", 1);
+    for (char& c : spelled) c = static_cast<char>(std::tolower(c));
+    for (const std::string& handle : {handle_of("apns", 1), spelled}) {
+        const auto by_handle = call(world, "GET", "/app/retirements?handle=" + handle);
+        REQUIRE(by_handle["retirements"].size() == 1);
+        CHECK(by_handle["retirements"][0]["installation"] == "apns-1");
     }
-
-    TEST_CASE("a handle that came back after the provider's moment is kept", "[hub]") {
-        World world(hub::Config(), {"apns"});
-        for (int i = 0; i < 20; ++i) world.install(id_of("apns", i), "apns", handle_of("apns", i));
-        make_gone(world, "apns", 0, 1, 1'600'000'000'000);
-        world.finish(world.send("apple", "all", apple_body));
-        CHECK_FALSE(world.expired("apns-0"));
-        CHECK(call(world, "GET", "/app/retirements?installation=apns-0")["retirements"].empty());
-        const auto page = world.service().parts().metrics.text();
-        CHECK(page.find(R"(pushhub_handles_accused_total{platform="apns",proof="kept"} 1)") !=
-              std::string::npos);
+    CHECK(call(world, "GET", "/app/retirements?installation=apns-5")["retirements"].empty());
+    for (const char* path : {"/app/retirements", "/app/retirements?handle=a&installation=b",
+                             "/app/retirements?handle=a&continuation=00"}) {
+        INFO(path);
+        CHECK(world.call("GET", path).status == 400);
     }
+}
 
-    TEST_CASE("a refused message prunes nobody, an answer that names the token does", "[hub]") {
-        World world(hub::Config(), {"fcmv1"});
-        for (int i = 0; i < 20; ++i)
-            world.install(id_of("fcmv1", i), "fcmv1", handle_of("fcmv1", i));
-        pns::sim::Rules rules;
-        Behaviour message, token, gone, lost_project;
-        message.act = Act::answer;
-        message.status = 400;
-        message.body =
-            R"({"error":{"code":400,"message":"Invalid JSON payload received.","status":)"
-            R"("INVALID_ARGUMENT","details":[{"@type":)"
-            R"("type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"INVALID_ARGUMENT"}]}})";
-        token.act = Act::bad_handle;
-        gone.act = Act::gone;
-        lost_project.act = Act::answer;
-        lost_project.status = 404;
-        lost_project.body = "<html>Not Found</html>";
-        rules.handles[handle_of("fcmv1", 0)] = message;
-        rules.handles[handle_of("fcmv1", 1)] = token;
-        rules.handles[handle_of("fcmv1", 2)] = gone;
-        world.sim("fcmv1").set_rules(rules);
-        for (int round = 0; round < 3; ++round) {
-            INFO(round);
-            world.finish(world.send("fcmv1", "all", fcm_body));
-            CHECK_FALSE(world.expired("fcmv1-0"));
-            CHECK(world.expired("fcmv1-1") == (round >= 1));
-            CHECK(world.expired("fcmv1-2"));
-        }
-        rules.handles = {{handle_of("fcmv1", 3), lost_project}};
-        world.sim("fcmv1").set_rules(rules);
+TEST_CASE("a handle that came back after the provider's moment is kept", "[hub]") {
+    World world(hub::Config(), {"apns"});
+    for (int i = 0; i < 20; ++i) world.install(id_of("apns", i), "apns", handle_of("apns", i));
+    make_gone(world, "apns", 0, 1, 1'600'000'000'000);
+    world.finish(world.send("apple", "all", apple_body));
+    CHECK_FALSE(world.expired("apns-0"));
+    CHECK(call(world, "GET", "/app/retirements?installation=apns-0")["retirements"].empty());
+    const auto page = world.service().parts().metrics.text();
+    CHECK(page.find(R"(pushhub_handles_accused_total{platform="apns",proof="kept"} 1)") !=
+          std::string::npos);
+}
+
+TEST_CASE("a refused message prunes nobody, an answer that names the token does", "[hub]") {
+    World world(hub::Config(), {"fcmv1"});
+    for (int i = 0; i < 20; ++i) world.install(id_of("fcmv1", i), "fcmv1", handle_of("fcmv1", i));
+    pns::sim::Rules rules;
+    Behaviour message, token, gone, lost_project;
+    message.act = Act::answer;
+    message.status = 400;
+    message.body =
+        R"({"error":{"code":400,"message":"Invalid JSON payload received.","status":)"
+        R"("INVALID_ARGUMENT","details":[{"@type":)"
+        R"("type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"INVALID_ARGUMENT"}]}})";
+    token.act = Act::bad_handle;
+    gone.act = Act::gone;
+    lost_project.act = Act::answer;
+    lost_project.status = 404;
+    lost_project.body = "<html>Not Found</html>";
+    rules.handles[handle_of("fcmv1", 0)] = message;
+    rules.handles[handle_of("fcmv1", 1)] = token;
+    rules.handles[handle_of("fcmv1", 2)] = gone;
+    world.sim("fcmv1").set_rules(rules);
+    for (int round = 0; round < 3; ++round) {
+        INFO(round);
         world.finish(world.send("fcmv1", "all", fcm_body));
-        CHECK_FALSE(world.expired("fcmv1-3"));
+        CHECK_FALSE(world.expired("fcmv1-0"));
+        CHECK(world.expired("fcmv1-1") == (round >= 1));
+        CHECK(world.expired("fcmv1-2"));
     }
+    rules.handles = {{handle_of("fcmv1", 3), lost_project}};
+    world.sim("fcmv1").set_rules(rules);
+    world.finish(world.send("fcmv1", "all", fcm_body));
+    CHECK_FALSE(world.expired("fcmv1-3"));
+}
 
-    TEST_CASE("a bulk of dead handles is held over a restart until the operator decides", "[hub]") {
-        World world(hub::Config(), {"apns", "wns"});
-        constexpr int devices = 15;
-        for (int i = 0; i < devices; ++i) {
-            world.install(id_of("apns", i), "apns", handle_of("apns", i));
-        }
-        make_gone(world, "apns", 0, devices);
-        const auto send = world.send("apple", "all", apple_body);
-        world.finish(send);
-        world.stop();
-        world.start();
-        auto held = call(world, "GET", "/app/retirements/held?top=10");
-        REQUIRE(held["held"].size() == 10);
-        CHECK(held["held"][0]["send"] == send);
-        CHECK(held["gates"][0]["platform"] == "apns");
-        CHECK(held["gates"][0]["open"] == false);
-        CHECK(held["gates"][0]["held"] == devices);
-        CHECK(held.dump().find(handle_of("apns", 0)) == std::string::npos);
-        const auto more = held["continuation"].get<std::string>();
-        held = call(world, "GET", "/app/retirements/held?top=10&continuation=" + more);
-        CHECK(held["held"].size() == 5);
-        CHECK_FALSE(held.contains("continuation"));
-        CHECK(world.service().parts().metrics.text().find("pushhub_retirements_held 15") !=
-              std::string::npos);
-        CHECK_FALSE(world.expired("apns-0"));
-        CHECK(world.call("POST", "/app/retirements/held/release?platform=nonsense").status == 400);
-        CHECK(call(world, "POST", "/app/retirements/held/release?platform=wns")["released"] == 0);
-
-        // One device comes back: it stays although it is released.
-        world.install(id_of("apns", 3), "apns", handle_of("apns", 99));
-        const auto released = call(world, "POST", "/app/retirements/held/release");
-        CHECK(released["released"] == devices);
-        CHECK(released["retired"] == devices - 1);
-        CHECK(world.expired("apns-0"));
-        CHECK_FALSE(world.expired("apns-3"));
-        const auto why = call(world, "GET", "/app/retirements?installation=apns-0");
-        REQUIRE(why["retirements"].size() == 1);
-        CHECK(why["retirements"][0]["by"] == "operator");
-        CHECK(why["retirements"][0]["send"] == send);
-        world.stop();
-        world.start();
-        CHECK(call(world, "GET", "/app/retirements/held")["held"].empty());
-        world.check_registry();
+TEST_CASE("a bulk of dead handles is held over a restart until the operator decides", "[hub]") {
+    World world(hub::Config(), {"apns", "wns"});
+    constexpr int devices = 15;
+    for (int i = 0; i < devices; ++i) {
+        world.install(id_of("apns", i), "apns", handle_of("apns", i));
     }
+    make_gone(world, "apns", 0, devices);
+    const auto send = world.send("apple", "all", apple_body);
+    world.finish(send);
+    world.stop();
+    world.start();
+    auto held = call(world, "GET", "/app/retirements/held?top=10");
+    REQUIRE(held["held"].size() == 10);
+    CHECK(held["held"][0]["send"] == send);
+    CHECK(held["gates"][0]["platform"] == "apns");
+    CHECK(held["gates"][0]["open"] == false);
+    CHECK(held["gates"][0]["held"] == devices);
+    CHECK(held.dump().find(handle_of("apns", 0)) == std::string::npos);
+    const auto more = held["continuation"].get<std::string>();
+    held = call(world, "GET", "/app/retirements/held?top=10&continuation=" + more);
+    CHECK(held["held"].size() == 5);
+    CHECK_FALSE(held.contains("continuation"));
+    CHECK(world.service().parts().metrics.text().find("pushhub_retirements_held 15") !=
+          std::string::npos);
+    CHECK_FALSE(world.expired("apns-0"));
+    CHECK(world.call("POST", "/app/retirements/held/release?platform=nonsense").status == 400);
+    CHECK(call(world, "POST", "/app/retirements/held/release?platform=wns")["released"] == 0);
 
-    TEST_CASE("what is discarded stays until a provider says it again", "[hub]") {
-        World world(hub::Config(), {"apns"});
-        constexpr int devices = 12;
-        for (int i = 0; i < devices; ++i) {
-            world.install(id_of("apns", i), "apns", handle_of("apns", i));
-        }
-        make_gone(world, "apns", 0, devices);
-        world.finish(world.send("apple", "all", apple_body));
-        CHECK(call(world, "POST", "/app/retirements/held/discard")["discarded"] == devices);
-        CHECK(call(world, "GET", "/app/retirements/held")["held"].empty());
-        for (int i = 0; i < devices; ++i) CHECK_FALSE(world.expired(id_of("apns", i)));
-        world.finish(world.send("apple", "all", apple_body));
-        CHECK(call(world, "GET", "/app/retirements/held")["held"].size() == devices);
+    // One device comes back: it stays although it is released.
+    world.install(id_of("apns", 3), "apns", handle_of("apns", 99));
+    const auto released = call(world, "POST", "/app/retirements/held/release");
+    CHECK(released["released"] == devices);
+    CHECK(released["retired"] == devices - 1);
+    CHECK(world.expired("apns-0"));
+    CHECK_FALSE(world.expired("apns-3"));
+    const auto why = call(world, "GET", "/app/retirements?installation=apns-0");
+    REQUIRE(why["retirements"].size() == 1);
+    CHECK(why["retirements"][0]["by"] == "operator");
+    CHECK(why["retirements"][0]["send"] == send);
+    world.stop();
+    world.start();
+    CHECK(call(world, "GET", "/app/retirements/held")["held"].empty());
+    world.check_registry();
+}
+
+TEST_CASE("what is discarded stays until a provider says it again", "[hub]") {
+    World world(hub::Config(), {"apns"});
+    constexpr int devices = 12;
+    for (int i = 0; i < devices; ++i) {
+        world.install(id_of("apns", i), "apns", handle_of("apns", i));
     }
+    make_gone(world, "apns", 0, devices);
+    world.finish(world.send("apple", "all", apple_body));
+    CHECK(call(world, "POST", "/app/retirements/held/discard")["discarded"] == devices);
+    CHECK(call(world, "GET", "/app/retirements/held")["held"].empty());
+    for (int i = 0; i < devices; ++i) CHECK_FALSE(world.expired(id_of("apns", i)));
+    world.finish(world.send("apple", "all", apple_body));
+    CHECK(call(world, "GET", "/app/retirements/held")["held"].size() == devices);
+}

@@ -1,5 +1,5 @@
-// The acceptance invariants of contracts/pns.md 8.9 for every provider, fault and delivery mode: a
-// seeded part of the cells with all tests, all of them by scripts/fault-matrix.
+// The acceptance invariants of docs/contracts/pns.md 8.9 for every provider, fault and delivery
+// mode: a seeded part of the cells with all tests, all of them by scripts/fault-matrix.
 
 #include <cstdlib>
 #include <fstream>

@@ -32,7 +32,7 @@ class Verdict {
     std::atomic<unsigned> passed_ = 0, failed_ = 0;
 };
 
-/// One send that was posted. Without an id it may be there or not: its answer never came, or said
+/// One send that was posted. A send without an id may exist or not: its answer never came, or said
 /// that the store failed.
 struct Sent {
     std::string id;

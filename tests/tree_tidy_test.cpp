@@ -197,6 +197,41 @@ std::vector<std::size_t> doubtful_awaits(const std::string& code) {
     return lines;
 }
 
+/// A page under docs/ that a text names, with the sections that stand behind it.
+struct Citation {
+    std::string page;
+    std::vector<std::string> sections;
+    std::size_t line = 0;
+};
+
+/// Finds `docs/contracts/anh.md 1.2 to 1.4, 8`, also where the sections stand on the next line of
+/// a comment. A page without sections counts, too.
+std::vector<Citation> citations(std::string text) {
+    const std::string original = text;
+    for (std::size_t i = text.find('\n'); i != std::string::npos; i = text.find('\n', i))
+        for (text[i++] = ' '; i < text.size() && (text[i] == ' ' || text[i] == '/'); ++i)
+            text[i] = ' ';
+    static const std::regex page(R"(docs/([A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+\.md)");
+    static const std::regex section(R"((,| and| to)? +([0-9]+(\.[0-9]+)*))");
+    std::vector<Citation> found;
+    for (std::size_t at = text.find("docs/"); at != std::string::npos;
+         at = text.find("docs/", at + 1)) {
+        // Part of a longer address: somebody else's page.
+        if (at > 0 && (std::isalnum(static_cast<unsigned char>(text[at - 1])) ||
+                       text[at - 1] == '/' || text[at - 1] == '-'))
+            continue;
+        constexpr auto here = std::regex_constants::match_continuous;
+        std::smatch match;
+        auto from = text.cbegin() + static_cast<std::ptrdiff_t>(at);
+        if (!std::regex_search(from, text.cend(), match, page, here)) continue;
+        found.push_back({match.str(), {}, line_of(original, at)});
+        for (from = match[0].second; std::regex_search(from, text.cend(), match, section, here);
+             from = match[0].second)
+            found.back().sections.push_back(match[2]);
+    }
+    return found;
+}
+
 }  // namespace
 
 TEST_CASE("folders include only what lies below them", "[tree]") {
@@ -386,6 +421,103 @@ TEST_CASE("files hold no machine paths, leftover markers or conflict marks", "[t
             if (at == std::string::npos) continue;
             INFO(source.path << ":" << line_of(source.text, at) << " holds " << marker);
             CHECK(at == std::string::npos);
+        }
+    }
+}
+
+TEST_CASE("pages, sections and files that are named exist", "[tree]") {
+    SECTION("the scan finds what it must") {
+        const std::string page = std::string("docs/") + "x/y.md";
+        const std::vector<std::pair<std::string, std::vector<std::string>>> cases{
+            {page + ": text 3", {}},
+            {page + " 2; RFC 8030", {"2"}},
+            {page + " 1.2 to 1.4, 11). Pure", {"1.2", "1.4", "11"}},
+            {page + " 0 and 9, P-31", {"0", "9"}},
+            {"(" + page + "\n    /// 8.9).", {"8.9"}},
+        };
+        for (const auto& [text, expected] : cases) {
+            INFO(text);
+            const auto found = citations(text);
+            REQUIRE(found.size() == 1);
+            CHECK(found[0].page == page);
+            CHECK(found[0].sections == expected);
+        }
+        CHECK(citations("https://example.test/" + page + " 3").empty());
+    }
+    const std::vector<Source> all =
+        read_tree({"tagexpr", "registry", "pns", "hub", "bench", "tests", "scripts", "docs",
+                   "README.md", "CMakeLists.txt"});
+    std::map<std::string, std::set<std::string>> headings;  // by page: the numbers they begin with
+    for (const Source& source : all) {
+        if (!source.path.ends_with(".md")) continue;
+        static const std::regex heading(R"(^#+ ([0-9]+(\.[0-9]+)*)[. ])", std::regex::multiline);
+        std::set<std::string>& numbers = headings[source.path];
+        for (std::sregex_iterator it(source.text.begin(), source.text.end(), heading), end;
+             it != end; ++it)
+            numbers.insert((*it)[1]);
+    }
+    SECTION("by their place in the tree") {
+        std::size_t cited = 0;
+        for (const Source& source : all) {
+            for (const Citation& one : citations(source.text)) {
+                INFO(source.path << ":" << one.line << " cites " << one.page);
+                CHECK(headings.contains(one.page));
+                for (const std::string& section : one.sections) {
+                    INFO(section);
+                    CHECK(headings[one.page].contains(section));
+                    ++cited;
+                }
+            }
+        }
+        CHECK(cited > 100);
+    }
+    SECTION("contracts are cited by their place in the tree, and no page outside of it is") {
+        for (const Source& source : all) {
+            if (!is_cpp(source.path) || source.path == "tests/tree_tidy_test.cpp") continue;
+            INFO(source.path);
+            CHECK(source.text.find("design.md") == std::string::npos);
+            for (const std::string_view page : {"ontracts/anh.md", "ontracts/pns.md"})
+                for (std::size_t at = source.text.find(page); at != std::string::npos;
+                     at = source.text.find(page, at + 1))
+                    CHECK(source.text.substr(at - std::min<std::size_t>(at, 6), 6) == "docs/c");
+        }
+    }
+    SECTION("sources that comments and pages name") {
+        // A test that a source names, a file that the map names: `pns/apns.cpp`.
+        static const std::regex tail(R"(^(/[a-z0-9_]+)+\.(cpp|hpp|mjs|md)\b)");
+        const fs::path top = PUSHHUB_SOURCE_DIR;
+        std::size_t named = 0;
+        for (const Source& source : all) {
+            for (const std::string_view folder :
+                 {"tagexpr", "registry", "pns", "hub", "bench", "tests", "scripts"}) {
+                for (std::size_t at = source.text.find(folder); at != std::string::npos;
+                     at = source.text.find(folder, at + 1)) {
+                    const char left = at > 0 ? source.text[at - 1] : ' ';
+                    if (std::isalnum(static_cast<unsigned char>(left)) || left == '/' ||
+                        left == '_' || left == '-' || left == '.')
+                        continue;
+                    const std::string text = source.text.substr(at + folder.size(), 80);
+                    std::smatch match;
+                    if (!std::regex_search(text, match, tail)) continue;
+                    INFO(source.path << ":" << line_of(source.text, at) << " names " << folder
+                                     << match.str());
+                    CHECK(fs::exists(top / (std::string(folder) + match.str())));
+                    ++named;
+                }
+            }
+        }
+        CHECK(named > 1'000);
+    }
+    SECTION("by links") {
+        static const std::regex link(R"(\]\(([^)#: ]+))");
+        const fs::path top = PUSHHUB_SOURCE_DIR;
+        for (const Source& source : all) {
+            if (!source.path.ends_with(".md")) continue;
+            for (std::sregex_iterator it(source.text.begin(), source.text.end(), link), end;
+                 it != end; ++it) {
+                INFO(source.path << " links to " << (*it)[1]);
+                CHECK(fs::exists((top / source.path).parent_path() / (*it)[1].str()));
+            }
         }
     }
 }

@@ -1,3 +1,7 @@
+// check_sas() goes through the steps of the contract in order: split the token, look at its
+// expiry, compare host and path, find the rule, compare the signature. Each thread keeps the
+// signatures that it computed last, as clients send the same token again and again. Comparison
+// takes constant time. No refusal repeats a key or a signature.
 #include "hub/access/sas.hpp"
 
 #include <openssl/crypto.h>

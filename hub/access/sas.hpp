@@ -1,6 +1,6 @@
 #pragma once
 
-// Shared access signatures (contracts/anh.md 1): who may call. Pure; OpenSSL only for HMAC and
+// Shared access signatures (docs/contracts/anh.md 1): who may call. Pure; OpenSSL only for HMAC and
 // constant-time comparison. Keys never enter a refusal.
 
 #include <cstdint>
@@ -45,8 +45,8 @@ struct SasMatch {
     bool of_namespace = false;
 };
 
-/// Validation of contracts/anh.md 1.2 steps 1 to 7; every refusal is a 401 that names its sub code.
-/// Rights (step 8) are the route table's.
+/// Validation of docs/contracts/anh.md 1.2 steps 1 to 7; every refusal is a 401 that names its sub
+/// code. Rights (step 8) are the route table's.
 Parsed<SasMatch> check_sas(const SasCheck& check);
 
 /// base64(HMAC-SHA256(key, sr + '\n' + se)), both texts as transmitted.

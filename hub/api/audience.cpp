@@ -1,4 +1,8 @@
 // Whom a send would reach, without sending. Tested by tests/hub_audience_test.cpp.
+//
+// The expression is parsed on the lane; selecting and counting run on a store thread. The answer
+// has the exact count by platform and, if asked, the plan with the size of each step and a sample
+// that is spread evenly over the selection. Nothing is written and no send is made.
 
 #include <chrono>
 #include <nlohmann/json.hpp>

@@ -1,8 +1,8 @@
 #pragma once
 
-// What keeps a send from reaching more, or other, devices than its author thinks: the audience he
-// expects (`PushHub-Expect-Audience: 1200±5%`), and a ceiling that only `PushHub-Allow: broadcast`
-// lifts.
+// Keeps a send from reaching more devices than its author thinks, or other ones: by the audience
+// that the author expects (`PushHub-Expect-Audience: 1200±5%`), and by a ceiling that only
+// `PushHub-Allow: broadcast` lifts.
 
 #include <cstdint>
 #include <optional>
@@ -24,8 +24,8 @@ std::uint64_t audience_ceiling(const Config& config, std::string_view hub);
 std::optional<Response> refuse_audience(const Request& request, const Config& config,
                                         std::string_view hub, std::uint64_t count);
 
-/// For a send that waits for its time: the same, with its audience as it is now. Nothing is
-/// selected if neither header nor ceiling asks for it.
+/// The same for a send that waits for its time, with its audience as it is now. Nothing is selected
+/// if neither a header nor a ceiling asks for it.
 pns::Task<std::optional<Response>> refuse_scheduled_audience(const Call& call,
                                                              const registry::Send& send);
 

@@ -1,6 +1,11 @@
 // The blob area over https, in the small part of Azure Blob's REST that clients of feedback and
-// jobs need (contracts/anh.md 6.3, 9): list, read with ranges, write whole block blobs. Tested by
-// tests/hub_blobs_test.cpp.
+// jobs need (docs/contracts/anh.md 6.3, 9): list, read with ranges, write whole block blobs. Tested
+// by tests/hub_blobs_test.cpp.
+//
+// There is no SAS of the hub here: the signature in the URL opens one blob or one container. Reads
+// and writes go in pieces, each on a store thread, so a file is never in memory as a whole and a
+// slow client holds no thread. A request without a valid signature learns nothing, not even
+// whether a hub exists.
 
 #include <algorithm>
 #include <charconv>

@@ -1,5 +1,5 @@
-// Broadcast channels of Live Activities (contracts/pns.md 1.5): management at Apple, and messages
-// to a channel. JSON. Tested by tests/hub_channels_test.cpp.
+// Broadcast channels of Live Activities (docs/contracts/pns.md 1.5): management at Apple, and
+// messages to a channel. JSON. Tested by tests/hub_channels_test.cpp.
 //
 //   POST   /{hub}/apns/channels                 {"storage":"none"|"latest"}  201 {"id","storage"}
 //   GET    /{hub}/apns/channels                                              200 {"channels":[…]}

@@ -1,5 +1,10 @@
 // Sends as nouns of their own: list, figures, pause, resume, cancel. Tested by
 // tests/hub_control_test.cpp.
+//
+// A command goes to the fan-out if the send runs, else it changes the send that is stored (one
+// that is scheduled). After a pause or a cancel the handler waits up to a second for the pushes
+// that are out, so the figures in its answer are those of a send at rest. Lists and figures read
+// the ledger on a store thread.
 
 #include <algorithm>
 #include <boost/asio/steady_timer.hpp>

@@ -1,5 +1,10 @@
-// Hub management (contracts/anh.md 10.1). Tested by tests/hub_service_test.cpp and
+// Hub management (docs/contracts/anh.md 10.1). Tested by tests/hub_service_test.cpp and
 // tests/conformance/.
+//
+// A name and all credentials are checked before anything is written. Creating and changing are one
+// change of the registry; the hub's name is reserved by that change and not before. Deleting first
+// removes the hub's rows and sends in one change, then its senders, and at last its jobs and blobs
+// on a store thread. Runs on the lane of the request.
 
 #include <algorithm>
 
@@ -20,7 +25,7 @@ namespace hub {
 namespace {
 
 constexpr std::string_view missing =
-    "No service is hosted at the specified address.";  // contracts/anh.md 2.5
+    "No service is hosted at the specified address.";  // docs/contracts/anh.md 2.5
 constexpr std::size_t hub_name_bytes_max = 260;
 
 std::string root_url(const Request& request) {
@@ -113,7 +118,7 @@ pns::Task<Response> put_hub(Call call) {
     description.name = known ? known->row.name : name;
     description.created_at_ms = known ? known->description.created_at_ms : request.received_at_ms;
     description.updated_at_ms = request.received_at_ms;
-    // Rules that an update leaves out stay as they are (contracts/anh.md 10.1).
+    // Rules that an update leaves out stay as they are (docs/contracts/anh.md 10.1).
     if (update && description.rules.empty()) description.rules = known->description.rules;
     complete_rules(description, new_sas_key, request.received_at_ms);
 

@@ -2,8 +2,8 @@
 
 // Idempotency keys: a request that creates something and carries `Idempotency-Key` creates it once,
 // however often the client sends it. The first answer is kept (registry/idempotency.hpp) in the
-// batch of what it created, and given to every repeat; a key used for another request is refused
-// with 422, and one whose request is still at work with 409.
+// same batch as what the request created, and every repeat gets it. A key that was used for another
+// request is refused with 422, and a key whose request is still at work with 409.
 //
 // Keys belong to a hub and the name of the rule that signed. Refusals are not kept: they created
 // nothing, and a repeat may succeed. Any thread.

@@ -1,4 +1,4 @@
-// Installations as JSON (contracts/anh.md 4). Tested by tests/hub_service_test.cpp
+// Installations as JSON (docs/contracts/anh.md 4). Tested by tests/hub_service_test.cpp
 // and tests/conformance/.
 
 #include "hub/api/handlers.hpp"
@@ -15,7 +15,7 @@ namespace {
 
 using registry::Installation;
 
-constexpr std::string_view missing = "Installation not found";  // contracts/anh.md 2.5
+constexpr std::string_view missing = "Installation not found";  // docs/contracts/anh.md 2.5
 constexpr int patch_attempts_max = 8;
 
 void set_expiry(const Call& call, Installation& installation) {

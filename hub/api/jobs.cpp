@@ -1,5 +1,10 @@
-// Bulk jobs and the containers they and feedback live in (contracts/anh.md 6.3, 9). Tested by
+// Bulk jobs and the containers they and feedback live in (docs/contracts/anh.md 6.3, 9). Tested by
 // tests/hub_jobs_test.cpp.
+//
+// post_job() checks where the input and the output lie: in the hub's own blob area, or at a host
+// that the operator named. The job's id is written before the job, so a client that repeats its
+// request after a crash finds the same job. The work itself is in hub/bulk/. The rest hands out
+// signed URLs of containers; signing never touches the disk.
 
 #include <algorithm>
 

@@ -1,8 +1,8 @@
 #pragma once
 
 // A push that belongs to no send: to an APNs broadcast channel, an FCM topic or condition. It goes
-// through the sender of the credential like all others and is answered with the provider's verdict;
-// no ledger, no retry of ours.
+// through the sender of the credential like all others, and the provider's verdict is the answer.
+// There is no ledger and no retry of ours.
 
 #include <string>
 #include <variant>

@@ -1,4 +1,8 @@
 // Tested by tests/hub_openapi_test.cpp.
+//
+// The document is built once, at its first request, from the route table and the texts. A route
+// without a text, or a text without a route, fails a test, so the description cannot fall behind
+// the table.
 
 #include "hub/api/openapi.hpp"
 

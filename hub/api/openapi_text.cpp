@@ -1,5 +1,8 @@
 // What the description of the REST surface says about each route. tests/hub_openapi_test.cpp
 // demands one entry for every row of the route table.
+//
+// It is a table: one entry for each route, with a sentence, its parameters and its answers. Only
+// words stand here; paths, rights and bounds come from the route table itself.
 
 #include "hub/api/openapi.hpp"
 

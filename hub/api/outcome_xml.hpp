@@ -1,6 +1,6 @@
 #pragma once
 
-// The answer to a test send (contracts/anh.md 5.6). Pure, any thread.
+// The answer to a test send (docs/contracts/anh.md 5.6). Pure, any thread.
 
 #include <cstdint>
 #include <string>

@@ -1,5 +1,10 @@
-// Registrations as Atom (contracts/anh.md 3). Tested by tests/hub_service_test.cpp and
+// Registrations as Atom (docs/contracts/anh.md 3). Tested by tests/hub_service_test.cpp and
 // tests/conformance/.
+//
+// Handlers check and translate on the lane, write through the registry's writer, and read on a
+// store thread. A list is one page; its continuation token is the id behind which the next page
+// begins, so no state is kept between pages. A list by handle tries each spelling that a platform
+// may have stored.
 
 #include <algorithm>
 #include <charconv>
@@ -21,7 +26,7 @@ namespace {
 using registry::Precondition;
 using registry::Registration;
 
-constexpr std::size_t page_default = 100, page_max = 1'000;  // contracts/anh.md 3.7
+constexpr std::size_t page_default = 100, page_max = 1'000;  // docs/contracts/anh.md 3.7
 constexpr std::size_t skip_max = 100'000;
 
 AtomPlace place_of(const Call& call) {
@@ -44,7 +49,7 @@ Response entry(const Call& call, const Registration& registration) {
     return response;
 }
 
-/// `*`, `"*"`, `"3"`, `W/"3"`, `3` (contracts/anh.md 3.5); absent: no condition.
+/// `*`, `"*"`, `"3"`, `W/"3"`, `3` (docs/contracts/anh.md 3.5); absent: no condition.
 Parsed<Precondition> read_if_match(const Request& request) {
     std::string_view text = trimmed(request.header("if-match"));
     Precondition match;
@@ -202,7 +207,7 @@ pns::Task<Response> list_by_handle(Call call, HandleQuery query) {
     const auto page = co_await on_store(call.parts.store, std::move(read));
     if (!page) co_return refused(request, page.error(), "");
     // One page holds them all: a token here sends .NET into an endless loop
-    // (contracts/anh.md 11.3).
+    // (docs/contracts/anh.md 11.3).
     co_return feed(call, *page, "/registrations");
 }
 

@@ -10,7 +10,7 @@ namespace hub {
 
 namespace {
 
-constexpr std::size_t body_bytes = 64 * 1024;     // contracts/anh.md 2.5: 413 above 64 KB
+constexpr std::size_t body_bytes = 64 * 1024;     // docs/contracts/anh.md 2.5: 413 above 64 KB
 constexpr std::size_t batch_bytes = 512 * 1024;   // a message and up to 1,000 handles
 constexpr std::size_t hub_bytes = 256 * 1024;     // a description with all credentials
 constexpr std::size_t no_body_bytes = 64 * 1024;  // some clients send a body nobody asked for

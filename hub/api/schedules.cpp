@@ -1,4 +1,4 @@
-// Scheduled sends and their cancelling (contracts/anh.md 5.7). Tested by
+// Scheduled sends and their cancelling (docs/contracts/anh.md 5.7). Tested by
 // tests/hub_scheduler_test.cpp.
 
 #include <algorithm>

@@ -1,5 +1,11 @@
-// Sends and their telemetry (contracts/anh.md 5, 6). Tested by tests/hub_service_test.cpp,
+// Sends and their telemetry (docs/contracts/anh.md 5, 6). Tested by tests/hub_service_test.cpp,
 // tests/hub_telemetry_test.cpp and tests/conformance/.
+//
+// A request becomes a Send on its lane; the selection is read at once from memory or on a store
+// thread; accept() writes both to the ledger and starts the fan-out. Only then the answer is 201:
+// nothing may be pushed for a send that the ledger does not have. A test send keeps its answer
+// open until the verdicts are in. Telemetry is taken from the running send if there is one, else
+// from the ledger.
 
 #include <algorithm>
 
@@ -90,7 +96,7 @@ pns::Task<Response> accept(Call call, Send send, registry::Selection selection) 
 }
 
 /// The handle a direct send names. A Web Push subscription comes in three headers
-/// (contracts/anh.md 5.1).
+/// (docs/contracts/anh.md 5.1).
 std::string direct_handle(const Request& request, std::string_view format) {
     std::string handle(trimmed(request.header("servicebusnotification-devicehandle")));
     if (format != "browser" || handle.empty() || handle.front() == '{') return handle;
@@ -117,7 +123,7 @@ pns::Task<Response> send_direct(Call call, Send send, std::vector<std::string> h
         if (!ok(checked)) co_return refused(call.request, std::get<Refusal>(checked));
         handle = std::get<std::string>(std::move(checked));
     }
-    // One delivery per handle (contracts/anh.md 5.2).
+    // One delivery per handle (docs/contracts/anh.md 5.2).
     std::sort(handles.begin(), handles.end());
     handles.erase(std::unique(handles.begin(), handles.end()), handles.end());
     registry::Selection selection;

@@ -1,6 +1,6 @@
 #pragma once
 
-// GET messages/{id} (contracts/anh.md 6.1). Pure, any thread.
+// GET messages/{id} (docs/contracts/anh.md 6.1). Pure, any thread.
 
 #include <string>
 #include <string_view>

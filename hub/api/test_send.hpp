@@ -1,7 +1,7 @@
 #pragma once
 
-// Test sends (contracts/anh.md 5.6): an ordinary send to few devices whose answer waits for the
-// verdicts and tells them device by device.
+// Test sends (docs/contracts/anh.md 5.6): an ordinary send to few devices whose answer waits for
+// the verdicts and tells them device by device.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Messages to FCM topics and conditions (contracts/pns.md 2.3): Firebase keeps who subscribed, the
-// hub only hands the message over. JSON. Tested by tests/hub_channels_test.cpp.
+// Messages to FCM topics and conditions (docs/contracts/pns.md 2.3): Firebase keeps who subscribed,
+// the hub only hands the message over. JSON. Tested by tests/hub_channels_test.cpp.
 //
 //   POST /{hub}/fcmv1/messages?topic=news                 {"message":{…},"validate_only":false}
 //   POST /{hub}/fcmv1/messages?condition='a' in topics    the same

@@ -1,5 +1,10 @@
 // What became of single pushes and why handles were retired. Tested by tests/hub_trace_test.cpp and
 // tests/hub_prune_test.cpp.
+//
+// The trace and the retirements are read on a store thread, page by page; a token says where the
+// next page begins. Held retirements belong to the prune gates of the fan-out: releasing one goes
+// through the registry like any retirement, so a handle that the app presented again stays.
+// Handles appear in answers to those who hold Manage and never in the log.
 
 #include <algorithm>
 #include <charconv>

@@ -1,4 +1,11 @@
 // Tested by tests/hub_blob_client_test.cpp.
+//
+// The socket does not block; every wait polls in slices of 100 ms, so a stop of the process is
+// seen, and ends at the deadline of the step. A connection is kept for the next call to the same
+// host. Errors that may pass (408, 429, 5xx, a lost connection) are tried four times. A
+// certificate that is not trusted is not tried again. Files pass in pieces of 64 KiB; large ones
+// are put as blocks, so the blob appears whole or not at all. Resolving a name may block longer
+// than the deadline.
 
 #include "hub/bulk/blob_client.hpp"
 

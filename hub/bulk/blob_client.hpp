@@ -1,6 +1,6 @@
 #pragma once
 
-// Reads and writes blobs of an Azure-Blob-compatible service over https (contracts/anh.md 9):
+// Reads and writes blobs of an Azure-Blob-compatible service over https (docs/contracts/anh.md 9):
 // GET with Range, PUT of a block blob, in blocks when it is large. Blocking, with deadlines; one
 // thread. Redirects are not followed. URLs hold signatures: no refusal repeats one.
 

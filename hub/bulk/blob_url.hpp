@@ -1,7 +1,7 @@
 #pragma once
 
-// URLs of blobs and containers at services that speak Azure Blob's REST (contracts/anh.md 9): https
-// only. They may hold signatures: no refusal repeats one. Pure, any thread.
+// URLs of blobs and containers at services that speak Azure Blob's REST (docs/contracts/anh.md 9):
+// https only. They may hold signatures: no refusal repeats one. Pure, any thread.
 
 #include <cstdint>
 #include <string>

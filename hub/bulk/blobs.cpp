@@ -1,4 +1,9 @@
 // Tested by tests/hub_blobs_test.cpp.
+//
+// A blob is written beside its name and moved there when it is complete and synced, so a reader
+// sees the old or the new one and never half of one. Links are never followed. Deleting a hub
+// renames its folder and removes it afterwards; clean() removes what a crash left of either.
+// Objects are immutable after the start: any number of threads may call at once.
 
 #include "hub/bulk/blobs.hpp"
 

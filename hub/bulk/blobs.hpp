@@ -1,8 +1,8 @@
 #pragma once
 
 // The process's own blob area: files under data_dir/blobs/<hub>/<container>/<name>, handed out by
-// signed URLs in the shape Azure Blob clients know (contracts/anh.md 6.3, 9). Calls block on disk
-// and belong on a store thread; sign() and admits() are pure. Any thread.
+// signed URLs in the shape Azure Blob clients know (docs/contracts/anh.md 6.3, 9). Calls block on
+// disk and belong on a store thread; sign() and admits() are pure. Any thread.
 //
 // A signature covers one container or one blob of one hub number, rights and expiry, with a key of
 // its own kept in data_dir/blobs.key; it says nothing about the hub's access rules. Names are

@@ -1,4 +1,9 @@
 // Tested by tests/hub_feedback_test.cpp.
+//
+// The queue is bounded in results; what does not fit is dropped and counted, because a fan-out
+// must never wait for this disk. The thread writes one send after the other, and once an hour
+// removes files by age and by size. A document is appended as a whole or cut off again, so a
+// reader never meets half of one. stop() writes what is queued.
 
 #include "hub/bulk/feedback.hpp"
 

@@ -1,8 +1,9 @@
 #pragma once
 
-// What providers said about single devices, kept for the back end (contracts/anh.md 6.1, 6.3): in
-// the container `feedback`, files named by date, what became of handles that are dead or replaced;
-// in `errors`, one blob per send, every failure of that send. One PnsFeedback document a line.
+// What providers said about single devices, kept for the back end (docs/contracts/anh.md 6.1, 6.3):
+// the container `feedback` has files named by date, with the handles that are dead or replaced;
+// `errors` has one blob for each send, with every failure of that send. Each line is one
+// PnsFeedback document.
 //
 // One thread of its own writes; ended() only queues. Handles are in here: never log them.
 

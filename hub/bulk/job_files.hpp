@@ -1,7 +1,7 @@
 #pragma once
 
-// The files of one bulk job: what it reads and what it writes, in the own blob area or by way of a
-// spool file in someone else's. Blocking; one thread.
+// The files of one bulk job: what it reads and what it writes. They lie in our own blob area, or
+// pass through a spool file to another service. Blocking; one thread.
 
 #include <atomic>
 #include <cstdint>
@@ -50,7 +50,7 @@ class JobOutput {
     bool write(std::string_view rows);
     bool sync();
     std::uint64_t bytes() const { return bytes_; }
-    /// To where it belongs, if that is elsewhere.
+    /// Sends the file to the other service, if the job named one.
     Parsed<bool> deliver(const std::atomic<bool>& stop);
 
   private:

@@ -1,8 +1,8 @@
 #pragma once
 
-// One line of a bulk file (contracts/anh.md 9): what it asks for, and the row that says what became
-// of it. A line is one registration description in either body form, without an Atom wrapper, at
-// most 64 KiB. Pure, any thread.
+// One line of a bulk file (docs/contracts/anh.md 9): what it asks for, and the row that says what
+// became of it. A line is one registration description in either body form, without an Atom
+// wrapper, at most 64 KiB. Pure, any thread.
 
 #include <cstdint>
 #include <optional>

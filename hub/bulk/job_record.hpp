@@ -26,7 +26,7 @@ struct JobRecord {
     std::string output_container_uri;  ///< as given
     std::string import_file_uri;       ///< as given; empty for an export
     std::map<std::string, std::string> input_properties;
-    /// In the hub's own blob area, or empty: the URL is someone else's.
+    /// The place in the hub's own blob area; empty if the URL leads to another service.
     std::string output_container;
     std::string import_container;
     std::string import_name;
@@ -38,7 +38,8 @@ struct JobRecord {
     std::int64_t created_at_ms = 0;
     std::int64_t updated_at_ms = 0;
 
-    /// Where to go on: everything before is applied, and its rows are on disk within these sizes.
+    /// Where to go on: everything before this point is applied, and its rows are on disk within the
+    /// sizes below.
     std::uint64_t offset = 0;       ///< import: bytes of the file
     std::uint64_t input_bytes = 0;  ///< of the whole import file, once known
     std::string input_etag;
@@ -57,7 +58,7 @@ std::string job_json(const JobRecord& job);
 /// Refuses with 500: such bytes came from us.
 Parsed<JobRecord> read_job_json(std::string_view json);
 
-/// 19 digits that fall with time, then a GUID (contracts/anh.md 9).
+/// 19 digits that fall with time, then a GUID (docs/contracts/anh.md 9).
 std::string new_job_id(std::int64_t now_ms);
 
 }  // namespace hub

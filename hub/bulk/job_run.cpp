@@ -1,4 +1,11 @@
 // Tested by tests/hub_jobs_test.cpp.
+//
+// Run belongs to the thread that calls run_job(); only the answers of the registry come on the
+// writer's thread, and these just fill in a batch and count. Import: read a batch of lines, submit
+// it, and settle the batch before, so the writer always has one to work on. Rows are written in
+// the order of lines. What an overloaded writer refuses is submitted again. Export walks the list
+// of registrations page by page. Broken ends a job as Failed; a stop ends nothing: the record of
+// the last checkpoint says where to go on.
 
 #include "hub/bulk/job_run.hpp"
 

@@ -3,7 +3,7 @@
 // One bulk job at work, on the thread that calls it: reads lines or registrations, writes through
 // the registry in batches, two of them under way, and puts rows into its output files. At every
 // checkpoint the files are on disk and the record says where to go on; lines behind it are done
-// again after a stop, with the same result (contracts/anh.md 9).
+// again after a stop, with the same result (docs/contracts/anh.md 9).
 
 #include <atomic>
 #include <functional>

@@ -1,4 +1,8 @@
 // Tested by tests/hub_job_lines_test.cpp.
+//
+// Entries are written as text in the order of the contract; requests are read from the bounded
+// tree of hub/text/xml.cpp. URLs of jobs hold signatures: they are answered to their owner and
+// never logged.
 
 #include "hub/bulk/job_xml.hpp"
 
@@ -19,7 +23,7 @@ void append_properties(std::string& out, std::string_view element,
                        const std::map<std::string, std::string>& properties) {
     if (properties.empty()) return;
     out.append("<").append(element);
-    // Clients look for this very prefix (contracts/anh.md 9).
+    // Clients look for this very prefix (docs/contracts/anh.md 9).
     out += " xmlns:d3p1=\"http://schemas.microsoft.com/2003/10/Serialization/Arrays\">";
     for (const auto& [key, value] : properties) {
         out += "<d3p1:KeyValueOfstringstring>";

@@ -1,6 +1,6 @@
 #pragma once
 
-// NotificationHubJob as Atom (contracts/anh.md 9). Pure, any thread.
+// NotificationHubJob as Atom (docs/contracts/anh.md 9). Pure, any thread.
 
 #include <map>
 #include <span>

@@ -1,4 +1,9 @@
 // Tested by tests/hub_jobs_test.cpp.
+//
+// All jobs are in one map under one mutex. `jobs_running_max` threads each take the oldest open
+// job of a hub that has none at work, run it with run_job(), and write its record at every
+// checkpoint. A record is on disk before submit() returns. The mutex is never held while a job
+// works or a file is written by one. forget_hub() waits until no thread works for that hub.
 
 #include "hub/bulk/jobs.hpp"
 

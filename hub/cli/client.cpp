@@ -1,3 +1,7 @@
+// Connections share one loop, which runs only while a call is made. call_many() keeps each
+// connection filled up to `in_flight_max` and hands each answer to `done`; call() is one request
+// of that kind. A connection that the server ended while it was idle is replaced. plain_call() is
+// for the simulators' control ports only.
 #include "hub/cli/client.hpp"
 
 #include <algorithm>

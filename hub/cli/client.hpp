@@ -29,7 +29,7 @@ struct ClientReply {
     std::string_view header(std::string_view lower_name) const;  ///< first value, or empty
 };
 
-/// What a connection string says (contracts/anh.md 1.1).
+/// What a connection string says (docs/contracts/anh.md 1.1).
 struct ConnectionString {
     std::string host;
     std::string port;

@@ -1,3 +1,7 @@
+// Impl makes the certificates and starts the simulators, then the hub with their addresses, then
+// registers the hub `dev` with their credentials. Simulators and service have threads of their
+// own; the main thread registers devices and waits for a signal. It is for trying things out:
+// nothing here is meant for a network that others can reach.
 #include "hub/cli/dev.hpp"
 
 #include <unistd.h>

@@ -1,6 +1,6 @@
 #pragma once
 
-// Creates hubs through the hub's own management surface (contracts/anh.md 10.1).
+// Creates hubs through the hub's own management surface (docs/contracts/anh.md 10.1).
 
 #include <string>
 #include <vector>

@@ -1,4 +1,9 @@
 // `pushhub sends`: arguments, the connection, the screen.
+//
+// Each request has a connection of its own and blocks; `watch` reads a stream of events until the
+// send has ended, and connects again when the stream breaks. Text from the hub is made harmless
+// before it reaches the terminal. Computing and drawing are in sends_watch.cpp, where tests reach
+// them.
 
 #include <sys/ioctl.h>
 #include <unistd.h>

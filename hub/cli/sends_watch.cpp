@@ -1,4 +1,8 @@
 // Tested by tests/hub_sends_watch_test.cpp.
+//
+// EventReader takes server-sent events out of a chunked body that arrives in any pieces, with
+// bounds on line and event. The rest turns figures of a send into lines of a screen. Pure: no
+// socket, no clock, no terminal.
 
 #include "hub/cli/sends_watch.hpp"
 

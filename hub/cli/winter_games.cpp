@@ -1,4 +1,8 @@
 // Tested by tests/hub_winter_games_test.cpp.
+//
+// Every property of a device is drawn from a hash of (seed, index, which draw), so any device can
+// be made alone and in any order. The oracle evaluates expressions over lists of indices and
+// shares no code with the registry's bitmaps. Immutable after construction, any thread.
 #include "hub/cli/winter_games.hpp"
 
 #include <algorithm>

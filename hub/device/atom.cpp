@@ -1,3 +1,8 @@
+// Tested by tests/hub_atom_test.cpp.
+//
+// Entries and feeds are written as text, front to back, in the order that the .NET SDK demands. No
+// tree is built, as a page may hold a thousand entries. Everything that comes from a client is
+// escaped or in CDATA. Reading is in atom_read.cpp.
 #include "hub/device/atom.hpp"
 
 #include <nlohmann/json.hpp>
@@ -8,8 +13,6 @@
 #include "hub/text/utf8.hpp"
 #include "hub/text/xml.hpp"
 #include "pns/platform.hpp"
-
-// Tested by tests/hub_atom_test.cpp.
 
 namespace hub {
 namespace {

@@ -1,8 +1,8 @@
 #pragma once
 
-// Registrations and hubs as Atom (contracts/anh.md 3 and 10.1). Reading takes both body forms and
-// any element order; writing uses the concrete element name without prefix, in the order of 3.2.
-// Pure, any thread. Reading: hub/device/atom_read.cpp, writing: hub/device/atom.cpp.
+// Registrations and hubs as Atom (docs/contracts/anh.md 3 and 10.1). Reading takes both body forms
+// and any element order; writing uses the concrete element name without prefix, in the order
+// of 3.2. Pure, any thread. Reading: hub/device/atom_read.cpp, writing: hub/device/atom.cpp.
 
 #include <cstdint>
 #include <span>
@@ -28,7 +28,7 @@ Parsed<registry::Registration> parse_bulk_registration(std::string_view body,
 /// The RegistrationId of a description alone; nothing else of it is looked at.
 Parsed<std::string> parse_registration_id(std::string_view body);
 
-/// Where an answer stands: absolute URLs come from here.
+/// The place of an answer, from which its absolute URLs are made.
 struct AtomPlace {
     std::string hub_url;  ///< "https://push.example.com/orders", no trailing slash
     std::string query;    ///< "api-version=2020-06", without '?', may be empty; repeated in ids

@@ -1,3 +1,9 @@
+// Tested by tests/hub_atom_test.cpp.
+//
+// The description element is found in either body form, then its children are taken by name in any
+// order: handle, tags, variables, template and header lists. The parser of each platform's handle
+// and the checks of tags and templates decide; this file only knows where things stand in the XML.
+// Pure, any thread; the tree was bounded by hub/text/xml.cpp.
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -9,8 +15,6 @@
 #include "hub/text/text.hpp"
 #include "hub/text/xml.hpp"
 #include "pns/platform.hpp"
-
-// Tested by tests/hub_atom_test.cpp.
 
 namespace hub {
 namespace {

@@ -1,3 +1,9 @@
+// Tested by tests/hub_filter_test.cpp.
+//
+// A small parser reads `<field> eq '<value>'`, joined by `and`. A field leads to a platform, or to
+// all of them for a channel URI; the three terms of a browser or the two of Baidu are put together
+// to one handle. Whether rows match is the registry's business. The text comes from outside, so
+// every step is bounded by its length.
 #include "hub/device/filter.hpp"
 
 #include <algorithm>
@@ -9,8 +15,6 @@
 #include "hub/text/text.hpp"
 #include "hub/text/utf8.hpp"
 #include "pns/platform.hpp"
-
-// Tested by tests/hub_filter_test.cpp.
 
 namespace hub {
 namespace {

@@ -1,6 +1,6 @@
 #pragma once
 
-// `$filter` of registration lists (contracts/anh.md 3.8): which handle is asked for. Pure.
+// `$filter` of registration lists (docs/contracts/anh.md 3.8): which handle is asked for. Pure.
 
 #include <cstddef>
 #include <string>

@@ -1,3 +1,9 @@
+// Tested by tests/hub_description_test.cpp. The stored form is in hub_description_json.cpp.
+//
+// Reading takes credentials, rules and the TTL from the description; the row of its platform in
+// pns/platforms.cpp names the properties of a credential, and hub/api/hubs.cpp has it checked.
+// Writing puts the elements in the order of the .NET SDK and returns secrets as they were written,
+// since SDKs compare them. Nothing of a description may reach the log.
 #include "hub/device/hub_description.hpp"
 
 #include <algorithm>
@@ -10,8 +16,6 @@
 #include "hub/text/utf8.hpp"
 #include "hub/text/xml.hpp"
 #include "pns/platform.hpp"
-
-// Tested by tests/hub_description_test.cpp. The stored form is in hub_description_json.cpp.
 
 namespace hub {
 namespace {

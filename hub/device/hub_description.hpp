@@ -1,8 +1,8 @@
 #pragma once
 
-// A hub's settings: as NotificationHubDescription on the wire (contracts/anh.md 10.1) and as the
-// JSON text that the registry keeps. Pure, any thread. Credentials and keys are in clear here and
-// must not be logged.
+// A hub's settings: as NotificationHubDescription on the wire (docs/contracts/anh.md 10.1) and as
+// the JSON text that the registry keeps. Pure, any thread. Credentials and keys are in clear here
+// and must not be logged.
 
 #include <cstddef>
 #include <cstdint>
@@ -26,7 +26,8 @@ constexpr std::int64_t registration_ttl_ms_min = 86'400'000;
 
 struct HubDescription {
     std::string name;  ///< not part of the XML: the entry's title
-    /// By stored platform name; property names as in 10.1, only those that were written.
+    /// Keyed by stored platform name. Property names are those of 10.1, and only those that were
+    /// written are here.
     std::map<std::string, std::map<std::string, std::string>> credentials;
     std::int64_t registration_ttl_ms = registry::never_ms;
     std::vector<Rule> rules;

@@ -1,3 +1,9 @@
+// Tested by tests/hub_installation_test.cpp.
+//
+// Reading goes member by member and names the first one that is wrong; unknown members are
+// skipped, `null` counts as absent. check_installation() is what PUT and PATCH share: tags,
+// templates, sizes. Writing keeps the order of the contract. The JSON parser has no depth bound of
+// its own, so depth is checked before it runs.
 #include "hub/device/installation_json.hpp"
 
 #include <nlohmann/json.hpp>
@@ -10,8 +16,6 @@
 #include "hub/text/times.hpp"
 #include "hub/text/utf8.hpp"
 #include "pns/platform.hpp"
-
-// Tested by tests/hub_installation_test.cpp.
 
 namespace hub {
 namespace {

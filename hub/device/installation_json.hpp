@@ -1,6 +1,6 @@
 #pragma once
 
-// Installations as JSON (contracts/anh.md 4.1, 4.2). Pure, any thread.
+// Installations as JSON (docs/contracts/anh.md 4.1, 4.2). Pure, any thread.
 
 #include <cstddef>
 #include <nlohmann/json_fwd.hpp>

@@ -1,3 +1,8 @@
+// Tested by tests/hub_patch_test.cpp.
+//
+// Path takes a JSON pointer apart, and Patcher walks the installation along it, one operation
+// after the other, on a copy. finish() checks the whole result like a PUT, so a patch can never
+// store what a PUT could not. The first operation that is wrong refuses all of them.
 #include "hub/device/installation_patch.hpp"
 
 #include <algorithm>
@@ -11,8 +16,6 @@
 #include "hub/device/tags.hpp"
 #include "hub/text/json_text.hpp"
 #include "hub/text/text.hpp"
-
-// Tested by tests/hub_patch_test.cpp.
 
 namespace hub {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 
-// PATCH of an installation (contracts/anh.md 4.3): an array of add, replace and remove operations,
-// all applied or none. Pure, any thread.
+// PATCH of an installation (docs/contracts/anh.md 4.3): an array of add, replace and remove
+// operations, all applied or none. Pure, any thread.
 
 #include <cstddef>
 #include <string_view>

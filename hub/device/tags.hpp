@@ -1,6 +1,6 @@
 #pragma once
 
-// The rules for tags of registrations and installations (contracts/anh.md 3.3, 8.1). Pure.
+// The rules for tags of registrations and installations (docs/contracts/anh.md 3.3, 8.1). Pure.
 
 #include <cstddef>
 #include <optional>

@@ -29,7 +29,7 @@ Response done(int status);
 std::string absolute_url(const Request& request, const std::vector<std::string>& segments);
 
 /// The `continuationtoken` of a list request: clients return it raw or percent-encoded once more,
-/// so it is decoded until stable (contracts/anh.md 3.7). Nothing: not a token of ours.
+/// so it is decoded until stable (docs/contracts/anh.md 3.7). Nothing: not a token of ours.
 std::optional<std::string> read_continuation(const Request& request);
 /// The header value of a page that is not the last: base64, percent-encoded.
 std::string continuation_header(std::string_view next);

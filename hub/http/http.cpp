@@ -1,4 +1,8 @@
 // Tested by tests/hub_http_test.cpp, tests/fuzz_target.cpp.
+//
+// Targets are split and percent-decoded once, and an escaped NUL or a Host that could not stand in
+// a URL is refused. The rest are the small parts of every answer: reason phrases, tracking ids,
+// the contract's error body. Pure; both servers and the handlers use it.
 
 #include "hub/http/http.hpp"
 

@@ -17,7 +17,7 @@ namespace hub {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
-/// A complete request; of a route that takes pieces all but its body. `segments` and `query` are
+/// A complete request; for a route that takes pieces, all but the body. `segments` and `query` are
 /// percent-decoded once ('+' is a blank in the query only); names of query parameters are folded to
 /// lower case.
 struct Request {
@@ -50,8 +50,8 @@ struct Response {
     /// one piece a call; an empty piece ends the answer short of them.
     std::function<pns::Task<std::string>()> more;
     std::uint64_t more_bytes = 0;
-    /// The answer has no end known yet: `more` is called until it gives an empty piece, which ends
-    /// it. `more_bytes` counts for nothing then.
+    /// The end of the answer is not known yet: `more` is called until it gives an empty piece,
+    /// which ends the answer. `more_bytes` is then ignored.
     bool streams = false;
 };
 
@@ -67,7 +67,7 @@ std::string_view reason_phrase(int status);
 
 Refusal body_too_large(std::size_t bytes_max);
 Refusal body_ended_early();
-/// The contract's error body (contracts/anh.md 2.5) with the request's tracking id.
+/// The contract's error body (docs/contracts/anh.md 2.5) with the request's tracking id.
 Response error(const Request& request, int status, std::string_view message);
 
 }  // namespace hub

@@ -1,6 +1,6 @@
 #pragma once
 
-// How fast one connection and one access rule may call (contracts/anh.md 2.5: 429 with
+// How fast one connection and one access rule may call (docs/contracts/anh.md 2.5: 429 with
 // Retry-After). Token buckets in whole numbers; no clock is read, the caller passes the time.
 
 #include <array>
@@ -14,8 +14,8 @@
 
 namespace hub {
 
-/// `requests` in each `period_ms`, and as many at once after a period of rest. Not thread-safe: one
-/// connection's, or under its owner's lock.
+/// Allows `requests` in each `period_ms`, and as many at once after a period of rest. Not
+/// thread-safe: it belongs to one connection or lies under its owner's lock.
 class TokenBucket {
   public:
     TokenBucket(std::size_t requests, std::int64_t now_ms, std::int64_t period_ms = 1'000)
@@ -38,8 +38,8 @@ class TokenBucket {
 };
 
 /// One bucket per rule of a hub or of the namespace, or per hub with `rule` empty. Thread-safe,
-/// sharded by key. Only names of what exists come in here; those at rest are forgotten when a shard
-/// grows.
+/// sharded by key. Only hubs and rules that exist get a bucket; buckets at rest are forgotten when
+/// a shard grows.
 class KeyLimits {
   public:
     static constexpr std::uint32_t of_namespace = 0xFFFF'FFFF;  ///< in place of a hub's number
@@ -62,7 +62,7 @@ class KeyLimits {
     std::array<Shard, 16> shards_;
 };
 
-/// The value of Retry-After: whole seconds, at least one (contracts/anh.md 2.4).
+/// The value of Retry-After: whole seconds, at least one (docs/contracts/anh.md 2.4).
 std::string retry_after_s(std::int64_t wait_ms);
 
 }  // namespace hub

@@ -37,7 +37,7 @@ struct Call {
 };
 
 using Handler = pns::Task<Response> (*)(Call);
-/// How many bytes a body may have where that depends on the request.
+/// How many bytes a body may have, for routes where this depends on the request.
 using BodyBound = std::size_t (*)(const Parts& parts, const Request& request,
                                   const std::vector<std::string>& args);
 

@@ -1,4 +1,10 @@
 // Tested by tests/hub_config_test.cpp.
+//
+// One table has a row for each setting: its key, the member of Config, bounds and help. Flags,
+// environment, the TOML file, --print-config and the checks all walk this table, so a new setting
+// is one row. read_settings() runs once, on the main thread, before any other thread exists;
+// Config is not changed afterwards. A value that cannot work is refused here and not where it is
+// used.
 
 #include "hub/process/config.hpp"
 

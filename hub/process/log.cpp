@@ -1,4 +1,9 @@
 // Tested by tests/hub_log_test.cpp.
+//
+// One spdlog logger serves the process. Each line is put together on the thread that logs, and
+// only its writing is locked. redacted() looks for names that announce a secret and for long runs
+// of characters that could be one; it is pure and has tests of its own. The log must not be opened
+// while others write to it.
 
 #include "hub/process/log.hpp"
 

@@ -2,9 +2,8 @@
 
 // The log of the process: one line an event on stderr, as text or as one JSON object. Any thread.
 //
-// Messages are fixed texts; what varies goes into fields. Everything passes redacted(), which is
-// the second line of defence: callers do not log handles, keys, tokens or signatures in the first
-// place.
+// Messages are fixed texts; what varies goes into fields. Callers do not log handles, keys, tokens
+// or signatures. Everything also passes redacted(), as a second line of defence.
 
 #include <initializer_list>
 #include <iosfwd>

@@ -2,8 +2,8 @@
 
 // Bodies of the templates of loops.hpp; include that.
 //
-// Neither wait can be cancelled: what was started on another thread ends there and is then
-// delivered. Until then the loop is kept alive, so that Loops::stop() waits for it.
+// Neither wait can be cancelled: work that was started on another thread ends there, and its result
+// is then delivered. Until then the loop is kept alive, and Loops::stop() waits for it.
 
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>

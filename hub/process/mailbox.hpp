@@ -1,7 +1,7 @@
 #pragma once
 
-// What other threads hand to a lane. Letters that lie in it together are opened in one turn of the
-// lane, and one that gives many answers at a time wakes the lane once for all of them.
+// What other threads hand to a lane. The lane opens all letters that lie in its mailbox in one
+// turn. A thread that gives many answers at a time wakes the lane once for all of them.
 
 #include <boost/asio/io_context.hpp>
 #include <memory>

@@ -1,6 +1,6 @@
 #pragma once
 
-// What became of single devices of one send: for test sends (contracts/anh.md 5.6), for
+// What became of single devices of one send: for test sends (docs/contracts/anh.md 5.6), for
 // PnsErrorDetails and for feedback (6.1, 6.3). Lanes add as devices become final; any thread may
 // read. In memory; the ledger has what failed of an open send for the time after a restart. Handles
 // are in here: never log it.

@@ -1,8 +1,8 @@
 #pragma once
 
-// Whether a provider's "this handle is dead" is believed (contracts/pns.md 0 and 11, P-31, P-32):
-// one wrong setting makes every handle look dead, and a base that was deleted does not come back.
-// One gate per credential of a hub. Pure: no clock, no I/O; the owner serialises calls.
+// Whether a provider's "this handle is dead" is believed (docs/contracts/pns.md 0 and 11, P-31,
+// P-32): one wrong setting makes every handle look dead, and a base that was deleted does not come
+// back. One gate per credential of a hub. Pure: no clock, no I/O; the owner serialises calls.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,8 +1,9 @@
 #pragma once
 
-// What a provider's word against one handle is worth, before any gate sees it (contracts/pns.md
-// 0, 1.6, 5.6). That the answer names the handle at all is the judge's business in
-// pns/<provider>.cpp: an answer about the message or the credential never comes here. Pure.
+// What a provider's word against one handle is worth, before any gate sees it
+// (docs/contracts/pns.md 0, 1.6, 5.5). That the answer names the handle at all is the judge's
+// business in pns/<provider>.cpp: an answer about the message or the credential never comes here.
+// Pure.
 
 #include <cstdint>
 #include <limits>

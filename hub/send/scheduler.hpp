@@ -1,8 +1,8 @@
 #pragma once
 
-// Scheduled sends (contracts/anh.md 5.7): kept in the ledger as SendState::scheduled, fired when
-// their time has come. Here are only their times and ids; what is to be sent is read at fire time,
-// and the audience is selected then.
+// Scheduled sends (docs/contracts/anh.md 5.7): kept in the ledger as SendState::scheduled, fired
+// when their time has come. Here are only their times and ids; what is to be sent is read at fire
+// time, and the audience is selected then.
 //
 // The ledger decides what becomes of one: firing and cancelling are both Registry::accept() of a
 // send that is stored as scheduled, of which exactly one succeeds. After a restart resume() brings
@@ -31,7 +31,7 @@ namespace hub {
 class Fanout;
 class Metrics;
 
-/// The longest time ahead (contracts/anh.md 5.7).
+/// The longest time ahead (docs/contracts/anh.md 5.7).
 constexpr std::int64_t schedule_ahead_ms_max = 7 * 86'400'000LL;
 
 /// Times and ids, the earliest first. Thread-safe.

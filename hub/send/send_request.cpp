@@ -54,7 +54,7 @@ registry::Headers provider_headers(const Request& request, std::string_view form
             (to_browsers && is_web_push_header(name)) || (to_huawei && name == "push-type"))
             kept.emplace_back(name, value);
     }
-    for (const auto& [name, value] : request.headers) {  // contracts/anh.md 5.1, 11.7
+    for (const auto& [name, value] : request.headers) {  // docs/contracts/anh.md 5.1, 11.7
         if (!name.starts_with("x-apns-")) continue;
         std::string plain = name.substr(2);
         if (header_of(kept, plain).empty()) kept.emplace_back(std::move(plain), value);
@@ -66,7 +66,7 @@ registry::Headers provider_headers(const Request& request, std::string_view form
     const auto expiry = request.header("servicebusnotification-apns-expiry");
     if (!expiry.empty() && header_of(kept, "apns-expiration").empty()) {
         // Ambiguous with some clients, therefore only ever passed on, never a reason to drop
-        // (contracts/anh.md 11.2): a time that seems over still gets its one attempt.
+        // (docs/contracts/anh.md 11.2): a time that seems over still gets its one attempt.
         if (const auto time = parse_time_ms(trimmed(expiry))) {
             const bool over = *time <= request.received_at_ms;
             kept.emplace_back("apns-expiration", over ? "0" : unix_seconds(*time));
@@ -87,7 +87,7 @@ Parsed<std::string> read_format(const Request& request) {
     }
     for (const auto& header : request.headers) {
         if (header.first.starts_with("apns-"))
-            return std::string("apple");  // contracts/anh.md 11.2
+            return std::string("apple");  // docs/contracts/anh.md 11.2
     }
     return bad_request("The header ServiceBusNotification-Format is missing.");
 }

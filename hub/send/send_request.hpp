@@ -1,6 +1,6 @@
 #pragma once
 
-// A send as the back end asked for it (contracts/anh.md 5.1): headers and body become a
+// A send as the back end asked for it (docs/contracts/anh.md 5.1): headers and body become a
 // registry::Send, its expression a plan. Shared by the handlers of sends and by what fires
 // scheduled ones. Pure, any thread.
 
@@ -15,7 +15,7 @@
 
 namespace hub {
 
-/// A send gives up what is left of it after this long (contracts/anh.md 5.2).
+/// A send gives up what is left of it after this long (docs/contracts/anh.md 5.2).
 constexpr std::int64_t undelivered_ms_max = 30 * 60'000;
 
 /// Everything of a send but its audience: checked, with a fresh id.

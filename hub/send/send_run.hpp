@@ -92,7 +92,7 @@ struct SendRun {
     std::function<void()> on_ended;  ///< after its last checkpoint; any thread; may be empty
 
     /// The first of several native registrations with one handle gets the push
-    /// (contracts/anh.md 5.2). Thread-safe.
+    /// (docs/contracts/anh.md 5.2). Thread-safe.
     bool first_with_handle(std::string_view platform, std::string_view handle,
                            std::uint16_t partition, std::uint32_t number);
 

@@ -23,8 +23,8 @@ class Metrics;
 /// Who may pass to a handler (authorise.hpp has the real one).
 struct Authoriser {
     std::function<std::shared_ptr<const HubState>(std::string_view name)> find_hub;
-    /// The answer to a caller who may not; nothing to one who may. `hub` null: none of that name,
-    /// or none in the path.
+    /// The answer to a caller who may not pass; nothing for one who may. `hub` is null if there is
+    /// no hub of that name, or no name in the path.
     std::function<std::optional<Response>(const Request&, const HubState* hub, const Route&)>
         refuse;
 };
@@ -39,12 +39,12 @@ class Dispatch {
     Dispatch(const Config& config, Metrics& metrics, std::span<const Route> routes,
              Authoriser authoriser, Parts& parts, AnswerOnce answer_once);
 
-    /// Where `request`, which has passed parse_target(), leads.
+    /// The route of `request`, which has passed parse_target().
     Routed route(const Request& request) const;
     /// Bytes that a body of this request may have.
     std::size_t body_bytes_max(const Request& request, const Routed& routed) const;
-    /// Never throws. `request` is complete; it and its route outlive the task, and so does
-    /// `connection`, what bounds the rate of the connection it came on.
+    /// Never throws. `request` is complete. Request, route and `connection` outlive the task;
+    /// `connection` bounds the rate of the connection on which the request came.
     pns::Task<Response> answer(const Request& request, const Routed& routed,
                                TokenBucket* connection);
     /// The answer to something that did not become a request.

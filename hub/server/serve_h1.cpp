@@ -1,4 +1,11 @@
 // Tested by tests/hub_server_test.cpp.
+//
+// One coroutine on the lane serves the connection: wait for a request, read its head, find the
+// route, read the body within the route's bound, dispatch, write the answer. Beast parses; what it
+// is lenient about (bare line feeds, folded lines, several lengths) is refused here, as a proxy in
+// front might read it in another way. A body or an answer that is taken in pieces is read or
+// written piece by piece. Every wait has a deadline in Peer. After a refusal the connection is
+// closed, because the next request could begin anywhere.
 
 #include "hub/server/serve_h1.hpp"
 

@@ -1,4 +1,12 @@
 // Tested by tests/hub_server_test.cpp.
+//
+// Everything runs on the lane of the connection: one coroutine reads and feeds the session, one
+// writes what the session has to say, and each stream that reached a handler has a coroutine of
+// its own. Events of the session run inside feed() and only note things, start such a coroutine or
+// answer at once. A handler that wants the next piece of a body, or waits until a piece is read,
+// sleeps in wait_for() and is woken by stir(). The connection outlives its handlers: run() joins
+// them before it returns, and streams that were reset still count against streams_max until their
+// handler has ended.
 
 #include "hub/server/serve_h2.hpp"
 

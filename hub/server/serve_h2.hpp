@@ -1,12 +1,12 @@
 #pragma once
 
-// HTTP/2 on one connection: every stream is answered by a coroutine of its own, their responses
-// leave in one write.
+// HTTP/2 on one connection: a coroutine of its own answers each stream, and responses that are
+// ready together leave in one write.
 //
 // Bounds: streams at once and handlers at work (also of streams that were reset) by
 // Config::streams_max, header lists and bodies by pns::H2Limits and the route, floods of control
-// frames and resets by nghttp2. A connection without a stream for idle_timeout_ms gets GOAWAY, one
-// on which a body stalls is cut.
+// frames and resets by nghttp2. A connection without a stream for idle_timeout_ms gets GOAWAY. A
+// connection on which a body stalls is cut.
 
 #include "hub/process/config.hpp"
 #include "hub/server/dispatch.hpp"

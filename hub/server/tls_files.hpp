@@ -16,8 +16,9 @@ struct TlsFiles {
     std::filesystem::path ca;  ///< what clients must trust; empty with an operator's certificate
 };
 
-/// Without Config::tls_cert_file: data_dir/tls/ca.pem is made once and stays, the leaf is made anew
-/// for localhost, the loopback addresses and Config::host_names. Keys have mode 0600.
+/// Without Config::tls_cert_file, data_dir/tls/ca.pem is made once and stays. The leaf is made anew
+/// at each start, for localhost, the loopback addresses and Config::host_names. Keys have mode
+/// 0600.
 TlsFiles prepare_tls_files(const Config& config);
 
 /// TLS 1.2 or later, ALPN h2 before http/1.1. Any thread may open streams on it.

@@ -1,4 +1,8 @@
 // Tested by tests/hub_gcm_alias_test.cpp.
+//
+// Each member of the legacy body is taken by its name and put where FCM v1 has it; `data` becomes
+// texts. A target is refused: the hub adds it for each device. A member that has no place in FCM
+// v1 is refused instead of dropped without a word.
 
 #include "hub/template/gcm_alias.hpp"
 

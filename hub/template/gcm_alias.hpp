@@ -1,8 +1,8 @@
 #pragma once
 
 // Legacy `gcm` messages as FCM v1 messages, for hubs whose gcm registrations are served through
-// their FCM v1 credential (Config::gcm_through_fcmv1; contracts/anh.md 5.1, contracts/pns.md 2).
-// Pure, any thread.
+// their FCM v1 credential (Config::gcm_through_fcmv1; docs/contracts/anh.md 5.1,
+// docs/contracts/pns.md 2). Pure, any thread.
 
 #include <string>
 #include <string_view>

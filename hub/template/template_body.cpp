@@ -1,3 +1,9 @@
+// Tested by tests/hub_templates_test.cpp.
+//
+// A JSON body is read by a SAX walk and an XML body by a walk over pugixml's tree, both without
+// recursion. Everything around expressions becomes literal text, already escaped, so rendering
+// only joins pieces. An expression that does not parse refuses the template and says where it
+// stands.
 #include "hub/template/template_body.hpp"
 
 #include <nlohmann/json.hpp>
@@ -7,8 +13,6 @@
 #include "hub/text/json_text.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/xml.hpp"
-
-// Tested by tests/hub_templates_test.cpp.
 
 namespace hub {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 
 // The two structured bodies of templates, cut into literal text and expressions
-// (contracts/anh.md 7.1). Only templates.cpp uses this.
+// (docs/contracts/anh.md 7.1). Only templates.cpp uses this.
 
 #include <optional>
 #include <string>

@@ -1,3 +1,8 @@
+// Tested by tests/hub_templates_test.cpp.
+//
+// ValueParser turns one value into tokens, by the grammar in the header. Evaluation walks the
+// tokens and looks values up by lower-case names. Clipping counts code points and never cuts one.
+// Everything is pure; nothing recurses, and no value is evaluated a second time.
 #include "hub/template/template_expression.hpp"
 
 #include <charconv>
@@ -5,8 +10,6 @@
 
 #include "hub/text/text.hpp"
 #include "hub/text/utf8.hpp"
-
-// Tested by tests/hub_templates_test.cpp.
 
 namespace hub {
 namespace {

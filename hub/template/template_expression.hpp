@@ -1,6 +1,6 @@
 #pragma once
 
-// One value of a template: literal text or an expression (contracts/anh.md 7.2, 7.3).
+// One value of a template: literal text or an expression (docs/contracts/anh.md 7.2, 7.3).
 //
 //   value    = literal-text | single | '{' ws concat ws '}'
 //   single   = token ( ws '+' ws token )*        begins with $ . % or #

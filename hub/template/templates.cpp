@@ -1,3 +1,9 @@
+// Tested by tests/hub_templates_test.cpp.
+//
+// The first half compiles a stored template: body, headers, expiry and priority. The second half
+// reads the message of a send and renders. The fan-out renders once for each distinct (template,
+// variables), so nothing here runs once per device. A rendering that is no valid payload is an
+// outcome of its devices and does not stop the send.
 #include "hub/template/templates.hpp"
 
 #include <algorithm>
@@ -10,8 +16,6 @@
 #include "hub/text/times.hpp"
 #include "hub/text/utf8.hpp"
 #include "hub/text/xml.hpp"
-
-// Tested by tests/hub_templates_test.cpp.
 
 namespace hub {
 namespace {

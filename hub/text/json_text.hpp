@@ -1,6 +1,6 @@
 #pragma once
 
-// JSON from outside: bounded in size and depth before a tree is built, errors with a position.
+// JSON from outside: size and depth are bounded before a tree is built, and errors have a position.
 // Pure, any thread.
 
 #include <cstddef>
@@ -21,7 +21,7 @@ constexpr std::size_t json_depth_max = 32;
 Parsed<nlohmann::json> read_json(std::string_view text, std::string_view what,
                                  std::size_t bytes_max = json_bytes_max);
 
-/// Only the check of size, depth and grammar.
+/// Checks size, depth and grammar, and builds nothing.
 std::optional<Refusal> check_json(std::string_view text, std::string_view what,
                                   std::size_t bytes_max = json_bytes_max);
 

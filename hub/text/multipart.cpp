@@ -1,3 +1,9 @@
+// Tested by tests/hub_multipart_test.cpp.
+//
+// The body is cut at its delimiter lines, then each part into headers and content, all as views of
+// the body. The part `devices` becomes a list of handles, of bounded length. Clients differ in
+// quotes, blanks and line ends, so the reader is lenient about these and strict about anything
+// else.
 #include "hub/text/multipart.hpp"
 
 #include <algorithm>
@@ -7,8 +13,6 @@
 
 #include "hub/text/json_text.hpp"
 #include "hub/text/text.hpp"
-
-// Tested by tests/hub_multipart_test.cpp.
 
 namespace hub {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 
-// The body of a direct batch (contracts/anh.md 5.5): multipart/mixed with one notification and one
-// JSON array of handles. Pure, any thread. Handles never enter a refusal.
+// The body of a direct batch (docs/contracts/anh.md 5.5): multipart/mixed with one notification and
+// one JSON array of handles. Pure, any thread. Handles never enter a refusal.
 
 #include <cstddef>
 #include <string>

@@ -1,3 +1,7 @@
+// Reading tries one form after the other with a small reader of decimal fields; the first form
+// that takes the whole text wins. Writing puts digits down by hand, since every answer has a date.
+// Calendar arithmetic is that of <chrono>. Nothing reads a clock, and a year beyond 9999 is never
+// written.
 #include "hub/text/times.hpp"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #pragma once
 
-// Every date and duration form of the wire contract (contracts/anh.md 2.5, 3.4, 4.1, 5.1, 5.7,
+// Every date and duration form of the wire contract (docs/contracts/anh.md 2.5, 3.4, 4.1, 5.1, 5.7,
 // 10.1). Times are milliseconds since 1970 UTC; registry::never_ms is "never". No clock is read.
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 #pragma once
 
 // What a codec says about bytes it will not take, and the error body of the wire contract
-// (contracts/anh.md 2.5). Pure values, any thread.
+// (docs/contracts/anh.md 2.5). Pure values, any thread.
 
 #include <cstdint>
 #include <string>

@@ -1,3 +1,7 @@
+// pugixml reads the text; a walk without recursion then refuses a tree that is too deep and every
+// DTD. Writing does not build a tree: text is escaped straight into the answer, with a fast path
+// for plain ASCII. Nothing here may trust its input: bodies of requests from outside come here
+// first, before any other code sees what is in them.
 #include "hub/text/xml.hpp"
 
 #include <cstring>

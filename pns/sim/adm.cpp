@@ -1,4 +1,8 @@
-// Amazon's side: contracts/pns.md 4, 8.6. Tested by tests/pns_sim_test.cpp.
+// Amazon's side: docs/contracts/pns.md 4, 8.6. Tested by tests/pns_sim_test.cpp.
+//
+// check() goes through Amazon's rules in order, act() answers as the rule of the handle says, and
+// the token endpoint is TokenDesk's. The object is shared by all loops of a simulator: what it
+// keeps (tokens, a count of messages) is safe from any thread.
 #include <openssl/evp.h>
 
 #include <array>

@@ -1,4 +1,10 @@
-// Apple's side: contracts/pns.md 1.3 to 1.6, 8.3. Tested by tests/pns_sim_test.cpp.
+// Apple's side: docs/contracts/pns.md 1.3 to 1.6, 8.3. Tested by tests/pns_sim_test.cpp.
+//
+// check_all() goes through id, headers, path, device token, authorisation and payload; Apple's own
+// order is not known. A connection begins with one stream and gets more after its first good
+// token; tokens are verified once for each connection, as that costs more than all the rest, and
+// every good one is counted against Apple's 20 minutes. act() answers as the rule of the handle
+// says. What connections share is under one mutex.
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>

@@ -1,4 +1,8 @@
 // Tested by tests/pns_sim_faults_test.cpp.
+//
+// ChannelDesk keeps the channels of one app under a mutex, up to Apple's limit. manage() answers
+// the management calls; check() tests a broadcast before the rule of its channel decides. The
+// helpers for refusals and ids serve pns/sim/apns.cpp too.
 #include "pns/sim/apns_channels.hpp"
 
 #include <algorithm>

@@ -1,7 +1,8 @@
 #pragma once
 
-// APNs broadcast channels as Apple keeps them: management calls and broadcasts (contracts/pns.md
-// 1.5). Any thread. Also what all answers of Apple's have in common.
+// APNs broadcast channels as Apple keeps them: management calls and broadcasts
+// (docs/contracts/pns.md 1.5). Any thread. The parts that all answers of Apple have in common are
+// here too.
 
 #include <map>
 #include <mutex>

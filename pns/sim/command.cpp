@@ -1,4 +1,8 @@
 // The verb `pushhub sim`.
+//
+// Reads the arguments, starts one simulator for each platform asked for, prints where they are
+// with the credentials of this run, and waits for a signal. The certificate authority is made new
+// unless a directory keeps one. The credentials are worth nothing anywhere else.
 #include <signal.h>
 
 #include <CLI/CLI.hpp>

@@ -1,4 +1,9 @@
 // Tested by tests/pns_sim_test.cpp.
+//
+// The port is a child of the simulator's first loop and serves a bounded number of connections,
+// each one request after the other, with bounds on head and body. It listens on loopback only. A
+// request reads or changes the journal, the rules and the faults through the Simulator's own
+// calls, which any thread may make.
 #include "pns/sim/control.hpp"
 
 #include <array>

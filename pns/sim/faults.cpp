@@ -1,4 +1,9 @@
 // Tested by tests/pns_sim_faults_test.cpp.
+//
+// The table has one row for each fault and variant: where it strikes, what it costs, whether
+// HTTP/1.1 has it. Faults are read from JSON or from one line and chosen by count, share, time,
+// handle or header. A coin that is a hash of seed and ordinal decides shares, so a run can be
+// repeated. The book is asked for each connection and request, under one lock.
 #include "pns/sim/faults.hpp"
 
 #include <algorithm>

@@ -1,8 +1,8 @@
 #pragma once
 
-// What a simulator does wrong on purpose: the fault catalogue F01 to F36 (contracts/pns.md 8.2) and
-// which connection or request gets which. The book may be read and replaced from any thread; with
-// one loop the same seed and the same arrivals give the same faults.
+// What a simulator does wrong on purpose: the fault catalogue F01 to F36
+// (docs/contracts/pns.md 8.2) and which connection or request gets which. The book may be read and
+// replaced from any thread; with one loop the same seed and the same arrivals give the same faults.
 
 #include <atomic>
 #include <cstdint>

@@ -1,4 +1,9 @@
-// Google's side: contracts/pns.md 2, 8.4. Tested by tests/pns_sim_test.cpp.
+// Google's side: docs/contracts/pns.md 2, 8.4. Tested by tests/pns_sim_test.cpp.
+//
+// check() goes through Google's rules for headers, body and target, the quota included; act()
+// answers in Google's shapes, HTML pages among them. The token endpoint verifies the assertion
+// with the account's public key. Shared by all loops; the quota and the rates of devices are
+// meters with locks of their own.
 #include <charconv>
 #include <nlohmann/json.hpp>
 

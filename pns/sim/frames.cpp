@@ -1,4 +1,8 @@
 // Tested by tests/pns_sim_faults_test.cpp.
+//
+// Everything is built byte by byte, because a library would refuse to write it: malformed frames,
+// headers without end, an answer that stops in the middle. The frames are for faults only; honest
+// answers go through H2Session. No Huffman coding, no dynamic table.
 #include "pns/sim/frames.hpp"
 
 namespace pns::sim {

@@ -1,5 +1,10 @@
-// What an HTTP/2 connection does wrong on purpose (contracts/pns.md 8.2). Tested by
+// What an HTTP/2 connection does wrong on purpose (docs/contracts/pns.md 8.2). Tested by
 // tests/pns_sim_faults_test.cpp.
+//
+// Each strike_*() does one kind of fault at its moment: when a connection begins, when a request
+// arrives, when an answer is due. What a library would not write is put between its frames as
+// bytes of frames.cpp. Runs on the loop of the connection; the faults themselves were chosen by
+// FaultBook.
 #include <algorithm>
 
 #include "pns/sim/h2_serving.hpp"

@@ -15,7 +15,8 @@
 
 namespace pns::sim {
 
-/// What the session beneath enforces: nothing. Who is over the limit shall be seen here.
+/// The limit of the session beneath, so high that it enforces nothing: a peer that goes over the
+/// offered limit is to be seen here.
 inline constexpr std::uint32_t streams_unbounded = 1U << 30;
 
 class H2Serving final : public Connection, private H2Events {

@@ -1,5 +1,9 @@
 // What passes by on an HTTP/2 connection of a simulator: the peer's frames are counted and judged,
 // ours get the stream limit that is offered. Tested by tests/pns_sim_faults_test.cpp.
+//
+// saw() is called for each frame that the peer wrote, groom() for the bytes that are about to
+// leave. A stream counts as above the limit only if it began after the lower limit was
+// acknowledged. Runs on the loop of the connection; nothing here answers.
 #include <algorithm>
 
 #include "pns/sim/h2_serving.hpp"

@@ -1,5 +1,9 @@
-// Huawei's side: contracts/pns.md 6.1, 8.8. Tested by tests/pns_hms_test.cpp. API v3 for an app
-// with a service account, else v1.
+// Huawei's side: docs/contracts/pns.md 6.1, 8.8. Tested by tests/pns_hms_test.cpp. API v3 for an
+// app with a service account, else v1.
+//
+// Nearly every answer is HTTP 200, and the code in its body decides. check() and act() follow
+// Huawei's tables; the token endpoint serves v1, and a JWT of the service account is verified for
+// v3. Shared by all loops: what is kept (tokens, a count of messages) is safe from any thread.
 #include "pns/sim/hms.hpp"
 
 #include <algorithm>

@@ -1,4 +1,9 @@
 // Tested by tests/pns_sim_test.cpp.
+//
+// Entries go to the shard of their handle, which also knows the handle's last state: so a double,
+// or a push after "gone", is counted when it arrives. What is rare (connections, tokens, events)
+// has a lock of its own. Everything is bounded: an entry that finds its shard full is left out and
+// counted as such, and of times the oldest leave first.
 #include "pns/sim/journal.hpp"
 
 #include <algorithm>

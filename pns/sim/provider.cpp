@@ -1,4 +1,9 @@
 // Tested by tests/pns_sim_test.cpp.
+//
+// answer() is the way of every request: token endpoint, management, or a push, which is checked,
+// gets its behaviour from the rules and perhaps a fault, is answered and entered into the journal.
+// Each provider overrides the checks and the answers. The reply says when and how it goes out;
+// sending it is the connection's business. Nothing here blocks.
 #include "pns/sim/provider.hpp"
 
 #include <openssl/rand.h>

@@ -1,4 +1,8 @@
 // Tested by tests/pns_sim_test.cpp.
+//
+// A handle has a behaviour of its own, or falls by a keyed hash into one of the shares; the same
+// seed gives the same answers without any memory per handle. pick() runs for each push under a
+// shared lock; only behaviours that are counted down take a second one.
 #include "pns/sim/rules.hpp"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 #pragma once
 
 // How a simulator treats each handle: a table for tests, shares by keyed hash for load
-// (contracts/pns.md 8.1). The book may be read and replaced from any thread.
+// (docs/contracts/pns.md 8.1). The book may be read and replaced from any thread.
 
 #include <array>
 #include <cstdint>

@@ -1,4 +1,9 @@
 // Tested by tests/pns_sim_test.cpp, tests/pns_simulated_sends_test.cpp.
+//
+// One coroutine for each connection, on its loop: read a request, ask the provider, wait as long
+// as its answer says, write. Faults that are about bytes (cut answers, drips, silence) are done
+// here. While an answer waits nothing is read, as HTTP/1.1 clients of providers do not pipeline;
+// an answer that never comes reads on until the client hangs up.
 #include <array>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/write.hpp>

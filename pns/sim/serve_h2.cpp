@@ -1,4 +1,9 @@
 // Tested by tests/pns_sim_test.cpp, tests/pns_sim_faults_test.cpp.
+//
+// One coroutine reads, one writes, and an alarm gives delayed answers their time, all on the loop
+// of the connection. A request is answered by the provider at once and its reply waits in a list
+// by time. h2_faults.cpp spoils replies and connections, h2_watch.cpp counts what the peer does. A
+// connection that ends drops what it still owed.
 #include <algorithm>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/write.hpp>

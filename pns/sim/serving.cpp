@@ -1,4 +1,9 @@
 // Tested by tests/pns_sim_test.cpp, tests/pns_simulated_sends_test.cpp.
+//
+// Each loop accepts, shakes hands and hands the connection to serve_h1, serve_h2 or serve_fast, as
+// ALPN and options say. Faults of the connection (a refused port, a wrong certificate, silence
+// after the ClientHello) happen before that. Connections are children of the loop's nursery;
+// stopping closes the acceptor and tells each connection to end.
 #include "pns/sim/serving.hpp"
 
 #include <boost/asio/ip/address.hpp>

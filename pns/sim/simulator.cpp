@@ -1,4 +1,9 @@
 // Tested by tests/pns_sim_test.cpp, tests/pns_simulated_sends_test.cpp.
+//
+// Impl has the loops, one thread each, with the shared provider, rules, faults and journal.
+// start() binds all sockets before any thread runs. Changes that concern connections are posted to
+// each loop. stop() counts CPU time, closes everything on its own loop and joins; it may be called
+// from any thread and more than once.
 #include "pns/sim/simulator.hpp"
 
 #include <pthread.h>

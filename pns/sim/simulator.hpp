@@ -1,7 +1,7 @@
 #pragma once
 
 // A provider on loopback: real sockets, real TLS, the provider's own checks and answers
-// (contracts/pns.md 8).
+// (docs/contracts/pns.md 8).
 //
 // A Simulator serves one provider for one app with its own threads; everything here may be called
 // from any thread. A test says per handle what shall happen (rules), and what goes wrong on the way

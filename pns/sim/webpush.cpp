@@ -1,4 +1,5 @@
-// The push services of browsers: contracts/pns.md 5, 8.7. Tested by tests/pns_webpush_test.cpp.
+// The push services of browsers: docs/contracts/pns.md 5, 8.7. Tested by
+// tests/pns_webpush_test.cpp.
 //
 // Three personalities by host name: Mozilla's, Apple's, and Google's for everything else. Behind
 // them stands one browser key for all subscriptions, and an `auth` secret that differs from one to

@@ -1,4 +1,8 @@
-// Microsoft's side: contracts/pns.md 3, 8.5. Tested by tests/pns_sim_test.cpp.
+// Microsoft's side: docs/contracts/pns.md 3, 8.5. Tested by tests/pns_sim_test.cpp.
+//
+// check() tests token, channel and headers as Microsoft documents them; act() answers in the
+// spelling of the status header that belongs to the channel. Tokens are bound to the app. Shared
+// by all loops: what is kept (tokens, a count of messages) is safe from any thread.
 #include <algorithm>
 
 #include "pns/handles.hpp"

@@ -15,7 +15,7 @@ namespace pns::sim {
 class WrongTls {
   public:
     explicit WrongTls(const SimOptions& options) : options_(options) {}
-    /// By the variant of F27; null for those that need no context of their own.
+    /// The context for a variant of F27; null for variants that need none of their own.
     TlsContext get(std::string_view variant);
 
   private:

@@ -1,7 +1,7 @@
 #pragma once
 
 // One cell of the fault matrix: a real sender against a faithful simulator with one fault, in one
-// delivery mode, judged by the simulator's journal (contracts/pns.md 8.9).
+// delivery mode, judged by the simulator's journal (docs/contracts/pns.md 8.9).
 
 #include <boost/asio/post.hpp>
 #include <deque>
