@@ -23,6 +23,7 @@
 //                  [text tile]                            flag 2
 //                  [u64 template hash, text template]     flag 4
 //                  [text variables]                       flag 8
+//                  [zigzag audience time, zigzag user time]  flag 256: tags or user have changed
 //                  [list of text tags]                    flag 16, only rows without installation
 //                  flag 32: channel expired; flag 128: another native row has this handle
 //                  flag 64: the handle is the bytes that its upper-case hexadecimal digits say
@@ -227,6 +228,7 @@ struct Row {
     std::int64_t expires_at_ms = never_ms;
     bool channel_expired = false;
     bool shares_handle = false;  ///< native, and so is another row with this handle
+    std::int64_t audience_at_ms = 0, user_at_ms = 0;  ///< see Device
     std::string platform;
     std::string handle;
     std::string registration_id;  ///< of a part, part_id()

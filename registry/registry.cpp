@@ -3,6 +3,7 @@
 #include "registry/changes.hpp"
 #include "registry/devices.hpp"
 #include "registry/idempotency.hpp"
+#include "registry/match.hpp"
 #include "registry/reader.hpp"
 #include "registry/users.hpp"
 #include "registry/writer.hpp"
@@ -119,6 +120,12 @@ class StoredRegistry final : public Registry {
     Result<Selection> select_at_once(std::uint32_t hub, const tagexpr::Plan& plan,
                                      const Universe& universe) const override {
         return registry::select_at_once(views_, hub, plan, universe);
+    }
+    Result<bool> matches(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
+                         const tagexpr::Plan& plan, const Universe& universe) const override {
+        const auto view = views_.current();
+        if (!view) return {boost::system::in_place_error, make_error_code(errc::closed)};
+        return row_matches(*view, hub, {partition, number}, plan, universe);
     }
     Result<Audience> audience(std::uint32_t hub, const AudienceQuery& query) const override {
         return count_audience(views_, hub, query);

@@ -94,6 +94,9 @@ struct Device {
     /// At or before the time that holds: an installation may have been presented again since.
     std::int64_t registered_at_ms = 0;
     std::int64_t expires_at_ms = never_ms;  ///< exact where it is over at the time of the load
+    /// When its tags, its user among them, last changed, and when its user did: the times that the
+    /// writes brought along, never going back. 0: not since the row was created.
+    std::int64_t audience_at_ms = 0, user_at_ms = 0;
 };
 
 /// The id under which the registration of a device of this partition is found.
@@ -283,6 +286,9 @@ class Registry {
     /// devices and what it needs is in memory, else errc::not_in_memory.
     virtual Result<Selection> select_at_once(std::uint32_t hub, const tagexpr::Plan& plan,
                                              const Universe& universe) const = 0;
+    /// Would select() find this row as it is now? False: there is no such row. Blocks on disk.
+    virtual Result<bool> matches(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
+                                 const tagexpr::Plan& plan, const Universe& universe) const = 0;
     /// The same selection, counted by platform and by native and template.
     virtual Result<Audience> audience(std::uint32_t hub, const AudienceQuery& query) const = 0;
     /// Reads the rows of `numbers` (ascending) of one partition, in order, one Device each.

@@ -19,7 +19,8 @@ enum RowFlag : std::uint64_t {
     expired = 32,
     packed = 64,  // most rows: flags below 128 take one byte
     shares = 128,
-    all_row_flags = 255,
+    retagged = 256,
+    all_row_flags = 511,
 };
 enum InstallationFlag : std::uint8_t {
     channel_expired = 1,
@@ -295,6 +296,7 @@ std::string encode_row(const Row& row) {
     if (row.channel_expired) flags |= expired;
     if (row.shares_handle) flags |= shares;
     if (packs_handle) flags |= packed;
+    if (row.audience_at_ms != 0) flags |= retagged;
     std::string bytes;
     bytes.reserve(96 + row.handle.size() + row.template_bytes.size());
     ByteWriter out(bytes);
@@ -318,6 +320,10 @@ std::string encode_row(const Row& row) {
         out.text(row.template_bytes);
     }
     if ((flags & with_variables) != 0) out.text(row.variables_bytes);
+    if ((flags & retagged) != 0) {
+        out.zigzag(row.audience_at_ms);
+        out.zigzag(row.user_at_ms);
+    }
     if ((flags & tagged) != 0) put_texts(out, row.tags);
     return bytes;
 }
@@ -346,6 +352,7 @@ RowRest get_device(ByteReader& in, Device& device) {
     device.registration_id = device.installation_id = device.part = {};
     device.template_bytes = device.variables_bytes = {};
     device.template_hash = 0;
+    device.audience_at_ms = device.user_at_ms = 0;
     if ((rest.flags & owned) != 0) {
         device.installation_id = in.text();
         device.part = in.text();
@@ -360,6 +367,11 @@ RowRest get_device(ByteReader& in, Device& device) {
         device.template_bytes = in.text();
     }
     if ((rest.flags & with_variables) != 0) device.variables_bytes = in.text();
+    if ((rest.flags & retagged) != 0) {
+        device.audience_at_ms = in.zigzag();
+        device.user_at_ms = in.zigzag();
+        if (device.audience_at_ms == 0) in.fail();
+    }
     return rest;
 }
 
@@ -396,6 +408,8 @@ Result<Row> decode_row(std::string_view bytes, Address place) {
     row.expires_at_ms = device.expires_at_ms;
     row.channel_expired = device.channel_expired;
     row.shares_handle = device.shares_handle;
+    row.audience_at_ms = device.audience_at_ms;
+    row.user_at_ms = device.user_at_ms;
     row.platform = device.platform;
     if ((rest.flags & packed) != 0) {
         unpack(device.handle, row.handle);
