@@ -17,7 +17,7 @@ class StoredRegistry final : public Registry {
         : options_(options),
           store_(std::move(store)),
           views_(options.posting_cache_bytes_max),
-          writer_(options_, *store_, views_, std::move(memory)) {}
+          writer_(options_, *store_, views_, row_changes_, std::move(memory)) {}
     ~StoredRegistry() override { StoredRegistry::close(); }
 
     void create_hub(HubRow hub, Done<HubRow> done) override {
@@ -145,6 +145,12 @@ class StoredRegistry final : public Registry {
         return registry::load_at_once(*view, hub, partition, numbers, now_ms, chunk);
     }
 
+    std::uint64_t stamp() const override { return row_changes_.stamp(); }
+    bool may_have_changed(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
+                          std::uint64_t stamp) const override {
+        return row_changes_.may_have_changed({hub, {partition, number}}, stamp);
+    }
+
     void retire(std::uint32_t hub, std::vector<Retirement> dead,
                 Done<std::vector<Retired>> done) override {
         submit<std::vector<Retired>>(
@@ -266,6 +272,7 @@ class StoredRegistry final : public Registry {
     const Options options_;
     std::unique_ptr<Store> store_;
     Views views_;
+    RowChanges row_changes_;
     Writer writer_;
 };
 

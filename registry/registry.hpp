@@ -301,6 +301,15 @@ class Registry {
                                       std::span<const std::uint32_t> numbers, std::int64_t now_ms,
                                       DeviceChunk& chunk) const = 0;
 
+    /// For may_have_changed(). Any thread, from memory, without a lock.
+    virtual std::uint64_t stamp() const = 0;
+    /// True if a batch that became visible after `stamp` was taken erased this row, or changed its
+    /// handle, user, tags, template, or the state of its channel; new times are no change. Known
+    /// before the client of the change is answered. May be true without need, never false without
+    /// right. Stamps of another process mean nothing. Any thread, from memory, without a lock.
+    virtual bool may_have_changed(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
+                                  std::uint64_t stamp) const = 0;
+
     // --- life and death of handles ---
     virtual void retire(std::uint32_t hub, std::vector<Retirement> dead,
                         Done<std::vector<Retired>> done) = 0;  ///< those that were retired

@@ -140,6 +140,14 @@ bool same_postings(const TaggedRow& before, const TaggedRow& after) {
            before.row.platform == after.row.platform && before.tags == after.tags;
 }
 
+/// Would a push to the one be another push than to the other?
+bool is_same_push(const TaggedRow& a, const TaggedRow& b) {
+    return a.row.handle == b.row.handle && a.row.platform == b.row.platform &&
+           a.row.tile == b.row.tile && a.row.template_bytes == b.row.template_bytes &&
+           a.row.variables_bytes == b.row.variables_bytes &&
+           a.row.channel_expired == b.row.channel_expired && a.tags == b.tags;
+}
+
 }  // namespace
 
 void Transaction::move_postings(std::uint32_t hub, Address address, const TaggedRow* before,
@@ -196,6 +204,8 @@ void Transaction::move_user(std::uint32_t hub, const std::string& tag, Address a
 void Transaction::replace_row(std::uint32_t hub, Address address, const TaggedRow* before,
                               TaggedRow* after) {
     move_postings(hub, address, before, after);
+    if (before != nullptr && (after == nullptr || !is_same_push(*before, *after)))
+        changed_rows_.push_back({hub, address});
     const auto [partition, number] = address;
     const auto native = [](const TaggedRow* row) { return row->row.template_bytes.empty(); };
     const bool same_handle = before != nullptr && after != nullptr &&
@@ -259,6 +269,7 @@ void Transaction::mark_shared(std::uint32_t hub, Address address, bool shared) {
     if (fault_) return;
     other->shares_handle = shared;
     shares_changed_[{hub, address}] = shared;
+    if (shared) changed_rows_.push_back({hub, address});
     batch_.put(Family::rows, row_key(hub, address.partition, address.number), encode_row(*other));
 }
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "registry/partition.hpp"
+#include "registry/row_changes.hpp"
 #include "registry/view.hpp"
 
 namespace registry {
@@ -92,6 +93,11 @@ class Transaction {
     /// The send is not open any more; the next one.
     OpenSends::iterator close_send(OpenSends::iterator open);
 
+    /// Rows that were there and are gone, or are now another push: another handle, user, tag,
+    /// template or state of the channel. Those that only moved their times are not among them.
+    const std::vector<ChangedRow>& changed_rows() const { return changed_rows_; }
+    bool erases_hub() const { return !erased_hubs_.empty(); }
+
     /// Completes the batch with postings and state; the deltas are what the cache has to learn
     /// after the commit.
     std::vector<PostingDelta> finish(PostingFolder& folder);
@@ -115,6 +121,7 @@ class Transaction {
     PostingDeltas deltas_;
     std::uint64_t earliest_end_ = std::numeric_limits<std::uint64_t>::max();
     std::vector<std::uint32_t> erased_hubs_;
+    std::vector<ChangedRow> changed_rows_;
     std::optional<std::uint64_t> mark_;  ///< of the sends that this batch opens
     Mark opened_;
     boost::system::error_code fault_;
