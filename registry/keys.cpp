@@ -107,18 +107,17 @@ std::string user_key(std::uint32_t hub, std::string_view user_id) {
     return id_key(hub, fold(user_id));
 }
 
-std::string handle_prefix(std::uint32_t hub, std::string_view handle) {
+std::string handle_prefix(std::uint32_t hub, std::string_view handle, bool native) {
     std::string key = with_hub("", hub, 14);
-    ByteWriter(key).u64_be(hash64(handle));
+    ByteWriter(key).u64_be((hash64(handle) & ~std::uint64_t{1}) | (native ? 0 : 1));
     return key;
 }
 
-std::string handle_key(std::uint32_t hub, std::string_view handle, std::uint16_t partition,
-                       std::uint32_t number) {
-    std::string key = handle_prefix(hub, handle);
+std::string handle_key(std::uint32_t hub, std::string_view handle, bool native, Address address) {
+    std::string key = handle_prefix(hub, handle, native);
     ByteWriter out(key);
-    out.u16_be(partition);
-    out.u32_be(number);
+    out.u16_be(address.partition);
+    out.u32_be(address.number);
     return key;
 }
 

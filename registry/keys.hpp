@@ -25,7 +25,7 @@
 //                  [text variables]                       flag 8
 //                  [zigzag audience time, zigzag user time]  flag 256: tags or user have changed
 //                  [list of text tags]                    flag 16, only rows without installation
-//                  flag 32: channel expired; flag 128: another native row has this handle
+//                  flag 32: channel expired; flag 128: see Row::shares_handle
 //                  flag 64: the handle is the bytes that its upper-case hexadecimal digits say
 //     end          varint: 0 never, else milliseconds since 1970 and one
 //     part         ["s" text tile] ["t" template name]; both absent = the native part
@@ -49,6 +49,7 @@
 //                                                    ascending: rows that carry `$UserId:{id}`
 //                                                  | u8 version, u8 1: many, in postings
 //   handles        u32 hub, u64 hash of handle, u16 partition, u32 number -> u8 version, u8 native
+//                  the last bit of the hash is 0 for native rows, 1 for templates
 //   postings       u32 hub, u8 space, text name, u16 partition, u16 chunk -> chunk
 //     space        0: names of our own (postings.hpp), 1: tags, ASCII letters in lower case
 //     name         of our own, among others: 'e' u64 minute: rows to look at once it is over
@@ -133,9 +134,10 @@ std::size_t installation_prefix_size(std::string_view key);
 std::string installation_id(std::string_view key);
 std::string user_key(std::uint32_t hub, std::string_view user_id);
 constexpr std::size_t handle_prefix_bytes = 12;
-std::string handle_prefix(std::uint32_t hub, std::string_view handle);
-std::string handle_key(std::uint32_t hub, std::string_view handle, std::uint16_t partition,
-                       std::uint32_t number);
+/// Of the native rows, or of the templates, with a handle: one send goes to the ones or to the
+/// others.
+std::string handle_prefix(std::uint32_t hub, std::string_view handle, bool native);
+std::string handle_key(std::uint32_t hub, std::string_view handle, bool native, Address address);
 /// The row a key of `rows` or `handles` ends with.
 Result<Address> address_at_end(std::string_view key);
 
@@ -227,7 +229,7 @@ struct Row {
     std::int64_t registered_at_ms = 0;
     std::int64_t expires_at_ms = never_ms;
     bool channel_expired = false;
-    bool shares_handle = false;  ///< native, and so is another row with this handle
+    bool shares_handle = false;                       ///< see Device
     std::int64_t audience_at_ms = 0, user_at_ms = 0;  ///< see Device
     std::string platform;
     std::string handle;

@@ -2,6 +2,7 @@
 
 #include "registry/changes.hpp"
 #include "registry/devices.hpp"
+#include "registry/handles.hpp"
 #include "registry/idempotency.hpp"
 #include "registry/match.hpp"
 #include "registry/reader.hpp"
@@ -94,6 +95,14 @@ class StoredRegistry final : public Registry {
         const auto view = views_.current();
         if (!view) return make_error_code(errc::closed);
         return find_handle(*view, hub, handle, count_max);
+    }
+
+    Result<std::vector<Place>> places_of_handle(std::uint32_t hub, std::string_view platform,
+                                                std::string_view handle,
+                                                std::size_t count_max) const override {
+        const auto view = views_.current();
+        if (!view) return make_error_code(errc::closed);
+        return registry::places_of_handle(*view, hub, platform, handle, count_max);
     }
 
     Result<DevicePage> devices(std::uint32_t hub, const DeviceQuery& query) const override {

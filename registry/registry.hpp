@@ -81,7 +81,9 @@ struct Device {
     bool present =
         false;  ///< false: deleted since the selection was frozen; nothing else is set then
     bool channel_expired = false;
-    bool shares_handle = false;  ///< another native registration of this hub has the same handle
+    /// Another row with the same handle is native as this one, or has a template as this one: one
+    /// send may find both. Sometimes true without need: platforms are not compared.
+    bool shares_handle = false;
     std::string_view platform;
     std::string_view handle;
     std::string_view template_bytes;   ///< empty = native; decode_template() reads it
@@ -110,6 +112,14 @@ struct DeviceChunk {
 
 Result<Template> decode_template(std::string_view bytes);
 Result<std::map<std::string, std::string>> decode_variables(std::string_view bytes);
+
+/// Where a row lies.
+struct Place {
+    std::uint16_t partition = 0;
+    std::uint32_t number = 0;
+    bool templated = false;
+    friend bool operator==(const Place&, const Place&) = default;
+};
 
 /// Compare-and-delete of a handle that a provider called dead (contracts/pns.md 0: PRUNE,
 /// PRUNE-IF-OLDER).
@@ -266,6 +276,13 @@ class Registry {
     virtual Result<std::vector<Registration>> with_handle(std::uint32_t hub,
                                                           std::string_view handle,
                                                           std::size_t count_max) const = 0;
+
+    /// All rows that hold the handle, whatever the state of their channel, ascending by partition
+    /// and number; the first `count_max`. Blocks on disk.
+    virtual Result<std::vector<Place>> places_of_handle(std::uint32_t hub,
+                                                        std::string_view platform,
+                                                        std::string_view handle,
+                                                        std::size_t count_max) const = 0;
 
     /// Installations by id, then registrations by id (devices.hpp).
     virtual Result<DevicePage> devices(std::uint32_t hub, const DeviceQuery& query) const = 0;

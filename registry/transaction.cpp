@@ -244,22 +244,30 @@ void Transaction::put_end(std::uint32_t hub, Address address, std::int64_t ends_
 
 // --- handle index ---
 
-std::vector<Address> Transaction::native_rows(std::uint32_t hub, const std::string& handle,
-                                              Address but) {
+std::vector<Address> Transaction::rows_with(std::uint32_t hub, const std::string& handle,
+                                            bool native, std::size_t count_max) {
     std::vector<Address> found;
     if (!handles_) handles_ = batch_.cursor(Family::handles, true);
-    const std::string prefix = handle_prefix(hub, handle);
-    for (handles_->seek(prefix); handles_->valid() && found.size() < 2; handles_->next()) {
+    const std::string prefix = handle_prefix(hub, handle, native);
+    for (handles_->seek(prefix); handles_->valid() && found.size() < count_max; handles_->next()) {
         if (!handles_->key().starts_with(prefix)) break;
         const auto place = address_at_end(handles_->key());
-        const auto native = decode_handle_entry(handles_->value());
-        if (!place || !native) {
-            set_fault(make_error_code(errc::corrupt));
+        if (!place) {
+            set_fault(place.error());
             return found;
         }
-        if (*native && *place != but) found.push_back(*place);
+        found.push_back(*place);
     }
     if (auto status = handles_->status(); !status) set_fault(status.error());
+    return found;
+}
+
+/// Two others at most: whether there are none, one or more is all that marks depend on.
+std::vector<Address> Transaction::others_with(std::uint32_t hub, const std::string& handle,
+                                              bool native, Address but) {
+    std::vector<Address> found = rows_with(hub, handle, native, 3);
+    std::erase(found, but);
+    if (found.size() > 2) found.resize(2);
     return found;
 }
 
@@ -273,23 +281,21 @@ void Transaction::mark_shared(std::uint32_t hub, Address address, bool shared) {
     batch_.put(Family::rows, row_key(hub, address.partition, address.number), encode_row(*other));
 }
 
-// Every native row is marked as soon as there are two with its handle: the second one marks the
-// first, and the last but one to leave unmarks the last.
+// Every row is marked as soon as there are two of its kind with its handle: the second one marks
+// the first, and the last but one to leave unmarks the last.
 bool Transaction::index_handle(std::uint32_t hub, Address address, const std::string& handle,
                                bool native) {
-    std::vector<Address> others;
-    if (native) others = native_rows(hub, handle, address);
+    const std::vector<Address> others = others_with(hub, handle, native, address);
     if (others.size() == 1) mark_shared(hub, others.front(), true);
-    batch_.put(Family::handles, handle_key(hub, handle, address.partition, address.number),
+    batch_.put(Family::handles, handle_key(hub, handle, native, address),
                encode_handle_entry(native));
     return !others.empty();
 }
 
 void Transaction::unindex_handle(std::uint32_t hub, Address address, const std::string& handle,
                                  bool native) {
-    batch_.erase(Family::handles, handle_key(hub, handle, address.partition, address.number));
-    if (!native) return;
-    const std::vector<Address> others = native_rows(hub, handle, address);
+    batch_.erase(Family::handles, handle_key(hub, handle, native, address));
+    const std::vector<Address> others = others_with(hub, handle, native, address);
     if (others.size() == 1) mark_shared(hub, others.front(), false);
 }
 

@@ -106,10 +106,13 @@ class Transaction {
     void move_postings(std::uint32_t hub, Address address, const TaggedRow* before,
                        const TaggedRow* after);
     void move_user(std::uint32_t hub, const std::string& tag, Address address, bool carries);
-    /// True: another native row has the handle.
+    /// True: another row of its kind has the handle.
     bool index_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
     void unindex_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
-    std::vector<Address> native_rows(std::uint32_t hub, const std::string& handle, Address but);
+    std::vector<Address> rows_with(std::uint32_t hub, const std::string& handle, bool native,
+                                   std::size_t count_max);
+    std::vector<Address> others_with(std::uint32_t hub, const std::string& handle, bool native,
+                                     Address but);
     void mark_shared(std::uint32_t hub, Address address, bool shared);
 
     Memory& memory_;

@@ -274,7 +274,7 @@ TEST_CASE("every cut and every unknown version of a value is corrupt", "[registr
 TEST_CASE("keys sort by hub, partition and number, and lead back", "[registry]") {
     CHECK(row_key(1, 2, 255) < row_key(1, 2, 256));
     CHECK(row_key(1, 2, 0xffff'ffff) < row_key(1, 3, 0));
-    const auto at = address_at_end(handle_key(1, "h", 7, 12'345)).value();
+    const auto at = address_at_end(handle_key(1, "h", true, {7, 12'345})).value();
     CHECK(at == Address{7, 12'345});
     CHECK_FALSE(address_at_end("short").has_value());
 
