@@ -122,7 +122,9 @@ struct Place {
 };
 
 /// Compare-and-delete of a handle that a provider called dead (contracts/pns.md 0: PRUNE,
-/// PRUNE-IF-OLDER).
+/// PRUNE-IF-OLDER). The row that the push went to must still be that device with that handle. Every
+/// other row of the hub with this handle and platform follows, each unless its own app has
+/// presented the handle since.
 struct Retirement {
     std::uint16_t partition = 0;
     std::uint32_t number = 0;
@@ -137,16 +139,18 @@ struct Retirement {
     std::uint64_t ticket = 0;  ///< of the gate that holds it; 0 = none
 };
 
-/// A handle that was retired.
+/// A channel that was retired: a registration, or all parts of an installation with this channel.
 struct Retired {
-    std::size_t index = 0;  ///< in what retire() was given
+    std::size_t index = 0;  ///< in what retire() was given; the same for all that share the handle
+    std::uint16_t partition = 0;
+    std::uint32_t number = 0;
     std::string registration_id;
     std::string installation_id;  ///< empty: a plain registration
     std::int64_t registered_at_ms = 0;
 };
 
 /// A provider named a new handle for the old one (ADM): replaced only if generation and handle
-/// still match.
+/// still match. Every other live row of the hub with this handle and platform follows.
 struct Rotation {
     std::uint16_t partition = 0;
     std::uint32_t number = 0;
@@ -330,7 +334,8 @@ class Registry {
     // --- life and death of handles ---
     virtual void retire(std::uint32_t hub, std::vector<Retirement> dead,
                         Done<std::vector<Retired>> done) = 0;  ///< those that were retired
-    virtual void rotate(std::uint32_t hub, std::vector<Rotation> moved, Done<std::size_t> done) = 0;
+    virtual void rotate(std::uint32_t hub, std::vector<Rotation> moved,
+                        Done<std::size_t> done) = 0;  ///< channels that moved
     /// Removes registrations and installations whose time is over. Looks at `count_max` entries at
     /// most: as many seen means that there may be more.
     virtual void expire(std::int64_t now_ms, std::size_t count_max, Done<Swept> done) = 0;

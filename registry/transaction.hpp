@@ -70,6 +70,9 @@ class Transaction {
     std::optional<IdEntry> id(std::uint32_t hub, std::string_view id);
     std::optional<Row> row(std::uint32_t hub, Address address);
     std::optional<InstallationRecord> installation(std::uint32_t hub, std::string_view id);
+    /// The rows of one kind that may hold a handle: its hash is theirs. Ascending.
+    std::vector<Address> rows_with(std::uint32_t hub, const std::string& handle, bool native,
+                                   std::size_t count_max);
 
     // --- writes ---
     std::optional<std::uint32_t> take_number(std::uint32_t hub, std::uint16_t partition);
@@ -109,8 +112,6 @@ class Transaction {
     /// True: another row of its kind has the handle.
     bool index_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
     void unindex_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
-    std::vector<Address> rows_with(std::uint32_t hub, const std::string& handle, bool native,
-                                   std::size_t count_max);
     std::vector<Address> others_with(std::uint32_t hub, const std::string& handle, bool native,
                                      Address but);
     void mark_shared(std::uint32_t hub, Address address, bool shared);

@@ -89,3 +89,78 @@ TEST_CASE("the rows that hold a handle are known by their places", "[registry]")
     }
     CHECK(registry->places_of_handle(77, "apns", "token", 1).error() == errc::not_found);
 }
+
+TEST_CASE("every row with a dead handle follows, by its own time", "[registry]") {
+    const TempDirectory directory;
+    Opened registry(options_in(directory.path()));
+    const std::uint32_t hub = registry.hub("Orders", 4);
+    const auto install = [&](const std::string& id, std::int64_t at_ms) {
+        Installation value = installation(id, "token", {});
+        value.registered_at_ms = at_ms;
+        value.templates["t"] = text("t");
+        REQUIRE(registry.install(hub, value).has_value());
+    };
+    install("old", 1'000);
+    install("older", 500);
+    install("late", 3'000);
+    Installation tiled = installation("tiled", "another", {});
+    tiled.secondary_tiles["tile"] = {"token", false, {}, {}};
+    REQUIRE(registry.install(hub, tiled).has_value());
+    REQUIRE(registry.put(hub, registration("1-1-1", "token", {})).has_value());
+    Registration foreign = registration("1-2-1", "token", {});
+    foreign.platform = "wns";
+    REQUIRE(registry.put(hub, foreign).has_value());
+    const Located at = locate(*registry, hub, "1-1-1");
+    const Retirement dead{
+        at.partition, at.device.number, at.device.generation, "token", 9'000, "gone", 9'500, 2'000};
+    const auto retired =
+        wait<std::vector<Retired>>([&](auto done) { registry->retire(hub, {dead}, done); });
+    Names names;
+    for (const Retired& one : retired.value()) {
+        CHECK(one.index == 0);
+        names.insert(one.installation_id.empty() ? one.registration_id : one.installation_id);
+        CHECK(one.registered_at_ms <= 2'000);
+    }
+    CHECK(retired->size() == 4);
+    CHECK(names == Names{"old", "older", "tiled", "1-1-1"});
+    CHECK(retired->front().registration_id == "1-1-1");
+    CHECK(registry->registration(hub, "1-1-1").error() == errc::not_found);
+    CHECK(registry->registration(hub, "1-2-1").has_value());
+    CHECK(registry->installation(hub, "old")->push_channel_expired);
+    CHECK_FALSE(registry->installation(hub, "tiled")->push_channel_expired);
+    CHECK(registry->installation(hub, "tiled")->secondary_tiles.at("tile").push_channel_expired);
+    CHECK_FALSE(registry->installation(hub, "late")->push_channel_expired);
+    CHECK(registry->verify(hub).empty());
+    // The same answer again, about a row that is gone.
+    CHECK(registry.retire(hub, {dead}).value() == 0);
+}
+
+TEST_CASE("every live row with a renamed handle follows", "[registry]") {
+    const TempDirectory directory;
+    Opened registry(options_in(directory.path()));
+    const std::uint32_t hub = registry.hub("Orders", 4);
+    for (const char* id : {"a", "b", "dead"}) {
+        Installation value = installation(id, "token", {});
+        value.platform = "adm";
+        value.templates["t"] = text("t");
+        value.push_channel_expired = value.id == "dead";
+        REQUIRE(registry.install(hub, value).has_value());
+    }
+    Registration plain = registration("1-1-1", "token", {});
+    plain.platform = "adm";
+    REQUIRE(registry.put(hub, plain).has_value());
+    REQUIRE(registry.put(hub, registration("1-2-1", "token", {})).has_value());
+    const Located at = locate(*registry, hub, "1-1-1");
+    const Rotation moved{at.partition, at.device.number, at.device.generation, "token", "new",
+                         9'000};
+    CHECK(registry.rotate(hub, {moved}).value() == 3);
+    CHECK(registry->installation(hub, "a")->push_channel == "new");
+    CHECK(registry->installation(hub, "b")->push_channel == "new");
+    CHECK(registry->installation(hub, "dead")->push_channel == "token");
+    CHECK(registry->installation(hub, "dead")->push_channel_expired);
+    CHECK(registry->registration(hub, "1-1-1")->handle == "new");
+    CHECK(registry->registration(hub, "1-2-1")->handle == "token");
+    CHECK(registry->places_of_handle(hub, "adm", "new", 100)->size() == 5);
+    CHECK(registry.rotate(hub, {moved}).value() == 0);
+    CHECK(registry->verify(hub).empty());
+}

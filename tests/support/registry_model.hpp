@@ -88,6 +88,20 @@ struct Model {
         return all;
     }
 
+    /// A row of each channel with this handle.
+    std::vector<Registration> holders(const std::string& platform,
+                                      const std::string& handle) const {
+        std::vector<Registration> found;
+        std::set<std::pair<std::string, std::string>> channels;
+        for (const auto& [name, value] : all()) {
+            if (value.platform != platform || value.handle != handle) continue;
+            const bool fresh = value.installation_id.empty() ||
+                               channels.emplace(value.installation_id, value.secondary_tile).second;
+            if (fresh) found.push_back(value);
+        }
+        return found;
+    }
+
     void forget(const std::string& installation_id) {
         installations.erase(installation_id);
         std::erase_if(erased_natives, [&](const auto& e) { return e.first == installation_id; });
@@ -347,32 +361,41 @@ class RandomChanges {
                 below(3) == 0 ? 0 : value.registered_at_ms - (below(3) == 0 ? 1 : 0);
             const auto count = registry.retire(hub, {{at.partition, at.device.number, generation,
                                                       value.handle, since, "dead", now_, asked}});
-            const bool dies = current && since > value.registered_at_ms &&
-                              (asked == 0 || asked >= value.registered_at_ms);
-            demand(count.value() == (dies ? 1 : 0), "retire counts wrong");
-            if (!dies) return;
-            if (value.installation_id.empty()) return model.erase(value);
-            Installation& owner = model.installations.at(value.installation_id);
-            *channel(owner, value).second = true;
-            owner.updated_at_ms = now_;
-            ++owner.version;
-            return;
+            std::size_t dies = 0;
+            for (const Registration& holder : model.holders(value.platform, value.handle)) {
+                const std::int64_t presented = holder.registered_at_ms;
+                const bool keeps = since <= presented || (asked != 0 && asked < presented);
+                if (!current || holder.channel_expired || keeps) continue;
+                ++dies;
+                if (holder.installation_id.empty()) {
+                    model.erase(holder);
+                    continue;
+                }
+                Installation& owner = model.installations.at(holder.installation_id);
+                *channel(owner, holder).second = true;
+                owner.updated_at_ms = now_;
+                ++owner.version;
+            }
+            return demand(count.value() == dies, "retire counts wrong");
         }
         const std::string moved = "m" + std::to_string(below(3));
         const auto count = registry.rotate(
             hub, {{at.partition, at.device.number, generation, value.handle, moved, now_}});
-        const bool moves = current && value.handle != moved;
-        demand(count.value() == (moves ? 1 : 0), "rotate counts wrong");
-        if (!moves) return;
-        if (value.installation_id.empty()) {
-            model.plain.at(id).handle = moved;
-            ++model.plain.at(id).etag;
-            return;
+        std::size_t moves = 0;
+        for (const Registration& holder : model.holders(value.platform, value.handle)) {
+            if (!current || value.handle == moved || holder.channel_expired) continue;
+            ++moves;
+            if (holder.installation_id.empty()) {
+                model.plain.at(holder.id).handle = moved;
+                ++model.plain.at(holder.id).etag;
+                continue;
+            }
+            Installation& owner = model.installations.at(holder.installation_id);
+            *channel(owner, holder).first = moved;
+            owner.updated_at_ms = now_;
+            ++owner.version;
         }
-        Installation& owner = model.installations.at(value.installation_id);
-        *channel(owner, value).first = moved;
-        owner.updated_at_ms = now_;
-        ++owner.version;
+        demand(count.value() == moves, "rotate counts wrong");
     }
 
     void expire(Opened& registry, std::uint32_t hub, Model& model) {
