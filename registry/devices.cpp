@@ -282,7 +282,6 @@ Result<std::vector<std::string>> installations_of_user(const Views& views, std::
     if (!candidates) return candidates.error();
     const auto view = views.current();
     if (!view) return make_error_code(errc::closed);
-    const std::string folded = fold(user_id);
     std::set<std::string> ids;
     for (std::size_t p = 0; p < candidates->rows.size() && ids.size() < count_max; ++p) {
         for (const std::uint32_t number : candidates->rows[p]) {
@@ -294,7 +293,7 @@ Result<std::vector<std::string>> installations_of_user(const Views& views, std::
             if (ids.contains(id)) continue;
             const auto owner = read_installation(*view, hub, id);
             if (!owner) return owner.error();
-            if (fold(owner->user_id) == folded) ids.insert(id);
+            if (owner->user_id == user_id) ids.insert(id);
         }
     }
     return std::vector<std::string>(ids.begin(), ids.end());

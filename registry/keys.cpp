@@ -77,16 +77,11 @@ std::string id_key(std::uint32_t hub, std::string_view id) {
     return key;
 }
 
-std::string installation_prefix(std::uint32_t hub, std::string_view id) {
-    std::string key = with_hub("", hub, 2 * id.size() + 1);
-    key.append(fold(id));
-    key.push_back('\0');
-    return key;
-}
-
 std::string installation_key(std::uint32_t hub, std::string_view id) {
-    std::string key = installation_prefix(hub, id);
-    const std::string_view folded(key.data() + hub_bytes, id.size());
+    std::string key = with_hub("", hub, 2 * id.size() + 1);
+    const std::string folded = fold(id);
+    key.append(folded);
+    key.push_back('\0');
     if (folded != id) key.append(id);
     return key;
 }
@@ -104,7 +99,7 @@ std::string installation_id(std::string_view key) {
 }
 
 std::string user_key(std::uint32_t hub, std::string_view user_id) {
-    return id_key(hub, fold(user_id));
+    return id_key(hub, user_id);
 }
 
 std::string handle_prefix(std::uint32_t hub, std::string_view handle, bool native) {
@@ -119,6 +114,14 @@ std::string handle_key(std::uint32_t hub, std::string_view handle, bool native, 
     out.u16_be(address.partition);
     out.u32_be(address.number);
     return key;
+}
+
+std::string handle_key_of_kind(std::string_view key, bool native) {
+    assert(key.size() >= handle_prefix_bytes);
+    std::string moved(key);
+    char& last = moved[handle_prefix_bytes - 1];
+    last = static_cast<char>((last & ~1) | (native ? 0 : 1));
+    return moved;
 }
 
 Result<Address> address_at_end(std::string_view key) {

@@ -33,10 +33,13 @@ bool is_addressed(const Row& row, const Universe& universe) {
 }  // namespace
 
 bool tags_match(const tagexpr::Plan& plan, const std::vector<std::string>& tags) {
-    std::set<std::string> folded;
-    for (const std::string& tag : tags) folded.insert(fold(tag));
+    std::set<std::string> carried;
+    for (const std::string& tag : tags) carried.insert(tagexpr::canonical_tag(tag));
     return tagexpr::evaluate<Membership>(
-               plan, [&](std::string_view tag) { return Membership{folded.contains(fold(tag))}; },
+               plan,
+               [&](std::string_view tag) {
+                   return Membership{carried.contains(tagexpr::canonical_tag(tag))};
+               },
                [] { return Membership{true}; })
         .in;
 }

@@ -5,6 +5,7 @@
 #include "registry/handles.hpp"
 #include "registry/idempotency.hpp"
 #include "registry/match.hpp"
+#include "registry/migrate.hpp"
 #include "registry/reader.hpp"
 #include "registry/users.hpp"
 #include "registry/writer.hpp"
@@ -298,6 +299,7 @@ Result<std::unique_ptr<Registry>> Registry::open(const Options& options, std::st
               "). Nothing was changed. Keep a copy of the directory, then restore the last backup.";
         return memory.error();
     }
+    if (auto migrated = migrate(**store, *memory, why); !migrated) return migrated.error();
     return std::unique_ptr<Registry>(
         std::make_unique<StoredRegistry>(options, std::move(*store), std::move(*memory)));
 }

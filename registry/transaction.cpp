@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "tagexpr/expression.hpp"
+
 namespace registry {
 
 Transaction::Transaction(const Store& store, Memory& memory, std::uint64_t reusable_position)
@@ -97,7 +99,7 @@ std::vector<std::string> user_tags_of(const TaggedRow& tagged) {
     std::vector<std::string> users;
     if (tagged.row.channel_expired) return users;
     for (const std::string& tag : tagged.tags) {
-        if (user_named(tag)) users.push_back(fold(tag));
+        if (user_named(tag)) users.push_back(tagexpr::canonical_tag(tag));
     }
     std::sort(users.begin(), users.end());
     users.erase(std::unique(users.begin(), users.end()), users.end());
@@ -262,7 +264,6 @@ std::vector<Address> Transaction::rows_with(std::uint32_t hub, const std::string
     return found;
 }
 
-/// Two others at most: whether there are none, one or more is all that marks depend on.
 std::vector<Address> Transaction::others_with(std::uint32_t hub, const std::string& handle,
                                               bool native, Address but) {
     std::vector<Address> found = rows_with(hub, handle, native, 3);

@@ -73,6 +73,9 @@ class Transaction {
     /// The rows of one kind that may hold a handle: its hash is theirs. Ascending.
     std::vector<Address> rows_with(std::uint32_t hub, const std::string& handle, bool native,
                                    std::size_t count_max);
+    /// Rows of this kind beside `but`, two at most: none, one or more is all that marks depend on.
+    std::vector<Address> others_with(std::uint32_t hub, const std::string& handle, bool native,
+                                     Address but);
 
     // --- writes ---
     std::optional<std::uint32_t> take_number(std::uint32_t hub, std::uint16_t partition);
@@ -89,6 +92,11 @@ class Transaction {
     }
     /// The first minute that this batch has given to put_end().
     std::uint64_t earliest_end() const { return earliest_end_; }
+    // What replace_row() does beside the row, for those who mend it alone:
+    /// The canonical tag of a user leads to the row from now on, or no longer.
+    void move_user(std::uint32_t hub, const std::string& tag, Address address, bool carries);
+    /// The row has this mark.
+    void mark_shared(std::uint32_t hub, Address address, bool shared);
     void count_installation(std::uint32_t hub, bool created);
     void erase_hub(std::uint32_t hub);
     /// The send is open from now on: the mark of this batch will list it. Known already: as it was.
@@ -108,13 +116,9 @@ class Transaction {
   private:
     void move_postings(std::uint32_t hub, Address address, const TaggedRow* before,
                        const TaggedRow* after);
-    void move_user(std::uint32_t hub, const std::string& tag, Address address, bool carries);
     /// True: another row of its kind has the handle.
     bool index_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
     void unindex_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
-    std::vector<Address> others_with(std::uint32_t hub, const std::string& handle, bool native,
-                                     Address but);
-    void mark_shared(std::uint32_t hub, Address address, bool shared);
 
     Memory& memory_;
     const std::uint64_t reusable_position_;
@@ -138,7 +142,7 @@ void set_audience_times(const TaggedRow& before, TaggedRow& after, std::int64_t 
 /// The postings a row belongs in, as prefixes, ascending. Tags of users are left out.
 std::vector<std::string> postings_of(std::uint32_t hub, std::uint16_t partition,
                                      const TaggedRow& row);
-/// The tags of users that a row is found by, folded, ascending.
+/// The tags of users that a row is found by, canonical, ascending.
 std::vector<std::string> user_tags_of(const TaggedRow& row);
 
 }  // namespace registry

@@ -36,7 +36,7 @@ Result<T> checked(const ByteReader& in, T value) {
 }
 
 void version(ByteReader& in) {
-    if (in.u8() != format_version) in.fail();
+    if (in.u8() != value_version) in.fail();
 }
 
 template <class Pairs>
@@ -80,7 +80,7 @@ std::vector<std::string> get_texts(ByteReader& in) {
 }
 
 void put_template(ByteWriter& out, const Template& value) {
-    out.u8(format_version);
+    out.u8(value_version);
     out.text(value.name);
     out.text(value.body);
     put_pairs(out, value.headers);
@@ -196,7 +196,7 @@ bool get_bool(ByteReader& in) {
 std::string u8_value(std::uint8_t value) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.u8(value);
     return bytes;
 }
@@ -216,7 +216,7 @@ Result<std::uint8_t> decode_version(std::string_view bytes) {
 std::string encode_state(const State& state) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.varint(state.applied);
     out.varint(state.next_hub);
     out.varint(state.swept_minute);
@@ -233,10 +233,25 @@ Result<State> decode_state(std::string_view bytes) {
     return checked(in, state);
 }
 
+std::string encode_migration(const MigrationState& state) {
+    std::string bytes = u8_value(state.step);
+    ByteWriter(bytes).text(state.after);
+    return bytes;
+}
+
+Result<MigrationState> decode_migration(std::string_view bytes) {
+    ByteReader in(bytes);
+    MigrationState state;
+    version(in);
+    state.step = in.u8();
+    state.after = in.text();
+    return checked(in, std::move(state));
+}
+
 std::string encode_hub(const HubRow& hub) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.text(hub.name);
     out.varint(hub.partitions);
     out.text(hub.description);
@@ -259,7 +274,7 @@ Result<HubRow> decode_hub(std::string_view bytes) {
 std::string encode_count(std::uint64_t installations) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.varint(installations);
     return bytes;
 }
@@ -300,7 +315,7 @@ std::string encode_row(const Row& row) {
     std::string bytes;
     bytes.reserve(96 + row.handle.size() + row.template_bytes.size());
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.varint(flags);
     out.varint(row.generation);
     out.zigzag(row.registered_at_ms);
@@ -442,7 +457,7 @@ std::string encode_variables(const std::map<std::string, std::string>& values) {
     std::string bytes;
     if (values.empty()) return bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     put_pairs(out, values);
     return bytes;
 }
@@ -519,7 +534,7 @@ std::string encode_installation(const InstallationRecord& record) {
     const Installation& value = record.value;
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     const bool packs_channel = packs(value.push_channel);
     out.u8(static_cast<std::uint8_t>((value.push_channel_expired ? channel_expired : 0) |
                                      (value.push_channel_is_object ? channel_is_object : 0) |
@@ -588,7 +603,7 @@ constexpr std::uint8_t flag_released = 1, flag_gave_up = 2;
 std::string encode_send(const Send& send, const Progress& first, const KeptSelection& selection) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.text(send.id);
     out.text(send.format);
     out.text(send.tag_expression);
@@ -665,7 +680,7 @@ Result<SendRecord> decode_send(std::string_view bytes) {
 std::string encode_mark(const Mark& mark) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.varint(mark.size());
     for (const auto& [hub, id] : mark) {
         out.u32_be(hub);
@@ -688,7 +703,7 @@ Result<Mark> decode_mark(std::string_view bytes) {
 std::string encode_progress(const Progress& progress) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.u8(static_cast<std::uint8_t>(progress.state));
     out.zigzag(progress.started_at_ms);
     out.zigzag(progress.ended_at_ms);
@@ -750,7 +765,7 @@ Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view byte
 std::string encode_failures(const std::vector<DeviceFailure>& failures) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.varint(failures.size());
     for (const DeviceFailure& failure : failures) {
         out.u16_be(failure.partition);

@@ -21,19 +21,15 @@ inline std::string name_of(const Registration& value) {
            (value.body ? "t" + value.body->name : "");
 }
 
-inline std::string lower(std::string text) {
-    for (char& c : text) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-    return text;
-}
-
-/// Comparable: what the registry alone decides about parts is left out, tags become a folded set.
+/// Comparable: what the registry alone decides about parts is left out, tags become a canonical
+/// set.
 inline Registration comparable(Registration value) {
     if (!value.installation_id.empty()) {
         value.id.clear();
         value.etag = 0;
     }
     std::set<std::string> tags;
-    for (const std::string& tag : value.tags) tags.insert(lower(tag));
+    for (const std::string& tag : value.tags) tags.insert(tagexpr::canonical_tag(tag));
     value.tags.assign(tags.begin(), tags.end());
     return value;
 }
@@ -137,7 +133,9 @@ inline bool matches(const Registration& value, const tagexpr::Expression& expres
         using tagexpr::Op;
         bool result = node.op == Op::everything;
         if (node.op == Op::tag) {
-            for (const std::string& tag : value.tags) result |= lower(tag) == lower(node.tag);
+            for (const std::string& tag : value.tags) {
+                result |= tagexpr::canonical_tag(tag) == tagexpr::canonical_tag(node.tag);
+            }
         } else if (node.op == Op::negate) {
             result = !stack.back();
             stack.pop_back();
@@ -230,16 +228,17 @@ class RandomChanges {
         return tags[below(6)];
     }
     std::string any_tag() {
-        if (below(6) == 0) return "$InstallationId:{i" + std::to_string(below(6)) + "}";
-        if (below(6) == 0) return "$UserId:{u" + std::to_string(below(3)) + "}";
+        if (below(6) == 0) return "$InstallationId:{" + installation_id() + "}";
+        if (below(6) == 0) return "$UserId:{" + user_id() + "}";
         return below(5) == 0 ? "alert" : tag();
     }
     std::string handle() {
         const std::uint32_t n = below(10);  // some as hexadecimal digits, which are stored packed
         return (n < 5 ? "h" : "0123456789ABCDEF0") + std::to_string(n);
     }
-    /// Some differ in case alone: they share a tag.
+    /// Some differ in case alone, and nobody takes the one for the other.
     std::string installation_id() { return (below(4) == 0 ? "I" : "i") + std::to_string(below(6)); }
+    std::string user_id() { return (below(4) == 0 ? "U" : "u") + std::to_string(below(3)); }
     std::string platform() { return below(2) == 0 ? "apns" : "wns"; }
     std::vector<std::string> tags() {
         std::vector<std::string> some;
@@ -303,7 +302,7 @@ class RandomChanges {
     void put_installation(Opened& registry, std::uint32_t hub, Model& model) {
         Installation value = installation(installation_id(), handle(), tags());
         value.platform = platform();
-        if (below(2) == 0) value.user_id = "u" + std::to_string(below(3));
+        if (below(2) == 0) value.user_id = user_id();
         value.expires_at_ms = expiry();
         value.registered_at_ms = value.updated_at_ms = now_;
         value.templates = templates();
