@@ -108,8 +108,7 @@ bool ascending(std::string_view list) {
 
 /// Kind and payload of a chunk value; false if its head is bad.
 bool split(std::string_view bytes, ChunkKind& kind, std::string_view& payload) {
-    if (bytes.size() < 2 || bytes[0] != format_version || bytes[1] < 0 || bytes[1] > 2)
-        return false;
+    if (bytes.size() < 2 || bytes[0] != value_version || bytes[1] < 0 || bytes[1] > 2) return false;
     kind = static_cast<ChunkKind>(bytes[1]);
     payload = bytes.substr(2);
     return true;
@@ -127,7 +126,7 @@ std::string encode_chunk(const Chunk& chunk) {
     const std::size_t run_bytes = 4 * runs;
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     if (run_bytes < std::min(array_bytes, words_bytes)) {
         out.u8(static_cast<std::uint8_t>(ChunkKind::runs));
         for_each_run(chunk, [&](std::uint16_t first, std::uint16_t last) {
@@ -181,7 +180,7 @@ std::string encode_operand(const Operand& operand) {
     std::string bytes;
     bytes.reserve(4 + 2 * (operand.added.size() + operand.removed.size()));
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.varint(operand.added.size());
     for (const std::uint16_t n : operand.added) out.u16_le(n);
     for (const std::uint16_t n : operand.removed) out.u16_le(n);
@@ -192,7 +191,7 @@ namespace {
 
 bool split_operand(std::string_view bytes, std::string_view& added, std::string_view& removed) {
     ByteReader in(bytes);
-    if (in.u8() != format_version) return false;
+    if (in.u8() != value_version) return false;
     const std::uint64_t count = in.count();
     if (!in.ok() || 2 * count > in.left()) return false;
     added = in.raw(2 * count);
@@ -260,7 +259,7 @@ std::string encode_numbers(const std::vector<std::uint16_t>& numbers) {
     }
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.u8(static_cast<std::uint8_t>(ChunkKind::array));
     // As they lie in memory: little-endian, asserted above.
     out.raw({reinterpret_cast<const char*>(numbers.data()), 2 * numbers.size()});
@@ -380,7 +379,7 @@ namespace {
 std::string encode_one(std::uint16_t number) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.u8(static_cast<std::uint8_t>(ChunkKind::array));
     out.u16_le(number);
     return bytes;
@@ -410,7 +409,7 @@ std::string encode_bitmap(const Bitmap& bitmap) {
     }
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.varint(chunks);
     out.raw(body);
     return bytes;
@@ -418,7 +417,7 @@ std::string encode_bitmap(const Bitmap& bitmap) {
 
 Result<Bitmap> decode_bitmap(std::string_view bytes) {
     ByteReader in(bytes);
-    if (in.u8() != format_version) return make_error_code(errc::corrupt);
+    if (in.u8() != value_version) return make_error_code(errc::corrupt);
     BitmapBuilder builder;
     int before = -1;
     for (std::uint64_t left = in.count(); left > 0; --left) {

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <set>
 
+#include "registry/match.hpp"
 #include "registry/partition.hpp"
 #include "registry/reader.hpp"
 #include "registry/select.hpp"
@@ -20,24 +21,7 @@ namespace {
 constexpr std::size_t listed_by_rows_max = 10'000;
 constexpr char installations_first = 'i', registrations_then = 'r';
 
-/// A set over a universe of one device.
-struct Membership {
-    bool in = false;
-    Membership& operator&=(const Membership& other) { return in = in && other.in, *this; }
-    Membership& operator|=(const Membership& other) { return in = in || other.in, *this; }
-    Membership& operator-=(const Membership& other) { return in = in && !other.in, *this; }
-};
-
-bool tags_match(const tagexpr::Plan& plan, const std::vector<std::string>& tags) {
-    std::set<std::string> folded;
-    for (const std::string& tag : tags) folded.insert(fold(tag));
-    return tagexpr::evaluate<Membership>(
-               plan, [&](std::string_view tag) { return Membership{folded.contains(fold(tag))}; },
-               [] { return Membership{true}; })
-        .in;
-}
-
-bool row_matches(const DeviceQuery& query, const Row& row) {
+bool row_fits(const DeviceQuery& query, const Row& row) {
     if (query.state == DeviceQuery::State::active && row.channel_expired) return false;
     if (query.state == DeviceQuery::State::expired && !row.channel_expired) return false;
     if (!query.platforms.empty() && std::find(query.platforms.begin(), query.platforms.end(),
@@ -53,7 +37,7 @@ bool installation_matches(const DeviceQuery& query, const InstallationRecord& re
         const bool exists =
             std::any_of(record.parts.begin(), record.parts.end(),
                         [&](const auto& known) { return known.first == part.name; });
-        if (exists && row_matches(query, part.tagged.row) &&
+        if (exists && row_fits(query, part.tagged.row) &&
             tags_match(query.plan, part.tagged.tags)) {
             return true;
         }
@@ -146,7 +130,7 @@ class DeviceList {
     Result<void> offer_row(Address address) {
         const auto row = find_row(view_, hub_, address);
         if (!row) return row.error();
-        if (!*row || !(*row)->installation_id.empty() || !row_matches(query_, **row) ||
+        if (!*row || !(*row)->installation_id.empty() || !row_fits(query_, **row) ||
             !tags_match(query_.plan, (*row)->tags)) {
             return {};
         }
@@ -176,7 +160,7 @@ Result<DevicePage> list_few(const View& view, std::uint32_t hub, const DeviceQue
             const Address address{partition, number};
             const auto row = find_row(view, hub, address);
             if (!row) return row.error();
-            if (!*row || !row_matches(query, **row)) continue;
+            if (!*row || !row_fits(query, **row)) continue;
             const bool owned = !(*row)->installation_id.empty();
             std::string place(1, owned ? installations_first : registrations_then);
             place += owned ? installation_key(hub, (*row)->installation_id)
@@ -303,7 +287,6 @@ Result<std::vector<std::string>> installations_of_user(const Views& views, std::
     if (!candidates) return candidates.error();
     const auto view = views.current();
     if (!view) return make_error_code(errc::closed);
-    const std::string folded = fold(user_id);
     std::set<std::string> ids;
     for (std::size_t p = 0; p < candidates->rows.size() && ids.size() < count_max; ++p) {
         for (const std::uint32_t number : candidates->rows[p]) {
@@ -315,7 +298,7 @@ Result<std::vector<std::string>> installations_of_user(const Views& views, std::
             if (ids.contains(id)) continue;
             const auto owner = read_installation(*view, hub, id);
             if (!owner) return owner.error();
-            if (fold(owner->user_id) == folded) ids.insert(id);
+            if (owner->user_id == user_id) ids.insert(id);
         }
     }
     return std::vector<std::string>(ids.begin(), ids.end());

@@ -16,7 +16,7 @@ namespace registry {
 
 Result<DevicePage> find_devices(const Views& views, std::uint32_t hub, const DeviceQuery& query);
 
-/// Ids of installations of this user (ignoring ASCII case), live or expired, at most `count_max`.
+/// Ids of installations of this user, live or expired, at most `count_max`.
 Result<std::vector<std::string>> installations_of_user(const Views& views, std::uint32_t hub,
                                                        std::string_view user_id,
                                                        std::size_t count_max);

@@ -81,16 +81,11 @@ std::string id_key(std::uint32_t hub, std::string_view id) {
     return key;
 }
 
-std::string installation_prefix(std::uint32_t hub, std::string_view id) {
-    std::string key = with_hub("", hub, 2 * id.size() + 1);
-    key.append(fold(id));
-    key.push_back('\0');
-    return key;
-}
-
 std::string installation_key(std::uint32_t hub, std::string_view id) {
-    std::string key = installation_prefix(hub, id);
-    const std::string_view folded(key.data() + hub_bytes, id.size());
+    std::string key = with_hub("", hub, 2 * id.size() + 1);
+    const std::string folded = fold(id);
+    key.append(folded);
+    key.push_back('\0');
     if (folded != id) key.append(id);
     return key;
 }
@@ -108,22 +103,29 @@ std::string installation_id(std::string_view key) {
 }
 
 std::string user_key(std::uint32_t hub, std::string_view user_id) {
-    return id_key(hub, fold(user_id));
+    return id_key(hub, user_id);
 }
 
-std::string handle_prefix(std::uint32_t hub, std::string_view handle) {
+std::string handle_prefix(std::uint32_t hub, std::string_view handle, bool native) {
     std::string key = with_hub("", hub, 14);
-    ByteWriter(key).u64_be(hash64(handle));
+    ByteWriter(key).u64_be((hash64(handle) & ~std::uint64_t{1}) | (native ? 0 : 1));
     return key;
 }
 
-std::string handle_key(std::uint32_t hub, std::string_view handle, std::uint16_t partition,
-                       std::uint32_t number) {
-    std::string key = handle_prefix(hub, handle);
+std::string handle_key(std::uint32_t hub, std::string_view handle, bool native, Address address) {
+    std::string key = handle_prefix(hub, handle, native);
     ByteWriter out(key);
-    out.u16_be(partition);
-    out.u32_be(number);
+    out.u16_be(address.partition);
+    out.u32_be(address.number);
     return key;
+}
+
+std::string handle_key_of_kind(std::string_view key, bool native) {
+    assert(key.size() >= handle_prefix_bytes);
+    std::string moved(key);
+    char& last = moved[handle_prefix_bytes - 1];
+    last = static_cast<char>((last & ~1) | (native ? 0 : 1));
+    return moved;
 }
 
 Result<Address> address_at_end(std::string_view key) {

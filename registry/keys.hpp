@@ -4,11 +4,13 @@
 //
 // Notation: u8 u16 u32 u64 are big-endian, le16 and le64 little-endian, varint is base 128 with the
 // low group first, zigzag a varint of a signed number, text = varint length, bytes. Every value
-// starts with a version byte (u8 version: format_version, also in chunks and operands); a decoder
+// starts with a version byte (u8 version: value_version, also in chunks and operands); a decoder
 // refuses versions it does not know, bytes left over and lists that are out of order
 // (errc::corrupt).
 //
-//   meta           "version" -> u8 version
+//   meta           "version" -> u8 format_version
+//                  "migration" -> u8 version, u8 step, text key: what the migration to this format
+//                               has done so far (migrate.hpp); absent: all of it
 //                  "state"   -> u8 version, varint applied position, varint next hub number,
 //                               varint minute up to which ends were looked at
 //                  "h" u32 hub -> u8 version, text name, varint partitions,
@@ -23,8 +25,9 @@
 //                  [text tile]                            flag 2
 //                  [u64 template hash, text template]     flag 4
 //                  [text variables]                       flag 8
+//                  [zigzag audience time, zigzag user time]  flag 256: tags or user have changed
 //                  [list of text tags]                    flag 16, only rows without installation
-//                  flag 32: channel expired; flag 128: another native row has this handle
+//                  flag 32: channel expired; flag 128: see Row::shares_handle
 //                  flag 64: the handle is the bytes that its upper-case hexadecimal digits say
 //     end          varint: 0 never, else milliseconds since 1970 and one
 //     part         ["s" text tile] ["t" template name]; both absent = the native part
@@ -36,7 +39,8 @@
 //                                              varint number
 //                                            | u8 version, u8 1 gone
 //                  of rows without installation; ids of parts say where they lie
-//   installations  u32 hub, installation id in lower case, u8 0, the id itself unless the same
+//   installations  u32 hub, installation id in lower case, u8 0, the id itself unless the same:
+//                  ids are exact, and lists of them ignore case
 //                  -> u8 version, u8 flags (1 channel expired, 2 channel is an object, 4 channel is
 //                  the bytes that its hexadecimal digits say), text user, text platform,
 //                  text channel, end, zigzag registered_at, zigzag updated_at, list of text tags,
@@ -44,13 +48,14 @@
 //                  list of (text part, varint number)
 //     tile         text tile id, u8 channel expired, text channel, list of text tags,
 //                  list of text templates
-//   users          u32 hub, user id in lower case -> u8 version, u8 0, (u16 partition, u32 number)*
+//   users          u32 hub, user id -> u8 version, u8 0, (u16 partition, u32 number)*
 //                                                    ascending: rows that carry `$UserId:{id}`
 //                                                  | u8 version, u8 1: many, in postings
 //   handles        u32 hub, u64 hash of handle, u16 partition, u32 number -> u8 version, u8 native
+//                  the last bit of the hash is 0 for native rows, 1 for templates
 //   postings       u32 hub, u8 space, text name, u16 partition, u16 chunk -> chunk
-//     space        0: names of our own (postings.hpp), 1: tags, ASCII letters in lower case
-//     name         of our own, among others: 'e' u64 minute: rows to look at once it is over
+//     space        0: names of our own (postings.hpp), 1: tags, as tagexpr::canonical_tag() spells
+//     them name         of our own, among others: 'e' u64 minute: rows to look at once it is over
 //     chunk        u8 version, u8 0, le16 ascending                 array
 //                | u8 version, u8 1, 1024 le64                      bits
 //                | u8 version, u8 2, (le16 first, le16 last)*       runs, ascending, with gaps
@@ -114,6 +119,7 @@ struct Address {
 // --- keys ---
 constexpr std::string_view version_key = "version";
 constexpr std::string_view state_key = "state";
+constexpr std::string_view migration_key = "migration";
 constexpr std::string_view hub_key_prefix = "h";
 std::string hub_key(std::uint32_t hub);
 std::string count_key(std::uint32_t hub);
@@ -124,17 +130,18 @@ std::string partition_prefix(std::uint32_t hub, std::uint16_t partition);  ///< 
 std::string row_key(std::uint32_t hub, std::uint16_t partition, std::uint32_t number);
 std::string id_key(std::uint32_t hub, std::string_view id);
 std::string installation_key(std::uint32_t hub, std::string_view id);
-/// The part of the key that all spellings of an installation id share.
-std::string installation_prefix(std::uint32_t hub, std::string_view id);
-/// Bytes of `key` that all spellings share; 0 if it is no key of an installation.
+/// Bytes of `key` that ids which differ in case alone share; 0 if it is no key of an installation.
 std::size_t installation_prefix_size(std::string_view key);
 /// The id in a key of `installations`.
 std::string installation_id(std::string_view key);
 std::string user_key(std::uint32_t hub, std::string_view user_id);
 constexpr std::size_t handle_prefix_bytes = 12;
-std::string handle_prefix(std::uint32_t hub, std::string_view handle);
-std::string handle_key(std::uint32_t hub, std::string_view handle, std::uint16_t partition,
-                       std::uint32_t number);
+/// Of the native rows, or of the templates, with a handle: one send goes to the ones or to the
+/// others.
+std::string handle_prefix(std::uint32_t hub, std::string_view handle, bool native);
+std::string handle_key(std::uint32_t hub, std::string_view handle, bool native, Address address);
+/// As a key of `handles` of format 3, which are not apart by kind, lies now.
+std::string handle_key_of_kind(std::string_view key, bool native);
 /// The row a key of `rows` or `handles` ends with.
 Result<Address> address_at_end(std::string_view key);
 
@@ -198,7 +205,11 @@ Result<AnswerExpiryKey> decode_answer_expiry_key(std::string_view key);
 std::string after_prefix(std::string prefix);
 
 // --- values ---
-constexpr std::uint8_t format_version = 3;
+constexpr std::uint8_t format_version = 4;  ///< of the store as a whole
+/// The format from which a store is migrated. Its users ignored case, its handles were not apart by
+/// kind, and templates that share a handle had no mark.
+constexpr std::uint8_t old_format_version = 3;
+constexpr std::uint8_t value_version = 3;  ///< of each value
 
 std::string encode_version();
 Result<std::uint8_t> decode_version(std::string_view bytes);
@@ -211,6 +222,15 @@ struct State {
 };
 std::string encode_state(const State& state);
 Result<State> decode_state(std::string_view bytes);
+
+/// A step, and the last key of its family that was dealt with.
+struct MigrationState {
+    std::uint8_t step = 0;
+    std::string after;
+    friend bool operator==(const MigrationState&, const MigrationState&) = default;
+};
+std::string encode_migration(const MigrationState& state);
+Result<MigrationState> decode_migration(std::string_view bytes);
 
 std::string encode_hub(const HubRow& hub);
 Result<HubRow> decode_hub(std::string_view bytes);  ///< number left 0: it is in the key
@@ -226,7 +246,8 @@ struct Row {
     std::int64_t registered_at_ms = 0;
     std::int64_t expires_at_ms = never_ms;
     bool channel_expired = false;
-    bool shares_handle = false;  ///< native, and so is another row with this handle
+    bool shares_handle = false;                       ///< see Device
+    std::int64_t audience_at_ms = 0, user_at_ms = 0;  ///< see Device
     std::string platform;
     std::string handle;
     std::string registration_id;  ///< of a part, part_id()

@@ -35,57 +35,76 @@ bool presented_since(const Retirement& dead, std::int64_t registered_at_ms) {
            (dead.asked_at_ms != 0 && registered_at_ms > dead.asked_at_ms);
 }
 
-/// The row as it was, with the time its handle was last presented, if it was retired.
-std::optional<Row> retire_one(Transaction& tx, std::uint32_t hub, const Retirement& dead) {
-    const Address address{dead.partition, dead.number};
-    auto row = same_device(tx, hub, address, dead.generation, dead.handle);
-    if (!row || row->channel_expired || presented_since(dead, row->registered_at_ms))
-        return std::nullopt;
-    if (row->installation_id.empty()) {
-        erase_plain(tx, hub, address, *row);
-        return row;
+/// Rows of each kind that one answer about a handle reaches. Those beyond keep the handle until the
+/// next answer.
+constexpr std::size_t handle_rows_max = 1'024;
+
+/// Calls `change(address, row)` for the row that an answer was about, and for all others of its
+/// platform with the same handle. Each is read when its turn comes: what is done to one part of an
+/// installation changes the others.
+template <class Change>
+void for_each_holder(Transaction& tx, std::uint32_t hub, Address named, const std::string& platform,
+                     const std::string& handle, Change&& change) {
+    std::vector<Address> holders{named};
+    for (const bool native : {true, false}) {
+        for (const Address address : tx.rows_with(hub, handle, native, handle_rows_max)) {
+            if (address != named) holders.push_back(address);
+        }
     }
-    const auto owner = owner_of(tx, hub, *row);
-    if (tx.fault() || presented_since(dead, owner->value.registered_at_ms)) return std::nullopt;
-    row->registered_at_ms = owner->value.registered_at_ms;
+    for (const Address address : holders) {
+        if (tx.fault()) return;
+        auto row = tx.row(hub, address);
+        if (row && row->handle == handle && row->platform == platform) change(address, *row);
+    }
+}
+
+/// True: the channel of the row was alive and is dead now. `row` gets the time its handle was last
+/// presented.
+bool retire_row(Transaction& tx, std::uint32_t hub, Address address, Row& row,
+                const Retirement& dead) {
+    if (row.channel_expired || presented_since(dead, row.registered_at_ms)) return false;
+    if (row.installation_id.empty()) {
+        erase_plain(tx, hub, address, row);
+        return true;
+    }
+    const auto owner = owner_of(tx, hub, row);
+    if (tx.fault() || presented_since(dead, owner->value.registered_at_ms)) return false;
+    row.registered_at_ms = owner->value.registered_at_ms;
     Installation after = owner->value;
-    if (row->tile.empty()) {
+    if (row.tile.empty()) {
         after.push_channel_expired = true;
     } else {
-        after.secondary_tiles[row->tile].push_channel_expired = true;
+        after.secondary_tiles[row.tile].push_channel_expired = true;
     }
     after.updated_at_ms = dead.at_ms;
     rewrite_installation(tx, hub, *owner, std::move(after));
-    return row;
+    return true;
 }
 
-bool rotate_one(Transaction& tx, std::uint32_t hub, const Rotation& moved) {
-    const Address address{moved.partition, moved.number};
-    const auto row = same_device(tx, hub, address, moved.generation, moved.old_handle);
-    if (!row || moved.old_handle == moved.new_handle) return false;
-    if (row->installation_id.empty()) {
-        const TaggedRow before{*row, row->tags};
+void rotate_row(Transaction& tx, std::uint32_t hub, Address address, const Row& row,
+                const Rotation& moved) {
+    if (row.installation_id.empty()) {
+        const TaggedRow before{row, row.tags};
         TaggedRow after = before;
         after.row.handle = moved.new_handle;
         after.row.generation = tx.position();
         ++after.row.etag;
         tx.replace_row(hub, address, &before, &after);
-        return true;
+        return;
     }
-    const auto owner = owner_of(tx, hub, *row);
-    if (tx.fault()) return false;
+    const auto owner = owner_of(tx, hub, row);
+    if (tx.fault()) return;
     Installation after = owner->value;
-    if (row->tile.empty()) {
+    if (row.tile.empty()) {
         after.push_channel = moved.new_handle;
         after.push_channel_expired = false;
     } else {
-        SecondaryTile& tile = after.secondary_tiles[row->tile];
+        SecondaryTile& tile = after.secondary_tiles[row.tile];
         tile.push_channel = moved.new_handle;
         tile.push_channel_expired = false;
     }
     after.updated_at_ms = moved.at_ms;
     rewrite_installation(tx, hub, *owner, std::move(after));
-    return true;
 }
 
 /// True: the row has ended and is removed, with the installation it is a part of. What ends later
@@ -148,12 +167,18 @@ Result<std::vector<Retired>> retire(Transaction& tx, std::uint32_t hub,
     if (tx.hub(hub) == nullptr) return make_error_code(errc::not_found);
     std::vector<Retired> retired;
     for (std::size_t i = 0; i < dead.size(); ++i) {
-        auto row = retire_one(tx, hub, dead[i]);
-        if (tx.fault()) return tx.fault();
-        if (!row) continue;
-        retired.push_back({i, std::move(row->registration_id), std::move(row->installation_id),
-                           row->registered_at_ms});
+        const Address named{dead[i].partition, dead[i].number};
+        const auto first = same_device(tx, hub, named, dead[i].generation, dead[i].handle);
+        if (!first) continue;
+        for_each_holder(
+            tx, hub, named, first->platform, dead[i].handle, [&](Address address, Row& row) {
+                if (!retire_row(tx, hub, address, row, dead[i])) return;
+                retired.push_back({i, address.partition, address.number,
+                                   std::move(row.registration_id), std::move(row.installation_id),
+                                   row.registered_at_ms});
+            });
     }
+    if (tx.fault()) return tx.fault();
     return retired;
 }
 
@@ -161,9 +186,18 @@ Result<std::size_t> rotate(Transaction& tx, std::uint32_t hub, const std::vector
     if (tx.hub(hub) == nullptr) return make_error_code(errc::not_found);
     std::size_t rotated = 0;
     for (const Rotation& one : moved) {
-        if (rotate_one(tx, hub, one)) ++rotated;
-        if (tx.fault()) return tx.fault();
+        const Address named{one.partition, one.number};
+        const auto first = same_device(tx, hub, named, one.generation, one.old_handle);
+        if (!first || one.old_handle == one.new_handle) continue;
+        for_each_holder(tx, hub, named, first->platform, one.old_handle,
+                        [&](Address address, const Row& row) {
+                            // A channel that died stays dead: its user may be one of long ago.
+                            if (row.channel_expired && address != named) return;
+                            rotate_row(tx, hub, address, row, one);
+                            ++rotated;
+                        });
     }
+    if (tx.fault()) return {boost::system::in_place_error, tx.fault()};
     return rotated;
 }
 

@@ -10,10 +10,10 @@ namespace {
 constexpr std::size_t loaded_singly_max = 4;
 constexpr int steps_before_seek = 8;
 
-using Place = std::pair<std::size_t, std::size_t>;  // offset and size in the arena
+using Stretch = std::pair<std::size_t, std::size_t>;  // offset and size in the arena
 
 Result<void> load_few(const View& view, std::uint32_t hub, std::uint16_t partition,
-                      std::span<const std::uint32_t> numbers, std::vector<Place>& places,
+                      std::span<const std::uint32_t> numbers, std::vector<Stretch>& places,
                       std::string& arena, Reach reach) {
     std::string bytes;
     for (std::size_t i = 0; i < numbers.size(); ++i) {
@@ -28,7 +28,7 @@ Result<void> load_few(const View& view, std::uint32_t hub, std::uint16_t partiti
 }
 
 Result<void> load_many(const View& view, std::uint32_t hub, std::uint16_t partition,
-                       std::span<const std::uint32_t> numbers, std::vector<Place>& places,
+                       std::span<const std::uint32_t> numbers, std::vector<Stretch>& places,
                        std::string& arena) {
     const auto rows = view.snapshot->cursor(Family::rows);
     bool placed = false;
@@ -61,7 +61,7 @@ Result<void> load(const View& view, std::uint32_t hub, std::uint16_t partition,
     texts.clear();
     if (numbers.empty()) return {};
     // First the bytes, then the views into them: the arena moves while it grows.
-    std::vector<Place> places(numbers.size());
+    std::vector<Stretch> places(numbers.size());
     const auto found = numbers.size() <= loaded_singly_max
                            ? load_few(view, hub, partition, numbers, places, arena, reach)
                            : load_many(view, hub, partition, numbers, places, arena);

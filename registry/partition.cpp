@@ -7,13 +7,16 @@
 #include <algorithm>
 #include <charconv>
 
+#include "tagexpr/expression.hpp"
+
 namespace registry {
 namespace {
 
 void append_new(std::vector<std::string>& tags, const std::string& tag) {
-    const std::string folded = fold(tag);
-    const bool known = std::any_of(tags.begin(), tags.end(),
-                                   [&](const std::string& t) { return fold(t) == folded; });
+    const std::string spelled = tagexpr::canonical_tag(tag);
+    const bool known = std::any_of(tags.begin(), tags.end(), [&](const std::string& t) {
+        return tagexpr::canonical_tag(t) == spelled;
+    });
     if (!known) tags.push_back(tag);
 }
 

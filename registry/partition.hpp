@@ -12,9 +12,8 @@
 
 namespace registry {
 
-/// Partition of an installation id. Spellings that differ in ASCII case share one, as they share
-/// the tag
-/// `$InstallationId:{id}`.
+/// Partition of an installation id. Ids that differ in ASCII case alone share one: so it was when
+/// they shared a tag, and rows do not move.
 std::uint16_t partition_of(std::string_view id, std::uint16_t partitions);
 /// Partition of a registration id: its third group minus one if that is a partition, else by hash.
 std::uint16_t partition_of_registration(std::string_view id, std::uint16_t partitions);

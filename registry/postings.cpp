@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "registry/keys.hpp"
+#include "tagexpr/expression.hpp"
 
 namespace registry {
 namespace {
@@ -37,7 +38,7 @@ std::string internal_prefix(std::uint32_t hub, std::uint16_t partition, std::str
 }
 
 std::string tag_prefix(std::uint32_t hub, std::uint16_t partition, std::string_view tag) {
-    return posting_prefix(hub, partition, PostingSpace::tag, fold(tag));
+    return posting_prefix(hub, partition, PostingSpace::tag, tagexpr::canonical_tag(tag));
 }
 
 Result<Bitmap> read_posting(Cursor& cursor, std::string_view prefix) {
@@ -54,7 +55,8 @@ Result<Bitmap> read_posting(Cursor& cursor, std::string_view prefix) {
 
 Result<std::map<std::uint16_t, Bitmap>> read_tag(Cursor& cursor, std::uint32_t hub,
                                                  std::string_view tag) {
-    const std::string prefix = posting_name_prefix(hub, PostingSpace::tag, fold(tag));
+    const std::string prefix =
+        posting_name_prefix(hub, PostingSpace::tag, tagexpr::canonical_tag(tag));
     std::map<std::uint16_t, Bitmap> postings;
     BitmapBuilder builder;
     std::optional<std::uint16_t> building;

@@ -1,6 +1,7 @@
 #pragma once
 
-// Postings: which device numbers of a partition carry a name. Names are tags (folded) or our own.
+// Postings: which device numbers of a partition carry a name. Names are tags
+// (canonical) or our own.
 //
 // A posting lives in RocksDB, one chunk per 65,536 numbers; big ones are also kept whole in a
 // bounded cache. The writer collects the deltas of a batch, writes one operand per chunk, and after

@@ -87,19 +87,21 @@ Result<std::vector<Registration>> find_handle(const View& view, std::uint32_t hu
                                               std::string_view handle, std::size_t count_max) {
     if (view.hubs->find(hub) == nullptr) return make_error_code(errc::not_found);
     std::vector<Registration> found;
-    const std::string prefix = handle_prefix(hub, handle);
     const auto cursor = view.snapshot->cursor(Family::handles, true);
-    for (cursor->seek(prefix); cursor->valid() && found.size() < count_max; cursor->next()) {
-        if (!cursor->key().starts_with(prefix)) break;
-        const auto place = address_at_end(cursor->key());
-        if (!place) return place.error();
-        const auto row = read_row(view, hub, *place);
-        if (!row) return row.error();
-        auto value = read_registration(view, hub, *row);
-        if (!value) return value.error();
-        if (value->handle == handle) found.push_back(std::move(*value));
+    for (const bool native : {true, false}) {
+        const std::string prefix = handle_prefix(hub, handle, native);
+        for (cursor->seek(prefix); cursor->valid() && found.size() < count_max; cursor->next()) {
+            if (!cursor->key().starts_with(prefix)) break;
+            const auto place = address_at_end(cursor->key());
+            if (!place) return place.error();
+            const auto row = read_row(view, hub, *place);
+            if (!row) return row.error();
+            auto value = read_registration(view, hub, *row);
+            if (!value) return value.error();
+            if (value->handle == handle) found.push_back(std::move(*value));
+        }
+        if (auto status = cursor->status(); !status) return status.error();
     }
-    if (auto status = cursor->status(); !status) return status.error();
     std::sort(found.begin(), found.end(),
               [](const Registration& a, const Registration& b) { return a.id < b.id; });
     return found;

@@ -1,6 +1,7 @@
 // Plain registrations: rows that no installation owns.
 
 #include <algorithm>
+#include <utility>
 
 #include "registry/changes.hpp"
 #include "registry/partition.hpp"
@@ -38,6 +39,8 @@ Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Regist
     if (owner == nullptr) return make_error_code(errc::not_found);
     value.installation_id.clear();
     value.channel_expired = false;
+    const std::int64_t asked_ms =
+        std::max(std::exchange(value.written_at_ms, 0), value.registered_at_ms);
     value.expires_at_ms = std::max<std::int64_t>(value.expires_at_ms, 0);
     const auto entry = tx.id(hub, value.id);
     if (tx.fault()) return tx.fault();
@@ -67,6 +70,7 @@ Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Regist
         if (row->handle == value.handle && row->platform == value.platform) {
             after.row.generation = row->generation;
         }
+        set_audience_times(before, after, asked_ms);
         tx.replace_row(hub, address, &before, &after);
     }
     value.etag = after.row.etag;

@@ -6,7 +6,10 @@
 
 #include "registry/changes.hpp"
 #include "registry/devices.hpp"
+#include "registry/handles.hpp"
 #include "registry/idempotency.hpp"
+#include "registry/match.hpp"
+#include "registry/migrate.hpp"
 #include "registry/reader.hpp"
 #include "registry/users.hpp"
 #include "registry/writer.hpp"
@@ -20,7 +23,7 @@ class StoredRegistry final : public Registry {
         : options_(options),
           store_(std::move(store)),
           views_(options.posting_cache_bytes_max),
-          writer_(options_, *store_, views_, std::move(memory)) {}
+          writer_(options_, *store_, views_, row_changes_, std::move(memory)) {}
     ~StoredRegistry() override { StoredRegistry::close(); }
 
     void create_hub(HubRow hub, Done<HubRow> done) override {
@@ -99,6 +102,14 @@ class StoredRegistry final : public Registry {
         return find_handle(*view, hub, handle, count_max);
     }
 
+    Result<std::vector<Place>> places_of_handle(std::uint32_t hub, std::string_view platform,
+                                                std::string_view handle,
+                                                std::size_t count_max) const override {
+        const auto view = views_.current();
+        if (!view) return make_error_code(errc::closed);
+        return registry::places_of_handle(*view, hub, platform, handle, count_max);
+    }
+
     Result<DevicePage> devices(std::uint32_t hub, const DeviceQuery& query) const override {
         return find_devices(views_, hub, query);
     }
@@ -124,6 +135,12 @@ class StoredRegistry final : public Registry {
                                      const Universe& universe) const override {
         return registry::select_at_once(views_, hub, plan, universe);
     }
+    Result<bool> matches(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
+                         const tagexpr::Plan& plan, const Universe& universe) const override {
+        const auto view = views_.current();
+        if (!view) return {boost::system::in_place_error, make_error_code(errc::closed)};
+        return row_matches(*view, hub, {partition, number}, plan, universe);
+    }
     Result<Audience> audience(std::uint32_t hub, const AudienceQuery& query) const override {
         return count_audience(views_, hub, query);
     }
@@ -140,6 +157,12 @@ class StoredRegistry final : public Registry {
         const auto view = views_.current();
         if (!view) return make_error_code(errc::closed);
         return registry::load_at_once(*view, hub, partition, numbers, now_ms, chunk);
+    }
+
+    std::uint64_t stamp() const override { return row_changes_.stamp(); }
+    bool may_have_changed(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
+                          std::uint64_t stamp) const override {
+        return row_changes_.may_have_changed({hub, {partition, number}}, stamp);
     }
 
     void retire(std::uint32_t hub, std::vector<Retirement> dead,
@@ -263,6 +286,7 @@ class StoredRegistry final : public Registry {
     const Options options_;
     std::unique_ptr<Store> store_;
     Views views_;
+    RowChanges row_changes_;
     Writer writer_;
 };
 
@@ -279,6 +303,7 @@ Result<std::unique_ptr<Registry>> Registry::open(const Options& options, std::st
               "). Nothing was changed. Keep a copy of the directory, then restore the last backup.";
         return memory.error();
     }
+    if (auto migrated = migrate(**store, *memory, why); !migrated) return migrated.error();
     return std::unique_ptr<Registry>(
         std::make_unique<StoredRegistry>(options, std::move(*store), std::move(*memory)));
 }

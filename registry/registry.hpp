@@ -81,7 +81,9 @@ struct Device {
     bool present =
         false;  ///< false: deleted since the selection was frozen; nothing else is set then
     bool channel_expired = false;
-    bool shares_handle = false;  ///< another native registration of this hub has the same handle
+    /// Another row with the same handle is native as this one, or has a template as this one: one
+    /// send may find both. Sometimes true without need: platforms are not compared.
+    bool shares_handle = false;
     std::string_view platform;
     std::string_view handle;
     std::string_view template_bytes;   ///< empty = native; decode_template() reads it
@@ -95,6 +97,9 @@ struct Device {
     /// since.
     std::int64_t registered_at_ms = 0;
     std::int64_t expires_at_ms = never_ms;  ///< exact where it is over at the time of the load
+    /// When its tags, its user among them, last changed, and when its user did: the times that the
+    /// writes brought along, never going back. 0: not since the row was created.
+    std::int64_t audience_at_ms = 0, user_at_ms = 0;
 };
 
 /// The id under which the registration of a device of this partition is found.
@@ -109,8 +114,18 @@ struct DeviceChunk {
 Result<Template> decode_template(std::string_view bytes);
 Result<std::map<std::string, std::string>> decode_variables(std::string_view bytes);
 
+/// Where a row lies.
+struct Place {
+    std::uint16_t partition = 0;
+    std::uint32_t number = 0;
+    bool templated = false;
+    friend bool operator==(const Place&, const Place&) = default;
+};
+
 /// Compare-and-delete of a handle that a provider called dead (docs/contracts/pns.md 0: PRUNE,
-/// PRUNE-IF-OLDER).
+/// PRUNE-IF-OLDER). The row that the push went to must still be that device with that handle. Every
+/// other row of the hub with this handle and platform follows, each unless its own app has
+/// presented the handle since.
 struct Retirement {
     std::uint16_t partition = 0;
     std::uint32_t number = 0;
@@ -125,16 +140,18 @@ struct Retirement {
     std::uint64_t ticket = 0;  ///< of the gate that holds it; 0 = none
 };
 
-/// A handle that was retired.
+/// A channel that was retired: a registration, or all parts of an installation with this channel.
 struct Retired {
-    std::size_t index = 0;  ///< in what retire() was given
+    std::size_t index = 0;  ///< in what retire() was given; the same for all that share the handle
+    std::uint16_t partition = 0;
+    std::uint32_t number = 0;
     std::string registration_id;
     std::string installation_id;  ///< empty: a plain registration
     std::int64_t registered_at_ms = 0;
 };
 
 /// A provider named a new handle for the old one (ADM): replaced only if generation and handle
-/// still match.
+/// still match. Every other live row of the hub with this handle and platform follows.
 struct Rotation {
     std::uint16_t partition = 0;
     std::uint32_t number = 0;
@@ -266,6 +283,13 @@ class Registry {
                                                           std::string_view handle,
                                                           std::size_t count_max) const = 0;
 
+    /// All rows that hold the handle, whatever the state of their channel, ascending by partition
+    /// and number; the first `count_max`. Blocks on disk.
+    virtual Result<std::vector<Place>> places_of_handle(std::uint32_t hub,
+                                                        std::string_view platform,
+                                                        std::string_view handle,
+                                                        std::size_t count_max) const = 0;
+
     /// Installations by id, then registrations by id (devices.hpp).
     virtual Result<DevicePage> devices(std::uint32_t hub, const DeviceQuery& query) const = 0;
     /// Ids of the installations of a user, live or expired.
@@ -285,6 +309,9 @@ class Registry {
     /// devices and what it needs is in memory, else errc::not_in_memory.
     virtual Result<Selection> select_at_once(std::uint32_t hub, const tagexpr::Plan& plan,
                                              const Universe& universe) const = 0;
+    /// Would select() find this row as it is now? False: there is no such row. Blocks on disk.
+    virtual Result<bool> matches(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
+                                 const tagexpr::Plan& plan, const Universe& universe) const = 0;
     /// The same selection, counted by platform and by native and template.
     virtual Result<Audience> audience(std::uint32_t hub, const AudienceQuery& query) const = 0;
     /// Reads the rows of `numbers` (ascending) of one partition, in order, one Device each.
@@ -297,10 +324,20 @@ class Registry {
                                       std::span<const std::uint32_t> numbers, std::int64_t now_ms,
                                       DeviceChunk& chunk) const = 0;
 
+    /// For may_have_changed(). Any thread, from memory, without a lock.
+    virtual std::uint64_t stamp() const = 0;
+    /// True if a batch that became visible after `stamp` was taken erased this row, or changed its
+    /// handle, user, tags, template, or the state of its channel; new times are no change. Known
+    /// before the client of the change is answered. May be true without need, never false without
+    /// right. Stamps of another process mean nothing. Any thread, from memory, without a lock.
+    virtual bool may_have_changed(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
+                                  std::uint64_t stamp) const = 0;
+
     // --- life and death of handles ---
     virtual void retire(std::uint32_t hub, std::vector<Retirement> dead,
                         Done<std::vector<Retired>> done) = 0;  ///< those that were retired
-    virtual void rotate(std::uint32_t hub, std::vector<Rotation> moved, Done<std::size_t> done) = 0;
+    virtual void rotate(std::uint32_t hub, std::vector<Rotation> moved,
+                        Done<std::size_t> done) = 0;  ///< channels that moved
     /// Removes registrations and installations whose time is over. Looks at `count_max` entries at
     /// most: as many seen means that there may be more.
     virtual void expire(std::int64_t now_ms, std::size_t count_max, Done<Swept> done) = 0;

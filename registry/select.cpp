@@ -58,22 +58,20 @@ Result<Selection> select_few(const Views& views, std::uint32_t hub, const tagexp
 
 using ByPartition = std::map<std::uint16_t, Bitmap>;
 
-/// Of one installation, or of several whose ids differ in case.
 Result<ByPartition> read_parts(const View& view, std::uint32_t hub, std::string_view id,
                                Reach reach) {
     ByPartition parts;
     const HubRow* const row = view.hubs->find(hub);
     if (row == nullptr) return parts;
-    const std::string prefix = installation_prefix(hub, id);
-    const auto cursor = view.snapshot->cursor(Family::installations, true, reach);
-    for (cursor->seek(prefix); cursor->valid(); cursor->next()) {
-        if (!cursor->key().starts_with(prefix)) break;
-        const auto record = decode_installation(installation_id(cursor->key()), cursor->value());
-        if (!record) return record.error();
-        Bitmap live = live_parts(*record);
-        if (!live.isEmpty()) parts[partition_of(record->value.id, row->partitions)] |= live;
-    }
-    if (auto status = cursor->status(); !status) return status.error();
+    std::string bytes;
+    const auto found =
+        view.snapshot->get(Family::installations, installation_key(hub, id), bytes, reach);
+    if (!found) return found.error();
+    if (!*found) return parts;
+    const auto record = decode_installation(id, bytes);
+    if (!record) return record.error();
+    Bitmap live = live_parts(*record);
+    if (!live.isEmpty()) parts.emplace(partition_of(id, row->partitions), std::move(live));
     return parts;
 }
 

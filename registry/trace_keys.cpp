@@ -14,7 +14,7 @@
 namespace registry {
 namespace {
 
-constexpr std::uint8_t value_version = 1;
+constexpr std::uint8_t trace_version = 1;
 constexpr std::int64_t time_max = std::numeric_limits<std::int64_t>::max();
 
 bool decode_kind(std::uint8_t byte, DeviceKind& kind) {
@@ -171,7 +171,7 @@ std::string held_key(std::uint32_t hub, std::uint64_t ticket) {
 
 void append_trace_event(std::string& bytes, const TraceEvent& event) {
     ByteWriter out(bytes);
-    out.u8(value_version);
+    out.u8(trace_version);
     out.varint(event.hub);
     out.text(event.send_id);
     out.zigzag(event.accepted_at_ms);
@@ -206,7 +206,7 @@ Result<TraceEvent> decode_trace_event(std::string_view bytes) {
 Result<TraceEvent> take_trace_event(std::string_view& bytes) {
     ByteReader in(bytes);
     TraceEvent event;
-    bool sound = in.u8() == value_version;
+    bool sound = in.u8() == trace_version;
     event.hub = narrow<std::uint32_t>(in);
     event.send_id = in.text();
     event.accepted_at_ms = in.zigzag();
@@ -233,7 +233,7 @@ Result<TraceEvent> take_trace_event(std::string_view& bytes) {
 std::string encode_trace_reference(const TraceEvent& event) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(value_version);
+    out.u8(trace_version);
     out.zigzag(event.accepted_at_ms);
     out.u8(byte_of(event.kind));
     out.text(event.device_id);
@@ -245,7 +245,7 @@ std::string encode_trace_reference(const TraceEvent& event) {
 Result<TraceReference> decode_trace_reference(std::string_view bytes) {
     ByteReader in(bytes);
     TraceReference out;
-    bool sound = in.u8() == value_version;
+    bool sound = in.u8() == trace_version;
     out.accepted_at_ms = in.zigzag();
     sound = decode_kind(in.u8(), out.kind) && sound;
     out.device_id = in.text();
@@ -259,7 +259,7 @@ Result<TraceReference> decode_trace_reference(std::string_view bytes) {
 std::string encode_retirement(const RetirementRecord& record) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(value_version);
+    out.u8(trace_version);
     out.zigzag(record.at_ms);
     out.text(record.platform);
     out.text(record.reason);
@@ -278,7 +278,7 @@ std::string encode_retirement(const RetirementRecord& record) {
 Result<RetirementRecord> decode_retirement(std::uint32_t hub, std::string_view bytes) {
     ByteReader in(bytes);
     RetirementRecord out;
-    const bool sound = in.u8() == value_version;
+    const bool sound = in.u8() == trace_version;
     out.hub = hub;
     out.at_ms = in.zigzag();
     out.platform = in.text();
@@ -300,7 +300,7 @@ std::string encode_held(const HeldRetirement& held) {
     const Retirement& dead = held.retirement;
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(value_version);
+    out.u8(trace_version);
     out.text(held.platform);
     out.varint(dead.partition);
     out.varint(dead.number);
@@ -322,7 +322,7 @@ Result<HeldRetirement> decode_held(std::string_view key, std::string_view bytes)
     held.hub = name.u32_be();
     held.ticket = name.u64_be();
     ByteReader in(bytes);
-    const bool sound = in.u8() == value_version;
+    const bool sound = in.u8() == trace_version;
     held.platform = in.text();
     Retirement& dead = held.retirement;
     dead.partition = narrow<std::uint16_t>(in);

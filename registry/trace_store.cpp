@@ -35,7 +35,7 @@ constexpr std::size_t probe_bytes = 256u << 10;
 constexpr std::size_t batch_entries = 2'000;  // events or erasures written at once
 constexpr std::string_view pending_name = "Pending";
 
-enum Place : std::size_t { meta, pushes, retirements, held_ones, place_count };
+enum TraceFamily : std::size_t { meta, pushes, retirements, held_ones, place_count };
 /// On disk: never rename one.
 constexpr std::array<const char*, place_count> place_names{"default", "pushes", "retirements",
                                                            "held"};
@@ -104,9 +104,9 @@ struct TraceStore::Impl {
         db.reset();
     }
 
-    rocksdb::ColumnFamilyOptions place_options(Place place);
+    rocksdb::ColumnFamilyOptions place_options(TraceFamily place);
     rocksdb::Status open(const std::string& path);
-    std::unique_ptr<rocksdb::Iterator> cursor(Place place, bool within_prefix) const {
+    std::unique_ptr<rocksdb::Iterator> cursor(TraceFamily place, bool within_prefix) const {
         rocksdb::ReadOptions reading;
         reading.prefix_same_as_start = within_prefix;
         reading.total_order_seek = !within_prefix;
@@ -124,7 +124,7 @@ struct TraceStore::Impl {
     Result<void> mend();
     /// Erases what `keys_of(cursor, batch)` names for every entry under `prefix`.
     template <class KeysOf>
-    Result<std::size_t> erase(Place place, const std::string& prefix, KeysOf keys_of);
+    Result<std::size_t> erase(TraceFamily place, const std::string& prefix, KeysOf keys_of);
     Result<RetirementPage> retirements_of(std::uint32_t hub, const std::string& prefix,
                                           std::string_view after, std::size_t count_max,
                                           std::int64_t now_ms) const;
@@ -139,7 +139,7 @@ struct TraceStore::Impl {
     std::int64_t retirements_kept_ms = 0;  ///< shorter than wanted while they take too much room
 };
 
-rocksdb::ColumnFamilyOptions TraceStore::Impl::place_options(Place place) {
+rocksdb::ColumnFamilyOptions TraceStore::Impl::place_options(TraceFamily place) {
     rocksdb::ColumnFamilyOptions out;
     out.compression = rocksdb::kLZ4Compression;
     out.write_buffer_size = 4u << 20;
@@ -180,7 +180,7 @@ rocksdb::Status TraceStore::Impl::open(const std::string& path) {
     wanted.listeners = {watch};
     std::vector<rocksdb::ColumnFamilyDescriptor> families;
     for (std::size_t i = 0; i < place_count; ++i) {
-        families.emplace_back(place_names[i], place_options(static_cast<Place>(i)));
+        families.emplace_back(place_names[i], place_options(static_cast<TraceFamily>(i)));
     }
     std::vector<rocksdb::ColumnFamilyHandle*> opened;
     rocksdb::DB* raw = nullptr;
@@ -367,7 +367,7 @@ Result<TracePage> TraceStore::of_device(std::uint32_t hub, DeviceKind kind, std:
 }
 
 template <class KeysOf>
-Result<std::size_t> TraceStore::Impl::erase(Place place, const std::string& prefix,
+Result<std::size_t> TraceStore::Impl::erase(TraceFamily place, const std::string& prefix,
                                             KeysOf keys_of) {
     if (const auto mended = mend(); !mended) return mended.error();
     const auto at = cursor(place, true);
@@ -546,7 +546,7 @@ Result<void> TraceStore::tidy(std::int64_t now_ms) {
 TraceStore::Figures TraceStore::figures() const {
     const std::shared_lock lock(impl_->mutex);
     if (impl_->db == nullptr) return {};
-    const auto read = [this](Place place, const std::string& name) {
+    const auto read = [this](TraceFamily place, const std::string& name) {
         std::uint64_t value = 0;
         impl_->db->GetIntProperty(impl_->places[place], name, &value);
         return value;

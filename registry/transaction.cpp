@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "tagexpr/expression.hpp"
+
 namespace registry {
 
 Transaction::Transaction(const Store& store, Memory& memory, std::uint64_t reusable_position)
@@ -102,11 +104,26 @@ std::vector<std::string> user_tags_of(const TaggedRow& tagged) {
     std::vector<std::string> users;
     if (tagged.row.channel_expired) return users;
     for (const std::string& tag : tagged.tags) {
-        if (user_named(tag)) users.push_back(fold(tag));
+        if (user_named(tag)) users.push_back(tagexpr::canonical_tag(tag));
     }
     std::sort(users.begin(), users.end());
     users.erase(std::unique(users.begin(), users.end()), users.end());
     return users;
+}
+
+void set_audience_times(const TaggedRow& before, TaggedRow& after, std::int64_t at_ms) {
+    const auto users = [](const std::vector<std::string>& tags) {
+        std::vector<std::string> named;
+        std::copy_if(tags.begin(), tags.end(), std::back_inserter(named),
+                     [](const std::string& tag) { return user_named(tag).has_value(); });
+        return named;
+    };
+    after.row.audience_at_ms = before.row.audience_at_ms;
+    after.row.user_at_ms = before.row.user_at_ms;
+    if (before.tags == after.tags) return;
+    const std::int64_t changed_ms = std::max({at_ms, before.row.audience_at_ms, std::int64_t{1}});
+    after.row.audience_at_ms = changed_ms;
+    if (users(before.tags) != users(after.tags)) after.row.user_at_ms = changed_ms;
 }
 
 namespace {
@@ -128,6 +145,14 @@ bool same_postings(const TaggedRow& before, const TaggedRow& after) {
     return before.row.channel_expired == after.row.channel_expired &&
            before.row.template_bytes.empty() == after.row.template_bytes.empty() &&
            before.row.platform == after.row.platform && before.tags == after.tags;
+}
+
+/// Would a push to the one be another push than to the other?
+bool is_same_push(const TaggedRow& a, const TaggedRow& b) {
+    return a.row.handle == b.row.handle && a.row.platform == b.row.platform &&
+           a.row.tile == b.row.tile && a.row.template_bytes == b.row.template_bytes &&
+           a.row.variables_bytes == b.row.variables_bytes &&
+           a.row.channel_expired == b.row.channel_expired && a.tags == b.tags;
 }
 
 }  // namespace
@@ -186,6 +211,8 @@ void Transaction::move_user(std::uint32_t hub, const std::string& tag, Address a
 void Transaction::replace_row(std::uint32_t hub, Address address, const TaggedRow* before,
                               TaggedRow* after) {
     move_postings(hub, address, before, after);
+    if (before != nullptr && (after == nullptr || !is_same_push(*before, *after)))
+        changed_rows_.push_back({hub, address});
     const auto [partition, number] = address;
     const auto native = [](const TaggedRow* row) { return row->row.template_bytes.empty(); };
     const bool same_handle = before != nullptr && after != nullptr &&
@@ -224,22 +251,29 @@ void Transaction::put_end(std::uint32_t hub, Address address, std::int64_t ends_
 
 // --- handle index ---
 
-std::vector<Address> Transaction::native_rows(std::uint32_t hub, const std::string& handle,
-                                              Address but) {
+std::vector<Address> Transaction::rows_with(std::uint32_t hub, const std::string& handle,
+                                            bool native, std::size_t count_max) {
     std::vector<Address> found;
     if (!handles_) handles_ = batch_.cursor(Family::handles, true);
-    const std::string prefix = handle_prefix(hub, handle);
-    for (handles_->seek(prefix); handles_->valid() && found.size() < 2; handles_->next()) {
+    const std::string prefix = handle_prefix(hub, handle, native);
+    for (handles_->seek(prefix); handles_->valid() && found.size() < count_max; handles_->next()) {
         if (!handles_->key().starts_with(prefix)) break;
         const auto place = address_at_end(handles_->key());
-        const auto native = decode_handle_entry(handles_->value());
-        if (!place || !native) {
-            set_fault(make_error_code(errc::corrupt));
+        if (!place) {
+            set_fault(place.error());
             return found;
         }
-        if (*native && *place != but) found.push_back(*place);
+        found.push_back(*place);
     }
     if (auto status = handles_->status(); !status) set_fault(status.error());
+    return found;
+}
+
+std::vector<Address> Transaction::others_with(std::uint32_t hub, const std::string& handle,
+                                              bool native, Address but) {
+    std::vector<Address> found = rows_with(hub, handle, native, 3);
+    std::erase(found, but);
+    if (found.size() > 2) found.resize(2);
     return found;
 }
 
@@ -249,26 +283,25 @@ void Transaction::mark_shared(std::uint32_t hub, Address address, bool shared) {
     if (fault_) return;
     other->shares_handle = shared;
     shares_changed_[{hub, address}] = shared;
+    if (shared) changed_rows_.push_back({hub, address});
     batch_.put(Family::rows, row_key(hub, address.partition, address.number), encode_row(*other));
 }
 
-// Every native row is marked as soon as there are two with its handle: the second one marks the
-// first, and the last but one to leave unmarks the last.
+// Every row is marked as soon as there are two of its kind with its handle: the second one marks
+// the first, and the last but one to leave unmarks the last.
 bool Transaction::index_handle(std::uint32_t hub, Address address, const std::string& handle,
                                bool native) {
-    std::vector<Address> others;
-    if (native) others = native_rows(hub, handle, address);
+    const std::vector<Address> others = others_with(hub, handle, native, address);
     if (others.size() == 1) mark_shared(hub, others.front(), true);
-    batch_.put(Family::handles, handle_key(hub, handle, address.partition, address.number),
+    batch_.put(Family::handles, handle_key(hub, handle, native, address),
                encode_handle_entry(native));
     return !others.empty();
 }
 
 void Transaction::unindex_handle(std::uint32_t hub, Address address, const std::string& handle,
                                  bool native) {
-    batch_.erase(Family::handles, handle_key(hub, handle, address.partition, address.number));
-    if (!native) return;
-    const std::vector<Address> others = native_rows(hub, handle, address);
+    batch_.erase(Family::handles, handle_key(hub, handle, native, address));
+    const std::vector<Address> others = others_with(hub, handle, native, address);
     if (others.size() == 1) mark_shared(hub, others.front(), false);
 }
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "registry/partition.hpp"
+#include "registry/row_changes.hpp"
 #include "registry/view.hpp"
 
 namespace registry {
@@ -69,6 +70,12 @@ class Transaction {
     std::optional<IdEntry> id(std::uint32_t hub, std::string_view id);
     std::optional<Row> row(std::uint32_t hub, Address address);
     std::optional<InstallationRecord> installation(std::uint32_t hub, std::string_view id);
+    /// The rows of one kind that may hold a handle: its hash is theirs. Ascending.
+    std::vector<Address> rows_with(std::uint32_t hub, const std::string& handle, bool native,
+                                   std::size_t count_max);
+    /// Rows of this kind beside `but`, two at most: none, one or more is all that marks depend on.
+    std::vector<Address> others_with(std::uint32_t hub, const std::string& handle, bool native,
+                                     Address but);
 
     // --- writes ---
     std::optional<std::uint32_t> take_number(std::uint32_t hub, std::uint16_t partition);
@@ -85,12 +92,22 @@ class Transaction {
     }
     /// The first minute that this batch has given to put_end().
     std::uint64_t earliest_end() const { return earliest_end_; }
+    // What replace_row() does beside the row, for those who mend it alone:
+    /// The canonical tag of a user leads to the row from now on, or no longer.
+    void move_user(std::uint32_t hub, const std::string& tag, Address address, bool carries);
+    /// The row has this mark.
+    void mark_shared(std::uint32_t hub, Address address, bool shared);
     void count_installation(std::uint32_t hub, bool created);
     void erase_hub(std::uint32_t hub);
     /// The send is open from now on: the mark of this batch will list it. Known already: as it was.
     OpenEntry& open_send(std::uint32_t hub, const std::string& id);
     /// The send is not open any more; the next one.
     OpenSends::iterator close_send(OpenSends::iterator open);
+
+    /// Rows that were there and are gone, or are now another push: another handle, user, tag,
+    /// template or state of the channel. Those that only moved their times are not among them.
+    const std::vector<ChangedRow>& changed_rows() const { return changed_rows_; }
+    bool erases_hub() const { return !erased_hubs_.empty(); }
 
     /// Completes the batch with postings and state; the deltas are what the cache has to learn
     /// after the commit.
@@ -99,12 +116,9 @@ class Transaction {
   private:
     void move_postings(std::uint32_t hub, Address address, const TaggedRow* before,
                        const TaggedRow* after);
-    void move_user(std::uint32_t hub, const std::string& tag, Address address, bool carries);
-    /// True: another native row has the handle.
+    /// True: another row of its kind has the handle.
     bool index_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
     void unindex_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
-    std::vector<Address> native_rows(std::uint32_t hub, const std::string& handle, Address but);
-    void mark_shared(std::uint32_t hub, Address address, bool shared);
 
     Memory& memory_;
     const std::uint64_t reusable_position_;
@@ -115,15 +129,20 @@ class Transaction {
     PostingDeltas deltas_;
     std::uint64_t earliest_end_ = std::numeric_limits<std::uint64_t>::max();
     std::vector<std::uint32_t> erased_hubs_;
+    std::vector<ChangedRow> changed_rows_;
     std::optional<std::uint64_t> mark_;  ///< of the sends that this batch opens
     Mark opened_;
     boost::system::error_code fault_;
 };
 
+/// The times at which tags and user of `before` last changed, or `at_ms` where they change now.
+/// Times of a row do not go back.
+void set_audience_times(const TaggedRow& before, TaggedRow& after, std::int64_t at_ms);
+
 /// The postings a row belongs in, as prefixes, ascending. Tags of users are left out.
 std::vector<std::string> postings_of(std::uint32_t hub, std::uint16_t partition,
                                      const TaggedRow& row);
-/// The tags of users that a row is found by, folded, ascending.
+/// The tags of users that a row is found by, canonical, ascending.
 std::vector<std::string> user_tags_of(const TaggedRow& row);
 
 }  // namespace registry

@@ -10,12 +10,11 @@ Result<std::vector<ErasedInstallation>> erase_user(Transaction& tx, std::uint32_
                                                    const std::string& user_id,
                                                    const std::vector<std::string>& ids) {
     if (tx.hub(hub) == nullptr) return make_error_code(errc::not_found);
-    const std::string folded = fold(user_id);
     std::vector<ErasedInstallation> erased;
     for (const std::string& id : ids) {
         const auto record = tx.installation(hub, id);
         if (tx.fault()) return tx.fault();
-        if (!record || fold(record->value.user_id) != folded) continue;
+        if (!record || record->value.user_id != user_id) continue;
         ErasedInstallation one;
         one.id = id;
         one.parts = record->parts.size();

@@ -9,7 +9,7 @@
 
 namespace registry {
 
-/// Erases those of the installations `ids` that are this user's (ignoring ASCII case) now: one that
+/// Erases those of the installations `ids` that are this user's now: one that
 /// went to another user meanwhile stays.
 Result<std::vector<ErasedInstallation>> erase_user(Transaction& tx, std::uint32_t hub,
                                                    const std::string& user_id,

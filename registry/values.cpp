@@ -24,7 +24,8 @@ enum RowFlag : std::uint64_t {
     expired = 32,
     packed = 64,  // most rows: flags below 128 take one byte
     shares = 128,
-    all_row_flags = 255,
+    retagged = 256,
+    all_row_flags = 511,
 };
 enum InstallationFlag : std::uint8_t {
     channel_expired = 1,
@@ -40,7 +41,7 @@ Result<T> checked(const ByteReader& in, T value) {
 }
 
 void version(ByteReader& in) {
-    if (in.u8() != format_version) in.fail();
+    if (in.u8() != value_version) in.fail();
 }
 
 template <class Pairs>
@@ -84,7 +85,7 @@ std::vector<std::string> get_texts(ByteReader& in) {
 }
 
 void put_template(ByteWriter& out, const Template& value) {
-    out.u8(format_version);
+    out.u8(value_version);
     out.text(value.name);
     out.text(value.body);
     put_pairs(out, value.headers);
@@ -200,7 +201,7 @@ bool get_bool(ByteReader& in) {
 std::string u8_value(std::uint8_t value) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.u8(value);
     return bytes;
 }
@@ -220,7 +221,7 @@ Result<std::uint8_t> decode_version(std::string_view bytes) {
 std::string encode_state(const State& state) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.varint(state.applied);
     out.varint(state.next_hub);
     out.varint(state.swept_minute);
@@ -237,10 +238,25 @@ Result<State> decode_state(std::string_view bytes) {
     return checked(in, state);
 }
 
+std::string encode_migration(const MigrationState& state) {
+    std::string bytes = u8_value(state.step);
+    ByteWriter(bytes).text(state.after);
+    return bytes;
+}
+
+Result<MigrationState> decode_migration(std::string_view bytes) {
+    ByteReader in(bytes);
+    MigrationState state;
+    version(in);
+    state.step = in.u8();
+    state.after = in.text();
+    return checked(in, std::move(state));
+}
+
 std::string encode_hub(const HubRow& hub) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.text(hub.name);
     out.varint(hub.partitions);
     out.text(hub.description);
@@ -263,7 +279,7 @@ Result<HubRow> decode_hub(std::string_view bytes) {
 std::string encode_count(std::uint64_t installations) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.varint(installations);
     return bytes;
 }
@@ -300,10 +316,11 @@ std::string encode_row(const Row& row) {
     if (row.channel_expired) flags |= expired;
     if (row.shares_handle) flags |= shares;
     if (packs_handle) flags |= packed;
+    if (row.audience_at_ms != 0) flags |= retagged;
     std::string bytes;
     bytes.reserve(96 + row.handle.size() + row.template_bytes.size());
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.varint(flags);
     out.varint(row.generation);
     out.zigzag(row.registered_at_ms);
@@ -323,6 +340,10 @@ std::string encode_row(const Row& row) {
         out.text(row.template_bytes);
     }
     if ((flags & with_variables) != 0) out.text(row.variables_bytes);
+    if ((flags & retagged) != 0) {
+        out.zigzag(row.audience_at_ms);
+        out.zigzag(row.user_at_ms);
+    }
     if ((flags & tagged) != 0) put_texts(out, row.tags);
     return bytes;
 }
@@ -351,6 +372,7 @@ RowRest get_device(ByteReader& in, Device& device) {
     device.registration_id = device.installation_id = device.part = {};
     device.template_bytes = device.variables_bytes = {};
     device.template_hash = 0;
+    device.audience_at_ms = device.user_at_ms = 0;
     if ((rest.flags & owned) != 0) {
         device.installation_id = in.text();
         device.part = in.text();
@@ -365,6 +387,11 @@ RowRest get_device(ByteReader& in, Device& device) {
         device.template_bytes = in.text();
     }
     if ((rest.flags & with_variables) != 0) device.variables_bytes = in.text();
+    if ((rest.flags & retagged) != 0) {
+        device.audience_at_ms = in.zigzag();
+        device.user_at_ms = in.zigzag();
+        if (device.audience_at_ms == 0) in.fail();
+    }
     return rest;
 }
 
@@ -401,6 +428,8 @@ Result<Row> decode_row(std::string_view bytes, Address place) {
     row.expires_at_ms = device.expires_at_ms;
     row.channel_expired = device.channel_expired;
     row.shares_handle = device.shares_handle;
+    row.audience_at_ms = device.audience_at_ms;
+    row.user_at_ms = device.user_at_ms;
     row.platform = device.platform;
     if ((rest.flags & packed) != 0) {
         unpack(device.handle, row.handle);
@@ -433,7 +462,7 @@ std::string encode_variables(const std::map<std::string, std::string>& values) {
     std::string bytes;
     if (values.empty()) return bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     put_pairs(out, values);
     return bytes;
 }
@@ -510,7 +539,7 @@ std::string encode_installation(const InstallationRecord& record) {
     const Installation& value = record.value;
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     const bool packs_channel = packs(value.push_channel);
     out.u8(static_cast<std::uint8_t>((value.push_channel_expired ? channel_expired : 0) |
                                      (value.push_channel_is_object ? channel_is_object : 0) |
@@ -579,7 +608,7 @@ constexpr std::uint8_t flag_released = 1, flag_gave_up = 2;
 std::string encode_send(const Send& send, const Progress& first, const KeptSelection& selection) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.text(send.id);
     out.text(send.format);
     out.text(send.tag_expression);
@@ -656,7 +685,7 @@ Result<SendRecord> decode_send(std::string_view bytes) {
 std::string encode_mark(const Mark& mark) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.varint(mark.size());
     for (const auto& [hub, id] : mark) {
         out.u32_be(hub);
@@ -679,7 +708,7 @@ Result<Mark> decode_mark(std::string_view bytes) {
 std::string encode_progress(const Progress& progress) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.u8(static_cast<std::uint8_t>(progress.state));
     out.zigzag(progress.started_at_ms);
     out.zigzag(progress.ended_at_ms);
@@ -741,7 +770,7 @@ Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view byte
 std::string encode_failures(const std::vector<DeviceFailure>& failures) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(format_version);
+    out.u8(value_version);
     out.varint(failures.size());
     for (const DeviceFailure& failure : failures) {
         out.u16_be(failure.partition);

@@ -99,9 +99,8 @@ class Verification {
             for (const std::string& tag : user_tags_of(tagged)) users_[tag].insert(address);
             if (row->shares_handle) sharing_.insert(address);
             const bool native = row->template_bytes.empty();
-            handles_.emplace(handle_key(hub_, row->handle, address.partition, address.number),
-                             native);
-            if (native) natives_[handle_prefix(hub_, row->handle)].push_back(address);
+            handles_.emplace(handle_key(hub_, row->handle, native, address), native);
+            holders_[handle_prefix(hub_, row->handle, native)].push_back(address);
         });
         for (const auto& [at, owner] : owned_) {
             differs("installation '" + owner.first + "' names " + place(at) +
@@ -130,12 +129,14 @@ class Verification {
         said.generation = row.generation;
         said.registration_id = row.registration_id;
         said.shares_handle = row.shares_handle;
+        said.audience_at_ms = row.audience_at_ms;
+        said.user_at_ms = row.user_at_ms;
         if (said != row) differs(place(address) + " differs from its installation");
         tagged.tags = part->tagged.tags;
     }
 
     void share_handles() {
-        for (const auto& [prefix, addresses] : natives_) {
+        for (const auto& [prefix, addresses] : holders_) {
             if (addresses.size() < 2) continue;
             for (const Address address : addresses) {
                 if (sharing_.erase(address) == 0)
@@ -255,7 +256,7 @@ class Verification {
     std::map<Address, std::pair<std::string, std::string>> owned_;
     std::map<std::string, Address> ids_;
     std::map<std::string, bool> handles_;
-    std::map<std::string, std::vector<Address>> natives_;
+    std::map<std::string, std::vector<Address>> holders_;  ///< by kind and handle
     std::map<std::string, Bitmap> postings_;
     std::map<Address, std::int64_t> ends_;
     std::set<Address> sharing_;

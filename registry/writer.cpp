@@ -25,8 +25,13 @@ void gather_while_others_work() {
 
 }  // namespace
 
-Writer::Writer(const Options& options, Store& store, Views& views, Memory memory)
-    : options_(options), store_(store), views_(views), memory_(std::move(memory)) {
+Writer::Writer(const Options& options, Store& store, Views& views, RowChanges& row_changes,
+               Memory memory)
+    : options_(options),
+      store_(store),
+      views_(views),
+      row_changes_(row_changes),
+      memory_(std::move(memory)) {
     publish({});
     thread_ = std::thread([this] { run(); });
 }
@@ -146,6 +151,7 @@ boost::system::error_code Writer::attempt(Changes changes, bool& split) {
     memory_stale_ = false;
     ++batches_;
     changes_ += changes.size();
+    row_changes_.written(tx.changed_rows(), tx.erases_hub(), memory_.state.applied);
     publish(deltas);
     return {};
 }
@@ -154,6 +160,7 @@ void Writer::publish(const std::vector<PostingDelta>& deltas) {
     published_ = memory_.state.applied;
     views_.publish(std::make_shared<const View>(View{store_.snapshot(), memory_.hubs, published_}),
                    deltas);
+    row_changes_.visible(published_);
     std::uint64_t registrations = 0, installations = 0;
     for (const auto& [hub, count] : memory_.registrations) registrations += count;
     for (const auto& [hub, count] : memory_.installations) installations += count;

@@ -56,7 +56,8 @@ class PendingChange final : public Change {
 
 class Writer {
   public:
-    Writer(const Options& options, Store& store, Views& views, Memory memory);
+    Writer(const Options& options, Store& store, Views& views, RowChanges& row_changes,
+           Memory memory);
     ~Writer() { close(); }
 
     /// Any thread. If the change cannot be queued it is answered at once, on the calling thread.
@@ -86,6 +87,7 @@ class Writer {
     const Options& options_;
     Store& store_;
     Views& views_;
+    RowChanges& row_changes_;
     Memory memory_;
     PostingFolder folder_;
     std::uint64_t published_ = 0;

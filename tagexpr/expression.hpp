@@ -10,8 +10,8 @@
 //              | '$InstallationId:{' id '}' | '$UserId:{' id '}'
 //
 // Blanks between tokens are free. Tags keep the case they were written in; whoever looks them up
-// folds it (docs/contracts/anh.md 8). Everything here is a pure value: no I/O, no locks, any
-// thread. Nothing recurses on input.
+// uses canonical_tag() (docs/contracts/anh.md 8). Everything here is a pure value: no I/O, no
+// locks, any thread. Nothing recurses on input.
 
 #include <cstddef>
 #include <cstdint>
@@ -91,7 +91,11 @@ std::variant<Expression, ParseError> parse(std::string_view text, const Limits& 
 std::string to_string(const Expression& expression);
 std::string to_string(const Plan& plan);
 
-/// NOT pushed down to tags, AND/OR flattened, duplicates (ignoring ASCII case) dropped,
+/// Tags that are equal have one canonical spelling: ASCII letters in lower case, but for the id in
+/// a system tag, which is exact: `$UserId:{Kim}` is another user than `$userid:{kim}`.
+std::string canonical_tag(std::string_view tag);
+
+/// NOT pushed down to tags, AND/OR flattened, duplicates (by canonical_tag) dropped,
 /// contradictions (`a && !a`) and tautologies (`a || !a`) folded. Linear in nodes but for the sort
 /// of each operand list.
 Plan simplify(const Expression& expression);

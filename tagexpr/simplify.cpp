@@ -51,12 +51,8 @@ Op dual(Op op) {
 class Interner {
   public:
     Id tag(const std::string& text, bool negated) {
-        std::string folded = text;
-        for (char& c : folded) {
-            if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
-        }
         const auto [at, fresh] =
-            tag_ids_.try_emplace(std::move(folded), static_cast<Id>(2 * tags_.size()));
+            tag_ids_.try_emplace(canonical_tag(text), static_cast<Id>(2 * tags_.size()));
         if (fresh) tags_.push_back(&text);
         return at->second + (negated ? 1 : 0);
     }

@@ -53,6 +53,8 @@ void decode_values(std::string_view bytes) {
     if (const auto key = decode_answer_expiry_key(bytes)) {
         require(*decode_answer_expiry_key(answer_expiry_key(*key)) == *key);
     }
+    if (const auto state = decode_migration(bytes))
+        require(*decode_migration(encode_migration(*state)) == *state);
     (void)decode_hub(bytes);
     (void)decode_state(bytes);
     (void)decode_id(bytes);

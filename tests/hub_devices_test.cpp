@@ -128,7 +128,8 @@ const std::vector<TagRow>& tag_rows() {
         {"", [](const Known&) { return true; }},
         {"a && !b", [](const Known& d) { return d.tags.contains("a") && !d.tags.contains("b"); }},
         {"!c", [](const Known& d) { return !d.tags.contains("c"); }},
-        {"$UserId:{U1}", [](const Known& d) { return d.user == "u1"; }},
+        {"$userid:{u1}", [](const Known& d) { return d.user == "u1"; }},
+        {"$UserId:{U1}", [](const Known&) { return false; }},
         {"a || $UserId:{u2}",
          [](const Known& d) { return d.tags.contains("a") || d.user == "u2"; }},
     };
@@ -238,18 +239,21 @@ TEST_CASE("a user is found whether his channels live or not, and only he is eras
         value.templates["t"] = body;
         REQUIRE(store.install(hub, value).has_value());
     };
-    install("one", "Ann", false);
+    install("one", "ann", false);
     install("two", "ann", true);
     install("three", "Bob", true);
     install("four", "Annabel", false);
     using Ids = std::vector<std::string>;
-    CHECK(store->installations_of_user(hub, "ANN", 10).value() == Ids{"one", "two"});
+    install("five", "Ann", true);
+    install("six", "ANN", true);
+    CHECK(store->installations_of_user(hub, "ann", 10).value() == Ids{"one", "two"});
+    CHECK(store->installations_of_user(hub, "Ann", 10).value() == Ids{"five"});
     CHECK(store->installations_of_user(hub, "ann", 1).value().size() == 1);
     CHECK(store->installations_of_user(hub, "nobody", 10).value().empty());
     install("two", "Bob", true);  // meanwhile the device has another user
     const auto erased =
         registry_test::wait<std::vector<registry::ErasedInstallation>>([&](auto done) {
-            store->erase_user(hub, "ann", {"one", "two", "gone"}, done);
+            store->erase_user(hub, "ann", {"one", "two", "five", "six", "gone"}, done);
         });
     REQUIRE(erased.has_value());
     REQUIRE(erased->size() == 1);

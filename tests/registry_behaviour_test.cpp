@@ -59,7 +59,7 @@ TEST_CASE("an installation rewritten keeps number, id and generation of its part
     Installation value = installation("i", "h1", {"red"});
     value.templates["alert"].body = "a";
     REQUIRE(registry.install(hub, value).has_value());
-    const auto ids = registry.select(hub, "$InstallationId:{I}");
+    const auto ids = registry.select(hub, "$installationid:{i}");
     REQUIRE(ids.size() == 2);
     const std::string native = registry.select(hub, "!alert").front();
     const Located before = locate(*registry, hub, native);
@@ -97,6 +97,45 @@ TEST_CASE("an installation rewritten keeps number, id and generation of its part
     CHECK(registry->installation(hub, "i").value().push_channel_expired);
     REQUIRE(registry.install(hub, value).has_value());
     CHECK(registry.select(hub, "$InstallationId:{i}") == ids);
+}
+
+TEST_CASE("ids of installations and users match exactly", "[registry]") {
+    const TempDirectory directory;
+    Opened registry(options_in(directory.path()));
+    const std::uint32_t hub = registry.hub("Orders", 2);
+    const auto install = [&](const std::string& id, const std::string& user) {
+        Installation value = installation(id, "h-" + id, {"Red"});
+        value.user_id = user;
+        REQUIRE(registry.install(hub, value).has_value());
+    };
+    install("dev-A", "Jr");
+    install("dev-a", "jR");
+    install("dev-b", "jr");
+    const auto reached = [&](const std::string& expression) {
+        std::set<std::string> ids;
+        for (const std::string& id : registry.select(hub, expression))
+            ids.insert(registry->registration(hub, id)->installation_id);
+        return ids;
+    };
+    using Ids = std::set<std::string>;
+    CHECK(reached("$InstallationId:{dev-a}") == Ids{"dev-a"});
+    CHECK(reached("$INSTALLATIONID:{dev-A}") == Ids{"dev-A"});
+    CHECK(reached("$InstallationId:{DEV-A}").empty());
+    CHECK(reached("$UserId:{jR}") == Ids{"dev-a"});
+    CHECK(reached("$userid:{jr}") == Ids{"dev-b"});
+    CHECK(reached("red && !$UserId:{Jr}") == Ids{"dev-a", "dev-b"});
+    CHECK(reached("$UserId:{Jr} || $UserId:{jr}") == Ids{"dev-A", "dev-b"});
+    CHECK(reached("$UserId:{Jr} && $UserId:{jr}").empty());
+    CHECK(registry->list(hub, "$UserId:{jR}", "", 9)->registrations.size() == 1);
+    CHECK(registry->installations_of_user(hub, "jR", 9).value() ==
+          std::vector<std::string>{"dev-a"});
+    const auto erased = wait<std::vector<ErasedInstallation>>([&](auto done) {
+        registry->erase_user(hub, "jR", {"dev-A", "dev-a", "dev-b"}, done);
+    });
+    REQUIRE(erased->size() == 1);
+    CHECK(erased->front().id == "dev-a");
+    CHECK(reached("red") == Ids{"dev-A", "dev-b"});
+    CHECK(registry->verify(hub).empty());
 }
 
 TEST_CASE("the id of a part is found as long as the part is there, and is nobody else's",
@@ -393,20 +432,21 @@ TEST_CASE("a user of few devices and one of many are found alike", "[registry]")
         Opened registry(options);
         hub = registry.hub("h", 3);
         for (int i = 0; i < devices; ++i) {
-            REQUIRE(registry.install(hub, device(i, i % 2 == 0 ? "Guest" : "gUEST")).has_value());
-            CHECK(number_of(registry, hub, "$UserId:{GUEST}") == static_cast<unsigned>(i) + 1);
+            REQUIRE(registry.install(hub, device(i, "Guest")).has_value());
+            CHECK(number_of(registry, hub, "$userid:{Guest}") == static_cast<unsigned>(i) + 1);
         }
         CHECK(registry->verify(hub).empty());
         for (int i = 0; i < devices - 1; ++i) {
             REQUIRE(registry.install(hub, device(i, "u" + std::to_string(i % 3))).has_value());
         }
-        CHECK(number_of(registry, hub, "$UserId:{guest}") == 1);
+        CHECK(number_of(registry, hub, "$UserId:{Guest}") == 1);
+        CHECK(number_of(registry, hub, "$UserId:{guest}") == 0);
         CHECK(number_of(registry, hub, "$UserId:{u0}") == 13);
         CHECK(registry->verify(hub).empty());
     }
     Opened registry(options);
     for (int i = 0; i < devices; ++i) REQUIRE(registry.uninstall(hub, "i" + std::to_string(i)));
-    for (const char* user : {"guest", "u0", "u1", "u2"})
+    for (const char* user : {"Guest", "u0", "u1", "u2"})
         CHECK(number_of(registry, hub, "$UserId:{" + std::string(user) + "}") == 0);
     CHECK(registry->verify(hub).empty());
 }
@@ -428,7 +468,7 @@ TEST_CASE("what names one user or installation is found without the disk once it
     }
     Opened registry(options);
     const std::vector<std::string> expressions{
-        "$UserId:{u3}",         "$userid:{U3} && odd", "odd && $UserId:{u3} && !even",
+        "$UserId:{u3}",         "$userid:{u3} && odd", "odd && $UserId:{u3} && !even",
         "$InstallationId:{i7}", "$UserId:{nobody}",    "$UserId:{u3} && !odd && !even"};
     for (const std::string& expression : expressions) {
         CAPTURE(expression);

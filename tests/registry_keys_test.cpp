@@ -97,6 +97,14 @@ TEST_CASE("values come back as they went in", "[registry]") {
     part.shares_handle = true;
     part.expires_at_ms = 0;
     CHECK(decode_row(encode_row(part), place).value() == part);
+    const std::size_t unchanged = encode_row(part).size();
+    part.audience_at_ms = 1'700'000'000'000;
+    CHECK(decode_row(encode_row(part), place).value() == part);
+    CHECK(encode_row(part).size() > unchanged);
+    part.user_at_ms = 1'600'000'000'000;
+    CHECK(decode_row(encode_row(part), place).value() == part);
+    part.audience_at_ms = part.user_at_ms = 0;
+    CHECK(encode_row(part).size() == unchanged);
     CHECK(decode_row(encode_row(Row()), place).value() == Row());
     std::string nobody = encode_row(part);
     nobody.erase(nobody.find("\1i\6salert"), 2).insert(nobody.find("\6salert"), 1, '\0');
@@ -116,6 +124,9 @@ TEST_CASE("values come back as they went in", "[registry]") {
     part.handle = std::string(64, 'A');
     CHECK(encode_row(part).size() + 32 == encode_row(other).size());
 
+    const MigrationState halfway{2, std::string("key\0", 4)};
+    CHECK(decode_migration(encode_migration(halfway)).value() == halfway);
+
     const InstallationRecord record = full_installation();
     CHECK(decode_installation(record.value.id, encode_installation(record)).value() == record);
 
@@ -128,7 +139,7 @@ TEST_CASE("values come back as they went in", "[registry]") {
     CHECK_FALSE(decode_user_rows(encode_user_rows({false, {{2, 1}, {1, 7}}})).has_value());
     CHECK_FALSE(decode_user_rows(encode_user_rows({true, {{2, 1}}})).has_value());
     CHECK_FALSE(decode_user_rows(encode_user_rows({false, std::vector<Address>(17)})).has_value());
-    CHECK(user_key(3, "Kim") == user_key(3, "kIM"));
+    CHECK(user_key(3, "Kim") != user_key(3, "kIM"));
     CHECK(decode_state(encode_state({123456789, 9, 30})).value() == State{123456789, 9, 30});
 
     HubRow hub{"Orders", 0, 16, "{}", 5};
@@ -214,15 +225,16 @@ TEST_CASE("ids of parts say where they lie, and sort by their numbers", "[regist
     }
 }
 
-TEST_CASE("all spellings of an installation id lie together", "[registry]") {
-    for (const char* id : {"6b7f", "6B7F", "6B7f", "i"}) {
+TEST_CASE("installations that differ in case alone are neighbours", "[registry]") {
+    const std::string first = installation_key(7, "6b7f");
+    for (const char* id : {"6b7f", "6B7F", "6B7f"}) {
         const std::string key = installation_key(7, id);
         CHECK(installation_id(key) == id);
-        CHECK(key.starts_with(installation_prefix(7, id)));
-        CHECK(installation_prefix_size(key) == installation_prefix(7, id).size());
+        CHECK(installation_prefix_size(key) == first.size());
+        CHECK(key.starts_with(first));
+        CHECK((key == first) == (id == std::string("6b7f")));
     }
-    CHECK(installation_prefix(7, "6B7F") == installation_prefix(7, "6b7f"));
-    CHECK_FALSE(installation_key(7, "6b7f1").starts_with(installation_prefix(7, "6b7f")));
+    CHECK_FALSE(installation_key(7, "6b7f1").starts_with(first));
     CHECK(installation_prefix_size(id_key(7, "6b7f")) == 0);
     CHECK(installation_prefix_size("abc") == 0);
 }
@@ -274,7 +286,7 @@ TEST_CASE("every cut and every unknown version of a value is corrupt", "[registr
 TEST_CASE("keys sort by hub, partition and number, and lead back", "[registry]") {
     CHECK(row_key(1, 2, 255) < row_key(1, 2, 256));
     CHECK(row_key(1, 2, 0xffff'ffff) < row_key(1, 3, 0));
-    const auto at = address_at_end(handle_key(1, "h", 7, 12'345)).value();
+    const auto at = address_at_end(handle_key(1, "h", true, {7, 12'345})).value();
     CHECK(at == Address{7, 12'345});
     CHECK_FALSE(address_at_end("short").has_value());
 

@@ -56,10 +56,12 @@ void compare(const Opened& registry, std::uint32_t hub, const Model& model) {
 
 void compare_handles(const Opened& registry, std::uint32_t hub, const Model& model) {
     std::map<std::string, std::set<std::string>> by_handle;
-    std::map<std::string, int> natives;
+    std::map<std::pair<std::string, bool>, int> holders;  // by handle and kind
+    std::map<std::pair<std::string, std::string>, std::size_t> places;
     for (const auto& [name, value] : model.all()) {
         by_handle[value.handle].insert(name);
-        if (!value.body) ++natives[value.handle];
+        ++holders[{value.handle, !value.body}];
+        ++places[{value.platform, value.handle}];
     }
     for (const auto& [handle, owners] : by_handle) {
         std::set<std::string> found;
@@ -68,9 +70,17 @@ void compare_handles(const Opened& registry, std::uint32_t hub, const Model& mod
         }
         REQUIRE(found == owners);
     }
-    for (const std::string& id : registry.select(hub, "", {Universe::Kind::native, {}})) {
+    for (const std::string& id : registry.select(hub, "")) {
         const Located at = locate(*registry, hub, id);
-        REQUIRE(at.device.shares_handle == (natives.at(std::string(at.device.handle)) > 1));
+        const bool native = at.device.template_bytes.empty();
+        REQUIRE(at.device.shares_handle ==
+                (holders.at({std::string(at.device.handle), native}) > 1));
+        const auto known =
+            registry->places_of_handle(hub, at.device.platform, at.device.handle, 99);
+        REQUIRE(known.value().size() ==
+                places.at({std::string(at.device.platform), std::string(at.device.handle)}));
+        REQUIRE(std::count(known->begin(), known->end(),
+                           Place{at.partition, at.device.number, !native}) == 1);
     }
 }
 

@@ -82,12 +82,6 @@ const Phrase& phrase(std::string_view language) {
                          [&](const Phrase& p) { return p.language == language; });
 }
 
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return out;
-}
-
 /// GamesDevice indices, ascending: the set type the oracle evaluates with. Shares nothing with the
 /// registry's bitmaps.
 struct IndexSet {
@@ -244,7 +238,7 @@ std::vector<std::uint32_t> WinterGames::audience(std::string_view expression) co
     const tagexpr::Plan plan = tagexpr::simplify(std::get<tagexpr::Expression>(parsed));
     std::unordered_map<std::string, IndexSet> postings;
     for (const tagexpr::Node& node : plan.nodes)
-        if (node.op == tagexpr::Op::tag) postings[lower(node.tag)];
+        if (node.op == tagexpr::Op::tag) postings[tagexpr::canonical_tag(node.tag)];
     IndexSet all;
     for (std::uint32_t i = 0; i < devices_; ++i) {
         all.values.push_back(i);
@@ -253,11 +247,11 @@ std::vector<std::uint32_t> WinterGames::audience(std::string_view expression) co
         d.tags.push_back("$InstallationId:{" + d.installation_id + "}");
         d.tags.push_back("$UserId:{" + d.user_id + "}");
         for (const std::string& tag : d.tags)
-            if (const auto it = postings.find(lower(tag)); it != postings.end())
+            if (const auto it = postings.find(tagexpr::canonical_tag(tag)); it != postings.end())
                 it->second.values.push_back(i);
     }
     return tagexpr::evaluate<IndexSet>(
-               plan, [&](std::string_view tag) { return postings[lower(tag)]; },
+               plan, [&](std::string_view tag) { return postings[tagexpr::canonical_tag(tag)]; },
                [&] { return all; })
         .values;
 }

@@ -137,21 +137,21 @@ void PruneGates::settled(const Key& key, std::string_view by, std::vector<Retire
     std::vector<registry::RetirementRecord> records;
     records.reserve(retired->size());
     for (const registry::Retired& done : *retired) {
-        Retirement& one = given[done.index];
+        const Retirement& one = given[done.index];
         registry::RetirementRecord record;
         record.hub = hub;
         record.at_ms = trace_->now_ms();
         record.platform = pns::platforms()[platform].name;
-        record.reason = std::move(one.reason);
-        record.send_id = std::move(one.send_id);
+        record.reason = one.reason;
+        record.send_id = one.send_id;
         record.by = by;
         record.installation_id = done.installation_id;
         record.registration_id = done.registration_id;
         const bool timed = one.dead_since_ms != std::numeric_limits<std::int64_t>::max();
         record.dead_since_ms = timed ? one.dead_since_ms : 0;
         record.registered_at_ms = done.registered_at_ms;
-        record.partition = one.partition;
-        record.number = one.number;
+        record.partition = done.partition;
+        record.number = done.number;
         record.handle = trace_->hash_of(one.handle);
         records.push_back(std::move(record));
     }

@@ -21,19 +21,15 @@ inline std::string name_of(const Registration& value) {
            (value.body ? "t" + value.body->name : "");
 }
 
-inline std::string lower(std::string text) {
-    for (char& c : text) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-    return text;
-}
-
-/// Comparable: what the registry alone decides about parts is left out, tags become a folded set.
+/// Comparable: what the registry alone decides about parts is left out, tags become a canonical
+/// set.
 inline Registration comparable(Registration value) {
     if (!value.installation_id.empty()) {
         value.id.clear();
         value.etag = 0;
     }
     std::set<std::string> tags;
-    for (const std::string& tag : value.tags) tags.insert(lower(tag));
+    for (const std::string& tag : value.tags) tags.insert(tagexpr::canonical_tag(tag));
     value.tags.assign(tags.begin(), tags.end());
     return value;
 }
@@ -88,6 +84,20 @@ struct Model {
         return all;
     }
 
+    /// A row of each channel with this handle.
+    std::vector<Registration> holders(const std::string& platform,
+                                      const std::string& handle) const {
+        std::vector<Registration> found;
+        std::set<std::pair<std::string, std::string>> channels;
+        for (const auto& [name, value] : all()) {
+            if (value.platform != platform || value.handle != handle) continue;
+            const bool fresh = value.installation_id.empty() ||
+                               channels.emplace(value.installation_id, value.secondary_tile).second;
+            if (fresh) found.push_back(value);
+        }
+        return found;
+    }
+
     void forget(const std::string& installation_id) {
         installations.erase(installation_id);
         std::erase_if(erased_natives, [&](const auto& e) { return e.first == installation_id; });
@@ -123,7 +133,9 @@ inline bool matches(const Registration& value, const tagexpr::Expression& expres
         using tagexpr::Op;
         bool result = node.op == Op::everything;
         if (node.op == Op::tag) {
-            for (const std::string& tag : value.tags) result |= lower(tag) == lower(node.tag);
+            for (const std::string& tag : value.tags) {
+                result |= tagexpr::canonical_tag(tag) == tagexpr::canonical_tag(node.tag);
+            }
         } else if (node.op == Op::negate) {
             result = !stack.back();
             stack.pop_back();
@@ -216,16 +228,17 @@ class RandomChanges {
         return tags[below(6)];
     }
     std::string any_tag() {
-        if (below(6) == 0) return "$InstallationId:{i" + std::to_string(below(6)) + "}";
-        if (below(6) == 0) return "$UserId:{u" + std::to_string(below(3)) + "}";
+        if (below(6) == 0) return "$InstallationId:{" + installation_id() + "}";
+        if (below(6) == 0) return "$UserId:{" + user_id() + "}";
         return below(5) == 0 ? "alert" : tag();
     }
     std::string handle() {
         const std::uint32_t n = below(10);  // some as hexadecimal digits, which are stored packed
         return (n < 5 ? "h" : "0123456789ABCDEF0") + std::to_string(n);
     }
-    /// Some differ in case alone: they share a tag.
+    /// Some differ in case alone, and nobody takes the one for the other.
     std::string installation_id() { return (below(4) == 0 ? "I" : "i") + std::to_string(below(6)); }
+    std::string user_id() { return (below(4) == 0 ? "U" : "u") + std::to_string(below(3)); }
     std::string platform() { return below(2) == 0 ? "apns" : "wns"; }
     std::vector<std::string> tags() {
         std::vector<std::string> some;
@@ -289,7 +302,7 @@ class RandomChanges {
     void put_installation(Opened& registry, std::uint32_t hub, Model& model) {
         Installation value = installation(installation_id(), handle(), tags());
         value.platform = platform();
-        if (below(2) == 0) value.user_id = "u" + std::to_string(below(3));
+        if (below(2) == 0) value.user_id = user_id();
         value.expires_at_ms = expiry();
         value.registered_at_ms = value.updated_at_ms = now_;
         value.templates = templates();
@@ -347,32 +360,41 @@ class RandomChanges {
                 below(3) == 0 ? 0 : value.registered_at_ms - (below(3) == 0 ? 1 : 0);
             const auto count = registry.retire(hub, {{at.partition, at.device.number, generation,
                                                       value.handle, since, "dead", now_, asked}});
-            const bool dies = current && since > value.registered_at_ms &&
-                              (asked == 0 || asked >= value.registered_at_ms);
-            demand(count.value() == (dies ? 1 : 0), "retire counts wrong");
-            if (!dies) return;
-            if (value.installation_id.empty()) return model.erase(value);
-            Installation& owner = model.installations.at(value.installation_id);
-            *channel(owner, value).second = true;
-            owner.updated_at_ms = now_;
-            ++owner.version;
-            return;
+            std::size_t dies = 0;
+            for (const Registration& holder : model.holders(value.platform, value.handle)) {
+                const std::int64_t presented = holder.registered_at_ms;
+                const bool keeps = since <= presented || (asked != 0 && asked < presented);
+                if (!current || holder.channel_expired || keeps) continue;
+                ++dies;
+                if (holder.installation_id.empty()) {
+                    model.erase(holder);
+                    continue;
+                }
+                Installation& owner = model.installations.at(holder.installation_id);
+                *channel(owner, holder).second = true;
+                owner.updated_at_ms = now_;
+                ++owner.version;
+            }
+            return demand(count.value() == dies, "retire counts wrong");
         }
         const std::string moved = "m" + std::to_string(below(3));
         const auto count = registry.rotate(
             hub, {{at.partition, at.device.number, generation, value.handle, moved, now_}});
-        const bool moves = current && value.handle != moved;
-        demand(count.value() == (moves ? 1 : 0), "rotate counts wrong");
-        if (!moves) return;
-        if (value.installation_id.empty()) {
-            model.plain.at(id).handle = moved;
-            ++model.plain.at(id).etag;
-            return;
+        std::size_t moves = 0;
+        for (const Registration& holder : model.holders(value.platform, value.handle)) {
+            if (!current || value.handle == moved || holder.channel_expired) continue;
+            ++moves;
+            if (holder.installation_id.empty()) {
+                model.plain.at(holder.id).handle = moved;
+                ++model.plain.at(holder.id).etag;
+                continue;
+            }
+            Installation& owner = model.installations.at(holder.installation_id);
+            *channel(owner, holder).first = moved;
+            owner.updated_at_ms = now_;
+            ++owner.version;
         }
-        Installation& owner = model.installations.at(value.installation_id);
-        *channel(owner, value).first = moved;
-        owner.updated_at_ms = now_;
-        ++owner.version;
+        demand(count.value() == moves, "rotate counts wrong");
     }
 
     void expire(Opened& registry, std::uint32_t hub, Model& model) {
