@@ -1,6 +1,9 @@
 // Tested by tests/pns_apns_channels_test.cpp.
 #include "pns/exchange.hpp"
 
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <exception>
 #include <vector>
 
 #include "pns/errc.hpp"
@@ -66,6 +69,64 @@ Task<Result<ExchangeAnswer>> attempt(Executor executor, const ConnectionSettings
     co_return ended ? ended : error_code(errc::connection_ended);
 }
 
+constexpr std::chrono::milliseconds token_look_every{100};
+
+/// The token of an account, waited for while it is fetched.
+class Token {
+  public:
+    Token(Executor executor, BearerCache& bearers, Nursery& nursery, BearerUser::Settings settings)
+        : fetched_(
+              std::holds_alternative<Fetched>(settings.account->token_source_for(settings.origin))),
+          news_(executor),
+          user_(bearers, nursery, heard(std::move(settings))) {}
+
+    Task<Result<std::shared_ptr<const Bearer>>> get() {
+        if (!user_.needed()) co_return std::shared_ptr<const Bearer>();
+        // A fetch ends by its own bounds; the wait is for what another loop of the credential does.
+        const auto end = std::chrono::steady_clock::now() + wait_max;
+        while (std::chrono::steady_clock::now() < end) {
+            auto token = user_.current(wall_now_ms());
+            if (token) co_return token;
+            if (const auto trouble = user_.trouble()) {
+                if (!fetched_) co_return error_code(errc::signing_failed);
+                co_return error_code(trouble->configuration ? errc::token_refused
+                                                            : errc::token_unreachable);
+            }
+            news_.expires_after(token_look_every);
+            co_await news_.async_wait(as_result);
+        }
+        co_return error_code(errc::token_unreachable);
+    }
+    /// True: get() gives another one.
+    bool refused(const Bearer& token) { return user_.refused(token.serial, wall_now_ms()); }
+    void stop() { user_.stop(); }
+
+  private:
+    static constexpr std::chrono::seconds wait_max{30};
+    BearerUser::Settings heard(BearerUser::Settings settings) {
+        settings.on_news = [this] { news_.cancel(); };
+        return settings;
+    }
+    const bool fetched_;
+    asio::basic_waitable_timer<std::chrono::steady_clock,
+                               asio::wait_traits<std::chrono::steady_clock>, Executor>
+        news_;
+    BearerUser user_;
+};
+
+Task<Result<ExchangeAnswer>> ask(Executor executor, const ConnectionSettings& connection,
+                                 const ExchangeRequest& request, Token& source,
+                                 const std::function<bool(const ExchangeAnswer&)>& token_refused) {
+    for (bool again = false;; again = true) {
+        const auto token = co_await source.get();
+        if (!token) co_return token.error();
+        std::string authorization = *token ? (*token)->authorization : std::string();
+        auto answer = co_await attempt(executor, connection, request, std::move(authorization));
+        if (!answer || again || !*token || !token_refused(*answer)) co_return answer;
+        if (!source.refused(**token)) co_return answer;
+    }
+}
+
 }  // namespace
 
 Task<Result<ExchangeAnswer>> exchange(Executor executor, const Account& account,
@@ -97,19 +158,21 @@ Task<Result<ExchangeAnswer>> exchange(Executor executor, const Account& account,
     bearer_settings.origin = request.origin;
     bearer_settings.connect_to = *connect_to;
     bearer_settings.ca_file = network.ca_file;
-    bearer_settings.on_news = [] {};
-    BearerUser bearer(bearers, nursery, std::move(bearer_settings));
-    for (bool again = false;; again = true) {
-        std::shared_ptr<const Bearer> token;
-        if (bearer.needed()) {
-            token = bearer.current(wall_now_ms());
-            if (!token) co_return error_code(errc::signing_failed);
-        }
-        std::string authorization = token ? token->authorization : std::string();
-        auto answer = co_await attempt(executor, connection, request, std::move(authorization));
-        if (!answer || again || !token || !token_refused(*answer)) co_return answer;
-        if (!bearer.refused(token->serial, wall_now_ms())) co_return answer;
+    Token token(executor, bearers, nursery, std::move(bearer_settings));
+    std::exception_ptr broken;
+    Result<ExchangeAnswer> answer = error_code(errc::stopped);
+    try {
+        answer = co_await ask(executor, connection, request, token, token_refused);
+    } catch (...) {
+        broken = std::current_exception();
     }
+    token.stop();
+    const bool throws = co_await asio::this_coro::throw_if_cancelled();
+    co_await asio::this_coro::throw_if_cancelled(false);
+    co_await nursery.join();  // a fetch ends before what it works on
+    co_await asio::this_coro::throw_if_cancelled(throws);
+    if (broken) std::rethrow_exception(broken);
+    co_return answer;
 }
 
 }  // namespace pns

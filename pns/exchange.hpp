@@ -48,8 +48,9 @@ struct ExchangeAnswer {
 
 constexpr std::size_t exchange_body_bytes_max = 1024 * 1024;
 
-/// `account` signs its tokens itself or has none, and outlives the task. `token_refused` says
-/// whether an answer calls for a new token. Ends within the timeouts of `settings`, twice at most.
+/// `account` outlives the task. A token that has to be fetched is waited for. `token_refused` says
+/// whether an answer calls for a new token. Ends within the timeouts of `settings` and of a fetch,
+/// twice at most; may be cancelled.
 Task<Result<ExchangeAnswer>> exchange(Executor executor, const Account& account,
                                       ExchangeRequest request, const SenderSettings& settings,
                                       const Network& network, BearerCache& bearers,

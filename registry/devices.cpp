@@ -72,7 +72,6 @@ Result<Candidates> gather(const Views& views, std::uint32_t hub, Matches&& match
     Candidates all;
     Postings::Reads reads{Reach::disk, nullptr, nullptr};
     for (std::uint16_t p = 0; p < row->partitions; ++p) {
-        const Views::Reading reading(views);
         if (!reads.renew(views)) return make_error_code(errc::closed);
         Postings postings(views, hub, p, reads);
         all.rows.push_back(matches(postings).take());

@@ -15,6 +15,9 @@ namespace registry {
 namespace {
 
 constexpr std::size_t cached_count_min = 512;
+// Changes of a cached posting are kept apart until they take so much and a quarter of the bitmap:
+// the writer copies it then, which costs a change a few bytes.
+constexpr std::size_t changes_bytes_min = 1u << 10;
 
 /// The numbers of one chunk, from `at` on; moves `at` behind them.
 Operand next_operand(const PostingDelta& delta, std::size_t& at) {
@@ -133,43 +136,80 @@ Result<void> PostingFolder::write(const std::vector<PostingDelta>& deltas, Batch
 
 // --- cache ---
 
-std::shared_ptr<const Bitmap> PostingCache::find(const std::string& prefix) {
+std::shared_ptr<const Bitmap> PostingCache::at(const std::string& prefix, std::uint64_t position,
+                                               bool used) {
+    std::shared_ptr<const Bitmap> before;
+    std::vector<Change> due;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found = index_.find(prefix);
+        if (found == index_.end()) return nullptr;
+        if (used) entries_.splice(entries_.begin(), entries_, found->second);
+        const Entry& entry = *found->second;
+        if (entry.since > position) return nullptr;
+        const auto later = [position](const Change& c) { return c.position > position; };
+        due.assign(entry.changes.begin(),
+                   std::find_if(entry.changes.begin(), entry.changes.end(), later));
+        if (due.empty()) return entry.bitmap;
+        before = entry.bitmap;
+    }
+    auto bitmap = std::make_shared<Bitmap>(*before);
+    for (const Change& change : due) {
+        if (change.added) {
+            bitmap->add(change.number);
+        } else {
+            bitmap->remove(change.number);
+        }
+    }
     const std::lock_guard lock(mutex_);
     const auto found = index_.find(prefix);
-    if (found == index_.end()) return nullptr;
-    entries_.splice(entries_.begin(), entries_, found->second);
-    return found->second->bitmap;
+    if (found == index_.end() || found->second->bitmap != before) return bitmap;  // another did it
+    Entry& entry = *found->second;
+    entry.bitmap = bitmap;
+    entry.since = due.back().position;
+    entry.changes.erase(entry.changes.begin(),
+                        entry.changes.begin() + static_cast<std::ptrdiff_t>(due.size()));
+    entry.bitmap_bytes = bitmap->getSizeInBytes(false);
+    resize(entry);
+    evict();
+    return bitmap;
 }
 
-void PostingCache::offer(const std::string& prefix, const Bitmap& bitmap) {
+void PostingCache::offer(const std::string& prefix, const Bitmap& bitmap, std::uint64_t position) {
     if (bitmap.cardinality() < cached_count_min) return;
-    Entry entry{prefix, std::make_shared<Bitmap>(bitmap), 0};
-    entry.bitmap->runOptimize();
-    entry.bitmap->shrinkToFit();
+    auto kept = std::make_shared<Bitmap>(bitmap);
+    kept->runOptimize();
+    kept->shrinkToFit();
     const std::lock_guard lock(mutex_);
-    if (index_.contains(prefix)) return;
-    entries_.push_front(std::move(entry));
-    index_.emplace(entries_.front().prefix, entries_.begin());
-    resize(entries_.front());
+    if (changed_at_[hash64(prefix) % slots] > position || index_.contains(prefix)) return;
+    Entry& entry = entries_.emplace_front();
+    entry.prefix = prefix;
+    entry.bitmap_bytes = kept->getSizeInBytes(false);
+    entry.bitmap = std::move(kept);
+    entry.since = position;
+    index_.emplace(entry.prefix, entries_.begin());
+    resize(entry);
     evict();
 }
 
-void PostingCache::apply(const std::vector<PostingDelta>& deltas) {
-    const std::lock_guard lock(mutex_);
-    for (const PostingDelta& delta : deltas) {
-        const auto found = index_.find(delta.prefix);
-        if (found == index_.end()) continue;
-        Bitmap& bitmap = *found->second->bitmap;
-        for (const auto& [number, added] : delta.numbers) {
-            if (added) {
-                bitmap.add(number);
-            } else {
-                bitmap.remove(number);
-            }
+void PostingCache::apply(const std::vector<PostingDelta>& deltas, std::uint64_t position) {
+    std::vector<const std::string*> grown;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const PostingDelta& delta : deltas) {
+            changed_at_[hash64(delta.prefix) % slots] = position;
+            const auto found = index_.find(delta.prefix);
+            if (found == index_.end()) continue;
+            Entry& entry = *found->second;
+            for (const auto& [number, added] : delta.numbers)
+                entry.changes.push_back({position, number, added});
+            const std::size_t bytes = entry.changes.size() * sizeof(Change);
+            if (bytes > changes_bytes_min + entry.bitmap_bytes / 4) grown.push_back(&delta.prefix);
+            resize(entry);
         }
-        resize(*found->second);
+        evict();
     }
-    evict();
+    for (const std::string* prefix : grown) at(*prefix, position, false);
 }
 
 void PostingCache::clear() {
@@ -181,7 +221,8 @@ void PostingCache::clear() {
 
 void PostingCache::resize(Entry& entry) {
     bytes_ -= entry.bytes;
-    entry.bytes = entry.bitmap->getSizeInBytes(false) + entry.prefix.size() + sizeof(Entry);
+    entry.bytes = entry.bitmap_bytes + entry.changes.capacity() * sizeof(Change) +
+                  entry.prefix.size() + sizeof(Entry);
     bytes_ += entry.bytes;
 }
 

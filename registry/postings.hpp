@@ -5,7 +5,8 @@
 //
 // A posting lives in RocksDB, one chunk per 65,536 numbers; big ones are also kept whole in a
 // bounded cache. The writer collects the deltas of a batch, writes one operand per chunk, and after
-// the commit brings the cache up to date while no selection runs (see Views in view.hpp).
+// the commit tells the cache. Bitmaps there are never changed: a reader asks for a posting at the
+// position of its view, and the deltas up to it are put on a copy then.
 
 #include <atomic>
 #include <cstdint>
@@ -62,7 +63,7 @@ class PostingDeltas {
 };
 
 /// The numbers of one posting as a selection works on them: the cached bitmap itself as long as
-/// nothing is taken from it or added to it. Good while its Views::Reading is held.
+/// nothing is taken from it or added to it.
 class PostingSet {
   public:
     PostingSet() = default;
@@ -123,29 +124,47 @@ class PostingFolder {
     std::vector<std::uint8_t> operands_ = std::vector<std::uint8_t>(slots);
 };
 
-/// Least recently used big postings. Any thread; a bitmap it gives out changes only in apply().
+/// Least recently used big postings. Any thread; nothing blocks for longer than it takes to copy
+/// what is due of one posting.
 class PostingCache {
   public:
     explicit PostingCache(std::size_t bytes_max) : bytes_max_(bytes_max) {}
-    std::shared_ptr<const Bitmap> find(const std::string& prefix);
-    /// Small postings are not worth a place: RocksDB reads them in microseconds.
-    void offer(const std::string& prefix, const Bitmap& bitmap);
-    /// Only while no reader holds a bitmap.
-    void apply(const std::vector<PostingDelta>& deltas);
+    /// The posting as the view at `position` has it; null: the store has to be read.
+    std::shared_ptr<const Bitmap> find(const std::string& prefix, std::uint64_t position) {
+        return at(prefix, position, true);
+    }
+    /// `bitmap` was read from the view at `position`. Small postings are not worth a place: RocksDB
+    /// reads them in microseconds.
+    void offer(const std::string& prefix, const Bitmap& bitmap, std::uint64_t position);
+    /// What the batch at `position` changed, before anybody can have its view. Writer.
+    void apply(const std::vector<PostingDelta>& deltas, std::uint64_t position);
     void clear();
     std::size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
 
   private:
+    struct Change {
+        std::uint64_t position;
+        std::uint32_t number;
+        bool added;
+    };
     struct Entry {
         std::string prefix;
-        std::shared_ptr<Bitmap> bitmap;
-        std::size_t bytes = 0;
+        std::shared_ptr<const Bitmap> bitmap;
+        std::uint64_t since = 0;      ///< the position that `bitmap` is of
+        std::vector<Change> changes;  ///< since then, ascending by position
+        std::size_t bitmap_bytes = 0, bytes = 0;
     };
+    std::shared_ptr<const Bitmap> at(const std::string& prefix, std::uint64_t position, bool used);
     void resize(Entry& entry);
     void evict();
+
+    static constexpr std::size_t slots = 1u << 16;
     const std::size_t bytes_max_;
     std::atomic<std::size_t> bytes_ = 0;
-    std::mutex mutex_;
+    std::mutex mutex_;  ///< for what follows
+    // Position of the last change, by hash of the prefix: what was read before it comes too late.
+    // Prefixes that share a slot are only refused more often.
+    std::vector<std::uint64_t> changed_at_ = std::vector<std::uint64_t>(slots);
     std::list<Entry> entries_;  // front = used last
     std::unordered_map<std::string_view, std::list<Entry>::iterator> index_;
 };

@@ -32,7 +32,6 @@ Result<Selection> select_few(const Views& views, std::uint32_t hub, const tagexp
     Selection selection;
     selection.pin = views.pinned().second;
     Postings::Reads reads{reach, nullptr, nullptr};
-    const Views::Reading reading(views);
     if (!reads.renew(views)) return make_error_code(errc::closed);
     const HubRow* const row = reads.view->hubs->find(hub);
     if (row == nullptr) return make_error_code(errc::not_found);

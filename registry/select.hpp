@@ -22,7 +22,7 @@ class Postings {
     /// `reads` is kept from one partition to the next: as long as the view is the same, so is its
     /// cursor.
     struct Reads {
-        /// To the view of now; false: there is none. Under a Views::Reading.
+        /// To the view of now; false: there is none.
         bool renew(const Views& views) {
             auto now = views.current();
             if (now != view) cursor.reset();
@@ -77,7 +77,8 @@ class Postings {
         return mine == rows->end() ? PostingSet() : PostingSet(std::move(mine->second));
     }
     PostingSet read(const std::string& prefix) {
-        if (auto cached = views_.cache.find(prefix)) return PostingSet(std::move(cached));
+        const std::uint64_t position = reads_.view->position;
+        if (auto cached = views_.cache.find(prefix, position)) return PostingSet(std::move(cached));
         if (error_) return {};
         if (!reads_.cursor)
             reads_.cursor = reads_.view->snapshot->cursor(Family::postings, true, reads_.reach);
@@ -86,7 +87,7 @@ class Postings {
             error_ = bitmap.error();
             return {};
         }
-        views_.cache.offer(prefix, *bitmap);
+        views_.cache.offer(prefix, *bitmap, position);
         return PostingSet(std::move(*bitmap));
     }
 
@@ -116,7 +117,6 @@ Result<Selection> select_observed(const Views& views, std::uint32_t hub, const t
     selection.partitions.resize(row->partitions);
     Postings::Reads reads{Reach::disk, nullptr, nullptr};
     for (std::uint16_t p = 0; p < row->partitions; ++p) {
-        const Views::Reading reading(views);
         if (!reads.renew(views)) return make_error_code(errc::closed);
         Postings postings(views, hub, p, reads);
         PostingSet matches = tagexpr::evaluate<PostingSet>(

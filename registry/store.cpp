@@ -113,6 +113,9 @@ rocksdb::DBOptions database_options(const Options& wanted) {
     options.max_total_wal_size = wal_bytes_max;
     options.max_background_jobs = 4;
     options.bytes_per_sync = 1u << 20;
+    // Files that nobody needs any more are removed by a thread for it, not by the lane whose read
+    // was the last to need them.
+    options.avoid_unnecessary_blocking_io = true;
     options.info_log = std::make_shared<RocksLog>(wanted.directory / store_name);
     return options;
 }

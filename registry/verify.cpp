@@ -213,7 +213,7 @@ class Verification {
             const auto expected = postings_.find(prefix);
             const Bitmap rebuilt = expected == postings_.end() ? Bitmap() : expected->second;
             if (!(found == rebuilt)) differs(posting_name(prefix) + " differs from its rows");
-            const auto cached = views_.cache.find(prefix);
+            const auto cached = views_.cache.find(prefix, view_.position);
             if (cached && !(*cached == rebuilt)) {
                 differs(posting_name(prefix) + " differs from its rows in the cache");
             }
@@ -267,7 +267,6 @@ class Verification {
 }  // namespace
 
 std::vector<std::string> verify_hub(const Views& views, std::uint32_t hub) {
-    const Views::Reading reading(views);  // so that the cache belongs to the view
     const auto view = views.current();
     if (!view) return {"the store is closed"};
     if (view->hubs->find(hub) == nullptr) return {"no such hub"};

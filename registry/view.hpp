@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <shared_mutex>
 #include <string>
 
 #include "registry/numbers.hpp"
@@ -31,7 +30,8 @@ struct View {
     std::uint64_t position = 0;
 };
 
-/// The current view and the cached postings that belong to it.
+/// The current view, and postings in memory of this view and of those that are still held. No lock
+/// here spans a read of the store: lanes and the writer never wait for who waits for the disk.
 class Views {
   public:
     explicit Views(std::size_t cache_bytes_max) : cache(cache_bytes_max) {}
@@ -42,42 +42,23 @@ class Views {
         return view_;
     }
 
-    /// While held, cached postings and current() belong together. Short: one partition of one
-    /// selection.
-    class Reading {
-      public:
-        explicit Reading(const Views& views) {
-            // The writer holds the gate while it waits: new readers queue behind it instead of
-            // starving it.
-            const std::lock_guard gate(views.gate_);
-            lock_ = std::shared_lock(views.postings_);
-        }
-
-      private:
-        std::shared_lock<std::shared_mutex> lock_;
-    };
-
+    /// `deltas` lead from the view before to this one. Writer.
     void publish(std::shared_ptr<const View> view, const std::vector<PostingDelta>& deltas) {
-        const std::lock_guard gate(gate_);
-        const std::lock_guard alone(postings_);
-        cache.apply(deltas);
+        if (view) cache.apply(deltas, view->position);
         const std::lock_guard lock(pointer_);
         view_.swap(view);
     }
-    /// A selection begins: its numbers stay out of use as long as the pin lives.
+    /// A selection begins: its numbers stay out of use as long as the pin lives. The view is not
+    /// replaced before it is pinned, so the writer gives away nothing that it shows.
     std::pair<std::shared_ptr<const View>, std::shared_ptr<const void>> pinned() const {
-        const Reading reading(*this);
-        auto view = current();
-        auto pin = view ? Pins::pin(pins, view->position) : nullptr;
-        return {std::move(view), std::move(pin)};
+        const std::lock_guard lock(pointer_);
+        return {view_, view_ ? Pins::pin(pins, view_->position) : nullptr};
     }
 
     mutable PostingCache cache;
     const std::shared_ptr<Pins> pins = std::make_shared<Pins>();
 
   private:
-    mutable std::mutex gate_;
-    mutable std::shared_mutex postings_;
     mutable std::mutex pointer_;
     std::shared_ptr<const View> view_;
 };

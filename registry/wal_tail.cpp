@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <string_view>
@@ -64,12 +65,17 @@ Record record_at(std::string_view block, std::size_t offset) {
     return record;
 }
 
+/// Six digits at first, more later: compared as numbers.
+std::uint64_t number_of(const std::filesystem::path& log) {
+    return std::strtoull(log.stem().c_str(), nullptr, 10);
+}
+
 std::filesystem::path newest_log(const std::filesystem::path& store) {
     std::filesystem::path newest;
     std::error_code ignored;
     for (const auto& entry : std::filesystem::directory_iterator(store, ignored)) {
         if (entry.path().extension() != ".log") continue;
-        if (newest.empty() || entry.path().filename() > newest.filename()) newest = entry.path();
+        if (newest.empty() || number_of(entry.path()) > number_of(newest)) newest = entry.path();
     }
     return newest;
 }

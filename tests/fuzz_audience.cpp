@@ -65,7 +65,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
         const auto& value = std::get<std::string>(key);
         require(!value.empty() && value.size() <= hub::idempotency_key_bytes_max);
     }
-    (void)hub::caller_scope(request);
     require(hub::request_fingerprint(request).size() == 64);
     return 0;
 }

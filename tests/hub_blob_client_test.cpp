@@ -2,6 +2,9 @@
 
 #include "hub/bulk/blob_client.hpp"
 
+#include <openssl/err.h>
+#include <openssl/x509.h>
+
 #include <catch2/catch.hpp>
 #include <fstream>
 
@@ -65,6 +68,10 @@ TEST_CASE("blobs of another service are read in pieces and written; what is in t
     REQUIRE(hub::ok(got));
     CHECK(std::get<hub::BlobClient::Piece>(got).bytes == "ello");
     CHECK(std::get<hub::BlobClient::Piece>(got).total == 5);
+    ERR_raise(ERR_LIB_X509, X509_R_BASE64_DECODE_ERROR);  // left by something else on this thread
+    got = hub::BlobClient(settings, stop).get(hub::blob_in(target, "small"), 1, "");
+    CHECK(hub::ok(got));
+    ERR_clear_error();
     got = client.get(hub::blob_in(target, "small"), 5, "");
     REQUIRE(hub::ok(got));
     CHECK(std::get<hub::BlobClient::Piece>(got).bytes.empty());

@@ -148,13 +148,15 @@ TEST_CASE("a fingerprint holds what a request asks for and nothing else", "[hub]
     CHECK(hub::request_fingerprint(other) != first);
 }
 
-TEST_CASE("the scope of a key is the rule that signed", "[hub]") {
-    hub::Request request;
-    request.headers = {
-        {"authorization", "SharedAccessSignature sr=a&sig=b%3d&se=12&skn=Full%20Access"}};
-    CHECK(hub::caller_scope(request) == "Full Access");
-    request.headers = {{"authorization", "SharedAccessSignature skn=X&sr=a&sig=b&se=12"}};
-    CHECK(hub::caller_scope(request) == "X");
+TEST_CASE("the rule of a token is read as the check of the token reads it", "[hub]") {
+    for (const std::string fields :
+         {"sr=a&sig=b%3d&se=12&skn=Full%20Access", "skn=Full%20Access&sr=a&sig=b&se=12",
+          "SR=a&Sig=b&SE=12&SKN=Full%20Access", " sr=a&sig=b&se=12&sKn=Full%20Access "})
+        CHECK(hub::rule_named_in("SharedAccessSignature " + fields) == "Full Access");
+    CHECK(hub::rule_named_in("sharedaccesssignature sr=a&sig=b&se=12&skn=x") == "x");
+    for (const std::string malformed : {"", "Bearer x", "SharedAccessSignature sr=a&sig=b&skn=x",
+                                        "SharedAccessSignature skn=a&skn=b&sr=a&sig=b&se=12"})
+        CHECK(hub::rule_named_in(malformed).empty());
 }
 
 TEST_CASE("an answer is kept with what it tells of, or neither", "[registry]") {

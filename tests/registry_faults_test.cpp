@@ -3,6 +3,7 @@
 
 #include "registry/keys.hpp"
 #include "registry/store.hpp"
+#include "registry/wal_tail.hpp"
 #include "tests/support/faulty_env.hpp"
 #include "tests/support/registry_fixture.hpp"
 
@@ -249,6 +250,22 @@ TEST_CASE("a log that ends whole is opened without a word", "[registry]") {
     std::string why;
     REQUIRE(Registry::open(options_in(directory.path() / "s"), why).has_value());
     CHECK(why.empty());
+}
+
+TEST_CASE("the newest log is the one with the largest number", "[registry]") {
+    const TempDirectory directory;
+    fill(directory.path() / "s");
+    const auto log = files_with(directory.path() / "s", ".log").back();
+    const auto store = directory.path() / "logs";
+    std::filesystem::create_directory(store);
+    std::filesystem::copy_file(log, store / "999998.log");
+    CHECK(newest_log_end(store) == LogEnd::whole);
+    std::filesystem::copy_file(log, store / "1000000.log");
+    std::filesystem::resize_file(store / "1000000.log", std::filesystem::file_size(log) - 1);
+    CHECK(newest_log_end(store) == LogEnd::torn);
+    CHECK(cut_log_after(store, 0));
+    CHECK(std::filesystem::file_size(store / "999998.log") == std::filesystem::file_size(log));
+    CHECK(std::filesystem::file_size(store / "1000000.log") == 0);
 }
 
 TEST_CASE("a store of another version or in use is refused", "[registry]") {

@@ -190,6 +190,11 @@ Parsed<SasMatch> check_sas(const SasCheck& check) {
     return match;
 }
 
+std::string rule_named_in(std::string_view authorization) {
+    const auto parsed = split(authorization);
+    return ok(parsed) ? percent_decoded(std::get<Token>(parsed).skn) : std::string();
+}
+
 std::string make_sas(std::string_view uri, std::string_view rule_name, std::string_view key,
                      std::int64_t expiry_s) {
     std::string sr;

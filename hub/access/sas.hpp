@@ -49,6 +49,10 @@ struct SasMatch {
 /// code. Rights (step 8) are the route table's.
 Parsed<SasMatch> check_sas(const SasCheck& check);
 
+/// The name of the rule that a token says it is signed with, as check_sas() reads it; empty: it is
+/// malformed.
+std::string rule_named_in(std::string_view authorization);
+
 /// base64(HMAC-SHA256(key, sr + '\n' + se)), both texts as transmitted.
 std::string sas_signature(std::string_view key, std::string_view sr, std::string_view se);
 

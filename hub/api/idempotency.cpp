@@ -2,6 +2,7 @@
 
 #include "hub/api/idempotency.hpp"
 
+#include "hub/access/sas.hpp"
 #include "hub/api/handlers.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/http/problem.hpp"
@@ -80,7 +81,7 @@ pns::Task<Response> answer_once(Call call, Handler handler) {
     auto key = read_idempotency_key(request);
     if (!ok(key)) co_return problem(request, std::get<Refusal>(key), "idempotency-key-invalid");
     registry::KeptAnswer wanted;
-    wanted.scope = caller_scope(request);
+    wanted.scope = rule_named_in(request.header("authorization"));
     wanted.key = std::get<std::string>(std::move(key));
     wanted.fingerprint = request_fingerprint(request);
     wanted.kept_at_ms = request.received_at_ms;

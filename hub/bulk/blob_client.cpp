@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <netdb.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -88,7 +89,14 @@ struct BlobClient::Impl {
     void set_deadline() {
         deadline = Clock::now() + std::chrono::milliseconds(settings.timeout_ms);
     }
-    /// After a call that did not succeed: waits for the socket; false: give up.
+    /// A call of OpenSSL on `ssl`. SSL_get_error() believes what an earlier call left in the
+    /// thread's queue.
+    template <class Call>
+    int tried(Call call) {
+        ERR_clear_error();
+        return call();
+    }
+    /// After a tried() call that did not succeed: waits for the socket; false: give up.
     bool go_on(int result);
     bool send(std::string_view bytes);
     std::optional<Reply> receive();
@@ -195,7 +203,7 @@ bool BlobClient::Impl::connect(const BlobUrl& url) {
     }
     set_deadline();
     for (;;) {
-        const int result = SSL_connect(ssl);
+        const int result = tried([this] { return SSL_connect(ssl); });
         if (result == 1) break;
         if (go_on(result)) continue;
         hopeless = SSL_get_verify_result(ssl) != X509_V_OK;
@@ -211,7 +219,7 @@ bool BlobClient::Impl::send(std::string_view bytes) {
     set_deadline();
     while (!bytes.empty()) {
         const int size = static_cast<int>(std::min<std::size_t>(bytes.size(), 64 * 1024));
-        const int result = SSL_write(ssl, bytes.data(), size);
+        const int result = tried([&] { return SSL_write(ssl, bytes.data(), size); });
         if (result > 0) {
             bytes.remove_prefix(static_cast<std::size_t>(result));
             set_deadline();
@@ -228,7 +236,8 @@ std::optional<BlobClient::Impl::Reply> BlobClient::Impl::receive() {
     set_deadline();
     for (;;) {
         auto step = pns::H1Parser::Step::more;
-        const int result = SSL_read(ssl, bytes.data(), static_cast<int>(bytes.size()));
+        const int size = static_cast<int>(bytes.size());
+        const int result = tried([&] { return SSL_read(ssl, bytes.data(), size); });
         if (result > 0) {
             step = parser.feed({bytes.data(), static_cast<std::size_t>(result)});
         } else if (SSL_get_error(ssl, result) == SSL_ERROR_ZERO_RETURN) {

@@ -203,6 +203,11 @@ ConnectionString ConnectionString::parse(std::string_view text) {
     return out;
 }
 
+void trust_only(ssl_ctx_st* context, const std::string& ca_file) {
+    if (SSL_CTX_load_verify_locations(context, ca_file.c_str(), nullptr) != 1)
+        throw std::runtime_error("no certificates can be read from " + ca_file);
+}
+
 struct HubClient::Impl {
     Impl(const std::string& connection_string, const std::string& ca_file,
          unsigned connections_wanted)
@@ -210,9 +215,9 @@ struct HubClient::Impl {
         if (ca_file.empty())
             tls.set_default_verify_paths();
         else
-            tls.load_verify_file(ca_file);
-        SSL_CTX_set_alpn_protos(tls.native_handle(),
-                                reinterpret_cast<const unsigned char*>("\x02h2"), 3);
+            trust_only(tls.native_handle(), ca_file);
+        const auto* const only_h2 = reinterpret_cast<const unsigned char*>("\x02h2");
+        if (SSL_CTX_set_alpn_protos(tls.native_handle(), only_h2, 3) != 0) throw std::bad_alloc();
         for (unsigned i = 0; i < std::max(1u, connections_wanted); ++i)
             connections.push_back(std::make_unique<Connection>(io, tls, target));
         const std::string resource = "https://" + target.host + ":" + target.port + "/";

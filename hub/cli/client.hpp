@@ -12,7 +12,12 @@
 #include <utility>
 #include <vector>
 
+struct ssl_ctx_st;
+
 namespace hub {
+
+/// Trust anchors from a PEM file in place of the system's; throws std::runtime_error that names it.
+void trust_only(ssl_ctx_st* context, const std::string& ca_file);
 
 struct ClientRequest {
     std::string method = "GET";

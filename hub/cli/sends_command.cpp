@@ -22,6 +22,7 @@
 
 #include "hub/access/sas.hpp"
 #include "hub/api/parts.hpp"
+#include "hub/cli/client.hpp"
 #include "hub/cli/sends_watch.hpp"
 #include "hub/process/clock.hpp"
 #include "hub/text/text.hpp"
@@ -95,7 +96,7 @@ class Exchange {
         if (target.ca_file.empty()) {
             tls_.set_default_verify_paths();
         } else {
-            SSL_CTX_load_verify_locations(tls_.native_handle(), target.ca_file.c_str(), nullptr);
+            trust_only(tls_.native_handle(), target.ca_file);
         }
         tcp::resolver resolver(io_);
         asio::connect(stream_.next_layer(), resolver.resolve(target.host, target.port));

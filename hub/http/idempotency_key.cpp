@@ -64,16 +64,4 @@ std::string request_fingerprint(const Request& request) {
     return pns::sha256_hex(text);
 }
 
-std::string caller_scope(const Request& request) {
-    std::string_view rest = request.header("authorization");
-    const auto blank = rest.find(' ');
-    if (blank != std::string_view::npos) rest.remove_prefix(blank + 1);
-    while (!rest.empty()) {
-        const std::string_view field = rest.substr(0, rest.find('&'));
-        rest.remove_prefix(std::min(rest.size(), field.size() + 1));
-        if (field.starts_with("skn=")) return percent_decoded(trimmed(field.substr(4)));
-    }
-    return pns::sha256_hex(request.header("authorization"));
-}
-
 }  // namespace hub

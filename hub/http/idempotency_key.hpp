@@ -1,6 +1,6 @@
 #pragma once
 
-// What an idempotency key is, whose it is, and which requests are the same. Pure, any thread.
+// What an idempotency key is, and which requests are the same. Pure, any thread.
 
 #include <cstddef>
 #include <string>
@@ -16,7 +16,5 @@ constexpr std::size_t idempotency_key_bytes_max = 255;
 Parsed<std::string> read_idempotency_key(const Request& request);
 /// What makes two requests the same: method, address, headers that mean something, body.
 std::string request_fingerprint(const Request& request);
-/// The name of the rule that signed, as the credentials say.
-std::string caller_scope(const Request& request);
 
 }  // namespace hub

@@ -122,7 +122,8 @@ fs::path newest_log(const fs::path& store) {
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(store, ignored)) {
         if (entry.path().extension() != ".log") continue;
-        if (newest.empty() || entry.path().filename() > newest.filename()) newest = entry.path();
+        const auto number = [](const fs::path& log) { return std::stoull(log.stem()); };
+        if (newest.empty() || number(entry.path()) > number(newest)) newest = entry.path();
     }
     return newest;
 }

@@ -1,11 +1,13 @@
 #pragma once
 
-// A disk under RocksDB that fails when told to. Any thread.
+// A disk under RocksDB that fails, or answers no read, when told to. Any thread.
 
 #include <rocksdb/env.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <string>
 
 namespace registry_test {
@@ -54,6 +56,64 @@ class FaultyEnv final : public rocksdb::EnvWrapper {
         return fault == Fault::no_space ? rocksdb::Status::NoSpace("the test says so")
                                         : rocksdb::Status::IOError("the test says so");
     }
+};
+
+/// Reads of tables wait while they are held.
+class SlowEnv final : public rocksdb::EnvWrapper {
+  public:
+    SlowEnv() : EnvWrapper(rocksdb::Env::Default()) {}
+
+    void hold() {
+        const std::lock_guard lock(mutex_);
+        held_ = true;
+    }
+    void release() {
+        const std::lock_guard lock(mutex_);
+        held_ = false;
+        changed_.notify_all();
+    }
+    /// Returns when a read waits.
+    void await_stuck() {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return waiting_ > 0; });
+    }
+
+    rocksdb::Status NewRandomAccessFile(const std::string& path,
+                                        std::unique_ptr<rocksdb::RandomAccessFile>* file,
+                                        const rocksdb::EnvOptions& options) override {
+        std::unique_ptr<rocksdb::RandomAccessFile> real;
+        auto status = EnvWrapper::NewRandomAccessFile(path, &real, options);
+        if (status.ok()) *file = std::make_unique<File>(std::move(real), *this);
+        return status;
+    }
+
+  private:
+    class File final : public rocksdb::RandomAccessFile {
+      public:
+        File(std::unique_ptr<rocksdb::RandomAccessFile> real, SlowEnv& env)
+            : real_(std::move(real)), env_(env) {}
+        rocksdb::Status Read(std::uint64_t offset, std::size_t bytes, rocksdb::Slice* result,
+                             char* scratch) const override {
+            env_.pass();
+            return real_->Read(offset, bytes, result, scratch);
+        }
+
+      private:
+        std::unique_ptr<rocksdb::RandomAccessFile> real_;
+        SlowEnv& env_;
+    };
+    void pass() {
+        std::unique_lock lock(mutex_);
+        ++waiting_;
+        changed_.notify_all();
+        changed_.wait(lock, [this] { return !held_; });
+        --waiting_;
+    }
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool held_ = false;
+    int waiting_ = 0;
 };
 
 }  // namespace registry_test

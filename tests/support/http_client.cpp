@@ -61,7 +61,8 @@ void Wire::Impl::handshake(const ClientOptions& options) {
         SSL_CTX_set_max_proto_version(context, options.tls_version_max);
     }
     if (!options.ca_file.empty()) {
-        SSL_CTX_load_verify_locations(context, options.ca_file.c_str(), nullptr);
+        if (SSL_CTX_load_verify_locations(context, options.ca_file.c_str(), nullptr) != 1)
+            throw std::runtime_error("no certificates in " + options.ca_file);
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
     }
     ssl = SSL_new(context);
