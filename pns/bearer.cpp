@@ -125,16 +125,16 @@ TrustStore& BearerCache::trust() {
 
 // The fetch in progress, in fetch()'s frame.
 struct BearerUser::Fetch {
-    Fetch(Executor executor, TlsLink::Options options)
-        : alarm(executor, [this] { return tick(); }),
-          link(executor, std::move(options), [this](std::int64_t ms) { alarm.at_latest(ms); }) {}
-    std::int64_t tick() {
-        const auto now_ms = steady_now_ms();
+    Fetch(Executor executor, TlsLink::Options options, const Clock& clock)
+        : alarm(
+              executor, [this](std::int64_t now_ms) { return tick(now_ms); }, clock),
+          link(executor, std::move(options), alarm) {}
+    std::int64_t tick(std::int64_t now_ms) {
         if (link.deadline_ms() <= now_ms) link.expire();
         if (deadline_ms <= now_ms) link.close();
         return std::min(link.deadline_ms(), deadline_ms);
     }
-    Alarm alarm;
+    RunningAlarm alarm;
     TlsLink link;
     std::int64_t deadline_ms = never_ms;
 };
@@ -281,7 +281,7 @@ Task<void> BearerUser::fetch() {
     options.alpn = "http/1.1";
     options.connect_timeout_ms = settings_.timeout_ms;
     Nursery nursery(nursery_.executor());
-    Fetch fetch(nursery_.executor(), std::move(options));
+    Fetch fetch(nursery_.executor(), std::move(options), system_clock());
     fetch_ = &fetch;
     nursery.start(fetch.alarm.run());
 

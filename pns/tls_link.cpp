@@ -17,11 +17,8 @@ constexpr std::int64_t address_ms_min = 250;
 
 }  // namespace
 
-TlsLink::TlsLink(Executor executor, Options options, std::function<void(std::int64_t)> at_latest)
-    : executor_(executor),
-      options_(std::move(options)),
-      at_latest_(std::move(at_latest)),
-      resolver_(executor) {}
+TlsLink::TlsLink(Executor executor, Options options, RunningAlarm& alarm)
+    : executor_(executor), options_(std::move(options)), alarm_(alarm), resolver_(executor) {}
 
 Task<error_code> TlsLink::open() {
     if (closed_) co_return errc::stopped;
@@ -31,7 +28,7 @@ Task<error_code> TlsLink::open() {
 
     auto* ssl = stream_->native_handle();
     if (!expect_host(ssl, options_.host)) co_return errc::tls_failed;
-    set_deadline(steady_now_ms() + options_.connect_timeout_ms);
+    set_deadline(alarm_.now_ms() + options_.connect_timeout_ms);
     const auto [ec] = co_await stream_->async_handshake(Stream::client, as_result);
     deadline_ms_ = never_ms;
     if (closed_) co_return errc::stopped;
@@ -73,7 +70,7 @@ error_code TlsLink::checked(const std::vector<asio::ip::tcp::endpoint>& endpoint
 }
 
 Task<error_code> TlsLink::connect() {
-    const std::int64_t end_ms = steady_now_ms() + options_.connect_timeout_ms;
+    const std::int64_t end_ms = alarm_.now_ms() + options_.connect_timeout_ms;
     set_deadline(end_ms);
     std::vector<asio::ip::tcp::endpoint> endpoints;
     const error_code unresolved = co_await resolve(endpoints);
@@ -82,7 +79,7 @@ Task<error_code> TlsLink::connect() {
     bool timed_out = false;
     auto& socket = stream_->next_layer();
     for (std::size_t i = 0; i < endpoints.size(); ++i) {
-        const auto now_ms = steady_now_ms();
+        const auto now_ms = alarm_.now_ms();
         if (now_ms >= end_ms) break;
         const auto share = (end_ms - now_ms) / static_cast<std::int64_t>(endpoints.size() - i);
         set_deadline(std::min(end_ms, now_ms + std::max(share, address_ms_min)));
@@ -104,7 +101,7 @@ Task<error_code> TlsLink::connect() {
 
 void TlsLink::set_deadline(std::int64_t deadline_ms) {
     deadline_ms_ = deadline_ms;
-    at_latest_(deadline_ms);
+    alarm_.at_latest(deadline_ms);
 }
 
 void TlsLink::expire() {

@@ -1,12 +1,11 @@
 #pragma once
 
 // One TLS connection being opened: resolve anew, try the addresses one after another, shake hands.
-// Each step has a deadline; the owner's Alarm calls expire() when deadline_ms() has come. One loop;
-// close() ends whatever is pending.
+// Each step has a deadline; the tick of the owner's alarm calls expire() when deadline_ms() has
+// come. One loop; close() ends whatever is pending.
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/stream.hpp>
-#include <functional>
 #include <optional>
 #include <string>
 
@@ -30,8 +29,8 @@ class TlsLink {
     using Socket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
     using Stream = asio::ssl::stream<Socket>;
 
-    /// `at_latest` passes new deadlines to the owner's Alarm.
-    TlsLink(Executor executor, Options options, std::function<void(std::int64_t)> at_latest);
+    /// `alarm` is the owner's.
+    TlsLink(Executor executor, Options options, RunningAlarm& alarm);
 
     /// errc on failure; certificate_not_trusted is a matter of configuration, everything else of
     /// the network.
@@ -50,7 +49,7 @@ class TlsLink {
 
     Executor executor_;
     Options options_;
-    std::function<void(std::int64_t)> at_latest_;
+    RunningAlarm& alarm_;
     asio::ip::basic_resolver<asio::ip::tcp, Executor> resolver_;
     std::optional<Stream> stream_;
     std::int64_t deadline_ms_ = never_ms;
