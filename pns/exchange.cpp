@@ -90,6 +90,7 @@ Task<Result<ExchangeAnswer>> exchange(Executor executor, const Account& account,
     connection.times = settings;
     connection.streams_max_before_settings = 1;
     connection.answer_bytes_max = exchange_body_bytes_max;
+    connection.clock = &bearers.clock();
 
     Nursery nursery(executor);
     BearerUser::Settings bearer_settings;
@@ -102,13 +103,13 @@ Task<Result<ExchangeAnswer>> exchange(Executor executor, const Account& account,
     for (bool again = false;; again = true) {
         std::shared_ptr<const Bearer> token;
         if (bearer.needed()) {
-            token = bearer.current(wall_now_ms());
+            token = bearer.current();
             if (!token) co_return error_code(errc::signing_failed);
         }
         std::string authorization = token ? token->authorization : std::string();
         auto answer = co_await attempt(executor, connection, request, std::move(authorization));
         if (!answer || again || !token || !token_refused(*answer)) co_return answer;
-        if (!bearer.refused(token->serial, wall_now_ms())) co_return answer;
+        if (!bearer.refused(token->serial)) co_return answer;
     }
 }
 
