@@ -5,6 +5,7 @@
 // come. One loop; close() ends whatever is pending.
 
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <optional>
 #include <string>
@@ -24,7 +25,8 @@ class TlsLink {
         std::string
             alpn;  ///< must be chosen by the peer; "http/1.1" also if the peer chooses nothing
         std::int64_t connect_timeout_ms =
-            10'000;  ///< for resolving and connecting, and again for the handshake
+            10'000;                ///< for resolving and connecting, and again for the handshake
+        std::string name_servers;  ///< as NameLookup takes them
     };
     using Socket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
     using Stream = asio::ssl::stream<Socket>;
@@ -50,7 +52,7 @@ class TlsLink {
     Executor executor_;
     Options options_;
     RunningAlarm& alarm_;
-    asio::ip::basic_resolver<asio::ip::tcp, Executor> resolver_;
+    std::optional<asio::posix::basic_stream_descriptor<Executor>> lookup_;  ///< while it waits
     std::optional<Stream> stream_;
     std::int64_t deadline_ms_ = never_ms;
     bool expired_ = false;
