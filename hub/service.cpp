@@ -32,6 +32,7 @@
 #include "hub/send/fanout.hpp"
 #include "hub/send/prune_gates.hpp"
 #include "hub/send/scheduler.hpp"
+#include "hub/send/token_files.hpp"
 #include "hub/send/trace.hpp"
 #include "hub/server/authorise.hpp"
 #include "hub/server/dispatch.hpp"
@@ -124,6 +125,16 @@ std::unique_ptr<registry::TraceStore> open_trace(const Config& config) {
     return std::move(*opened);
 }
 
+pns::BearerCache::Settings bearer_settings(TokenFiles& files) {
+    pns::BearerCache::Settings settings;
+    settings.store = &files;
+    settings.on_clock_step = [](std::int64_t step_ms) {
+        log_warn("the wall clock stepped: provider tokens are signed anew",
+                 {{"step_ms", std::to_string(step_ms)}});
+    };
+    return settings;
+}
+
 /// What keys the hashes of handles in the trace; made once.
 Trace::Settings trace_settings(const Config& config) {
     Trace::Settings settings;
@@ -187,6 +198,8 @@ struct Service::Impl {
     Feedback feedback;
     Jobs jobs;
     Trace trace;
+    TokenFiles token_files;
+    pns::BearerCache bearers;
     Fanout fanout;
     Scheduler scheduler;
     KeyLimits test_sends;
@@ -216,7 +229,9 @@ Service::Impl::Impl(const Config& given)
       feedback(blobs, feedback_settings(config)),
       jobs(*registry, blobs, hubs, config, config.data_dir / "jobs"),
       trace(open_trace(config), trace_settings(config), loops.size()),
-      fanout(loops, store, *registry, hubs, metrics, config, trace),
+      token_files(config.data_dir / "tokens", secret_in(config.data_dir / "tokens.key"), store),
+      bearers(bearer_settings(token_files)),
+      fanout(loops, store, *registry, hubs, metrics, config, trace, bearers),
       scheduler(loops.lane(0), {store, *registry, hubs, fanout, metrics, config}, now_ms),
       test_sends(test_calls_max, test_period_ms),
       event_streams(config.event_streams_max),

@@ -1,11 +1,22 @@
+// Tested by tests/pns_alarm_test.cpp, tests/pns_connection_test.cpp.
 #include "pns/alarm.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace pns {
 
-Alarm::Alarm(Executor executor, std::function<std::int64_t()> tick)
-    : timer_(executor), tick_(std::move(tick)) {}
+namespace {
+
+// A RunningAlarm looks when half of what is left of its deadline is over, so that a gap which no
+// look met leaves the other half for reading.
+constexpr std::int64_t whole_ms_max = 250;   // so little is left in one piece
+constexpr std::int64_t read_first_ms = 250;  // after a gap, before anything is judged
+
+}  // namespace
+
+Alarm::Alarm(Executor executor, std::function<std::int64_t()> tick, const Clock& clock)
+    : timer_(executor), tick_(std::move(tick)), clock_(clock) {}
 
 Task<void> Alarm::run() {
     while (!stopped_) {
@@ -14,9 +25,11 @@ Task<void> Alarm::run() {
         if (stopped_) break;
         if (again_) armed_ms_ = 0;  // woken from inside: let other work of the loop go first
         // One ms more: a deadline has certainly passed when its tick runs.
-        timer_.expires_at(armed_ms_ == never_ms ? std::chrono::steady_clock::time_point::max()
-                                                : std::chrono::steady_clock::time_point(
-                                                      std::chrono::milliseconds(armed_ms_ + 1)));
+        if (armed_ms_ == never_ms) {
+            timer_.expires_at(SteadyTimer::time_point::max());
+        } else {
+            timer_.expires_after(std::chrono::milliseconds(armed_ms_ + 1 - clock_.steady_ms()));
+        }
         sleeping_ = true;
         co_await timer_.async_wait(as_result);
         sleeping_ = false;
@@ -37,6 +50,39 @@ void Alarm::at_latest(std::int64_t deadline_ms) {
 void Alarm::stop() {
     stopped_ = true;
     if (sleeping_) wake();
+}
+
+RunningAlarm::RunningAlarm(Executor executor, std::function<std::int64_t(std::int64_t)> tick,
+                           const Clock& clock)
+    : tick_(std::move(tick)),
+      clock_(clock),
+      running_(clock.steady_ms()),
+      alarm_(
+          executor, [this] { return ring(); }, clock) {}
+
+std::int64_t RunningAlarm::now_ms() {
+    const auto steady_ms = clock_.steady_ms();
+    if (running_.is_late(steady_ms)) alarm_.wake();
+    return running_.at(steady_ms);
+}
+
+void RunningAlarm::at_latest(std::int64_t deadline_ms) {
+    alarm_.at_latest(deadline_ms == never_ms ? never_ms : deadline_ms + running_.behind_ms());
+}
+
+std::int64_t RunningAlarm::ring() {
+    const auto steady_ms = clock_.steady_ms();
+    std::int64_t look_ms = steady_ms + read_first_ms;
+    if (running_.look(steady_ms)) {
+        const auto now_ms = running_.at(steady_ms);
+        const auto deadline_ms = tick_(now_ms);
+        const auto left_ms = std::max<std::int64_t>(deadline_ms - now_ms, 0);
+        look_ms = deadline_ms == never_ms   ? never_ms
+                  : left_ms <= whole_ms_max ? steady_ms + left_ms
+                                            : steady_ms + std::max(left_ms / 2, whole_ms_max);
+    }
+    running_.expect(look_ms);
+    return look_ms;
 }
 
 }  // namespace pns

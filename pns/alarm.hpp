@@ -2,7 +2,7 @@
 
 // One timer for many deadlines: runs `tick` when the earliest of them has come, and at once after
 // wake(). The owner starts run() in its nursery and ends it by stop(). One loop. Times are
-// milliseconds of the steady clock.
+// milliseconds, of the steady clock (Alarm) or of the time in which the loop ran (RunningAlarm).
 
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <chrono>
@@ -10,6 +10,8 @@
 #include <functional>
 #include <limits>
 
+#include "pns/clock.hpp"
+#include "pns/running_clock.hpp"
 #include "pns/task.hpp"
 
 namespace pns {
@@ -20,14 +22,11 @@ using SteadyTimer =
 
 inline constexpr std::int64_t never_ms = std::numeric_limits<std::int64_t>::max();
 
-std::int64_t steady_now_us();
-std::int64_t steady_now_ms();
-std::int64_t wall_now_ms();
-
 class Alarm {
   public:
     /// `tick` does what is due and returns the next deadline, or never_ms.
-    Alarm(Executor executor, std::function<std::int64_t()> tick);
+    Alarm(Executor executor, std::function<std::int64_t()> tick,
+          const Clock& clock = system_clock());
     Task<void> run();
     /// Ticks on the next turn of the loop; many calls in one turn cost one tick.
     void wake();
@@ -38,10 +37,35 @@ class Alarm {
   private:
     SteadyTimer timer_;
     std::function<std::int64_t()> tick_;
+    const Clock& clock_;
     std::int64_t armed_ms_ = never_ms;
     bool sleeping_ = false;
     bool again_ = false;
     bool stopped_ = false;
+};
+
+/// For deadlines that a peer has to meet: they are judged only by a loop that ran, and had its turn
+/// to read, while they came (pns/running_clock.hpp).
+class RunningAlarm {
+  public:
+    /// `tick` is given the time, does what is due and returns the next deadline, or never_ms.
+    RunningAlarm(Executor executor, std::function<std::int64_t(std::int64_t now_ms)> tick,
+                 const Clock& clock = system_clock());
+    Task<void> run() { return alarm_.run(); }
+    /// Now. After a gap the alarm rings before anything is read of it.
+    std::int64_t now_ms();
+    void wake() { alarm_.wake(); }
+    void at_latest(std::int64_t deadline_ms);
+    void stop() { alarm_.stop(); }
+    const Clock& clock() const { return clock_; }
+
+  private:
+    std::int64_t ring();
+
+    std::function<std::int64_t(std::int64_t)> tick_;
+    const Clock& clock_;
+    RunningClock running_;
+    Alarm alarm_;
 };
 
 }  // namespace pns

@@ -10,9 +10,12 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 #include <cassert>
+#include <charconv>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <random>
@@ -29,9 +32,13 @@ namespace pns {
 namespace {
 
 constexpr std::int64_t fetch_interval_ms_min = 1'000;
+/// An endpoint that does not answer is asked again so soon: the first push goes out with its return.
+constexpr std::int64_t retry_wait_ms_max = 1'500;
 constexpr std::int64_t configuration_wait_ms = 60'000;
 constexpr std::int64_t retry_after_ms_max = 10 * 60'000;
 constexpr std::int64_t check_interval_ms = 100;
+constexpr std::int64_t step_ms_min = 60'000;  // less is no step of the wall clock
+constexpr std::size_t kept_bytes_max = 16 * 1024;
 
 std::uint64_t random_number() {
     static thread_local std::mt19937_64 engine{std::random_device{}()};
@@ -44,7 +51,43 @@ std::int64_t renewal_ms(std::int64_t life_ms) {
                                   random_number() % (static_cast<std::uint64_t>(life_ms) / 10 + 1));
 }
 
+/// "<second of signing> <token>", as a TokenStore keeps it.
+struct KeptToken {
+    std::int64_t signed_s = 0;
+    std::string_view token;
+};
+std::optional<KeptToken> read_kept(std::string_view text) {
+    KeptToken out;
+    const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), out.signed_s);
+    const auto digits = static_cast<std::size_t>(end - text.data());
+    if (ec != std::errc() || text.size() > kept_bytes_max || digits + 1 >= text.size() ||
+        text[digits] != ' ')
+        return std::nullopt;
+    out.token = text.substr(digits + 1);
+    const bool printable =
+        std::all_of(out.token.begin(), out.token.end(), [](char c) { return c > ' ' && c <= '~'; });
+    return printable ? std::optional(out) : std::nullopt;
+}
+
 }  // namespace
+
+/// Both clocks at once.
+struct BearerUser::Moment {
+    explicit Moment(const Clock& clock) {
+        std::int64_t before_ms = 0;
+        do {
+            before_ms = clock.steady_ms();
+            wall_ms = clock.wall_ms();
+            steady_ms = clock.steady_ms();
+        } while (steady_ms - before_ms > 1'000);  // the process stood still between the two
+    }
+    std::int64_t apart_ms() const { return wall_ms - steady_ms; }
+    bool has_stepped_since(const Bearer& bearer) const {
+        return bearer.self_signed &&
+               std::abs(apart_ms() - (bearer.made_wall_ms - bearer.made_steady_ms)) > step_ms_min;
+    }
+    std::int64_t wall_ms = 0, steady_ms = 0;
+};
 
 struct BearerUser::Mailbox {
     BearerUser* user;  // touched on the user's loop only
@@ -58,16 +101,31 @@ struct BearerCache::Impl {
         std::uint64_t refused_serial = 0;
         bool fetching = false;
         unsigned failures = 0;
-        std::int64_t retry_at_ms = 0;
-        std::int64_t signed_at_ms = 0;
+        std::int64_t retry_at_ms = 0;  // steady clock
         std::optional<BearerTrouble> trouble;
         std::vector<std::shared_ptr<BearerUser::Mailbox>> users;
 
-        bool usable(std::int64_t now_ms) const {
-            return bearer && now_ms < bearer->expires_at_ms && bearer->serial != refused_serial;
+        bool usable(const BearerUser::Moment& now) const {
+            return bearer && now.steady_ms < bearer->expires_at_ms &&
+                   bearer->serial != refused_serial && !now.has_stepped_since(*bearer);
         }
     };
-    std::mutex mutex;  // guards entries
+    explicit Impl(Settings given)
+        : settings(std::move(given)), apart_ms(BearerUser::Moment(*settings.clock).apart_ms()) {}
+
+    BearerUser::Moment now() {
+        const BearerUser::Moment out(*settings.clock);
+        auto before_ms = apart_ms.load(std::memory_order_relaxed);
+        if (std::abs(out.apart_ms() - before_ms) > step_ms_min &&
+            apart_ms.compare_exchange_strong(before_ms, out.apart_ms()) && settings.on_clock_step) {
+            settings.on_clock_step(out.apart_ms() - before_ms);
+        }
+        return out;
+    }
+
+    const Settings settings;
+    std::atomic<std::int64_t> apart_ms;  // wall minus steady clock, when last looked at
+    std::mutex mutex;                    // guards entries
     std::map<std::string, Entry, std::less<>> entries;
     TrustStore trust;
 
@@ -84,7 +142,7 @@ struct BearerCache::Impl {
         }
     }
 
-    void succeed(const std::string& key, Bearer&& bearer, std::int64_t now_ms, bool is_signed) {
+    void succeed(const std::string& key, Bearer&& bearer, std::int64_t steady_ms) {
         const std::lock_guard lock(mutex);
         auto& entry = entries[key];
         bearer.serial = ++entry.serial;
@@ -92,13 +150,12 @@ struct BearerCache::Impl {
         entry.fetching = false;
         entry.failures = 0;
         entry.trouble.reset();
-        entry.retry_at_ms = now_ms + fetch_interval_ms_min;
-        if (is_signed) entry.signed_at_ms = now_ms;
+        entry.retry_at_ms = steady_ms + fetch_interval_ms_min;
         tell(entry);
     }
 
     void fail(const std::string& key, BearerTrouble trouble, std::int64_t retry_after_ms,
-              std::int64_t now_ms) {
+              std::int64_t steady_ms) {
         const std::lock_guard lock(mutex);
         auto& entry = entries[key];
         entry.fetching = false;
@@ -106,11 +163,10 @@ struct BearerCache::Impl {
             trouble.configuration
                 ? configuration_wait_ms
                 : std::max<std::int64_t>(
-                      200, backoff_ms(1'000, 60'000, entry.failures, random_number()));
+                      200, backoff_ms(1'000, retry_wait_ms_max, entry.failures, random_number()));
         ++entry.failures;
         entry.retry_at_ms =
-            now_ms + std::max(wait_ms, std::min(retry_after_ms, retry_after_ms_max));
-        trouble.retry_at_ms = entry.retry_at_ms;
+            steady_ms + std::max(wait_ms, std::min(retry_after_ms, retry_after_ms_max));
         entry.trouble = std::move(trouble);
         tell(entry);
     }
@@ -123,24 +179,28 @@ struct BearerCache::Impl {
     }
 };
 
-BearerCache::BearerCache() : impl_(std::make_unique<Impl>()) {}
+BearerCache::BearerCache() : BearerCache(Settings()) {}
+BearerCache::BearerCache(Settings settings) : impl_(std::make_unique<Impl>(std::move(settings))) {}
 BearerCache::~BearerCache() = default;
 TrustStore& BearerCache::trust() {
     return impl_->trust;
 }
+const Clock& BearerCache::clock() const {
+    return *impl_->settings.clock;
+}
 
 // The fetch in progress, in fetch()'s frame.
 struct BearerUser::Fetch {
-    Fetch(Executor executor, TlsLink::Options options)
-        : alarm(executor, [this] { return tick(); }),
-          link(executor, std::move(options), [this](std::int64_t ms) { alarm.at_latest(ms); }) {}
-    std::int64_t tick() {
-        const auto now_ms = steady_now_ms();
+    Fetch(Executor executor, TlsLink::Options options, const Clock& clock)
+        : alarm(
+              executor, [this](std::int64_t now_ms) { return tick(now_ms); }, clock),
+          link(executor, std::move(options), alarm) {}
+    std::int64_t tick(std::int64_t now_ms) {
         if (link.deadline_ms() <= now_ms) link.expire();
         if (deadline_ms <= now_ms) link.close();
         return std::min(link.deadline_ms(), deadline_ms);
     }
-    Alarm alarm;
+    RunningAlarm alarm;
     TlsLink link;
     std::int64_t deadline_ms = never_ms;
 };
@@ -174,74 +234,117 @@ bool BearerUser::needed() const {
     return !std::holds_alternative<NoToken>(source_);
 }
 
-std::shared_ptr<const Bearer> BearerUser::current(std::int64_t now_ms) {
-    const bool fresh = local_ && now_ms < local_->renew_at_ms;
-    if (!fresh && now_ms >= check_at_ms_) consult(now_ms);
-    return local_ && now_ms < local_->expires_at_ms ? local_ : nullptr;
+std::shared_ptr<const Bearer> BearerUser::current() {
+    const Moment now = cache_.impl().now();
+    if (local_ && now.has_stepped_since(*local_)) local_.reset();
+    const bool fresh = local_ && now.steady_ms < local_->renew_at_ms;
+    if (!fresh && now.steady_ms >= check_at_ms_) consult(now);
+    return local_ && now.steady_ms < local_->expires_at_ms ? local_ : nullptr;
 }
 
-void BearerUser::consult(std::int64_t now_ms) {
+void BearerUser::consult(const Moment& now) {
     bool mine = false;
     {
         auto& impl = cache_.impl();
         const std::lock_guard lock(impl.mutex);
         auto& entry = impl.entries[key_];
-        local_ = entry.usable(now_ms) ? entry.bearer : nullptr;
-        check_at_ms_ = now_ms + check_interval_ms;
-        const bool due = !local_ || now_ms >= local_->renew_at_ms;
-        if (due && !entry.fetching && !stopped_ && now_ms >= entry.retry_at_ms) {
+        local_ = entry.usable(now) ? entry.bearer : nullptr;
+        check_at_ms_ = now.steady_ms + check_interval_ms;
+        const bool due = !local_ || now.steady_ms >= local_->renew_at_ms;
+        if (due && !entry.fetching && !stopped_ && now.steady_ms >= entry.retry_at_ms) {
             entry.fetching = mine = true;
         }
     }
     if (!mine) return;
-    begin(now_ms);
+    begin(now);
     if (std::holds_alternative<Fetched>(source_)) return;
     // Signed on the spot.
     auto& impl = cache_.impl();
     const std::lock_guard lock(impl.mutex);
     const auto& entry = impl.entries[key_];
-    local_ = entry.usable(now_ms) ? entry.bearer : nullptr;
+    local_ = entry.usable(now) ? entry.bearer : nullptr;
 }
 
-void BearerUser::begin(std::int64_t now_ms) {
-    ++fetches_;
+void BearerUser::begin(const Moment& now) {
     const auto* self_signed = std::get_if<SelfSigned>(&source_);
+    if (self_signed != nullptr) {
+        if (auto found = kept(*self_signed, now)) {
+            return cache_.impl().succeed(key_, std::move(*found), now.steady_ms);
+        }
+    }
+    ++fetches_;
     if (self_signed == nullptr) return nursery_.start(fetch());
-    auto token = self_signed->mint(now_ms / 1000);
+    const auto now_s = now.wall_ms / 1000;
+    auto token = self_signed->mint(now_s);
     if (!token) {
         BearerTrouble trouble;
         trouble.configuration = true;
         trouble.outcome = Outcome::invalid_credentials;
         trouble.reason = token.error().message();
-        return cache_.impl().fail(key_, std::move(trouble), 0, now_ms);
+        return cache_.impl().fail(key_, std::move(trouble), 0, now.steady_ms);
     }
+    cache_.impl().succeed(key_, signed_bearer(*self_signed, *token, 0, now), now.steady_ms);
+    if (is_kept()) cache_.impl().settings.store->save(key_, std::to_string(now_s) + ' ' + *token);
+}
+
+// Tokens of origins come and go with handles: only a credential's own is kept.
+bool BearerUser::is_kept() const {
+    return cache_.impl().settings.store != nullptr && !settings_.account->tokens_per_origin();
+}
+
+std::optional<Bearer> BearerUser::kept(const SelfSigned& source, const Moment& now) {
+    if (!is_kept()) return std::nullopt;
+    auto& impl = cache_.impl();
+    {
+        const std::lock_guard lock(impl.mutex);
+        if (impl.entries[key_].serial > 0) return std::nullopt;  // this process signs its own
+    }
+    const auto text = impl.settings.store->load(key_);
+    const auto found = text ? read_kept(*text) : std::nullopt;
+    const auto now_s = now.wall_ms / 1000;
+    if (!found || found->signed_s > now_s || found->signed_s < now_s - source.renew_s)
+        return std::nullopt;
+    Bearer bearer = signed_bearer(source, found->token, now.wall_ms - found->signed_s * 1000, now);
+    return now.steady_ms < bearer.renew_at_ms ? std::optional(std::move(bearer)) : std::nullopt;
+}
+
+Bearer BearerUser::signed_bearer(const SelfSigned& source, std::string_view token,
+                                 std::int64_t age_ms, const Moment& now) const {
     Bearer bearer;
-    bearer.authorization = settings_.account->authorization(*token);
+    bearer.authorization = settings_.account->authorization(token);
+    bearer.self_signed = true;
+    bearer.made_wall_ms = now.wall_ms - age_ms;
+    bearer.made_steady_ms = now.steady_ms - age_ms;
     const auto early_s = static_cast<std::int64_t>(
-        random_number() % static_cast<std::uint64_t>(self_signed->renew_s / 20 + 1));
+        random_number() % static_cast<std::uint64_t>(source.renew_s / 20 + 1));
     bearer.renew_at_ms =
-        now_ms + std::max(self_signed->renew_s - early_s, self_signed->renew_s_min) * 1000;
-    bearer.expires_at_ms = now_ms + self_signed->life_s * 1000;
-    cache_.impl().succeed(key_, std::move(bearer), now_ms, true);
+        bearer.made_steady_ms + std::max(source.renew_s - early_s, source.renew_s_min) * 1000;
+    bearer.expires_at_ms = bearer.made_steady_ms + source.life_s * 1000;
+    return bearer;
 }
 
 std::optional<BearerTrouble> BearerUser::trouble() const {
     auto& impl = cache_.impl();
+    const Moment now(cache_.clock());
     const std::lock_guard lock(impl.mutex);
     const auto& entry = impl.entries[key_];
-    return entry.fetching ? std::nullopt : entry.trouble;
+    if (entry.fetching || !entry.trouble) return std::nullopt;
+    BearerTrouble out = *entry.trouble;
+    out.retry_at_ms = entry.retry_at_ms + now.apart_ms();
+    return out;
 }
 
-bool BearerUser::refused(std::uint64_t serial, std::int64_t now_ms) {
+bool BearerUser::refused(std::uint64_t serial) {
     if (!needed()) return false;
     auto& impl = cache_.impl();
+    const Moment now = impl.now();
     {
         const std::lock_guard lock(impl.mutex);
         auto& entry = impl.entries[key_];
         if (entry.bearer && entry.bearer->serial == serial) {
             const auto* self_signed = std::get_if<SelfSigned>(&source_);
-            if (self_signed != nullptr &&
-                now_ms < entry.signed_at_ms + self_signed->renew_s_min * 1000) {
+            if (self_signed != nullptr && !now.has_stepped_since(*entry.bearer) &&
+                now.steady_ms < entry.bearer->made_steady_ms + self_signed->renew_s_min * 1000) {
                 return false;
             }
             entry.refused_serial = serial;
@@ -261,7 +364,7 @@ Task<void> BearerUser::fetch() {
     co_await asio::this_coro::throw_if_cancelled(false);
     const auto& source = std::get<Fetched>(source_);
     auto& cache = cache_.impl();
-    const auto started_ms = wall_now_ms();
+    const Moment started(cache_.clock());
     BearerTrouble trouble;
 
     if (!tls_) {
@@ -271,12 +374,12 @@ Task<void> BearerUser::fetch() {
         auto made = make_client_context(cache.trust, options);
         if (made) tls_ = std::move(*made);
     }
-    auto form = source.form(started_ms / 1000);
+    auto form = source.form(started.wall_ms / 1000);
     if (!form || !tls_) {
         trouble.configuration = true;
         trouble.outcome = Outcome::invalid_credentials;
         trouble.reason = form ? error_code(errc::bad_pem).message() : form.error().message();
-        cache.fail(key_, std::move(trouble), 0, started_ms);
+        cache.fail(key_, std::move(trouble), 0, started.steady_ms);
         co_return;
     }
 
@@ -287,7 +390,7 @@ Task<void> BearerUser::fetch() {
     options.alpn = "http/1.1";
     options.connect_timeout_ms = settings_.timeout_ms;
     Nursery nursery(nursery_.executor());
-    Fetch fetch(nursery_.executor(), std::move(options));
+    Fetch fetch(nursery_.executor(), std::move(options), cache_.clock());
     fetch_ = &fetch;
     nursery.start(fetch.alarm.run());
 
@@ -295,7 +398,7 @@ Task<void> BearerUser::fetch() {
     if (!stopped_) failed = co_await fetch.link.open();
     H1Parser parser;
     if (!failed) {
-        fetch.deadline_ms = steady_now_ms() + settings_.timeout_ms;
+        fetch.deadline_ms = fetch.alarm.now_ms() + settings_.timeout_ms;
         fetch.alarm.at_latest(fetch.deadline_ms);
         std::array<H2Header, 2> headers;
         headers[0].name = "content-type";
@@ -321,7 +424,7 @@ Task<void> BearerUser::fetch() {
     co_await nursery.join();
     fetch_ = nullptr;
 
-    const auto now_ms = wall_now_ms();
+    const Moment now(cache_.clock());
     if (stopped_) {
         cache.give_up(key_);
         co_return;
@@ -329,24 +432,28 @@ Task<void> BearerUser::fetch() {
     if (failed) {
         trouble.configuration = failed == errc::certificate_not_trusted;
         trouble.reason = "token endpoint: " + failed.message();
-        cache.fail(key_, std::move(trouble), 0, now_ms);
+        cache.fail(key_, std::move(trouble), 0, now.steady_ms);
         co_return;
     }
-    auto read = read_oauth_answer(parser.answer());
+    Answer answer = parser.answer();
+    answer.now_ms = now.wall_ms;
+    auto read = read_oauth_answer(answer);
     if (const auto* refusal = std::get_if<OauthRefusal>(&read)) {
         trouble.configuration = refusal->configuration;
-        if (parser.answer().status < 500) trouble.outcome = Outcome::token_provider_interface_error;
+        if (answer.status < 500) trouble.outcome = Outcome::token_provider_interface_error;
         trouble.reason = refusal->reason;
-        cache.fail(key_, std::move(trouble), refusal->retry_after_ms, now_ms);
+        cache.fail(key_, std::move(trouble), refusal->retry_after_ms, now.steady_ms);
         co_return;
     }
     const auto& token = std::get<OauthToken>(read);
     Bearer bearer;
     bearer.authorization = settings_.account->authorization(token.access_token);
     // Counted from before the request: the endpoint's clock started no earlier.
-    bearer.renew_at_ms = started_ms + renewal_ms(token.life_s * 1000);
-    bearer.expires_at_ms = started_ms + token.life_s * 1000;
-    cache.succeed(key_, std::move(bearer), now_ms, false);
+    bearer.made_wall_ms = started.wall_ms;
+    bearer.made_steady_ms = started.steady_ms;
+    bearer.renew_at_ms = started.steady_ms + renewal_ms(token.life_s * 1000);
+    bearer.expires_at_ms = started.steady_ms + token.life_s * 1000;
+    cache.succeed(key_, std::move(bearer), now.steady_ms);
 }
 
 }  // namespace pns

@@ -6,6 +6,9 @@
 // Single flight: however many pushes find a token missing or refused, one loop fetches or signs and
 // all are told. The old token is served while a new one is being fetched and, after a failed fetch,
 // until it expires.
+//
+// Lives and waits are counted on the steady clock. A token that is signed here names the wall time
+// of its signing: when the wall clock has stepped since then, the token is signed anew at once.
 
 #include <cstdint>
 #include <functional>
@@ -14,6 +17,7 @@
 #include <string>
 
 #include "pns/account.hpp"
+#include "pns/clock.hpp"
 #include "pns/connect_to.hpp"
 #include "pns/nursery.hpp"
 #include "pns/tls.hpp"
@@ -24,7 +28,9 @@ struct Bearer {
     std::string authorization;  ///< header value
     std::uint64_t serial =
         0;  ///< grows with each new token: a 401 for an older serial needs no refresh
-    std::int64_t renew_at_ms = 0, expires_at_ms = 0;
+    std::int64_t renew_at_ms = 0, expires_at_ms = 0;    ///< steady clock
+    std::int64_t made_wall_ms = 0, made_steady_ms = 0;  ///< when, on both clocks
+    bool self_signed = false;
 };
 
 /// Why there is no token at the moment.
@@ -35,15 +41,37 @@ struct BearerTrouble {
     std::int64_t retry_at_ms = 0;  ///< when the next attempt may be made (wall clock)
 };
 
+/// Where self-signed tokens outlive the process: a provider that bounds how often a token may
+/// change counts restarts, too. Any thread; neither call waits for a disk.
+class TokenStore {
+  public:
+    /// What an earlier process saved under a token key; nothing if there is none.
+    virtual std::optional<std::string> load(const std::string& token_key) = 0;
+    /// `text` is a secret.
+    virtual void save(const std::string& token_key, std::string text) = 0;
+
+  protected:
+    ~TokenStore() = default;
+};
+
 /// Any thread. Outlives every BearerUser. Also keeps the process's trust anchors, which are as
 /// shared as the tokens.
 class BearerCache {
   public:
+    /// All that is referred to outlives the cache.
+    struct Settings {
+        const Clock* clock = &system_clock();
+        TokenStore* store = nullptr;  ///< null: tokens end with the process
+        /// The wall clock has stepped by so much against the steady one: once a step, any thread.
+        std::function<void(std::int64_t step_ms)> on_clock_step;
+    };
     BearerCache();
+    explicit BearerCache(Settings settings);
     ~BearerCache();
     struct Impl;
     Impl& impl() { return *impl_; }
     TrustStore& trust();
+    const Clock& clock() const;
 
   private:
     std::unique_ptr<Impl> impl_;
@@ -70,14 +98,13 @@ class BearerUser {
 
     /// False for accounts without tokens.
     bool needed() const;
-    /// The token to use now (wall clock), or null while there is none. Starts a fetch when one is
-    /// due.
-    std::shared_ptr<const Bearer> current(std::int64_t now_ms);
+    /// The token to use now, or null while there is none. Starts a fetch when one is due.
+    std::shared_ptr<const Bearer> current();
     /// Why current() is null: the last fetch failed. Nothing while one is on its way.
     std::optional<BearerTrouble> trouble() const;
     /// The provider refused a token. True if a newer one is there or will be tried for; false if
     /// nothing can be done (signed too recently).
-    bool refused(std::uint64_t serial, std::int64_t now_ms);
+    bool refused(std::uint64_t serial);
     /// Ends a fetch in progress; another user takes over when it needs the token.
     void stop();
     std::uint64_t fetches() const { return fetches_; }
@@ -85,8 +112,13 @@ class BearerUser {
   private:
     struct Mailbox;
     struct Fetch;
-    void consult(std::int64_t now_ms);
-    void begin(std::int64_t now_ms);
+    struct Moment;
+    void consult(const Moment& now);
+    void begin(const Moment& now);
+    std::optional<Bearer> kept(const SelfSigned& source, const Moment& now);
+    Bearer signed_bearer(const SelfSigned& source, std::string_view token, std::int64_t age_ms,
+                         const Moment& now) const;
+    bool is_kept() const;
     Task<void> fetch();
     friend struct BearerCache::Impl;
 

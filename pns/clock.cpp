@@ -1,25 +1,44 @@
-// The two clocks. A file of its own: the fuzzers link it without the loops.
+// A file of its own: the fuzzers link it without the loops.
+
+#include "pns/clock.hpp"
 
 #include <chrono>
 
-#include "pns/alarm.hpp"
-
 namespace pns {
 
+namespace {
+
+class SystemClock final : public Clock {
+  public:
+    std::int64_t wall_ms() const override {
+        using namespace std::chrono;
+        return duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+            .count();
+    }
+    std::int64_t steady_us() const override {
+        using namespace std::chrono;
+        return duration_cast<microseconds>(steady_clock::now().time_since_epoch()).count();
+    }
+};
+
+constinit const SystemClock machine;
+
+}  // namespace
+
+const Clock& system_clock() {
+    return machine;
+}
+
 std::int64_t steady_now_us() {
-    return std::chrono::duration_cast<std::chrono::microseconds>(
-               std::chrono::steady_clock::now().time_since_epoch())
-        .count();
+    return machine.steady_us();
 }
 
 std::int64_t steady_now_ms() {
-    using namespace std::chrono;
-    return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+    return machine.steady_ms();
 }
 
 std::int64_t wall_now_ms() {
-    using namespace std::chrono;
-    return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+    return machine.wall_ms();
 }
 
 }  // namespace pns

@@ -27,6 +27,7 @@ struct ConnectionSettings {
     std::uint32_t streams_max_before_settings = 100;
     std::size_t answer_bytes_max = 256 * 1024;  ///< HTTP/2: what is longer is cut
     std::uint32_t stream_id_first = 1;          ///< HTTP/2, odd: higher in tests only
+    const Clock* clock = &system_clock();       ///< outlives the connection
 };
 
 /// A POST, or over HTTP/2 another method. Views are needed during submit only.
@@ -84,9 +85,9 @@ class Connection {
     virtual std::uint64_t answers() const = 0;  ///< ever
     virtual std::int64_t shrunk_ms()
         const = 0;  ///< when the window last became smaller (steady clock); 0 = never
-    virtual std::int64_t ready_ms() const = 0;  ///< when it became ready; 0 = never
-    /// To be replaced by its owner, and drained when that is done. HTTP/1.1: never, an old one ends
-    /// itself after its request.
+    virtual std::int64_t ready_ms() const = 0;  ///< when it became ready (steady clock); 0 = never
+    /// To be replaced by its owner, and drained when that is done (`now_ms`: steady clock).
+    /// HTTP/1.1: never, an old one ends itself after its request.
     virtual bool is_old(std::int64_t now_ms) const = 0;
 };
 

@@ -85,7 +85,7 @@ class Token {
         // A fetch ends by its own bounds; the wait is for what another loop of the credential does.
         const auto end = std::chrono::steady_clock::now() + wait_max;
         while (std::chrono::steady_clock::now() < end) {
-            auto token = user_.current(wall_now_ms());
+            auto token = user_.current();
             if (token) co_return token;
             if (const auto trouble = user_.trouble()) {
                 if (!fetched_) co_return error_code(errc::signing_failed);
@@ -98,7 +98,7 @@ class Token {
         co_return error_code(errc::token_unreachable);
     }
     /// True: get() gives another one.
-    bool refused(const Bearer& token) { return user_.refused(token.serial, wall_now_ms()); }
+    bool refused(const Bearer& token) { return user_.refused(token.serial); }
     void stop() { user_.stop(); }
 
   private:
@@ -151,6 +151,7 @@ Task<Result<ExchangeAnswer>> exchange(Executor executor, const Account& account,
     connection.times = settings;
     connection.streams_max_before_settings = 1;
     connection.answer_bytes_max = exchange_body_bytes_max;
+    connection.clock = &bearers.clock();
 
     Nursery nursery(executor);
     BearerUser::Settings bearer_settings;

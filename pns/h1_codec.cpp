@@ -6,8 +6,6 @@
 #include <boost/beast/http/string_body.hpp>
 #include <optional>
 
-#include "pns/alarm.hpp"
-
 namespace pns {
 
 namespace {
@@ -60,7 +58,6 @@ struct H1Parser::Impl {
         answer.headers = headers;
         answer.body = message.body();
         answer.body_cut = cut;
-        answer.now_ms = wall_now_ms();
         return Step::complete;
     }
 };

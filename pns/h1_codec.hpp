@@ -36,7 +36,7 @@ class H1Parser {
     /// The peer closed: complete if that ends a body without length, or if at least the head had
     /// come (body_cut).
     Step feed_end();
-    /// Valid until the next call. Header names are lower case.
+    /// Valid until the next call. Header names are lower case; now_ms is the caller's to set.
     const Answer& answer() const;
     bool keep_alive() const;
     /// For the next answer on the same connection.

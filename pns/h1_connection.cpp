@@ -29,10 +29,11 @@ class H1Connection final : public Connection {
         : settings_(std::move(settings)),
           events_(events),
           authority_(authority_of(settings_.origin)),
-          alarm_(executor, [this] { return tick(); }),
+          alarm_(
+              executor, [this](std::int64_t now_ms) { return tick(now_ms); }, *settings_.clock),
           nursery_(executor),
           write_wake_(executor, SteadyTimer::time_point::max()),
-          link_(executor, link_options(), [this](std::int64_t ms) { alarm_.at_latest(ms); }),
+          link_(executor, link_options(), alarm_),
           age_max_ms_(jittered_age_ms(settings_.times.age_max_ms)) {}
 
     Task<error_code> run() override;
@@ -63,12 +64,12 @@ class H1Connection final : public Connection {
     Task<void> write_loop();
     void took(H1Parser::Step step);
     void lose(bool timed_out);
-    std::int64_t tick();
+    std::int64_t tick(std::int64_t now_ms);
 
     ConnectionSettings settings_;
     ConnectionEvents& events_;
     std::string authority_;
-    Alarm alarm_;
+    RunningAlarm alarm_;
     Nursery nursery_;
     SteadyTimer write_wake_;
     TlsLink link_;
@@ -85,8 +86,9 @@ class H1Connection final : public Connection {
     bool written_ = false;   // perhaps in part
     void* tag_ = nullptr;
     std::uint64_t answers_ = 0;
-    std::int64_t ready_ms_ = 0;
-    std::int64_t last_used_ms_ = 0;
+    std::int64_t ready_ms_ = 0;      // steady clock, for the owner
+    std::int64_t last_used_ms_ = 0;  // from here: time in which the loop ran
+    std::int64_t old_ms_ = never_ms;
     std::int64_t request_deadline_ms_ = never_ms;
 };
 
@@ -97,7 +99,9 @@ Task<error_code> H1Connection::run() {
     if (failed) {
         close(failed);
     } else if (state_ == State::connecting) {
-        ready_ms_ = last_used_ms_ = steady_now_ms();
+        ready_ms_ = settings_.clock->steady_ms();
+        last_used_ms_ = alarm_.now_ms();
+        old_ms_ = last_used_ms_ + age_max_ms_;
         state_ = State::ready;
         nursery_.start(read_loop());
         nursery_.start(write_loop());
@@ -138,7 +142,9 @@ void H1Connection::took(H1Parser::Step step) {
     busy_ = written_ = false;
     request_deadline_ms_ = never_ms;
     if (!again) close(errc::retired);
-    events_.on_answer(*this, tag, parser_.answer());
+    Answer answer = parser_.answer();
+    answer.now_ms = settings_.clock->wall_ms();
+    events_.on_answer(*this, tag, answer);
     parser_.reset();
     events_.on_change(*this);
 }
@@ -171,7 +177,7 @@ bool H1Connection::submit(const WireRequest& request, void* tag) {
     busy_ = to_write_ = true;
     written_ = false;
     tag_ = tag;
-    last_used_ms_ = steady_now_ms();
+    last_used_ms_ = alarm_.now_ms();
     request_deadline_ms_ = last_used_ms_ + settings_.times.request_timeout_ms;
     alarm_.at_latest(request_deadline_ms_);
     if (std::exchange(writer_idle_, false)) write_wake_.cancel();
@@ -203,8 +209,7 @@ void H1Connection::lose(bool timed_out) {
     events_.on_lost(*this, std::exchange(tag_, nullptr), lost);
 }
 
-std::int64_t H1Connection::tick() {
-    const auto now_ms = steady_now_ms();
+std::int64_t H1Connection::tick(std::int64_t now_ms) {
     if (link_.deadline_ms() <= now_ms) link_.expire();
     if (request_deadline_ms_ <= now_ms) {
         request_deadline_ms_ = never_ms;
@@ -213,14 +218,13 @@ std::int64_t H1Connection::tick() {
     }
     if (state_ != State::ready) return std::min(link_.deadline_ms(), request_deadline_ms_);
     const auto idle_ms = last_used_ms_ + settings_.times.idle_close_ms;
-    const auto old_ms = ready_ms_ + age_max_ms_;
     if (!busy_ && idle_ms <= now_ms) {
         close(errc::idle_closed);
-    } else if (old_ms <= now_ms) {
+    } else if (old_ms_ <= now_ms) {
         drain();
     }
     std::int64_t next = std::min(link_.deadline_ms(), request_deadline_ms_);
-    if (state_ == State::ready) next = std::min(next, busy_ ? old_ms : std::min(idle_ms, old_ms));
+    if (state_ == State::ready) next = std::min(next, busy_ ? old_ms_ : std::min(idle_ms, old_ms_));
     return next;
 }
 

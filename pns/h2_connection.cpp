@@ -38,10 +38,11 @@ class H2Connection final : public Connection, private H2Events {
         : settings_(std::move(settings)),
           events_(events),
           authority_(authority_of(settings_.origin)),
-          alarm_(executor, [this] { return tick(); }),
+          alarm_(
+              executor, [this](std::int64_t now_ms) { return tick(now_ms); }, *settings_.clock),
           nursery_(executor),
           write_wake_(executor, SteadyTimer::time_point::max()),
-          link_(executor, link_options(), [this](std::int64_t ms) { alarm_.at_latest(ms); }),
+          link_(executor, link_options(), alarm_),
           age_max_ms_(jittered_age_ms(settings_.times.age_max_ms)) {}
 
     Task<error_code> run() override;
@@ -91,7 +92,7 @@ class H2Connection final : public Connection, private H2Events {
     Task<void> read_loop();
     Task<void> write_loop();
     void wake_writer();
-    std::int64_t tick();
+    std::int64_t tick(std::int64_t now_ms);
     void expire_requests(std::int64_t now_ms);
     void tick_ping(std::int64_t now_ms);
     std::int64_t silence_deadline() const;
@@ -110,7 +111,7 @@ class H2Connection final : public Connection, private H2Events {
     ConnectionSettings settings_;
     ConnectionEvents& events_;
     std::string authority_;
-    Alarm alarm_;
+    RunningAlarm alarm_;
     Nursery nursery_;
     SteadyTimer write_wake_;
     TlsLink link_;
@@ -135,9 +136,10 @@ class H2Connection final : public Connection, private H2Events {
     std::uint64_t answers_ = 0;
     unsigned timeouts_in_row_ = 0;
     std::size_t streams_max_seen_ = 0;
-    std::int64_t shrunk_ms_ = 0;
+    std::int64_t shrunk_ms_ = 0;  // this and the next: steady clock, for the owner
     std::int64_t ready_ms_ = 0;
-    std::int64_t last_read_ms_ = 0;
+    std::int64_t read_wall_ms_ = 0;
+    std::int64_t last_read_ms_ = 0;  // from here: time in which the loop ran
     std::int64_t last_used_ms_ = 0;
     std::int64_t settings_deadline_ms_ = never_ms;
     std::int64_t pong_deadline_ms_ = never_ms;
@@ -156,8 +158,9 @@ Task<error_code> H2Connection::run() {
         limits.body_bytes_max = settings_.answer_bytes_max;
         limits.stream_id_first = settings_.stream_id_first;
         session_.emplace(H2Session::Role::client, limits, static_cast<H2Events&>(*this));
-        const auto now_ms = steady_now_ms();
-        ready_ms_ = last_read_ms_ = last_used_ms_ = now_ms;
+        const auto now_ms = alarm_.now_ms();
+        ready_ms_ = settings_.clock->steady_ms();
+        last_read_ms_ = last_used_ms_ = now_ms;
         settings_deadline_ms_ = now_ms + settings_.times.connect_timeout_ms;
         state_ = State::ready;
         nursery_.start(read_loop());
@@ -182,7 +185,8 @@ Task<void> H2Connection::read_loop() {
             close(broken_ ? errc::protocol_error : errc::connection_ended);
             break;
         }
-        last_read_ms_ = steady_now_ms();
+        last_read_ms_ = alarm_.now_ms();
+        read_wall_ms_ = settings_.clock->wall_ms();
         if (!session_->feed(std::span(in_).first(size))) {
             broken_ = true;
             drain();
@@ -266,7 +270,7 @@ bool H2Connection::submit(const WireRequest& request, void* tag) {
         give_back(*flight);
         return false;
     }
-    last_used_ms_ = steady_now_ms();
+    last_used_ms_ = alarm_.now_ms();
     flight->deadline_ms = last_used_ms_ + settings_.times.request_timeout_ms;
     alarm_.at_latest(flight->deadline_ms);
     if (session_->requests_left() == 0) drain();
@@ -279,7 +283,7 @@ void H2Connection::drain() {
     if (state_ != State::ready) return;
     state_ = State::draining;
     why_ = errc::retired;
-    drain_deadline_ms_ = steady_now_ms() + settings_.times.drain_ms_max;
+    drain_deadline_ms_ = alarm_.now_ms() + settings_.times.drain_ms_max;
     if (!session_->going_away()) session_->submit_goaway();
     alarm_.at_latest(drain_deadline_ms_);
     wake_writer();
@@ -305,7 +309,7 @@ void H2Connection::on_message(std::int32_t, const H2Message& message) {
     answer.headers = answer_headers_;
     answer.body = message.body;
     answer.body_cut = message.body_cut;
-    answer.now_ms = wall_now_ms();
+    answer.now_ms = read_wall_ms_;
     events_.on_answer(*this, tag, answer);
 }
 
@@ -320,7 +324,7 @@ void H2Connection::on_lost(std::int32_t, const H2Lost& lost) {
 void H2Connection::on_settings() {
     settings_deadline_ms_ = never_ms;
     const auto now_max = session_->streams_max();
-    if (now_max < streams_max_seen_) shrunk_ms_ = steady_now_ms();
+    if (now_max < streams_max_seen_) shrunk_ms_ = settings_.clock->steady_ms();
     streams_max_seen_ = now_max;
 }
 
@@ -329,8 +333,7 @@ void H2Connection::on_goaway(const H2Goaway& goaway) {
     events_.on_goaway(*this, goaway.error_code, goaway.debug);
 }
 
-std::int64_t H2Connection::tick() {
-    const auto now_ms = steady_now_ms();
+std::int64_t H2Connection::tick(std::int64_t now_ms) {
     if (link_.deadline_ms() <= now_ms) link_.expire();
     if (!session_ || state_ == State::closed) return next_deadline();
     if (settings_deadline_ms_ <= now_ms) {

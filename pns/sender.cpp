@@ -295,7 +295,7 @@ void Sender::heard(const Push& push, const Judgement& judgement) {
 
 bool Sender::token_refused(const Push& push) {
     const Origin origin = account_->tokens_per_origin() ? account_->origin(push.handle) : Origin();
-    return bearer_of(origin).refused(push.bearer_serial, wall_now_ms());
+    return bearer_of(origin).refused(push.bearer_serial);
 }
 
 void Sender::hold_credential(std::int64_t ms) {
@@ -327,7 +327,7 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
     }
     BearerUser& bearer = bearer_of(origin);
     if (!bearer.needed()) return out;
-    token_ = bearer.current(wall_ms);
+    token_ = bearer.current();
     if (token_) {
         if (std::exchange(token_missing_, false)) opened(gate);
         return out;

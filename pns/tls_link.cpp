@@ -2,12 +2,16 @@
 
 #include "pns/tls_link.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <boost/asio/ip/address.hpp>
+#include <boost/asio/post.hpp>
 #include <random>
 
 #include "pns/endpoint_guard.hpp"
 #include "pns/errc.hpp"
+#include "pns/name_lookup.hpp"
 
 namespace pns {
 
@@ -17,11 +21,8 @@ constexpr std::int64_t address_ms_min = 250;
 
 }  // namespace
 
-TlsLink::TlsLink(Executor executor, Options options, std::function<void(std::int64_t)> at_latest)
-    : executor_(executor),
-      options_(std::move(options)),
-      at_latest_(std::move(at_latest)),
-      resolver_(executor) {}
+TlsLink::TlsLink(Executor executor, Options options, RunningAlarm& alarm)
+    : executor_(executor), options_(std::move(options)), alarm_(alarm) {}
 
 Task<error_code> TlsLink::open() {
     if (closed_) co_return errc::stopped;
@@ -31,7 +32,7 @@ Task<error_code> TlsLink::open() {
 
     auto* ssl = stream_->native_handle();
     if (!expect_host(ssl, options_.host)) co_return errc::tls_failed;
-    set_deadline(steady_now_ms() + options_.connect_timeout_ms);
+    set_deadline(alarm_.now_ms() + options_.connect_timeout_ms);
     const auto [ec] = co_await stream_->async_handshake(Stream::client, as_result);
     deadline_ms_ = never_ms;
     if (closed_) co_return errc::stopped;
@@ -44,19 +45,26 @@ Task<error_code> TlsLink::open() {
 }
 
 Task<error_code> TlsLink::resolve(std::vector<asio::ip::tcp::endpoint>& out) {
-    if (options_.target.host.empty()) co_return errc::resolve_failed;  // not "this host"
-    error_code not_literal;
-    const auto literal = asio::ip::make_address(options_.target.host, not_literal);
-    if (!not_literal) {
-        out.emplace_back(literal, options_.target.port);
-        co_return checked(out);
-    }
-    const std::string port = std::to_string(options_.target.port);
-    const auto [ec, found] =
-        co_await resolver_.async_resolve(options_.target.host, port, as_result);
+    // What needs no waiting (literals, /etc/hosts) ends on a later turn, too: an owner that opens
+    // the next link when one has failed would go round without end.
+    co_await asio::post(executor_, use_task);
     if (closed_) co_return errc::stopped;
-    if (ec) co_return expired_ ? errc::connect_timeout : errc::resolve_failed;
-    for (const auto& entry : found) out.push_back(entry.endpoint());
+    NameLookup lookup(options_.target.host, options_.name_servers);
+    while (!lookup.step()) {
+        // A descriptor of its own, which is closed with lookup_.
+        const int watched = ::fcntl(lookup.descriptor(), F_DUPFD_CLOEXEC, 0);
+        if (watched < 0) co_return errc::resolve_failed;
+        lookup_.emplace(executor_, watched);
+        const auto [ec] =
+            co_await lookup_->async_wait(asio::posix::descriptor_base::wait_read, as_result);
+        lookup_.reset();
+        if (closed_) co_return errc::stopped;
+        if (expired_) co_return errc::connect_timeout;
+        if (ec) co_return errc::resolve_failed;
+    }
+    for (const auto& address : lookup.addresses()) {
+        out.emplace_back(address, options_.target.port);
+    }
     // Spread the connections of many senders over the provider's addresses.
     static thread_local std::minstd_rand random{std::random_device{}()};
     std::shuffle(out.begin(), out.end(), random);
@@ -73,7 +81,7 @@ error_code TlsLink::checked(const std::vector<asio::ip::tcp::endpoint>& endpoint
 }
 
 Task<error_code> TlsLink::connect() {
-    const std::int64_t end_ms = steady_now_ms() + options_.connect_timeout_ms;
+    const std::int64_t end_ms = alarm_.now_ms() + options_.connect_timeout_ms;
     set_deadline(end_ms);
     std::vector<asio::ip::tcp::endpoint> endpoints;
     const error_code unresolved = co_await resolve(endpoints);
@@ -82,7 +90,7 @@ Task<error_code> TlsLink::connect() {
     bool timed_out = false;
     auto& socket = stream_->next_layer();
     for (std::size_t i = 0; i < endpoints.size(); ++i) {
-        const auto now_ms = steady_now_ms();
+        const auto now_ms = alarm_.now_ms();
         if (now_ms >= end_ms) break;
         const auto share = (end_ms - now_ms) / static_cast<std::int64_t>(endpoints.size() - i);
         set_deadline(std::min(end_ms, now_ms + std::max(share, address_ms_min)));
@@ -104,14 +112,14 @@ Task<error_code> TlsLink::connect() {
 
 void TlsLink::set_deadline(std::int64_t deadline_ms) {
     deadline_ms_ = deadline_ms;
-    at_latest_(deadline_ms);
+    alarm_.at_latest(deadline_ms);
 }
 
 void TlsLink::expire() {
     expired_ = true;
     deadline_ms_ = never_ms;
-    resolver_.cancel();
     error_code ignored;
+    if (lookup_) lookup_->cancel(ignored);
     if (stream_) stream_->next_layer().close(ignored);
 }
 

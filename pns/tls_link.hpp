@@ -1,12 +1,12 @@
 #pragma once
 
 // One TLS connection being opened: resolve anew, try the addresses one after another, shake hands.
-// Each step has a deadline; the owner's Alarm calls expire() when deadline_ms() has come. One loop;
-// close() ends whatever is pending.
+// Each step has a deadline; the tick of the owner's alarm calls expire() when deadline_ms() has
+// come. One loop; close() ends whatever is pending.
 
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/ssl/stream.hpp>
-#include <functional>
 #include <optional>
 #include <string>
 
@@ -25,13 +25,14 @@ class TlsLink {
         std::string
             alpn;  ///< must be chosen by the peer; "http/1.1" also if the peer chooses nothing
         std::int64_t connect_timeout_ms =
-            10'000;  ///< for resolving and connecting, and again for the handshake
+            10'000;                ///< for resolving and connecting, and again for the handshake
+        std::string name_servers;  ///< as NameLookup takes them
     };
     using Socket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
     using Stream = asio::ssl::stream<Socket>;
 
-    /// `at_latest` passes new deadlines to the owner's Alarm.
-    TlsLink(Executor executor, Options options, std::function<void(std::int64_t)> at_latest);
+    /// `alarm` is the owner's.
+    TlsLink(Executor executor, Options options, RunningAlarm& alarm);
 
     /// errc on failure; certificate_not_trusted is a matter of configuration, everything else of
     /// the network.
@@ -50,8 +51,8 @@ class TlsLink {
 
     Executor executor_;
     Options options_;
-    std::function<void(std::int64_t)> at_latest_;
-    asio::ip::basic_resolver<asio::ip::tcp, Executor> resolver_;
+    RunningAlarm& alarm_;
+    std::optional<asio::posix::basic_stream_descriptor<Executor>> lookup_;  ///< while it waits
     std::optional<Stream> stream_;
     std::int64_t deadline_ms_ = never_ms;
     bool expired_ = false;

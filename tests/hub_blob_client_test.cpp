@@ -7,8 +7,11 @@
 
 #include <catch2/catch.hpp>
 #include <fstream>
+#include <thread>
 
+#include "tests/support/dns_server.hpp"
 #include "tests/support/hub_world.hpp"
+#include "tests/support/run_until.hpp"
 
 TEST_CASE("URLs of blobs are taken apart, or refused", "[hub]") {
     struct Row {
@@ -80,4 +83,28 @@ TEST_CASE("blobs of another service are read in pieces and written; what is in t
     const auto distrusted = stranger.get(hub::blob_in(target, "small"), 0, "");
     REQUIRE_FALSE(hub::ok(distrusted));
     CHECK(std::get<hub::Refusal>(distrusted).message.find("not trusted") != std::string::npos);
+}
+
+TEST_CASE("a silent name server does not hold a blob client that is to stop", "[hub]") {
+    boost::asio::io_context loop(1);
+    support::DnsServer dns(loop);
+    dns.silent = true;
+    std::atomic<bool> stop = false;
+    hub::BlobClient::Settings settings;
+    settings.timeout_ms = 600'000;
+    settings.name_servers = dns.address();
+    hub::BlobClient client(settings, stop);
+    const auto url = std::get<hub::BlobUrl>(hub::parse_blob_url("https://blobs.test/c/a"));
+    std::string message;
+    std::thread reader([&] {
+        const auto got = client.get(url, 0, "");
+        if (!hub::ok(got)) message = std::get<hub::Refusal>(got).message;
+    });
+    const bool asked = support::run_until(loop, [&] { return dns.queries > 0; });
+    stop = true;
+    reader.join();
+    CHECK(asked);
+    CHECK(message == "blobs.test: the process stops.");
+    dns.stop();
+    REQUIRE(support::run_until(loop, [&] { return dns.ended(); }));
 }

@@ -54,7 +54,7 @@ class Desk {
         trace_ = std::make_unique<hub::Trace>(
             std::move(registry::TraceStore::open(traced, why).value()), settings, loops_.size());
         fanout_ = std::make_unique<hub::Fanout>(loops_, pool_, *store_, *hubs_, metrics_, config,
-                                                *trace_);
+                                                *trace_, bearers_);
         scheduler_ = std::make_unique<hub::Scheduler>(
             loops_.lane(0),
             hub::Scheduler::Parts{pool_, *store_, *hubs_, *fanout_, metrics_, config},
@@ -146,6 +146,7 @@ class Desk {
     hub::Metrics metrics_;
     std::unique_ptr<hub::Hubs> hubs_;
     std::unique_ptr<hub::Trace> trace_;
+    pns::BearerCache bearers_;
     std::unique_ptr<hub::Fanout> fanout_;
     std::unique_ptr<hub::Scheduler> scheduler_;
     pns::Nursery children_{loops_.lane(0).get_executor()};

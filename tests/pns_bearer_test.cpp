@@ -2,12 +2,13 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <map>
 #include <optional>
 #include <thread>
 
-#include "pns/alarm.hpp"
 #include "pns/oauth_answer.hpp"
 #include "tests/support/fake_account.hpp"
+#include "tests/support/manual_clock.hpp"
 #include "tests/support/run_until.hpp"
 #include "tests/support/tls_server.hpp"
 
@@ -15,6 +16,7 @@ namespace {
 
 namespace asio = boost::asio;
 using support::H1Server;
+using support::ManualClock;
 using support::run_until;
 
 std::string token_json(const std::string& token, const std::string& expires = "3600") {
@@ -31,6 +33,35 @@ support::FakeProvider fetching() {
     provider.tokens = source;
     return provider;
 }
+
+pns::BearerCache::Settings timed_by(const ManualClock& clock) {
+    pns::BearerCache::Settings settings;
+    settings.clock = &clock;
+    return settings;
+}
+
+/// Signs "<prefix><number> at <second>", the number counting up.
+support::FakeProvider signing(int& minted, std::int64_t renew_s_min = 1'200) {
+    pns::SelfSigned source;
+    source.renew_s_min = renew_s_min;
+    source.mint = [&minted](std::int64_t now_s) -> pns::Result<std::string> {
+        return std::to_string(++minted) + "-at-" + std::to_string(now_s);
+    };
+    support::FakeProvider provider;
+    provider.tokens = source;
+    return provider;
+}
+
+struct KeptTokens final : pns::TokenStore {
+    std::optional<std::string> load(const std::string& key) override {
+        ++loads;
+        const auto found = texts.find(key);
+        return found == texts.end() ? std::nullopt : std::optional(found->second);
+    }
+    void save(const std::string& key, std::string text) override { texts[key] = std::move(text); }
+    std::map<std::string, std::string> texts;
+    int loads = 0;
+};
 
 // One loop with its users of one account.
 struct Lane {
@@ -126,7 +157,7 @@ TEST_CASE("a token is fetched once for two loops and shared", "[pns]") {
         Lane lane(cache, fetching(), rule);
         std::shared_ptr<const pns::Bearer> bearer;
         run_until(lane.loop, [&] {
-            if (!bearer) bearer = lane.user->current(pns::wall_now_ms());
+            if (!bearer) bearer = lane.user->current();
             return bearer != nullptr;
         });
         if (bearer) got[i] = bearer->authorization;
@@ -168,34 +199,48 @@ TEST_CASE("the old token is served during renewal and after a failed one, until 
     settings.connect_to = pns::ConnectTo::parse({server.rule("token.test")}).value();
     int news = 0;
     settings.on_news = [&] { ++news; };
-    pns::BearerCache fresh;
+    ManualClock clock;
+    pns::BearerCache fresh(timed_by(clock));
     std::optional<pns::BearerUser> user;
     user.emplace(fresh, nursery, settings);
 
-    const auto start_ms = pns::wall_now_ms();
-    CHECK(user->current(start_ms) == nullptr);
+    const auto start_ms = clock.steady_ms();
+    CHECK(user->current() == nullptr);
     CHECK_FALSE(user->trouble());
     REQUIRE(run_until(loop, [&] { return news == 1; }));
-    const auto first = user->current(start_ms);
+    const auto first = user->current();
     REQUIRE(first);
     CHECK(first->renew_at_ms - start_ms >= 80'000);
     CHECK(first->renew_at_ms - start_ms <= 92'000);
     CHECK(server.requests == 1);
 
     status = 500;
-    CHECK(user->current(first->renew_at_ms) == first);
-    CHECK(user->current(first->renew_at_ms) == first);
+    // Its life is no matter of the wall clock.
+    clock.step_ms(-7'200'000);
+    clock.pass_ms(first->renew_at_ms - start_ms - 1);
+    CHECK(user->current() == first);
+    CHECK(user->fetches() == 1);
+    clock.step_ms(14'400'000);
+    clock.pass_ms(1);
+    CHECK(user->current() == first);
+    CHECK(user->current() == first);
     REQUIRE(run_until(loop, [&] { return news == 2; }));
     CHECK(server.requests == 2);
     REQUIRE(user->trouble());
     CHECK_FALSE(user->trouble()->configuration);
     CHECK(user->trouble()->outcome == pns::Outcome::token_provider_unreachable);
-    CHECK(user->current(first->expires_at_ms - 1) == first);
+    CHECK(user->trouble()->retry_at_ms > clock.wall_ms());
+    CHECK(user->trouble()->retry_at_ms <= clock.wall_ms() + 1'000);
+    clock.pass_ms(first->expires_at_ms - clock.steady_ms() - 1);
+    CHECK(user->current() == first);
     REQUIRE(run_until(loop, [&] { return news == 3; }));
     status = 200;
-    CHECK(user->current(first->expires_at_ms) == nullptr);
+    clock.pass_ms(1);
+    CHECK(user->current() == nullptr);
+    clock.pass_ms(5'000);
+    CHECK(user->current() == nullptr);
     REQUIRE(run_until(loop, [&] { return news == 4; }));
-    const auto second = user->current(pns::wall_now_ms());
+    const auto second = user->current();
     REQUIRE(second);
     CHECK(second->serial > first->serial);
     user->stop();
@@ -206,41 +251,180 @@ TEST_CASE("the old token is served during renewal and after a failed one, until 
 }
 
 TEST_CASE("a refusal of the current token renews it, one of an older token does not", "[pns]") {
-    pns::BearerCache cache;
+    ManualClock clock;
+    pns::BearerCache cache(timed_by(clock));
     int minted = 0;
-    pns::SelfSigned source;
-    source.renew_s_min = 1'200;
-    source.mint = [&](std::int64_t) -> pns::Result<std::string> {
-        return std::to_string(++minted);
-    };
-    support::FakeProvider provider;
-    provider.tokens = source;
-    Lane lane(cache, provider, "");
-    const std::int64_t start_ms = pns::wall_now_ms();
-    const auto first = lane.user->current(start_ms);
+    Lane lane(cache, signing(minted), "");
+    const std::int64_t start_ms = clock.steady_ms();
+    const auto first = lane.user->current();
     REQUIRE(first);
-    CHECK(first->authorization == "bearer 1");
+    CHECK(first->authorization == "bearer 1-at-1800000000");
     CHECK(first->renew_at_ms <= start_ms + 3'000'000);
     CHECK(first->renew_at_ms >= start_ms + 2'840'000);
-    CHECK_FALSE(lane.user->refused(first->serial, start_ms + 1'199'000));
-    CHECK(lane.user->current(start_ms + 1'199'000) == first);
-    CHECK(lane.user->refused(first->serial, start_ms + 1'200'000));
-    const auto second = lane.user->current(start_ms + 1'200'000);
+    clock.pass_ms(1'199'000);
+    CHECK_FALSE(lane.user->refused(first->serial));
+    CHECK(lane.user->current() == first);
+    clock.pass_ms(1'000);
+    CHECK(lane.user->refused(first->serial));
+    const auto second = lane.user->current();
     REQUIRE(second);
     CHECK(second->serial > first->serial);
-    CHECK(lane.user->refused(first->serial, start_ms + 1'201'000));
-    CHECK(lane.user->current(start_ms + 1'201'000) == second);
+    clock.pass_ms(1'000);
+    CHECK(lane.user->refused(first->serial));
+    CHECK(lane.user->current() == second);
     CHECK(minted == 2);
     // An hour later, without traffic in between.
-    const auto third = lane.user->current(second->expires_at_ms + 1);
+    clock.pass_ms(3'600'000);
+    const auto third = lane.user->current();
     REQUIRE(third);
     CHECK(minted == 3);
     lane.end();
 }
 
+TEST_CASE("a token is signed anew when the wall clock steps, and the step is told once", "[pns]") {
+    ManualClock clock;
+    auto settings = timed_by(clock);
+    std::vector<std::int64_t> steps_ms;
+    settings.on_clock_step = [&](std::int64_t step_ms) { steps_ms.push_back(step_ms); };
+    pns::BearerCache cache(settings);
+    int minted = 0;
+    Lane lane(cache, signing(minted), ""), other(cache, signing(minted), "");
+    clock.step_ms(10'800'000);  // three hours fast when the process starts
+    const auto fast = lane.user->current();
+    REQUIRE(fast);
+    CHECK(other.user->current() == fast);
+    const auto fast_steps = steps_ms;
+    clock.pass_ms(5'000);
+    clock.step_ms(-10'800'000);
+    const auto right = lane.user->current();
+    REQUIRE(right);
+    CHECK(right->authorization == "bearer 2-at-1800000005");
+    CHECK(other.user->current() == right);
+    CHECK(minted == 2);
+    CHECK(fast_steps == std::vector<std::int64_t>{10'800'000});
+    CHECK(steps_ms == std::vector<std::int64_t>{10'800'000, -10'800'000});
+    // What no provider minds is no step, and a refusal is bounded as ever.
+    clock.pass_ms(5'000);
+    clock.step_ms(-60'000);
+    CHECK(lane.user->current() == right);
+    CHECK_FALSE(lane.user->refused(right->serial));
+    // Refused by a provider before anybody looked at the clock.
+    clock.step_ms(-3'600'000);
+    CHECK(lane.user->refused(right->serial));
+    const auto back = lane.user->current();
+    REQUIRE(back);
+    CHECK(back->authorization == "bearer 3-at-1799996350");
+    CHECK(steps_ms.size() == 3);
+    lane.end();
+    other.end();
+}
+
+TEST_CASE("a process that stands still between two looks at the clocks sees no step", "[pns]") {
+    struct Stopping final : pns::Clock {
+        std::int64_t wall_ms() const override {
+            if (stops) inner.pass_ms(600'000);
+            stops = false;
+            return inner.wall_ms();
+        }
+        std::int64_t steady_us() const override { return inner.steady_us(); }
+        mutable ManualClock inner;
+        mutable bool stops = false;
+    } clock;
+    pns::BearerCache::Settings settings;
+    settings.clock = &clock;
+    int steps = 0;
+    settings.on_clock_step = [&](std::int64_t) { ++steps; };
+    pns::BearerCache cache(settings);
+    int minted = 0;
+    Lane lane(cache, signing(minted), "");
+    const auto first = lane.user->current();
+    REQUIRE(first);
+    clock.stops = true;
+    CHECK(lane.user->current() == first);
+    CHECK(steps == 0);
+    lane.end();
+}
+
+TEST_CASE("a self-signed token outlives the process, as long as it would have been used", "[pns]") {
+    ManualClock clock;
+    KeptTokens kept;
+    auto settings = timed_by(clock);
+    settings.store = &kept;
+    int minted = 0;
+    const auto token_after_restart = [&] {
+        pns::BearerCache cache(settings);
+        Lane lane(cache, signing(minted), "");
+        const auto bearer = lane.user->current();
+        REQUIRE(bearer);
+        CHECK(lane.user->fetches() <= 1);
+        // For its second token the process asks nobody.
+        const auto loads = kept.loads;
+        clock.pass_ms(3'600'000);
+        REQUIRE(lane.user->current());
+        CHECK(kept.loads == loads);
+        clock.pass_ms(-3'600'000);
+        lane.end();
+        return bearer->authorization;
+    };
+    {
+        pns::BearerCache cache(settings);
+        Lane lane(cache, signing(minted), "");
+        REQUIRE(lane.user->current());
+        lane.end();
+    }
+    const auto text = kept.texts.at("fake");
+    CHECK(text == "1800000000 1-at-1800000000");
+    const auto again = [&] {
+        kept.texts["fake"] = text;
+        return token_after_restart();
+    };
+    CHECK(again() == "bearer 1-at-1800000000");
+    clock.pass_ms(2'000'000);
+    CHECK(again() == "bearer 1-at-1800000000");
+    SECTION("a refusal before the provider's interval is over signs no other") {
+        kept.texts["fake"] = "1800001900 x";
+        pns::BearerCache cache(settings);
+        Lane lane(cache, signing(minted), "");
+        const auto bearer = lane.user->current();
+        REQUIRE(bearer);
+        CHECK(bearer->authorization == "bearer x");
+        CHECK_FALSE(lane.user->refused(bearer->serial));
+        clock.pass_ms(1'100'000);
+        CHECK(lane.user->refused(bearer->serial));
+        lane.end();
+    }
+    SECTION("not when it is due for renewal") {
+        clock.pass_ms(1'000'000);
+        CHECK(again() != "bearer 1-at-1800000000");
+    }
+    SECTION("not when it comes from the future") {
+        clock.step_ms(-2'000'001);
+        CHECK(again() != "bearer 1-at-1800000000");
+    }
+    SECTION("not when the file is damaged") {
+        for (const char* bad : {"", "x", "1800000000", "1800000000 ", "1800000000 a b",
+                                "1800000000 a\nb", "99999999999999999999 a", " 1800000000 a"}) {
+            CAPTURE(bad);
+            kept.texts["fake"] = bad;
+            CHECK(token_after_restart().find("-at-1800002000") != std::string::npos);
+        }
+    }
+    SECTION("not under another key") {
+        pns::BearerCache cache(settings);
+        auto provider = signing(minted);
+        provider.key = "other";
+        Lane lane(cache, provider, "");
+        REQUIRE(lane.user->current());
+        CHECK(lane.user->fetches() == 1);
+        CHECK(kept.texts.count("other") == 1);
+        lane.end();
+    }
+}
+
 TEST_CASE("a credential that cannot sign, or that the endpoint refuses, is configuration",
           "[pns]") {
-    pns::BearerCache cache;
+    ManualClock clock;
+    pns::BearerCache cache(timed_by(clock));
     SECTION("signing fails") {
         pns::SelfSigned source;
         source.mint = [](std::int64_t) -> pns::Result<std::string> {
@@ -249,10 +433,13 @@ TEST_CASE("a credential that cannot sign, or that the endpoint refuses, is confi
         support::FakeProvider provider;
         provider.tokens = source;
         Lane lane(cache, provider, "");
-        CHECK(lane.user->current(1'000) == nullptr);
+        CHECK(lane.user->current() == nullptr);
         REQUIRE(lane.user->trouble());
         CHECK(lane.user->trouble()->configuration);
-        for (int i = 0; i < 100; ++i) lane.user->current(1'000 + i * 500);
+        for (int i = 0; i < 100; ++i) {
+            clock.pass_ms(500);
+            lane.user->current();
+        }
         CHECK(lane.user->fetches() == 1);
         lane.end();
     }
@@ -265,7 +452,7 @@ TEST_CASE("a credential that cannot sign, or that the endpoint refuses, is confi
             return H1Server::answer(400, R"({"error":"invalid_grant"})");
         };
         Lane user(cache, fetching(), server.rule("token.test"));
-        user.user->current(pns::wall_now_ms());
+        user.user->current();
         REQUIRE(run_until(user.loop, [&] {
             server_loop.poll();
             return user.news == 1;
@@ -288,18 +475,18 @@ TEST_CASE("a user that stops in mid-fetch leaves the fetch to another", "[pns]")
     server.reply = [](const H1Server::Request&) { return H1Server::answer(200, token_json("t")); };
     Lane quitter(cache, fetching(), server.rule("token.test"));
     Lane heir(cache, fetching(), server.rule("token.test"));
-    quitter.user->current(pns::wall_now_ms());
+    quitter.user->current();
     REQUIRE(run_until(quitter.loop, [&] {
         server_loop.poll();
         return server.requests == 1;
     }));
-    CHECK(heir.user->current(pns::wall_now_ms()) == nullptr);
+    CHECK(heir.user->current() == nullptr);
     CHECK(heir.user->fetches() == 0);
     quitter.end();
     server.release();
     REQUIRE(run_until(heir.loop, [&] {
         server_loop.poll();
-        return heir.user->current(pns::wall_now_ms()) != nullptr;
+        return heir.user->current() != nullptr;
     }));
     CHECK(heir.user->fetches() == 1);
     heir.end();

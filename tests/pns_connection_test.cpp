@@ -1,5 +1,6 @@
 #include "pns/connection.hpp"
 
+#include <boost/asio/steady_timer.hpp>
 #include <catch2/catch.hpp>
 #include <map>
 #include <optional>
@@ -9,6 +10,7 @@
 #include "pns/h1_connection.hpp"
 #include "pns/h2_connection.hpp"
 #include "pns/nursery.hpp"
+#include "tests/support/manual_clock.hpp"
 #include "tests/support/run_until.hpp"
 #include "tests/support/tls_server.hpp"
 
@@ -219,6 +221,81 @@ TEST_CASE("a request without an answer times out, the connection goes on", "[pns
     CHECK(after.answers == 1);
     CHECK(driver.connection->in_flight() == 0);
     finish(loop, driver, server);
+}
+
+TEST_CASE("answers that came while the process stood still are read before it judges deadlines",
+          "[pns]") {
+    asio::io_context loop(1), provider(1);  // the provider goes on
+    support::ManualClock clock;
+    constexpr std::int64_t gap_ms = 60'000;
+    const auto both_until = [&](auto done) {
+        return run_until(loop, [&] {
+            provider.poll();
+            return done();
+        });
+    };
+    SECTION("HTTP/2") {
+        H2Server server(provider, {"push.test"});
+        std::vector<std::int32_t> held;
+        H2Server::Peer* peer = nullptr;
+        server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+            peer = &p;
+            held.push_back(r.stream);
+        };
+        auto settings = settings_for(at(server.port()), true);
+        settings.clock = &clock;
+        Driver driver(loop, true, settings);
+        REQUIRE(both_until([&] { return driver.ready(); }));
+        std::vector<Seen> seen(50);
+        for (auto& s : seen) REQUIRE(driver.submit(s));
+        REQUIRE(both_until([&] { return held.size() == seen.size(); }));
+        for (const auto stream : held) {
+            peer->answer(stream, 200, std::string(2'000, 'x'));
+            provider.poll();  // each in a TLS record of its own
+        }
+        clock.pass_ms(gap_ms);
+        Seen extra;
+        REQUIRE(driver.submit(extra));  // looks at the clock before anything is read
+        REQUIRE(both_until([&] { return driver.connection->in_flight() == 1; }));
+        for (const auto& s : seen) {
+            CHECK(s.answers == 1);
+            CHECK(s.losses == 0);
+        }
+        CHECK(driver.ready());
+        driver.connection->close(errc::stopped);
+        REQUIRE(both_until([&] { return driver.ended && driver.nursery.size() == 0; }));
+        server.stop();
+        REQUIRE(run_until(provider, [&] { return server.ended(); }));
+    }
+    SECTION("HTTP/1.1") {
+        H1Server server(provider, {"push.test"});
+        auto settings = settings_for(at(server.port()), false);
+        settings.clock = &clock;
+        settings.times.request_timeout_ms = 1;  // the clock stands still: looked at again and again
+        server.reply = [](const H1Server::Request&) {
+            return H1Server::answer(200, std::string(100'000, 'x'));
+        };
+        Driver driver(loop, false, settings);
+        REQUIRE(both_until([&] { return driver.ready(); }));
+        Seen seen;
+        REQUIRE(driver.submit(seen));
+        server.hold = true;
+        REQUIRE(both_until([&] { return server.requests == 1; }));
+        server.release();
+        provider.poll();
+        clock.pass_ms(gap_ms);
+        // Until the connection's own timer is due as well as its socket.
+        asio::steady_timer later(provider, std::chrono::milliseconds(5));
+        bool due = false;
+        later.async_wait([&](error_code) { due = true; });
+        REQUIRE(run_until(provider, [&] { return due; }));
+        REQUIRE(both_until([&] { return seen.answers + seen.losses == 1; }));
+        CHECK(seen.answers == 1);
+        driver.connection->close(errc::stopped);
+        REQUIRE(both_until([&] { return driver.ended && driver.nursery.size() == 0; }));
+        server.stop();
+        REQUIRE(run_until(provider, [&] { return server.ended(); }));
+    }
 }
 
 TEST_CASE("a peer without SETTINGS or PING answers is given up", "[pns]") {

@@ -356,7 +356,8 @@ pns::error_code opened(const pns::Target& target) {
     options.tls = *pns::make_client_context(trust, tls);
     options.alpn = tls.alpn;
     options.connect_timeout_ms = 2'000;
-    pns::TlsLink link(io.get_executor(), std::move(options), [](std::int64_t) {});
+    pns::RunningAlarm alarm(io.get_executor(), [](std::int64_t) { return pns::never_ms; });
+    pns::TlsLink link(io.get_executor(), std::move(options), alarm);
     pns::Nursery nursery(io.get_executor());
     pns::error_code out;
     bool ended = false;

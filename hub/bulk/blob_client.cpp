@@ -10,7 +10,6 @@
 #include "hub/bulk/blob_client.hpp"
 
 #include <fcntl.h>
-#include <netdb.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
@@ -20,6 +19,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/asio/ip/tcp.hpp>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -32,6 +32,7 @@
 #include "pns/connect_to.hpp"
 #include "pns/h1_codec.hpp"
 #include "pns/jwt.hpp"
+#include "pns/name_lookup.hpp"
 #include "pns/tls.hpp"
 
 namespace hub {
@@ -85,7 +86,7 @@ struct BlobClient::Impl {
     bool connect(const BlobUrl& url);
     bool connect_socket(const std::string& host, std::uint16_t port);
     void hang_up();
-    bool wait(short events);
+    bool wait(int descriptor, short events);
     void set_deadline() {
         deadline = Clock::now() + std::chrono::milliseconds(settings.timeout_ms);
     }
@@ -125,10 +126,10 @@ void BlobClient::Impl::hang_up() {
     peer.clear();
 }
 
-bool BlobClient::Impl::wait(short events) {
+bool BlobClient::Impl::wait(int descriptor, short events) {
     constexpr int slice_ms = 100;  // how soon a stop is seen
     while (!stop && Clock::now() < deadline) {
-        pollfd watched{socket, events, 0};
+        pollfd watched{descriptor, events, 0};
         const int ready = ::poll(&watched, 1, slice_ms);
         if (ready > 0) return true;
         if (ready < 0 && errno != EINTR) break;
@@ -140,9 +141,9 @@ bool BlobClient::Impl::wait(short events) {
 bool BlobClient::Impl::go_on(int result) {
     switch (SSL_get_error(ssl, result)) {
         case SSL_ERROR_WANT_READ:
-            return wait(POLLIN);
+            return wait(socket, POLLIN);
         case SSL_ERROR_WANT_WRITE:
-            return wait(POLLOUT);
+            return wait(socket, POLLOUT);
         default:
             why = "the connection ended";
             return false;
@@ -150,21 +151,21 @@ bool BlobClient::Impl::go_on(int result) {
 }
 
 bool BlobClient::Impl::connect_socket(const std::string& host, std::uint16_t port) {
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    if (::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) {
-        why = "the host's name has no address";
-        return false;
+    set_deadline();
+    pns::NameLookup lookup(host, settings.name_servers);
+    while (!lookup.step()) {
+        if (!wait(lookup.descriptor(), POLLIN)) return false;
     }
-    const std::unique_ptr<addrinfo, void (*)(addrinfo*)> addresses(found, ::freeaddrinfo);
-    why = "no address of the host accepts connections";
-    for (const addrinfo* at = found; at != nullptr && !stop; at = at->ai_next) {
-        socket = ::socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    why = lookup.addresses().empty() ? "the host's name has no address"
+                                     : "no address of the host accepts connections";
+    for (const auto& address : lookup.addresses()) {
+        if (stop) break;
+        const boost::asio::ip::tcp::endpoint at(address, port);
+        socket = ::socket(at.protocol().family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (socket < 0) continue;
         set_deadline();
-        bool open = ::connect(socket, at->ai_addr, at->ai_addrlen) == 0;
-        if (!open && errno == EINPROGRESS && wait(POLLOUT)) {
+        bool open = ::connect(socket, at.data(), static_cast<socklen_t>(at.size())) == 0;
+        if (!open && errno == EINPROGRESS && wait(socket, POLLOUT)) {
             int failure = 0;
             socklen_t size = sizeof failure;
             open = ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &failure, &size) == 0 && failure == 0;

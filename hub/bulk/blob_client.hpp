@@ -25,7 +25,8 @@ class BlobClient {
     struct Settings {
         std::string ca_file;
         std::vector<std::string> connect_to;
-        std::int64_t timeout_ms = 30'000;  ///< for each step: connect, handshake, answer
+        std::int64_t timeout_ms = 30'000;  ///< for each step: name, connect, handshake, answer
+        std::string name_servers;          ///< as pns::NameLookup takes them
     };
     /// Gives up soon after `stop` became true.
     BlobClient(Settings settings, const std::atomic<bool>& stop);

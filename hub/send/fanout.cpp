@@ -81,11 +81,11 @@ pns::Network network_of(const Config& config) {
 
 struct Fanout::Impl {
     Impl(Loops& all_loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
-         Metrics& metrics, const Config& config, Trace& trace)
+         Metrics& metrics, const Config& config, Trace& trace, pns::BearerCache& tokens)
         : loops(all_loops),
           room(std::make_shared<ResultsRoom>(config.device_results_max)),
           gates(&trace),
-          parts{store, registry, hubs, metrics, config, gates, trace, bearers, network_of(config),
+          parts{store, registry, hubs, metrics, config, gates, trace, tokens, network_of(config),
                 {},    {},       {},   {},      {},     {}} {
         parts.on_ended = [this](const std::shared_ptr<SendRun>& run) {
             const auto never_final =
@@ -139,7 +139,6 @@ struct Fanout::Impl {
     Ended ended;
     std::shared_ptr<ResultsRoom> room;
     PruneGates gates;
-    pns::BearerCache bearers;
     FanoutParts parts;
     std::vector<std::unique_ptr<FanoutLane>> lanes;
     std::vector<std::unique_ptr<pns::Nursery>> stoppers;  ///< by lane
@@ -304,8 +303,9 @@ void Fanout::Impl::begin(const std::shared_ptr<SendRun>& run, std::vector<Strand
 }
 
 Fanout::Fanout(Loops& loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
-               Metrics& metrics, const Config& config, Trace& trace)
-    : impl_(std::make_unique<Impl>(loops, store, registry, hubs, metrics, config, trace)) {}
+               Metrics& metrics, const Config& config, Trace& trace, pns::BearerCache& bearers)
+    : impl_(std::make_unique<Impl>(loops, store, registry, hubs, metrics, config, trace, bearers)) {
+}
 
 Fanout::~Fanout() = default;
 
@@ -426,7 +426,7 @@ const pns::Network& Fanout::network() const {
 }
 
 pns::BearerCache& Fanout::bearers() {
-    return impl_->bearers;
+    return impl_->parts.bearers;
 }
 
 PruneGates& Fanout::prune_gates() {

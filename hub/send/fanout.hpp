@@ -56,7 +56,7 @@ class Fanout {
                                      const registry::Send& send, DeviceResults& results)>;
 
     Fanout(Loops& loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
-           Metrics& metrics, const Config& config, Trace& trace);
+           Metrics& metrics, const Config& config, Trace& trace, pns::BearerCache& bearers);
     ~Fanout();
 
     /// For every send that ends from now on, once its last checkpoint is on disk; any thread, must
