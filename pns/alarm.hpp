@@ -10,6 +10,7 @@
 #include <functional>
 #include <limits>
 
+#include "pns/clock.hpp"
 #include "pns/task.hpp"
 
 namespace pns {
@@ -19,10 +20,6 @@ using SteadyTimer =
                                asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
 inline constexpr std::int64_t never_ms = std::numeric_limits<std::int64_t>::max();
-
-std::int64_t steady_now_us();
-std::int64_t steady_now_ms();
-std::int64_t wall_now_ms();
 
 class Alarm {
   public:

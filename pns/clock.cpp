@@ -1,25 +1,32 @@
-// The two clocks. A file of its own: the fuzzers link it without the loops.
+#include "pns/clock.hpp"
 
 #include <chrono>
 
-#include "pns/alarm.hpp"
-
 namespace pns {
 
+namespace {
+
+template <class Clock, class Unit>
+std::int64_t now_in() {
+    return std::chrono::duration_cast<Unit>(Clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
 std::int64_t steady_now_us() {
-    return std::chrono::duration_cast<std::chrono::microseconds>(
-               std::chrono::steady_clock::now().time_since_epoch())
-        .count();
+    return now_in<std::chrono::steady_clock, std::chrono::microseconds>();
 }
 
 std::int64_t steady_now_ms() {
-    using namespace std::chrono;
-    return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+    return now_in<std::chrono::steady_clock, std::chrono::milliseconds>();
+}
+
+std::int64_t wall_now_us() {
+    return now_in<std::chrono::system_clock, std::chrono::microseconds>();
 }
 
 std::int64_t wall_now_ms() {
-    using namespace std::chrono;
-    return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+    return now_in<std::chrono::system_clock, std::chrono::milliseconds>();
 }
 
 }  // namespace pns

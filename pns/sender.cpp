@@ -22,11 +22,6 @@ constexpr std::size_t origins_max = 256;
 constexpr unsigned configuration_in_row_max = 8;
 constexpr std::int64_t halt_ms_first = 30'000, halt_ms_max = 10 * 60'000;
 
-std::int64_t steady_now_us() {
-    using namespace std::chrono;
-    return duration_cast<microseconds>(steady_clock::now().time_since_epoch()).count();
-}
-
 Verdict retry_later(Outcome outcome, std::string reason, std::int64_t after_ms) {
     Verdict v;
     v.kind = Verdict::Kind::retry_later;

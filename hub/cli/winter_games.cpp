@@ -8,6 +8,8 @@
 #include <unordered_map>
 #include <variant>
 
+#include "pns/mixing.hpp"
+#include "pns/text.hpp"
 #include "tagexpr/evaluate.hpp"
 #include "tagexpr/expression.hpp"
 
@@ -18,13 +20,8 @@ namespace {
 class Draws {
   public:
     Draws(std::uint64_t seed, std::uint32_t index)
-        : state_(seed * 0x9e3779b97f4a7c15u + std::uint64_t{index} * 0xd1342543de82ef95u) {}
-    std::uint64_t next() {
-        std::uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-        return z ^ (z >> 31);
-    }
+        : state_(seed * pns::golden_gap + std::uint64_t{index} * 0xd1342543de82ef95u) {}
+    std::uint64_t next() { return pns::mixed(state_ += pns::golden_gap); }
     std::uint32_t below(std::size_t bound) { return static_cast<std::uint32_t>(next() % bound); }
     /// The smaller of two draws: low indices are the popular ones.
     std::uint32_t popular_below(std::size_t bound) {
@@ -76,12 +73,6 @@ constexpr std::array<Phrase, 20> phrases{{
 const Phrase& phrase(std::string_view language) {
     return *std::find_if(phrases.begin(), phrases.end(),
                          [&](const Phrase& p) { return p.language == language; });
-}
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return out;
 }
 
 /// GamesDevice indices, ascending: the set type the oracle evaluates with. Shares nothing with the
@@ -240,7 +231,7 @@ std::vector<std::uint32_t> WinterGames::audience(std::string_view expression) co
     const tagexpr::Plan plan = tagexpr::simplify(std::get<tagexpr::Expression>(parsed));
     std::unordered_map<std::string, IndexSet> postings;
     for (const tagexpr::Node& node : plan.nodes)
-        if (node.op == tagexpr::Op::tag) postings[lower(node.tag)];
+        if (node.op == tagexpr::Op::tag) postings[pns::lower(node.tag)];
     IndexSet all;
     for (std::uint32_t i = 0; i < devices_; ++i) {
         all.values.push_back(i);
@@ -249,11 +240,11 @@ std::vector<std::uint32_t> WinterGames::audience(std::string_view expression) co
         d.tags.push_back("$InstallationId:{" + d.installation_id + "}");
         d.tags.push_back("$UserId:{" + d.user_id + "}");
         for (const std::string& tag : d.tags)
-            if (const auto it = postings.find(lower(tag)); it != postings.end())
+            if (const auto it = postings.find(pns::lower(tag)); it != postings.end())
                 it->second.values.push_back(i);
     }
     return tagexpr::evaluate<IndexSet>(
-               plan, [&](std::string_view tag) { return postings[lower(tag)]; },
+               plan, [&](std::string_view tag) { return postings[pns::lower(tag)]; },
                [&] { return all; })
         .values;
 }
