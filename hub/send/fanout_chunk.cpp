@@ -431,13 +431,10 @@ void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
     const std::size_t platform = chunk.platforms[device];
     DeviceResults* results = run.run->results.get();
     const Device& row = chunk.rows.devices[device];
-    if (results != nullptr && row.present && results->wants(outcome, !new_handle.empty())) {
-        if (results->full()) {
-            results->leave_out();
-        } else {
-            results->add(result_of(row, chunk.partition, chunk.numbers[device], platform, outcome,
-                                   reason, new_handle));
-        }
+    if (results != nullptr && row.present && !results->full() &&
+        results->wants(outcome, !new_handle.empty())) {
+        results->add(result_of(row, chunk.partition, chunk.numbers[device], platform, outcome,
+                               reason, new_handle));
     }
     if (parts_.trace.on()) tell_trace(chunk, device, outcome, reason, 0);
     run.finals.add(platform, outcome);
