@@ -28,7 +28,7 @@ class BlobClient {
         std::int64_t timeout_ms = 30'000;  ///< for each step: connect, handshake, answer
     };
     /// Gives up soon after `stop` became true.
-    BlobClient(Settings settings, const std::atomic<bool>& stop);
+    BlobClient(const Settings& settings, const std::atomic<bool>& stop);
     ~BlobClient();
 
     struct Piece {
