@@ -118,9 +118,9 @@ int bare_main(int argc, char** argv) {
 
 BareServer::BareServer(const std::filesystem::path& dir, unsigned lanes)
     : data_(dir / "bare"),
-      process_({own_program(), "bench", "bare", "--data-dir", data_.string(), "--lanes",
-                std::to_string(lanes)},
-               dir / "bare.log"),
+      process_(
+          {own_program(), "bare", "--data-dir", data_.string(), "--lanes", std::to_string(lanes)},
+          dir / "bare.log"),
       connection_string_(
           "Endpoint=sb://localhost:" + process_.wait_for(ready_line, ready_timeout_s) +
           "/;SharedAccessKeyName=none;SharedAccessKey=none") {}

@@ -38,7 +38,7 @@ HubProcess::HubProcess(const std::filesystem::path& dir, const Sink& sink, HubOp
       plain_port_(free_port_but(port_)),
       data_(dir / "hub"),
       log_(dir / "hub.log"),
-      command_({own_program(), "serve", "--data-dir", data_.string(), "--listen",
+      command_({hub_program(), "serve", "--data-dir", data_.string(), "--listen",
                 "127.0.0.1:" + std::to_string(port_), "--listen-plain",
                 "127.0.0.1:" + std::to_string(plain_port_), "--lanes",
                 std::to_string(options.lanes), "--provider-ca-file", sink.ca_file(), "--connect-to",

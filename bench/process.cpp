@@ -202,6 +202,10 @@ std::string own_program() {
     return std::filesystem::read_symlink("/proc/self/exe").string();
 }
 
+std::string hub_program() {
+    return (std::filesystem::path(own_program()).parent_path() / "pushhub").string();
+}
+
 std::uint16_t free_port() {
     boost::asio::io_context io;
     const boost::asio::ip::tcp::acceptor acceptor(io, {boost::asio::ip::address_v4::loopback(), 0});

@@ -73,6 +73,7 @@ class Usage {
 void kill_children();
 
 std::string own_program();  ///< path of this executable
+std::string hub_program();  ///< path of the pushhub beside it
 std::uint16_t free_port();  ///< of 127.0.0.1, free at this moment
 
 }  // namespace bench

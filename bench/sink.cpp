@@ -9,7 +9,7 @@ namespace {
 constexpr double ready_timeout_s = 30;
 
 std::vector<std::string> command(const std::filesystem::path& dir, const SinkOptions& options) {
-    std::vector<std::string> out{own_program(), "sim"};
+    std::vector<std::string> out{hub_program(), "sim"};
     out.insert(out.end(), options.platforms.begin(), options.platforms.end());
     for (const char* argument : {"--json", "--ca-dir"}) out.emplace_back(argument);
     out.push_back(dir.string());

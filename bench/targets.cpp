@@ -4,6 +4,9 @@
 #include <cctype>
 #include <stdexcept>
 
+#include "pns/mixing.hpp"
+#include "pns/text.hpp"
+
 namespace bench {
 namespace {
 
@@ -16,12 +19,6 @@ constexpr std::string_view browser_keys =
 // RFC 8188: salt, record size and key id before the record, a delimiter and a tag in it.
 constexpr std::size_t encrypted_overhead_bytes = 86 + 17;
 
-std::string lower(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return text;
-}
-
 std::string fcm_token(std::uint64_t number) {
     return token_of(number).substr(0, 22) + ":APA91b" + token_of(number + 1) +
            token_of(number + 2).substr(0, 56);
@@ -30,10 +27,7 @@ std::string fcm_token(std::uint64_t number) {
 }  // namespace
 
 std::uint64_t mixed(std::uint64_t x) {
-    x = (x + 1) * 0x9e3779b97f4a7c15U;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-    return x ^ (x >> 31);
+    return pns::mixed((x + 1) * pns::golden_gap);
 }
 
 std::string token_of(std::uint64_t number) {
@@ -49,7 +43,7 @@ std::string token_of(std::uint64_t number) {
 
 std::vector<std::pair<std::string, std::string>> Target::send_headers() const {
     if (template_header.empty()) return {};
-    return {{lower(template_header), template_header_value}};
+    return {{pns::lower(template_header), template_header_value}};
 }
 
 std::string Target::handle(std::uint64_t number, const std::string& host) const {
@@ -63,7 +57,7 @@ std::string Target::handle(std::uint64_t number, const std::string& host) const 
 }
 
 std::string Target::path(std::uint64_t number) const {
-    if (platform == "apns") return "/3/device/" + lower(token_of(number));
+    if (platform == "apns") return "/3/device/" + pns::lower(token_of(number));
     if (platform == "fcmv1") return "/v1/projects/bench/messages:send";
     if (platform == "wns") return "/w/?token=" + token_of(number);
     return "/wpush/v2/" + token_of(number);

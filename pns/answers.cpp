@@ -5,11 +5,8 @@
 // printable and freed from the handle before it may reach a log or a trace.
 #include "pns/answers.hpp"
 
-#include <algorithm>
-#include <array>
-#include <chrono>
-
-#include "pns/handles.hpp"
+#include "pns/http_date.hpp"
+#include "pns/text.hpp"
 
 namespace pns {
 
@@ -17,88 +14,11 @@ namespace {
 
 constexpr std::size_t reason_bytes_max = 200;
 constexpr std::size_t provider_id_bytes_max = 128;
-constexpr std::array<std::string_view, 12> months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-
-std::optional<int> number(std::string_view digits, std::size_t digits_max) {
-    if (digits.empty() || digits.size() > digits_max) return std::nullopt;
-    int out = 0;
-    for (char c : digits) {
-        if (c < '0' || c > '9') return std::nullopt;
-        out = out * 10 + (c - '0');
-    }
-    return out;
-}
-
-std::optional<std::int64_t> to_ms(int year, std::string_view month, int day,
-                                  std::string_view clock) {
-    const auto found = std::find(months.begin(), months.end(), month);
-    if (found == months.end() || clock.size() != 8 || clock[2] != ':' || clock[5] != ':')
-        return std::nullopt;
-    const auto hour = number(clock.substr(0, 2), 2), minute = number(clock.substr(3, 2), 2),
-               second = number(clock.substr(6, 2), 2);
-    const std::chrono::year_month_day date(
-        std::chrono::year{year},
-        std::chrono::month{static_cast<unsigned>(found - months.begin() + 1)},
-        std::chrono::day{static_cast<unsigned>(day)});
-    if (!hour || !minute || !second || *hour > 23 || *minute > 59 || *second > 60 || !date.ok())
-        return std::nullopt;
-    const std::int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
-    return (((days * 24 + *hour) * 60 + *minute) * 60 + *second) * 1000;
-}
-
-/// Splits at single or repeated blanks, at most six words.
-std::size_t split(std::string_view text, std::array<std::string_view, 6>& words) {
-    std::size_t count = 0;
-    while (!text.empty() && count < words.size()) {
-        const std::size_t end = std::min(text.find(' '), text.size());
-        if (end > 0) words[count++] = text.substr(0, end);
-        text.remove_prefix(std::min(end + 1, text.size()));
-    }
-    return text.empty() ? count : words.size() + 1;
-}
-
-// Sun, 06 Nov 1994 08:49:37 GMT | Sunday, 06-Nov-94 08:49:37 GMT | Sun Nov  6 08:49:37 1994
-std::optional<std::int64_t> parse_http_date(std::string_view text) {
-    std::array<std::string_view, 6> w;
-    const std::size_t count = split(text, w);
-    if (count == 6) {
-        const auto day = number(w[1], 2), year = number(w[3], 4);
-        if (!day || !year) return std::nullopt;
-        return to_ms(*year, w[2], *day, w[4]);
-    }
-    if (count == 4 && w[1].size() == 9 && w[1][2] == '-' && w[1][6] == '-') {
-        const auto day = number(w[1].substr(0, 2), 2), year = number(w[1].substr(7), 2);
-        if (!day || !year) return std::nullopt;
-        return to_ms(*year < 70 ? 2000 + *year : 1900 + *year, w[1].substr(3, 3), *day, w[2]);
-    }
-    if (count == 5) {
-        const auto day = number(w[2], 2), year = number(w[4], 4);
-        if (!day || !year) return std::nullopt;
-        return to_ms(*year, w[1], *day, w[3]);
-    }
-    return std::nullopt;
-}
 
 }  // namespace
 
-std::optional<std::int64_t> parse_retry_after(std::string_view value, std::int64_t now_ms) {
-    while (!value.empty() && value.front() == ' ') value.remove_prefix(1);
-    while (!value.empty() && value.back() == ' ') value.remove_suffix(1);
-    if (value.empty()) return std::nullopt;
-    if (std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '9'; })) {
-        const auto seconds = number(value, 6);
-        if (!seconds) return retry_after_ms_max;
-        return std::min<std::int64_t>(std::int64_t{*seconds} * 1000, retry_after_ms_max);
-    }
-    const auto date_ms = parse_http_date(value);
-    if (!date_ms || *date_ms <= now_ms) return std::nullopt;
-    if (now_ms < 0) return retry_after_ms_max;
-    return std::min(*date_ms - now_ms, retry_after_ms_max);
-}
-
 std::int64_t retry_after_ms(const Answer& answer, std::int64_t otherwise_ms) {
-    return parse_retry_after(answer.header("retry-after"), answer.now_ms).value_or(otherwise_ms);
+    return parse_retry_after_ms(answer.header("retry-after"), answer.now_ms).value_or(otherwise_ms);
 }
 
 std::string clean_reason(std::string_view text, std::string_view handle) {

@@ -4,7 +4,6 @@
 // fit for a log. Pure; any thread; every function takes arbitrary bytes.
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,11 +11,7 @@
 
 namespace pns {
 
-inline constexpr std::int64_t retry_after_ms_max = 3'600'000;
-
-/// Retry-After: seconds or an HTTP date (RFC 9110 10.2.3, all three date forms). Nothing when
-/// absent, negative or unreadable; never more than retry_after_ms_max.
-std::optional<std::int64_t> parse_retry_after(std::string_view value, std::int64_t now_ms);
+/// The wait that Retry-After asks for (see pns/http_date.hpp), else `otherwise_ms`.
 std::int64_t retry_after_ms(const Answer& answer, std::int64_t otherwise_ms);
 
 /// Printable ASCII, at most 200 bytes; a handle in it is blotted out.

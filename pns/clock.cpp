@@ -37,6 +37,11 @@ std::int64_t steady_now_ms() {
     return machine.steady_ms();
 }
 
+std::int64_t wall_now_us() {
+    using namespace std::chrono;
+    return duration_cast<microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 std::int64_t wall_now_ms() {
     return machine.wall_ms();
 }

@@ -25,6 +25,7 @@ const Clock& system_clock();
 // The same for what is not handed a clock.
 std::int64_t steady_now_us();
 std::int64_t steady_now_ms();
+std::int64_t wall_now_us();  ///< since 1970 UTC
 std::int64_t wall_now_ms();
 
 }  // namespace pns

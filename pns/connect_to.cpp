@@ -7,17 +7,11 @@
 #include <optional>
 
 #include "pns/errc.hpp"
+#include "pns/text.hpp"
 
 namespace pns {
 
 namespace {
-
-std::string lower(std::string_view s) {
-    std::string out(s);
-    std::transform(out.begin(), out.end(), out.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    return out;
-}
 
 std::optional<Target> host_and_port(std::string_view s) {
     const auto colon = s.rfind(':');

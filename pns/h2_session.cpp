@@ -504,10 +504,6 @@ bool H2Session::drain(std::vector<std::uint8_t>& out, std::size_t bytes_max) {
     return out.size() > before;
 }
 
-bool H2Session::wants_write() const {
-    return !impl_->abandoned && nghttp2_session_want_write(impl_->session) != 0;
-}
-
 bool H2Session::alive() const {
     return !impl_->broken && !impl_->abandoned &&
            (nghttp2_session_want_read(impl_->session) != 0 ||

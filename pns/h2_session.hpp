@@ -108,7 +108,6 @@ class H2Session {
     /// Appends frames to `out` until it holds about `bytes_max` or nothing is pending. True if
     /// something was added.
     bool drain(std::vector<std::uint8_t>& out, std::size_t bytes_max = 64 * 1024);
-    bool wants_write() const;
     /// False once both directions are finished: close the socket.
     bool alive() const;
 

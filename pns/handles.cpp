@@ -32,16 +32,6 @@ bool is_digit(char c) {
 bool is_alpha(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
-bool is_hex(char c) {
-    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-char lower_of(char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-}
-bool is_unreserved(char c) {
-    return is_alpha(c) || is_digit(c) || c == '-' || c == '.' || c == '_' || c == '~';
-}
-
 Checked<std::string> printable(std::string_view handle, std::size_t bytes_max, const char* what) {
     if (handle.empty() || handle.size() > bytes_max)
         return bad_handle(std::string(what) + " must have 1 to " + std::to_string(bytes_max) +
@@ -77,7 +67,8 @@ bool is_target_text(std::string_view text) {
     for (std::size_t i = 0; i < text.size(); ++i) {
         const char c = text[i];
         if (!is_unreserved(c) && others.find(c) == std::string_view::npos) return false;
-        if (c == '%' && (i + 2 >= text.size() || !is_hex(text[i + 1]) || !is_hex(text[i + 2])))
+        if (c == '%' &&
+            (i + 2 >= text.size() || hex_value(text[i + 1]) < 0 || hex_value(text[i + 2]) < 0))
             return false;
     }
     return true;
@@ -98,51 +89,6 @@ std::string text_member(const nlohmann::json& object, const char* name) {
 }
 
 }  // namespace
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    std::transform(out.begin(), out.end(), out.begin(), lower_of);
-    return out;
-}
-
-bool same_ignoring_case(std::string_view a, std::string_view b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                      [](char x, char y) { return lower_of(x) == lower_of(y); });
-}
-
-bool is_printable(std::string_view text) {
-    return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
-}
-
-void append_percent_encoded(std::string& out, std::string_view text) {
-    constexpr std::string_view digits = "0123456789ABCDEF";
-    for (char c : text) {
-        if (is_unreserved(c)) {
-            out += c;
-        } else {
-            const auto byte = static_cast<unsigned char>(c);
-            out += '%';
-            out += digits[byte >> 4];
-            out += digits[byte & 15];
-        }
-    }
-}
-
-void append_json_escaped(std::string& out, std::string_view text) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    for (char c : text) {
-        if (c == '"' || c == '\\') {
-            out += '\\';
-            out += c;
-        } else if (static_cast<unsigned char>(c) < 0x20) {
-            out += "\\u00";
-            out += digits[static_cast<unsigned char>(c) >> 4];
-            out += digits[static_cast<unsigned char>(c) & 15];
-        } else {
-            out += c;
-        }
-    }
-}
 
 bool within_domain(std::string_view host, std::string_view domain) {
     if (host == domain) return true;
@@ -185,7 +131,7 @@ std::optional<Url> parse_url(std::string_view text, std::size_t bytes_max) {
 
 Checked<std::string> normalise_apns_handle(std::string_view handle) {
     if (handle.size() < 2 || handle.size() > apns_digits_max || handle.size() % 2 != 0 ||
-        !std::all_of(handle.begin(), handle.end(), is_hex))
+        !std::all_of(handle.begin(), handle.end(), [](char c) { return hex_value(c) >= 0; }))
         return bad_handle(
             "An APNs device token must be an even number of hexadecimal digits, 2 to " +
             std::to_string(apns_digits_max) + ".");

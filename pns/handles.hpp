@@ -11,6 +11,7 @@
 
 #include "pns/account.hpp"
 #include "pns/platform.hpp"
+#include "pns/text.hpp"
 
 namespace pns {
 
@@ -35,13 +36,5 @@ struct Url {
 std::optional<Url> parse_url(std::string_view text, std::size_t bytes_max = 2048);
 /// True when `host` is `domain` or a name below it, on label boundaries. Both lower case.
 bool within_domain(std::string_view host, std::string_view domain);
-
-std::string lower(std::string_view text);
-bool same_ignoring_case(std::string_view a, std::string_view b);
-bool is_printable(std::string_view text);  ///< only U+0021..U+007E
-
-void append_percent_encoded(std::string& out,
-                            std::string_view text);                 ///< all but RFC 3986 unreserved
-void append_json_escaped(std::string& out, std::string_view text);  ///< without the quotes
 
 }  // namespace pns

@@ -21,6 +21,7 @@
 #include <new>
 
 #include "pns/openssl_free.hpp"
+#include "pns/text.hpp"
 
 namespace pns {
 
@@ -178,13 +179,7 @@ std::optional<std::string> from_base64(std::string_view text) {
 std::string sha256_hex(std::string_view bytes) {
     std::array<unsigned char, SHA256_DIGEST_LENGTH> digest;
     SHA256(bytes_of(bytes), bytes.size(), digest.data());
-    constexpr std::string_view hex = "0123456789abcdef";
-    std::string out;
-    for (unsigned char byte : digest) {
-        out += hex[byte >> 4];
-        out += hex[byte & 15];
-    }
-    return out;
+    return to_hex({reinterpret_cast<const char*>(digest.data()), digest.size()});
 }
 
 bool is_p256_point(std::string_view bytes) {

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "pns/http_date.hpp"
 #include "pns/retry_policy.hpp"
 
 namespace pns {

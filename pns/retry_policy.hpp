@@ -13,8 +13,6 @@ struct RetryLimits {
     std::int64_t base_ms = 1'000;
     std::int64_t cap_ms = 15 * 60'000;
     unsigned attempts_max = 5;  ///< sends of one push in all, the first included
-    std::int64_t retry_after_ms_max =
-        60 * 60'000;  ///< a provider's Retry-After is believed up to this
 };
 
 /// The limits of the platform with this Platform::name; general limits for an unknown name.
@@ -53,12 +51,5 @@ class RetryBudget {
     std::uint64_t turned_away_ = 0;
     std::int64_t at_ms_ = -1;
 };
-
-/// Retry-After of RFC 9110 10.2.3, seconds or HTTP date (all three forms of 5.6.7), in ms from now;
-/// negative numbers and dates past are 0, absurd ones a year. Nothing when it is neither.
-std::optional<std::int64_t> parse_retry_after_ms(std::string_view value, std::int64_t now_ms);
-
-/// An HTTP date as Unix seconds.
-std::optional<std::int64_t> parse_http_date_s(std::string_view value);
 
 }  // namespace pns

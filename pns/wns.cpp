@@ -8,6 +8,7 @@
 #include <array>
 
 #include "pns/answers.hpp"
+#include "pns/http_date.hpp"
 #include "pns/jwt.hpp"
 #include "pns/providers.hpp"
 
@@ -188,7 +189,7 @@ Checked<std::shared_ptr<const Prepared>> Wns::prepare(const Message& message) co
 
 /// X-WNS-CONTINUE-AFTER, else Retry-After, else `otherwise_ms`.
 std::int64_t continue_after_ms(const Answer& answer, std::int64_t otherwise_ms) {
-    return parse_retry_after(answer.header("x-wns-continue-after"), answer.now_ms)
+    return parse_retry_after_ms(answer.header("x-wns-continue-after"), answer.now_ms)
         .value_or(retry_after_ms(answer, otherwise_ms));
 }
 

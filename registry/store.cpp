@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "registry/durable.hpp"
 #include "registry/keys.hpp"
 #include "registry/rocks_log.hpp"
 #include "registry/rocks_rules.hpp"
@@ -366,14 +367,6 @@ Store::~Store() = default;
 
 namespace {
 
-/// A rename is durable only once its directory is.
-void sync_directory(const std::filesystem::path& directory) {
-    const int file = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file < 0) return;
-    ::fsync(file);
-    ::close(file);
-}
-
 /// Creates an empty store aside and renames it into place, so that no half-made one is ever found.
 rocksdb::Status create(const rocksdb::DBOptions& wanted, const std::filesystem::path& path) {
     std::filesystem::path aside = path;
@@ -395,7 +388,7 @@ rocksdb::Status create(const rocksdb::DBOptions& wanted, const std::filesystem::
         if (!status.ok()) return status;
     }
     std::filesystem::rename(aside, path);
-    sync_directory(path.parent_path());
+    sync_folder(path.parent_path());
     return rocksdb::Status::OK();
 }
 

@@ -191,12 +191,6 @@ void append_trace_event(std::string& bytes, const TraceEvent& event) {
     out.text(event.provider_id);
 }
 
-std::string encode_trace_event(const TraceEvent& event) {
-    std::string bytes;
-    append_trace_event(bytes, event);
-    return bytes;
-}
-
 Result<TraceEvent> decode_trace_event(std::string_view bytes) {
     const auto event = take_trace_event(bytes);
     if (event && !bytes.empty()) return make_error_code(errc::corrupt);

@@ -136,7 +136,6 @@ std::string held_key(std::uint32_t hub, std::uint64_t ticket);
 
 // --- values ---
 void append_trace_event(std::string& out, const TraceEvent& event);
-std::string encode_trace_event(const TraceEvent& event);
 /// Views into `bytes`.
 Result<TraceEvent> decode_trace_event(std::string_view bytes);
 /// The first of several appended to each other, taken off the front of `bytes`.

@@ -1,7 +1,7 @@
 # Shared by the entry scripts: printing, Debian packages, and how many compile jobs fit the machine.
 # Sourced, never run. Callers set `set -euo pipefail` and $assume_yes (0 or 1).
 
-build_packages="g++ cmake ninja-build libboost1.81-dev libnghttp2-dev libc-ares-dev libssl-dev librocksdb-dev
+build_packages="g++ cmake ninja-build libboost1.81-dev libnghttp2-dev libc-ares-dev libcurl4-openssl-dev libssl-dev librocksdb-dev
     nlohmann-json3-dev libroaring-dev libpugixml-dev libcli11-dev libspdlog-dev prometheus-cpp-dev libjemalloc-dev"
 test_packages="catch2 clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 nghttp2-client ccache openssl"
 

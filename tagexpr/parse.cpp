@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "tagexpr/expression.hpp"
+#include "tagexpr/utf8.hpp"
 
 namespace tagexpr {
 namespace {
@@ -29,31 +30,6 @@ bool same_ignoring_case(std::string_view a, std::string_view b) {
         if (fold(a[i]) != fold(b[i])) return false;
     }
     return true;
-}
-
-/// Bytes of the well-formed non-ASCII UTF-8 character at the front of `text`; 0 if there is none.
-std::size_t utf8_length(std::string_view text) {
-    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-    std::size_t length = 0;
-    unsigned char low = 0x80;
-    unsigned char high = 0xBF;
-    const unsigned char first = byte(0);
-    if (first >= 0xC2 && first <= 0xDF) {
-        length = 2;
-    } else if (first >= 0xE0 && first <= 0xEF) {
-        length = 3;
-        if (first == 0xE0) low = 0xA0;
-        if (first == 0xED) high = 0x9F;
-    } else if (first >= 0xF0 && first <= 0xF4) {
-        length = 4;
-        if (first == 0xF0) low = 0x90;
-        if (first == 0xF4) high = 0x8F;
-    }
-    if (length == 0 || text.size() < length || byte(1) < low || byte(1) > high) return 0;
-    for (std::size_t i = 2; i < length; ++i) {
-        if (byte(i) < 0x80 || byte(i) > 0xBF) return 0;
-    }
-    return length;
 }
 
 /// Bytes of the tag character at the front of `text`, 0 if it is none.

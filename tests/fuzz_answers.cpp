@@ -8,6 +8,7 @@
 
 #include "pns/account.hpp"
 #include "pns/answers.hpp"
+#include "pns/http_date.hpp"
 #include "pns/jwt.hpp"
 #include "pns/sim/credentials.hpp"
 #include "pns/sim/h1_request.hpp"

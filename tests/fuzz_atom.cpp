@@ -8,7 +8,7 @@
 
 #include "hub/device/atom.hpp"
 #include "hub/device/hub_description.hpp"
-#include "hub/text/utf8.hpp"
+#include "tagexpr/utf8.hpp"
 
 namespace {
 
@@ -33,7 +33,7 @@ void check_registration(std::string_view text) {
     const auto& registration = std::get<registry::Registration>(parsed);
     const std::string entry =
         hub::registration_entry(registration, {"https://h/hub", "api-version=1", 0});
-    if (!hub::is_utf8(entry)) std::abort();
+    if (!tagexpr::is_utf8(entry)) std::abort();
     // Control characters may come in as &#1; and can not go out.
     bool clean = !has_control(registration.handle) && !has_control(registration.secondary_tile);
     if (registration.body) {

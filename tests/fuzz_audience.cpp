@@ -11,7 +11,7 @@
 #include "hub/send/audience_request.hpp"
 #include "hub/send/device_query.hpp"
 #include "hub/send/expected_audience.hpp"
-#include "hub/text/utf8.hpp"
+#include "tagexpr/utf8.hpp"
 
 namespace {
 
@@ -24,7 +24,7 @@ bool taken(const hub::Parsed<T>& parsed, std::string_view text) {
     if (hub::ok(parsed)) return true;
     const auto& refusal = std::get<hub::Refusal>(parsed);
     require(refusal.status >= 400 && refusal.status < 500 && !refusal.message.empty());
-    require(!hub::is_utf8(text) || hub::is_utf8(refusal.message));
+    require(!tagexpr::is_utf8(text) || tagexpr::is_utf8(refusal.message));
     return false;
 }
 

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "hub/device/filter.hpp"
-#include "hub/text/utf8.hpp"
+#include "tagexpr/utf8.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
     const std::string_view text(reinterpret_cast<const char*>(bytes), size);
@@ -14,7 +14,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
         const auto& query = std::get<hub::HandleQuery>(parsed);
         if (query.handles.empty() || query.handles.size() > 2) std::abort();
         if (query.handles[0].empty()) std::abort();
-    } else if (hub::is_utf8(text) && !hub::is_utf8(std::get<hub::Refusal>(parsed).message)) {
+    } else if (tagexpr::is_utf8(text) &&
+               !tagexpr::is_utf8(std::get<hub::Refusal>(parsed).message)) {
         std::abort();
     }
     return 0;

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "hub/template/gcm_alias.hpp"
-#include "hub/text/utf8.hpp"
+#include "tagexpr/utf8.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
     const std::string_view text(reinterpret_cast<const char*>(bytes), size);
@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
             std::abort();
     } else {
         const auto& message = std::get<hub::Refusal>(body).message;
-        if (message.empty() || (hub::is_utf8(text) && !hub::is_utf8(message))) std::abort();
+        if (message.empty() || (tagexpr::is_utf8(text) && !tagexpr::is_utf8(message))) std::abort();
     }
     return 0;
 }

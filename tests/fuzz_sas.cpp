@@ -8,6 +8,7 @@
 
 #include "hub/access/sas.hpp"
 #include "hub/text/times.hpp"
+#include "pns/http_date.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
     const std::string_view text(reinterpret_cast<const char*>(bytes), size);
@@ -30,7 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
         std::abort();
 
     (void)hub::parse_time_ms(text);
-    (void)hub::parse_http_date_ms(text);
+    (void)pns::parse_http_date_ms(text, 0);
     if (const auto duration = hub::parse_duration_ms(text)) {
         if (hub::parse_duration_ms(hub::duration_text(*duration)) != duration) std::abort();
     }

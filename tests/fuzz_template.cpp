@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "hub/template/templates.hpp"
-#include "hub/text/utf8.hpp"
+#include "tagexpr/utf8.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
     if (size == 0) return 0;
@@ -36,7 +36,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
         const auto& body = std::get<hub::CompiledTemplate>(compiled);
         const auto rendered = hub::render(body, values, variables);
         if (rendered.too_big) continue;
-        if (!hub::is_utf8(rendered.body)) std::abort();
+        if (!tagexpr::is_utf8(rendered.body)) std::abort();
         pugi::xml_document document;
         const bool well_formed =
             body.kind == hub::CompiledTemplate::Body::json ? nlohmann::json::accept(rendered.body)

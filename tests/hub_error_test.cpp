@@ -5,9 +5,9 @@
 #include "hub/device/tags.hpp"
 #include "hub/text/json_text.hpp"
 #include "hub/text/text.hpp"
-#include "hub/text/utf8.hpp"
 #include "hub/text/wire_error.hpp"
 #include "hub/text/xml.hpp"
+#include "tagexpr/utf8.hpp"
 
 TEST_CASE("an error body has the recorded shape", "[hub]") {
     CHECK(hub::error_xml(404, "Installation not found", "cc8c1f00-0000-4000-8000-00000000cd69",
@@ -26,7 +26,7 @@ TEST_CASE("an error body is well-formed whatever the message holds", "[hub]") {
         pugi::xml_document document;
         const std::string body = hub::error_xml(400, message, "id", 0);
         REQUIRE(document.load_string(body.c_str()));
-        CHECK(hub::is_utf8(body));
+        CHECK(tagexpr::is_utf8(body));
         const std::string detail = document.child("Error").child_value("Detail");
         CHECK(detail.find(".TrackingId:id_G0") != std::string::npos);
     }
@@ -107,15 +107,15 @@ TEST_CASE("tag rules are those of the contract", "[hub]") {
 }
 
 TEST_CASE("text operations follow their rules", "[hub]") {
-    CHECK(hub::utf8_count("a\xC3\xA9\xF0\x9F\x8E\xBF") == 3);
-    CHECK(hub::utf8_prefix("a\xC3\xA9z", 2) == "a\xC3\xA9");
-    CHECK(hub::utf8_prefix("abc", 0).empty());
-    CHECK_FALSE(hub::is_utf8("\xC0\xAF"));
-    CHECK_FALSE(hub::is_utf8("\xF4\x90\x80\x80"));
+    CHECK(tagexpr::utf8_count("a\xC3\xA9\xF0\x9F\x8E\xBF") == 3);
+    CHECK(tagexpr::utf8_prefix("a\xC3\xA9z", 2) == "a\xC3\xA9");
+    CHECK(tagexpr::utf8_prefix("abc", 0).empty());
+    CHECK_FALSE(tagexpr::is_utf8("\xC0\xAF"));
+    CHECK_FALSE(tagexpr::is_utf8("\xF4\x90\x80\x80"));
     CHECK(hub::percent_decoded("a%20b%2") == "a b%2");
     CHECK(hub::percent_decoded("%zz+%41") == "%zz+A");
     std::string json;
-    hub::append_json(json, std::string("\"\\\n\x01", 4));
+    hub::append_json_escaped(json, std::string("\"\\\n\x01", 4));
     CHECK(json == "\\\"\\\\\\n\\u0001");
     std::string cut = hub::shown(std::string(500, 'x'));
     CHECK(cut.size() == 63);

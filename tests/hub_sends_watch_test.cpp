@@ -12,9 +12,8 @@ const std::string running =
     R"("outcomes":{"Success":12000,"BadChannel":345},"rate":{"perSecond":1234.5,"etaSeconds":30.4},)"
     R"("latencyMs":{"p99":12.5}})";
 
-std::vector<EventReader::Event> events_of(const std::string& bytes, bool chunked, std::size_t step,
-                                          bool& sound) {
-    EventReader reader(chunked);
+std::vector<EventReader::Event> events_of(const std::string& bytes, std::size_t step, bool& sound) {
+    EventReader reader;
     std::vector<EventReader::Event> events;
     sound = true;
     for (std::size_t at = 0; at < bytes.size() && sound; at += step) {
@@ -24,37 +23,24 @@ std::vector<EventReader::Event> events_of(const std::string& bytes, bool chunked
     return events;
 }
 
-std::string chunk(const std::string& text) {
-    char size[16];
-    std::snprintf(size, sizeof size, "%zx\r\n", text.size());
-    return size + text + "\r\n";
-}
-
 }  // namespace
 
 TEST_CASE("events are read however the bytes are cut", "[hub]") {
     const std::string first = "retry: 1000\n\n: hello\n\nevent: progress\ndata: {\"a\":1}\n\n";
     const std::string second = "event: end\r\ndata:x\r\ndata: y\r\n\r\nevent: nothing\n\n";
-    const std::string framed = chunk(first) + chunk(second) + "0\r\n\r\n";
-    for (const bool chunked : {false, true}) {
-        const std::string bytes = chunked ? framed : first + second;
-        for (std::size_t step = 1; step <= bytes.size(); ++step) {
-            bool sound = false;
-            const auto events = events_of(bytes, chunked, step, sound);
-            REQUIRE(sound);
-            REQUIRE(events.size() == 2);
-            CHECK(events[0].name == "progress");
-            CHECK(events[0].data == "{\"a\":1}");
-            CHECK(events[1].name == "end");
-            CHECK(events[1].data == "x\ny");
-        }
+    const std::string bytes = first + second;
+    for (std::size_t step = 1; step <= bytes.size(); ++step) {
+        bool sound = false;
+        const auto events = events_of(bytes, step, sound);
+        REQUIRE(sound);
+        REQUIRE(events.size() == 2);
+        CHECK(events[0].name == "progress");
+        CHECK(events[0].data == "{\"a\":1}");
+        CHECK(events[1].name == "end");
+        CHECK(events[1].data == "x\ny");
     }
     bool sound = true;
-    events_of("xyz\r\n", true, 1, sound);
-    CHECK_FALSE(sound);
-    events_of("ffffffffffff\r\n", true, 1, sound);
-    CHECK_FALSE(sound);
-    events_of("data: " + std::string(EventReader::event_bytes_max + 1, 'x'), false, 4'096, sound);
+    events_of("data: " + std::string(EventReader::event_bytes_max + 1, 'x'), 4'096, sound);
     CHECK_FALSE(sound);
 }
 

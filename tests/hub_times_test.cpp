@@ -72,21 +72,6 @@ TEST_CASE("times are written as clients parse them", "[hub]") {
     }
 }
 
-TEST_CASE("HTTP dates are read in three forms and written in one", "[hub]") {
-    CHECK(hub::http_date(784'111'777'000) == "Sun, 06 Nov 1994 08:49:37 GMT");
-    CHECK(hub::http_date(noon_ms) == "Sat, 21 Nov 2026 12:00:00 GMT");
-    for (const std::string text : {"Sun, 06 Nov 1994 08:49:37 GMT",
-                                   "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"}) {
-        INFO(text);
-        CHECK(hub::parse_http_date_ms(text) == 784'111'777'000);
-    }
-    for (const std::string text :
-         {"", "Sun", "Sun, 31 Feb 1994 08:49:37 GMT", "120", "Sun, 06 Nov 1994 08:49:37 CET"}) {
-        INFO(text);
-        CHECK_FALSE(hub::parse_http_date_ms(text));
-    }
-}
-
 TEST_CASE("durations are read and written both ways", "[hub]") {
     struct Row {
         std::string text;

@@ -5,6 +5,8 @@
 #include <map>
 #include <string>
 
+#include "pns/http_date.hpp"
+
 TEST_CASE("backoff is uniform below a doubling bound with a cap", "[pns]") {
     constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
     for (unsigned attempt = 0; attempt < 80; ++attempt) {
@@ -32,55 +34,12 @@ TEST_CASE("retries respect attempts, caps and the provider's wish", "[pns]") {
         CHECK(*wait <= 12'000);
         const auto capped = pns::retry_delay_ms(limits, 1, 1'000'000'000'000, random);
         REQUIRE(capped);
-        CHECK(*capped >= limits.retry_after_ms_max);
-        CHECK(*capped <= limits.retry_after_ms_max * 12 / 10);
+        CHECK(*capped >= pns::retry_after_ms_max);
+        CHECK(*capped <= pns::retry_after_ms_max * 12 / 10);
     }
     CHECK(pns::retry_limits("fcmv1").attempts_max == 6);
     CHECK(pns::retry_limits("wns").cap_ms == 3'600'000);
     CHECK(pns::retry_limits("something new").base_ms == 1'000);
-}
-
-TEST_CASE("Retry-After is read as seconds and as every form of HTTP date", "[pns]") {
-    constexpr std::int64_t now_ms = 784'111'777'000;  // 1994-11-06 08:49:37
-    constexpr std::int64_t year_ms = 366LL * 86'400'000;
-    struct Row {
-        std::string_view text;
-        std::int64_t ms;  // -1: no Retry-After
-    };
-    const Row rows[] = {
-        {"0", 0},
-        {"120", 120'000},
-        {"  7\t", 7'000},
-        {"-1", 0},
-        {"1000000000", year_ms},
-        {"99999999999999999999999999", year_ms},
-        {"Sun, 06 Nov 1994 08:49:37 GMT", 0},
-        {"Sun, 06 Nov 1994 08:50:37 GMT", 60'000},
-        {"Sunday, 06-Nov-94 08:50:37 GMT", 60'000},
-        {"Sun Nov  6 08:50:37 1994", 60'000},
-        {"Wed Nov 16 08:49:37 1994", 10 * 86'400'000LL},
-        {"Sun, 06 Nov 1904 08:49:37 GMT", 0},
-        {"Fri, 31 Dec 9999 23:59:60 GMT", year_ms},
-        {"", -1},
-        {"soon", -1},
-        {"1.5", -1},
-        {"--1", -1},
-        {"-", -1},
-        {"12x", -1},
-        {"Sun, 06 Nov 1994 08:50:37", -1},
-        {"Sun, 6 Nov 1994 08:50:37 GMT", -1},
-        {"Sun, 31 Feb 1994 08:50:37 GMT", -1},
-        {"Sun, 06 Nov 1994 24:00:00 GMT", -1},
-        {"Sun, 06 Nox 1994 08:50:37 GMT", -1},
-        {"Sunday", -1},
-        {"Sun Nov  6 08:50:37 1994 GMT", -1},
-    };
-    for (const auto& row : rows) {
-        CAPTURE(row.text);
-        const auto got = pns::parse_retry_after_ms(row.text, now_ms);
-        CHECK(got.value_or(-1) == row.ms);
-    }
-    CHECK(pns::parse_http_date_s("Sun, 06 Nov 1994 08:49:37 GMT") == 784'111'777);
 }
 
 TEST_CASE("retries keep to a share of fresh traffic and a small steady rate", "[pns]") {

@@ -113,7 +113,8 @@ RetirementRecord record_of(const std::string& device, std::uint8_t handle, std::
 
 TEST_CASE("events, references, records and held ones read back as written", "[registry]") {
     const Told told{3, "s", start_ms, "d", 9, 200, start_ms + 1, start_ms + 2, "Throttled"};
-    const std::string bytes = encode_trace_event(told.event());
+    std::string bytes;
+    append_trace_event(bytes, told.event());
     const auto event = decode_trace_event(bytes).value();
     CHECK(event.send_id == "s");
     CHECK(event.number == 9);
@@ -143,9 +144,11 @@ TEST_CASE("events, references, records and held ones read back as written", "[re
 TEST_CASE("no cut and no foreign version of a trace value is taken", "[registry]") {
     const Told told;
     HeldRetirement held;
-    const std::vector<std::string> whole{
-        encode_trace_event(told.event()), encode_trace_reference(told.event()),
-        encode_retirement(record_of("phone", 1, start_ms)), encode_held(held)};
+    std::string event_bytes;
+    append_trace_event(event_bytes, told.event());
+    const std::vector<std::string> whole{event_bytes, encode_trace_reference(told.event()),
+                                         encode_retirement(record_of("phone", 1, start_ms)),
+                                         encode_held(held)};
     const auto refused = [](std::size_t kind, const std::string& bytes) {
         switch (kind) {
             case 0:

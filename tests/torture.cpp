@@ -578,8 +578,7 @@ int run_all(Options options) {
 int main(int argc, char** argv) {
     CLI::App app("Kills a hub, spoils its disk, and checks that it kept every promise.", "torture");
     torture::Options options;
-    options.pushhub =
-        (std::filesystem::path(bench::own_program()).parent_path() / "pushhub").string();
+    options.pushhub = bench::hub_program();
     const auto count = CLI::Range(0, 100'000);
     app.add_option("--kills", options.kills, "how often the hub is killed")->check(count);
     app.add_option("--tails", options.tails, "how often it loses unacknowledged writes as well")

@@ -17,6 +17,7 @@
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
 #include "hub/text/xml.hpp"
+#include "pns/http_date.hpp"
 
 namespace hub {
 
@@ -168,7 +169,7 @@ Response read_blob(const Call& call, BlobFile file) {
     }
     response.headers.emplace_back("Content-Type", std::string(content_type(facts.name)));
     response.headers.emplace_back("ETag", facts.etag);
-    response.headers.emplace_back("Last-Modified", http_date(facts.modified_ms));
+    response.headers.emplace_back("Last-Modified", pns::http_date(facts.modified_ms));
     response.headers.emplace_back("Accept-Ranges", "bytes");
     response.headers.emplace_back("x-ms-blob-type", "BlockBlob");
     response.more_bytes = range.count;
@@ -187,7 +188,7 @@ Response put_answer(Blobs::Put put, const BlobFacts& facts) {
         case Blobs::Put::written: {
             Response response = done(201);
             response.headers.emplace_back("ETag", facts.etag);
-            response.headers.emplace_back("Last-Modified", http_date(facts.modified_ms));
+            response.headers.emplace_back("Last-Modified", pns::http_date(facts.modified_ms));
             return response;
         }
         case Blobs::Put::exists:
@@ -249,7 +250,7 @@ std::string listing(const Call& call, const BlobPlace& container, const BlobPage
         out += "<Blob>";
         append_element(out, "Name", blob.name);
         out += "<Properties>";
-        append_element(out, "Last-Modified", http_date(blob.modified_ms));
+        append_element(out, "Last-Modified", pns::http_date(blob.modified_ms));
         append_element(out, "Etag", blob.etag);
         append_element(out, "Content-Length", std::to_string(blob.bytes));
         append_element(out, "Content-Type", content_type(blob.name));

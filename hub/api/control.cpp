@@ -208,7 +208,7 @@ pns::Task<Response> list_sends(Call call) {
     body += ']';
     if (!page->next.empty()) {
         body += R"(,"continuation":")";
-        append_json(body, page->next);
+        append_json_escaped(body, page->next);
         body += '"';
     }
     co_return json_answer(200, body + '}');

@@ -101,11 +101,11 @@ std::string direct_handle(const Request& request, std::string_view format) {
     std::string handle(trimmed(request.header("servicebusnotification-devicehandle")));
     if (format != "browser" || handle.empty() || handle.front() == '{') return handle;
     std::string subscription = R"({"endpoint":")";
-    append_json(subscription, handle);
+    append_json_escaped(subscription, handle);
     subscription += R"(","p256dh":")";
-    append_json(subscription, trimmed(request.header("p256dh")));
+    append_json_escaped(subscription, trimmed(request.header("p256dh")));
     subscription += R"(","auth":")";
-    append_json(subscription, trimmed(request.header("auth")));
+    append_json_escaped(subscription, trimmed(request.header("auth")));
     return subscription + R"("})";
 }
 

@@ -21,6 +21,7 @@
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
 #include "pns/platform.hpp"
+#include "pns/text.hpp"
 
 namespace hub {
 
@@ -39,30 +40,6 @@ struct Asked {
     std::string after;
 };
 
-std::optional<std::string> from_hex(std::string_view text) {
-    if (text.size() % 2 != 0 || text.size() > token_bytes_max) return std::nullopt;
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); i += 2) {
-        unsigned byte = 0;
-        const char* const end = text.data() + i + 2;
-        const auto [stop, failure] = std::from_chars(text.data() + i, end, byte, 16);
-        if (failure != std::errc() || stop != end) return std::nullopt;
-        out += static_cast<char>(byte);
-    }
-    return out;
-}
-
-std::string to_hex(std::string_view bytes) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    std::string out;
-    for (const char c : bytes) {
-        const auto byte = static_cast<unsigned char>(c);
-        out += digits[byte >> 4];
-        out += digits[byte & 15];
-    }
-    return out;
-}
-
 Parsed<Asked> read_paging(const Request& request) {
     Asked asked;
     if (const auto top = request.param("top")) {
@@ -72,8 +49,9 @@ Parsed<Asked> read_paging(const Request& request) {
             return Refusal{400, "top must be a whole number from 1 to 1000."};
     }
     if (const auto token = request.param("continuation")) {
-        auto bytes = from_hex(*token);
-        if (!bytes) return Refusal{400, "continuation must be what an earlier page returned."};
+        auto bytes = pns::from_hex(*token);
+        if (!bytes || token->size() > token_bytes_max)
+            return Refusal{400, "continuation must be what an earlier page returned."};
         asked.after = std::move(*bytes);
     }
     return asked;
@@ -220,7 +198,7 @@ pns::Task<Response> get_send_devices(Call call) {
     json body{
         {"send", id}, {"trace", keep_name(call.parts.config.trace)}, {"devices", json::array()}};
     for (const auto& push : found.page->pushes) body["devices"].push_back(push_json(push));
-    if (!found.page->next.empty()) body["continuation"] = to_hex(found.page->next);
+    if (!found.page->next.empty()) body["continuation"] = pns::to_hex(found.page->next);
     co_return answer(body);
 }
 
@@ -245,7 +223,7 @@ pns::Task<Response> get_device_pushes(Call call) {
     json body{
         {"device", id}, {"trace", keep_name(call.parts.config.trace)}, {"pushes", json::array()}};
     for (const auto& push : page->pushes) body["pushes"].push_back(push_json(push));
-    if (!page->next.empty()) body["continuation"] = to_hex(page->next);
+    if (!page->next.empty()) body["continuation"] = pns::to_hex(page->next);
     co_return answer(body);
 }
 
@@ -273,7 +251,7 @@ pns::Task<Response> get_retirements(Call call) {
     if (!page) co_return problem(request, page.error(), "");
     json body{{"retirements", json::array()}};
     for (const auto& record : page->records) body["retirements"].push_back(retirement_json(record));
-    if (!page->next.empty()) body["continuation"] = to_hex(page->next);
+    if (!page->next.empty()) body["continuation"] = pns::to_hex(page->next);
     co_return answer(body);
 }
 
@@ -309,7 +287,7 @@ pns::Task<Response> list_held_retirements(Call call) {
         body["held"].push_back(std::move(entry));
     }
     if (held.size() == paging.top)
-        body["continuation"] = to_hex(std::to_string(held.back().retirement.ticket));
+        body["continuation"] = pns::to_hex(std::to_string(held.back().retirement.ticket));
     co_return answer(body);
 }
 

@@ -29,7 +29,7 @@ class BlobClient {
         std::string name_servers;          ///< as pns::NameLookup takes them
     };
     /// Gives up soon after `stop` became true.
-    BlobClient(Settings settings, const std::atomic<bool>& stop);
+    BlobClient(const Settings& settings, const std::atomic<bool>& stop);
     ~BlobClient();
 
     struct Piece {

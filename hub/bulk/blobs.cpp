@@ -24,6 +24,7 @@
 #include "hub/process/log.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
+#include "registry/durable.hpp"
 
 namespace hub {
 
@@ -56,31 +57,14 @@ BlobFacts facts_of(std::string name, const struct stat& info) {
     return facts;
 }
 
-void sync_folder(const fs::path& folder) {
-    const int file = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file < 0) return;
-    ::fsync(file);
-    ::close(file);
-}
-
 /// Makes the folders of a blob. False: something else has the name of one of them.
 bool make_folders(const fs::path& folder) {
     std::error_code failure;
-    if (fs::create_directories(folder, failure)) sync_folder(folder.parent_path());
+    if (fs::create_directories(folder, failure)) registry::sync_folder(folder.parent_path());
     return !failure && fs::is_directory(folder, failure);
 }
 
 }  // namespace
-
-bool write_fully(int file, std::string_view bytes) {
-    while (!bytes.empty()) {
-        const auto size = ::write(file, bytes.data(), bytes.size());
-        if (size < 0 && errno == EINTR) continue;
-        if (size <= 0) return false;
-        bytes.remove_prefix(static_cast<std::size_t>(size));
-    }
-    return true;
-}
 
 BlobFile::~BlobFile() {
     if (file_ >= 0) ::close(file_);
@@ -200,7 +184,7 @@ BlobUpload::~BlobUpload() {
 }
 
 bool BlobUpload::write(std::string_view bytes) {
-    if (outcome_ == Blobs::Put::written && !write_fully(file_, bytes))
+    if (outcome_ == Blobs::Put::written && !registry::write_fully(file_, bytes))
         outcome_ = Blobs::Put::failed;
     return outcome_ == Blobs::Put::written;
 }
@@ -218,7 +202,7 @@ Blobs::Put BlobUpload::commit(bool fresh_only) {
         if (!moved && fresh_only && errno == EEXIST) outcome_ = Blobs::Put::exists;
     }
     if (fresh_only || outcome_ != Blobs::Put::written) ::unlink(fresh_.c_str());
-    if (outcome_ == Blobs::Put::written) sync_folder(target_.parent_path());
+    if (outcome_ == Blobs::Put::written) registry::sync_folder(target_.parent_path());
     return outcome_;
 }
 
@@ -285,7 +269,7 @@ int Blobs::open_for_append(const BlobPlace& place) const {
     const bool known = exists(place);
     const int file = ::open(
         target.c_str(), O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-    if (file >= 0 && !known) sync_folder(target.parent_path());
+    if (file >= 0 && !known) registry::sync_folder(target.parent_path());
     return file;
 }
 

@@ -130,7 +130,4 @@ class BlobUpload {
     Blobs::Put outcome_ = Blobs::Put::failed;
 };
 
-/// Writes all of `bytes`. False: the disk refused.
-bool write_fully(int file, std::string_view bytes);
-
 }  // namespace hub

@@ -26,6 +26,7 @@
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
 #include "hub/text/xml.hpp"
+#include "registry/durable.hpp"
 
 namespace hub {
 
@@ -312,7 +313,7 @@ bool Feedback::Impl::append(const BlobPlace& place, std::string_view text,
     struct stat info {};
     bool done = file >= 0 && ::fstat(file, &info) == 0;
     done = done && static_cast<std::uint64_t>(info.st_size) + text.size() <= bytes_max;
-    if (done && !write_fully(file, text)) {
+    if (done && !registry::write_fully(file, text)) {
         // Half a document would spoil the file for its readers.
         const bool undone = ::ftruncate(file, info.st_size) == 0;
         log_error("cannot write feedback",

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "hub/text/text.hpp"
+#include "registry/durable.hpp"
 
 namespace hub {
 
@@ -105,7 +106,7 @@ bool JobOutput::open(std::uint64_t bytes) {
 
 bool JobOutput::write(std::string_view rows) {
     bytes_ += rows.size();
-    return write_fully(file_, rows);
+    return registry::write_fully(file_, rows);
 }
 
 bool JobOutput::sync() {

@@ -9,10 +9,8 @@
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/read.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/write.hpp>
-#include <charconv>
 #include <ctime>
 #include <map>
 #include <memory>
@@ -167,12 +165,6 @@ class Connection final : public pns::H2Events {
 
 }  // namespace
 
-std::string_view ClientReply::header(std::string_view lower_name) const {
-    for (const auto& [name, value] : headers)
-        if (name == lower_name) return value;
-    return {};
-}
-
 ConnectionString ConnectionString::parse(std::string_view text) {
     ConnectionString out;
     out.port = "443";
@@ -307,52 +299,15 @@ ClientReply HubClient::call(ClientRequest request) {
 
 ClientReply plain_call(const std::string& url, const std::string& method, const std::string& path,
                        const std::string& body) {
-    constexpr std::string_view scheme = "http://";
-    if (!url.starts_with(scheme)) throw std::invalid_argument("not an http:// address: " + url);
-    std::string authority = url.substr(scheme.size());
-    authority = authority.substr(0, authority.find('/'));
-    const std::size_t colon = authority.rfind(':');
-    if (colon == std::string::npos) throw std::invalid_argument("no port in " + url);
-
-    asio::io_context io;
-    tcp::resolver resolver(io);
-    tcp::socket socket(io);
-    asio::connect(socket,
-                  resolver.resolve(authority.substr(0, colon), authority.substr(colon + 1)));
-    const std::string request =
-        method + " " + path + " HTTP/1.1\r\nHost: " + authority +
-        "\r\nConnection: close\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
-        body;
-    asio::write(socket, asio::buffer(request));
-    std::string answer;
-    boost::system::error_code ec;
-    asio::read(socket, asio::dynamic_buffer(answer), asio::transfer_all(), ec);
-    const std::size_t head = answer.find("\r\n\r\n");
-    if (head == std::string::npos || !answer.starts_with("HTTP/1."))
-        throw std::runtime_error("no HTTP answer from " + url + path);
-    ClientReply reply;
-    std::from_chars(answer.data() + 9, answer.data() + 12, reply.status);
-    std::size_t at = answer.find("\r\n") + 2;
-    while (at < head) {
-        const std::size_t end = answer.find("\r\n", at);
-        const std::string line = answer.substr(at, end - at);
-        at = end + 2;
-        const std::size_t sep = line.find(':');
-        if (sep == std::string::npos) continue;
-        std::string name = line.substr(0, sep);
-        std::transform(name.begin(), name.end(), name.begin(),
-                       [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-        reply.headers.emplace_back(std::move(name),
-                                   line.substr(line.find_first_not_of(' ', sep + 1)));
-    }
-    reply.body = answer.substr(head + 4);
-    if (const std::string_view length = reply.header("content-length"); !length.empty()) {
-        std::size_t wanted = 0;
-        std::from_chars(length.data(), length.data() + length.size(), wanted);
-        if (reply.body.size() < wanted) throw std::runtime_error("cut answer from " + url + path);
-        reply.body.resize(wanted);
-    }
-    return reply;
+    HttpClient client({});
+    HttpCall call;
+    call.method = method;
+    call.url = url + path;
+    call.body = body;
+    auto called = client.call(call);
+    if (auto* failure = std::get_if<HttpFailure>(&called))
+        throw std::runtime_error("no answer from " + call.url + ": " + failure->why);
+    return std::get<HttpReply>(std::move(called));
 }
 
 }  // namespace hub

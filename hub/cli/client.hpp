@@ -1,8 +1,9 @@
 #pragma once
 
-// A small REST client of the hub for dev, games and the benchmark: HTTP/2 over TLS, many streams on
-// a few connections, one thread. Calls block; what goes wrong on the way (no connection, lost
-// stream) throws std::runtime_error.
+// What dev, games and the benchmark load a hub with: HTTP/2 over TLS, many streams on a few
+// connections, one thread. It stands beside HttpClient because it is a load generator: one loop
+// keeps thousands of requests open at a cost per request that the figures can bear. Calls block;
+// what goes wrong on the way (no connection, lost stream) throws std::runtime_error.
 
 #include <cstdint>
 #include <functional>
@@ -11,6 +12,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "hub/process/http_client.hpp"
 
 struct ssl_ctx_st;
 
@@ -27,12 +30,7 @@ struct ClientRequest {
     std::uint64_t tag = 0;  ///< the caller's
 };
 
-struct ClientReply {
-    int status = 0;
-    std::vector<std::pair<std::string, std::string>> headers;
-    std::string body;
-    std::string_view header(std::string_view lower_name) const;  ///< first value, or empty
-};
+using ClientReply = HttpReply;
 
 /// What a connection string says (docs/contracts/anh.md 1.1).
 struct ConnectionString {
@@ -63,8 +61,8 @@ class HubClient {
     std::unique_ptr<Impl> impl_;
 };
 
-/// One plain HTTP/1.1 exchange on a connection of its own, for the simulators' control ports and
-/// /metrics. `url` is http://ADDRESS:PORT.
+/// One exchange by HttpClient, on a connection of its own, for the simulators' control ports and
+/// /metrics. `url` is http://ADDRESS:PORT. Throws std::runtime_error when no answer comes.
 ClientReply plain_call(const std::string& url, const std::string& method, const std::string& path,
                        const std::string& body = {});
 

@@ -9,14 +9,10 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
-#include <boost/asio/connect.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/ssl.hpp>
-#include <boost/asio/write.hpp>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 
@@ -25,22 +21,20 @@
 #include "hub/cli/client.hpp"
 #include "hub/cli/sends_watch.hpp"
 #include "hub/process/clock.hpp"
+#include "hub/process/http_client.hpp"
 #include "hub/text/text.hpp"
-#include "pns/h1_codec.hpp"
 
 namespace hub {
 
 namespace {
 
-namespace asio = boost::asio;
-using asio::ip::tcp;
-
 constexpr std::int64_t token_life_s = 3'600;
 constexpr int reconnects_max = 20;
+constexpr std::int64_t timeout_ms = 60'000;  // a stream of events says something more often
 
 struct Target {
     std::string url;  ///< https://HOST:PORT, from --url or the connection string
-    std::string host, port, hub;
+    std::string host, hub;
     std::string rule, key;
     std::string ca_file;
 };
@@ -83,52 +77,32 @@ Target target_of(const std::string& url, const std::string& connection,
     const bool has_port =
         colon != std::string::npos && address.find(']', colon) == std::string::npos;
     target.host = address.substr(0, has_port ? colon : std::string::npos);
-    target.port = has_port ? address.substr(colon + 1) : "443";
     target.url = "https://" + address;
     return target;
 }
 
-/// One exchange on a connection of its own. Blocking.
-class Exchange {
-  public:
-    Exchange(const Target& target, const std::string& method, const std::string& path)
-        : tls_(asio::ssl::context::tls_client), stream_(io_, tls_) {
-        if (target.ca_file.empty()) {
-            tls_.set_default_verify_paths();
-        } else {
-            trust_only(tls_.native_handle(), target.ca_file);
-        }
-        tcp::resolver resolver(io_);
-        asio::connect(stream_.next_layer(), resolver.resolve(target.host, target.port));
-        SSL_set_tlsext_host_name(stream_.native_handle(), target.host.c_str());
-        SSL_set_verify(stream_.native_handle(), SSL_VERIFY_PEER, nullptr);
-        stream_.set_verify_callback(asio::ssl::host_name_verification(target.host));
-        stream_.handshake(asio::ssl::stream_base::client);
-        std::string head = method + " " + path + " HTTP/1.1\r\nHost: " + target.host + ":" +
-                           target.port + "\r\nConnection: close\r\nAccept: */*\r\n";
-        if (method == "POST") head += "Content-Length: 0\r\n";
-        head +=
-            "Authorization: " +
-            make_sas(target.url + "/", target.rule, target.key, now_ms() / 1'000 + token_life_s) +
-            "\r\n\r\n";
-        asio::write(stream_, asio::buffer(head));
-    }
+HttpCall call_of(const Target& target, const std::string& method, const std::string& path) {
+    HttpCall call;
+    call.method = method;
+    call.url = target.url + path;
+    call.headers.push_back("Authorization: " + make_sas(target.url + "/", target.rule, target.key,
+                                                        now_ms() / 1'000 + token_life_s));
+    return call;
+}
 
-    /// Empty: the peer has closed.
-    std::string_view read() {
-        boost::system::error_code failure;
-        const std::size_t size = stream_.read_some(asio::buffer(bytes_), failure);
-        if (failure && failure != asio::error::eof && failure != asio::ssl::error::stream_truncated)
-            throw boost::system::system_error(failure);
-        return {bytes_.data(), size};
-    }
-
-  private:
-    asio::io_context io_;
-    asio::ssl::context tls_;
-    asio::ssl::stream<tcp::socket> stream_;
-    std::array<char, 16 * 1024> bytes_{};
-};
+/// Nothing when the hub cannot be reached now but perhaps later: `why` says what stood in the way.
+std::optional<HttpReply> exchange(const Target& target, const HttpCall& call, std::string& why) {
+    HttpClient::Settings settings;
+    settings.ca_file = target.ca_file;
+    settings.system_anchors = target.ca_file.empty();
+    settings.timeout_ms = timeout_ms;
+    auto called = HttpClient(std::move(settings)).call(call);
+    if (auto* reply = std::get_if<HttpReply>(&called)) return std::move(*reply);
+    auto& failure = std::get<HttpFailure>(called);
+    why = target.host + ": " + failure.why;
+    if (failure.hopeless) throw std::runtime_error(why);
+    return std::nullopt;
+}
 
 std::string path_of(const Target& target, const std::string& rest) {
     std::string path = "/";
@@ -144,19 +118,11 @@ std::string encoded(const std::string& id) {
 
 /// Prints the answer; the exit code.
 int call(const Target& target, const std::string& method, const std::string& path) {
-    Exchange exchange(target, method, path);
-    pns::H1Parser parser;
-    auto step = pns::H1Parser::Step::more;
-    while (step == pns::H1Parser::Step::more) {
-        const auto bytes = exchange.read();
-        step = bytes.empty() ? parser.feed_end() : parser.feed(bytes);
-        if (bytes.empty()) break;
-    }
-    if (step != pns::H1Parser::Step::complete) throw std::runtime_error("the hub gave no answer");
-    const auto& answer = parser.answer();
-    const bool fine = answer.status < 300;
-    std::fprintf(fine ? stdout : stderr, "%.*s\n", static_cast<int>(answer.body.size()),
-                 answer.body.data());
+    std::string why;
+    const auto answer = exchange(target, call_of(target, method, path), why);
+    if (!answer) throw std::runtime_error(why);
+    const bool fine = answer->status < 300;
+    std::fprintf(fine ? stdout : stderr, "%s\n", answer->body.c_str());
     return fine ? 0 : 1;
 }
 
@@ -192,49 +158,27 @@ class Screen {
     std::size_t height_ = 0;
 };
 
-struct Head {
-    int status = 0;
-    bool chunked = false;
-    std::string rest;  ///< bytes behind it
-};
-
-Head read_head(Exchange& exchange) {
-    constexpr std::size_t head_bytes_max = 64 * 1024;
-    std::string text;
-    std::size_t end = std::string::npos;
-    while ((end = text.find("\r\n\r\n")) == std::string::npos) {
-        const auto bytes = exchange.read();
-        if (bytes.empty() || text.size() > head_bytes_max)
-            throw std::runtime_error("the hub gave no answer");
-        text += bytes;
-    }
-    Head head;
-    std::sscanf(text.c_str(), "HTTP/1.%*d %d", &head.status);
-    head.chunked =
-        lower(text.substr(0, end)).find("\r\ntransfer-encoding: chunked") != std::string::npos;
-    head.rest = text.substr(end + 4);
-    return head;
-}
-
-/// Follows one stream of events. True: the send has ended.
-bool follow(const Target& target, const std::string& id, Screen& screen) {
-    Exchange exchange(target, "GET", path_of(target, "/" + encoded(id) + "/events"));
-    const Head head = read_head(exchange);
-    if (head.status != 200)
-        throw std::invalid_argument("the hub answered " + std::to_string(head.status) + ": " +
-                                    head.rest);
-    EventReader reader(head.chunked);
-    bool over = false;
+/// Follows one stream of events. True: the send has ended. `why`: what broke the stream, if not the
+/// hub ended it.
+bool follow(const Target& target, const std::string& id, Screen& screen, std::string& why) {
+    constexpr std::size_t refusal_bytes_max = 64 * 1024;
+    EventReader reader;
+    std::string refusal;
+    bool sound = true, over = false;
     const auto on_event = [&](const EventReader::Event& event) {
         over = over || event.name == "end";
         screen.show(event.data, event.name == "end");
     };
-    bool sound = reader.feed(head.rest, on_event);
-    while (sound && !over && !reader.ended()) {
-        const auto bytes = exchange.read();
-        if (bytes.empty()) break;
-        sound = reader.feed(bytes, on_event);
-    }
+    HttpCall call = call_of(target, "GET", path_of(target, "/" + encoded(id) + "/events"));
+    call.on_bytes = [&](int status, std::string_view bytes) {
+        if (status == 200) sound = reader.feed(bytes, on_event);
+        if (status != 200) refusal += bytes;
+        return sound && !over && refusal.size() < refusal_bytes_max;
+    };
+    const auto answer = exchange(target, call, why);
+    if (answer && answer->status != 200)
+        throw std::invalid_argument("the hub answered " + std::to_string(answer->status) + ": " +
+                                    refusal);
     if (!sound) throw std::runtime_error("the hub sent no events");
     return over;
 }
@@ -242,12 +186,11 @@ bool follow(const Target& target, const std::string& id, Screen& screen) {
 int watch(const Target& target, const std::string& id) {
     Screen screen;
     for (int tries = 0;;) {
-        std::string why = "the stream of events ended";
-        try {
-            if (follow(target, id, screen)) return 0;
+        std::string why;
+        if (follow(target, id, screen, why)) return 0;
+        if (why.empty()) {
             tries = 0;
-        } catch (const boost::system::system_error& failure) {
-            why = failure.what();
+            why = "the stream of events ended";
         }
         if (++tries > reconnects_max) throw std::runtime_error(why);
         std::this_thread::sleep_for(std::chrono::seconds(1));
@@ -280,6 +223,7 @@ int sends_main(int argc, char** argv) {
     common(app.add_subcommand("resume", "go on, also after a canary"), true);
     common(app.add_subcommand("cancel", "drop what is not out"), true);
     CLI11_PARSE(app, argc, argv);
+    std::signal(SIGPIPE, SIG_IGN);
     try {
         Target target = target_of(url, connection, hub_name);
         target.ca_file = ca_file;

@@ -7,7 +7,6 @@
 #include "hub/cli/sends_watch.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -137,37 +136,6 @@ std::string sends_watch_line(std::string_view figures) {
     return line;
 }
 
-bool EventReader::unframe(std::string_view bytes) {
-    constexpr std::size_t size_line_bytes_max = 1'024;
-    while (!bytes.empty() && !ended_) {
-        if (in_chunk_) {
-            const auto n =
-                static_cast<std::size_t>(std::min<std::uint64_t>(chunk_left_, bytes.size()));
-            // The last two bytes are the line end after the chunk.
-            const std::uint64_t data_left = chunk_left_ > 2 ? chunk_left_ - 2 : 0;
-            text_.append(
-                bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(data_left, n))));
-            bytes.remove_prefix(n);
-            chunk_left_ -= n;
-            in_chunk_ = chunk_left_ > 0;
-            continue;
-        }
-        framing_ += bytes.front();
-        bytes.remove_prefix(1);
-        if (framing_.size() > size_line_bytes_max) return false;
-        if (framing_.back() != '\n') continue;
-        std::uint64_t size = 0;
-        const auto [end, failure] =
-            std::from_chars(framing_.data(), framing_.data() + framing_.size(), size, 16);
-        if (failure != std::errc() || end == framing_.data() || size > (1u << 30)) return false;
-        framing_.clear();
-        ended_ = size == 0;
-        chunk_left_ = size + 2;
-        in_chunk_ = true;
-    }
-    return true;
-}
-
 bool EventReader::take_line(std::string_view line,
                             const std::function<void(const Event&)>& on_event) {
     if (line.empty()) {
@@ -189,11 +157,7 @@ bool EventReader::take_line(std::string_view line,
 }
 
 bool EventReader::feed(std::string_view bytes, const std::function<void(const Event&)>& on_event) {
-    if (chunked_) {
-        if (!unframe(bytes)) return false;
-    } else {
-        text_ += bytes;
-    }
+    text_ += bytes;
     std::size_t from = 0;
     for (;;) {
         const auto end = text_.find('\n', from);

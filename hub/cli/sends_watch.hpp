@@ -14,8 +14,8 @@ namespace hub {
 /// `pushhub sends VERB ...`: argv[0] is "sends". Returns the exit code.
 int sends_main(int argc, char** argv);
 
-/// Takes an answer of server-sent events apart: bytes in, events out. Understands chunked framing
-/// if told so. Bounded: an event over `event_bytes_max` makes it bad.
+/// Takes server-sent events apart: bytes of a body in, events out. Bounded: an event over
+/// `event_bytes_max` makes it bad.
 class EventReader {
   public:
     static constexpr std::size_t event_bytes_max = 1 << 20;
@@ -24,20 +24,12 @@ class EventReader {
         std::string data;
     };
 
-    explicit EventReader(bool chunked) : chunked_(chunked) {}
     /// False: the bytes are no such answer.
     bool feed(std::string_view bytes, const std::function<void(const Event&)>& on_event);
-    bool ended() const { return ended_; }  ///< the last chunk has come
 
   private:
     bool take_line(std::string_view line, const std::function<void(const Event&)>& on_event);
-    bool unframe(std::string_view bytes);
 
-    const bool chunked_;
-    bool ended_ = false;
-    std::string framing_;           // a chunk's size line so far
-    std::uint64_t chunk_left_ = 0;  // of the chunk at hand, with the line end after it
-    bool in_chunk_ = false;
     std::string text_;  // what was not taken apart yet
     Event event_;
 };

@@ -12,6 +12,8 @@
 #include <unordered_map>
 #include <variant>
 
+#include "pns/mixing.hpp"
+#include "pns/text.hpp"
 #include "tagexpr/evaluate.hpp"
 #include "tagexpr/expression.hpp"
 
@@ -22,13 +24,8 @@ namespace {
 class Draws {
   public:
     Draws(std::uint64_t seed, std::uint32_t index)
-        : state_(seed * 0x9e3779b97f4a7c15u + std::uint64_t{index} * 0xd1342543de82ef95u) {}
-    std::uint64_t next() {
-        std::uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-        return z ^ (z >> 31);
-    }
+        : state_(seed * pns::golden_gap + std::uint64_t{index} * 0xd1342543de82ef95u) {}
+    std::uint64_t next() { return pns::mixed(state_ += pns::golden_gap); }
     std::uint32_t below(std::size_t bound) { return static_cast<std::uint32_t>(next() % bound); }
     /// The smaller of two draws: low indices are the popular ones.
     std::uint32_t popular_below(std::size_t bound) {

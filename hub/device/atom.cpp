@@ -10,9 +10,9 @@
 #include "hub/device/tags.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
-#include "hub/text/utf8.hpp"
 #include "hub/text/xml.hpp"
 #include "pns/platform.hpp"
+#include "tagexpr/utf8.hpp"
 
 namespace hub {
 namespace {
@@ -93,9 +93,9 @@ std::string json_object(const std::map<std::string, std::string>& members) {
     std::string out = "{";
     for (const auto& [name, value] : members) {
         out += out.size() > 1 ? ",\"" : "\"";
-        append_json(out, name);
+        append_json_escaped(out, name);
         out += "\":\"";
-        append_json(out, value);
+        append_json_escaped(out, value);
         out += '"';
     }
     return out + "}";
@@ -127,7 +127,7 @@ std::string feed_head(std::string_view title, std::string_view url, std::int64_t
 void append_cdata(std::string& out, std::string_view text) {
     out += "<![CDATA[";
     while (!text.empty()) {
-        const std::size_t length = utf8_length(text);
+        const std::size_t length = tagexpr::utf8_length(text);
         if (text.starts_with("]]>")) {
             out += "]]]]><![CDATA[>";
             text.remove_prefix(3);

@@ -13,8 +13,8 @@
 #include <optional>
 
 #include "hub/text/text.hpp"
-#include "hub/text/utf8.hpp"
 #include "pns/platform.hpp"
+#include "tagexpr/utf8.hpp"
 
 namespace hub {
 namespace {
@@ -68,7 +68,7 @@ class Parser {
         for (;;) {
             const std::string name = lower(word());
             const bool known = platform_of_field(name).has_value();
-            if (!name.empty() && !known && utf8_length(name) > 0 && is_utf8(name))
+            if (!name.empty() && !known && tagexpr::utf8_length(name) > 0 && tagexpr::is_utf8(name))
                 return bad_request("The $filter field '" + shown(name) + "' is not supported.");
             if (!known || !same_ignoring_case(word(), "eq")) return bad_filter(at_);
             std::string read;

@@ -13,9 +13,9 @@
 
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
-#include "hub/text/utf8.hpp"
 #include "hub/text/xml.hpp"
 #include "pns/platform.hpp"
+#include "tagexpr/utf8.hpp"
 
 namespace hub {
 namespace {
@@ -74,7 +74,8 @@ Parsed<Rule> read_rule(const pugi::xml_node& node) {
     const bool printable = std::all_of(rule.name.begin(), rule.name.end(), [](char c) {
         return static_cast<unsigned char>(c) >= 0x20 && c != 0x7F;
     });
-    if (rule.name.empty() || !printable || utf8_count(rule.name) > rule_name_characters_max)
+    if (rule.name.empty() || !printable ||
+        tagexpr::utf8_count(rule.name) > rule_name_characters_max)
         return bad_request("The KeyName of an authorization rule must have 1 to " +
                            std::to_string(rule_name_characters_max) + " printable characters.");
     for (const auto& [element, key] : {std::pair{"PrimaryKey", &rule.primary_key},

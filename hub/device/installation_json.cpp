@@ -14,8 +14,8 @@
 #include "hub/text/json_text.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
-#include "hub/text/utf8.hpp"
 #include "pns/platform.hpp"
+#include "tagexpr/utf8.hpp"
 
 namespace hub {
 namespace {

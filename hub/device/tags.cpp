@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "hub/text/text.hpp"
-#include "hub/text/utf8.hpp"
+#include "tagexpr/utf8.hpp"
 
 namespace hub {
 namespace {
@@ -17,7 +17,7 @@ std::size_t first_foreign(std::string_view text, std::string_view others) {
         const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                           (c >= '0' && c <= '9') || c == '_' ||
                           static_cast<unsigned char>(c) >= 0x80;
-        const std::size_t length = utf8_length(text.substr(i));
+        const std::size_t length = tagexpr::utf8_length(text.substr(i));
         if (length == 0 || (!word && others.find(c) == std::string_view::npos)) return i;
         i += length;
     }
@@ -29,10 +29,10 @@ std::optional<Refusal> check_tag(std::string_view tag) {
     if (tag.front() == '$') return bad_request("Tags can not start with $");
     const std::size_t foreign = first_foreign(tag, "@#.:-");
     if (foreign != std::string_view::npos)
-        return bad_request("The tag '" + (is_utf8(tag) ? shown(tag) : "?") +
+        return bad_request("The tag '" + (tagexpr::is_utf8(tag) ? shown(tag) : "?") +
                            "' has an illegal character at position " + std::to_string(foreign + 1) +
                            "; letters, digits and _@#.:- are allowed.");
-    if (utf8_count(tag) > tag_characters_max)
+    if (tagexpr::utf8_count(tag) > tag_characters_max)
         return bad_request("The tag '" + shown(tag) + "' is longer than " +
                            std::to_string(tag_characters_max) + " characters.");
     return std::nullopt;

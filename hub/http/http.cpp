@@ -18,13 +18,6 @@ namespace hub {
 
 namespace {
 
-int hex_value(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 /// Percent-decodes once. False: a bad escape or an escaped NUL.
 bool decode(std::string_view text, bool plus_is_blank, std::string& out) {
     out.clear();
@@ -33,8 +26,8 @@ bool decode(std::string_view text, bool plus_is_blank, std::string& out) {
         char c = text[i];
         if (c == '%') {
             if (text.size() - i < 3) return false;
-            const int high = hex_value(text[i + 1]);
-            const int low = hex_value(text[i + 2]);
+            const int high = pns::hex_value(text[i + 1]);
+            const int low = pns::hex_value(text[i + 2]);
             if (high < 0 || low < 0) return false;
             c = static_cast<char>(high * 16 + low);
             if (c == '\0') return false;
@@ -60,7 +53,7 @@ bool is_guid(std::string_view text) {
     if (text.size() != 36) return false;
     for (std::size_t i = 0; i < text.size(); ++i) {
         const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash ? text[i] != '-' : hex_value(text[i]) < 0) return false;
+        if (dash ? text[i] != '-' : pns::hex_value(text[i]) < 0) return false;
     }
     return true;
 }

@@ -11,6 +11,8 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "registry/durable.hpp"
+
 namespace hub {
 
 namespace {
@@ -18,17 +20,6 @@ namespace {
 [[noreturn]] void fail(const std::string& what, const std::filesystem::path& path) {
     const auto reason = std::generic_category().message(errno);
     throw std::runtime_error(what + " " + path.string() + ": " + reason);
-}
-
-bool write_all(int file, const std::string& text) {
-    std::size_t written = 0;
-    while (written < text.size()) {
-        const auto size = ::write(file, text.data() + written, text.size() - written);
-        if (size < 0 && errno == EINTR) continue;
-        if (size <= 0) return false;
-        written += static_cast<std::size_t>(size);
-    }
-    return ::fsync(file) == 0;
 }
 
 }  // namespace
@@ -51,15 +42,11 @@ void write_private_file(const std::filesystem::path& path, const std::string& te
     ::unlink(fresh.c_str());
     const int file = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0) fail("cannot create", fresh);
-    const bool written = write_all(file, text);
+    const bool written = registry::write_fully(file, text) && ::fsync(file) == 0;
     const bool closed = ::close(file) == 0;
     if (!written || !closed || ::rename(fresh.c_str(), path.c_str()) != 0)
         fail("cannot write", path);
-    const int folder = ::open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder >= 0) {
-        ::fsync(folder);
-        ::close(folder);
-    }
+    registry::sync_folder(path.parent_path());
 }
 
 }  // namespace hub

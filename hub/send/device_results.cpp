@@ -57,10 +57,7 @@ DeviceResults::~DeviceResults() {
 void DeviceResults::add(DeviceResult&& result) {
     if (!wants(result.outcome, !result.new_handle.empty())) return;
     std::lock_guard lock(mutex_);
-    if (results_.size() >= results_max || !room_->take()) {
-        leave_out();
-        return;
-    }
+    if (results_.size() >= results_max || !room_->take()) return;
     results_.push_back(std::move(result));
     full_.store(results_.size() >= results_max, std::memory_order_relaxed);
 }

@@ -58,7 +58,7 @@ class ResultsRoom {
 class DeviceResults {
   public:
     enum class Keep : std::uint8_t { none, failures, all };
-    static constexpr std::size_t results_max = 10'000;  ///< per send; more are only counted
+    static constexpr std::size_t results_max = 10'000;  ///< per send; more are not kept
 
     DeviceResults(Keep keep, std::shared_ptr<ResultsRoom> room);
     ~DeviceResults();
@@ -71,15 +71,11 @@ class DeviceResults {
         return keep_ == Keep::all || renamed || is_failure(outcome);
     }
     void add(DeviceResult&& result);
-    /// Is there no place left? Then leave_out() says the same as add(), without a result being
-    /// built.
+    /// Is there no place left? Then add() does nothing: no result need be built.
     bool full() const { return full_.load(std::memory_order_relaxed); }
-    void leave_out() { left_out_.fetch_add(1, std::memory_order_relaxed); }
 
     /// In the order of add(), without the first `from`.
     std::vector<DeviceResult> snapshot(std::size_t from = 0) const;
-    /// Wanted, but over a bound.
-    std::uint64_t left_out() const { return left_out_.load(std::memory_order_relaxed); }
 
   private:
     const Keep keep_;
@@ -87,7 +83,6 @@ class DeviceResults {
     mutable std::mutex mutex_;
     std::vector<DeviceResult> results_;
     std::atomic<bool> full_{false};  ///< this send's own bound only
-    std::atomic<std::uint64_t> left_out_{0};
 };
 
 }  // namespace hub

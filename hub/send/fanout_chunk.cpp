@@ -10,6 +10,7 @@
 #include "hub/process/log.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/trace.hpp"
+#include "pns/mixing.hpp"
 
 namespace asio = boost::asio;
 
@@ -30,14 +31,6 @@ constexpr std::string_view no_credential_reason =
 std::size_t platform_index(std::string_view name, std::size_t otherwise) {
     const pns::Platform* platform = pns::platform_by_name(name);
     return platform ? static_cast<std::size_t>(platform - pns::platforms().data()) : otherwise;
-}
-
-std::uint64_t mix(std::uint64_t x) {
-    x ^= x >> 30;
-    x *= 0xBF58476D1CE4E5B9u;
-    x ^= x >> 27;
-    x *= 0x94D049BB133111EBu;
-    return x ^ (x >> 31);
 }
 
 DeviceResult result_of(const Device& device, std::uint16_t partition, std::uint32_t number,
@@ -63,8 +56,8 @@ DeviceResult result_of(const Device& device, std::uint16_t partition, std::uint3
 std::array<std::uint8_t, 16> push_id(std::uint64_t send_hash, std::uint16_t partition,
                                      std::uint32_t number) {
     const std::uint64_t device = (std::uint64_t{partition} << 32) | number;
-    const std::uint64_t halves[2] = {mix(send_hash + device),
-                                     mix(mix(send_hash ^ 0x9E3779B97F4A7C15u) + device)};
+    const std::uint64_t halves[2] = {pns::mixed(send_hash + device),
+                                     pns::mixed(pns::mixed(send_hash ^ pns::golden_gap) + device)};
     std::array<std::uint8_t, 16> id;
     std::memcpy(id.data(), halves, id.size());
     id[6] = static_cast<std::uint8_t>((id[6] & 0x0F) | 0x40);  // the shape of a version 4 UUID
@@ -441,13 +434,10 @@ void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
     const std::size_t platform = chunk.platforms[device];
     DeviceResults* results = run.run->results.get();
     const Device& row = chunk.rows.devices[device];
-    if (results != nullptr && row.present && results->wants(outcome, !new_handle.empty())) {
-        if (results->full()) {
-            results->leave_out();
-        } else {
-            results->add(result_of(row, chunk.partition, chunk.numbers[device], platform, outcome,
-                                   reason, new_handle));
-        }
+    if (results != nullptr && row.present && !results->full() &&
+        results->wants(outcome, !new_handle.empty())) {
+        results->add(result_of(row, chunk.partition, chunk.numbers[device], platform, outcome,
+                               reason, new_handle));
     }
     if (parts_.trace.on()) tell_trace(chunk, device, outcome, reason, 0);
     run.finals.add(platform, outcome);

@@ -6,6 +6,7 @@
 
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
+#include "pns/http_date.hpp"
 
 namespace hub {
 
@@ -75,7 +76,7 @@ std::optional<Refusal> read_rate(std::string_view text, registry::Send& send) {
 
 std::optional<std::int64_t> deadline_of(const Request& request, std::string_view text) {
     if (const auto time = parse_time_ms(text)) return time;
-    if (const auto time = parse_http_date_ms(text)) return time;
+    if (const auto time = pns::parse_http_date_ms(text, request.received_at_ms)) return time;
     const auto after = parse_duration_ms(text);
     if (!after || *after > deadline_ahead_ms_max * 2) return std::nullopt;
     // Counted from when the send goes out.

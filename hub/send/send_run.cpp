@@ -1,28 +1,9 @@
 #include "hub/send/send_run.hpp"
 
 #include "hub/template/gcm_alias.hpp"
+#include "pns/mixing.hpp"
 
 namespace hub {
-
-namespace {
-
-std::uint64_t mixed(std::uint64_t x) {
-    x += 0x9E3779B97F4A7C15u;
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-    return x ^ (x >> 31);
-}
-
-/// FNV-1a: the same in every build.
-std::uint64_t hash_of(std::string_view text) {
-    std::uint64_t hash = 0xCBF29CE484222325u;
-    for (const char c : text) {
-        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
-    }
-    return hash;
-}
-
-}  // namespace
 
 Mode mode_of(registry::SendState state) {
     if (state == registry::SendState::canceling) return Mode::drop;
@@ -33,7 +14,7 @@ Mode mode_of(registry::SendState state) {
 std::vector<registry::Bitmap> canary_of(const std::vector<registry::Bitmap>& devices,
                                         std::string_view send_id, std::uint32_t ppm) {
     constexpr std::uint64_t whole_ppm = 1'000'000;
-    const std::uint64_t seed = hash_of(send_id);
+    const std::uint64_t seed = pns::fnv1a(send_id);
     std::vector<registry::Bitmap> chosen(devices.size());
     std::uint64_t least = ~std::uint64_t{0};
     std::size_t least_partition = 0;
@@ -42,7 +23,9 @@ std::vector<registry::Bitmap> canary_of(const std::vector<registry::Bitmap>& dev
     for (std::size_t p = 0; p < devices.size(); ++p) {
         std::vector<std::uint32_t> numbers;
         for (const std::uint32_t number : devices[p]) {
-            const std::uint64_t hash = mixed(seed ^ mixed(std::uint64_t{p} << 32 | number));
+            const std::uint64_t hash = pns::mixed(
+                (seed ^ pns::mixed((std::uint64_t{p} << 32 | number) + pns::golden_gap)) +
+                pns::golden_gap);
             if (hash % whole_ppm < ppm) numbers.push_back(number);
             if (any && hash >= least) continue;
             any = true;

@@ -20,6 +20,7 @@
 #include "hub/process/clock.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
+#include "pns/http_date.hpp"
 
 namespace hub {
 
@@ -49,7 +50,7 @@ std::string wire_form(const Request& request, const Response& response, bool kee
             .append(std::to_string(response.body.size() + response.more_bytes))
             .append("\r\n");
     }
-    out.append("Date: ").append(http_date(now_ms())).append("\r\n");
+    out.append("Date: ").append(pns::http_date(now_ms())).append("\r\n");
     if (!keep_alive) out.append("Connection: close\r\n");
     out.append("\r\n");
     const bool has_body = request.method != "HEAD" && response.status != 204;

@@ -20,6 +20,7 @@
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
 #include "pns/h2_session.hpp"
+#include "pns/http_date.hpp"
 #include "pns/nursery.hpp"
 
 namespace hub {
@@ -336,7 +337,7 @@ std::vector<pns::H2Header> headers_of(Response& response) {
         const auto bytes = response.body.size() + response.more_bytes;
         headers.emplace_back("content-length", std::to_string(bytes));
     }
-    headers.emplace_back("date", http_date(now_ms()));
+    headers.emplace_back("date", pns::http_date(now_ms()));
     std::vector<pns::H2Header> lent;
     lent.reserve(headers.size());
     for (const auto& [name, value] : headers) {

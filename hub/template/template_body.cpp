@@ -115,7 +115,7 @@ class JsonCompiler : public nlohmann::json::json_sax_t {
     }
     void quote(const std::string& text) {
         segments_.literal += '"';
-        append_json(segments_.literal, text);
+        append_json_escaped(segments_.literal, text);
         segments_.literal += '"';
     }
     bool leave(char bracket) {

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "hub/text/text.hpp"
-#include "hub/text/utf8.hpp"
+#include "tagexpr/utf8.hpp"
 
 namespace hub {
 namespace {
@@ -49,7 +49,7 @@ class ValueParser {
     }
 
     bool fail_at(std::size_t offset, std::string message) {
-        error_ = {utf8_count(value_.substr(0, offset)) + 1, std::move(message)};
+        error_ = {tagexpr::utf8_count(value_.substr(0, offset)) + 1, std::move(message)};
         return false;
     }
     bool fail(std::string message) { return fail_at(at_, std::move(message)); }
@@ -190,15 +190,15 @@ void append_token(const TemplateToken& token, const std::string& value, std::str
             out += value;
             break;
         case Form::clip:
-            out += utf8_prefix(value, token.count);
+            out += tagexpr::utf8_prefix(value, token.count);
             break;
         case Form::dots:
-            if (utf8_prefix(value, token.count).size() == value.size()) {
+            if (tagexpr::utf8_prefix(value, token.count).size() == value.size()) {
                 out += value;
             } else if (token.count < 3) {
                 out.append(token.count, '.');
             } else {
-                out += utf8_prefix(value, token.count - 3);
+                out += tagexpr::utf8_prefix(value, token.count - 3);
                 out += "...";
             }
             break;

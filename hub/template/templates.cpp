@@ -14,8 +14,8 @@
 #include "hub/text/json_text.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
-#include "hub/text/utf8.hpp"
 #include "hub/text/xml.hpp"
+#include "tagexpr/utf8.hpp"
 
 namespace hub {
 namespace {
@@ -53,7 +53,7 @@ class Compiler {
         if (!problem) problem = body();
         if (!problem) return std::move(out_);
         std::string prefix = "The template is invalid: ";
-        if (!source_.name.empty() && is_utf8(source_.name))
+        if (!source_.name.empty() && tagexpr::is_utf8(source_.name))
             prefix = "Template '" + shown(source_.name) + "' is invalid: ";
         return bad_request(prefix + *problem);
     }
@@ -62,8 +62,8 @@ class Compiler {
     using Problem = std::optional<std::string>;
 
     Problem name() const {
-        if (!is_utf8(source_.name)) return "the name is not valid UTF-8.";
-        if (utf8_count(source_.name) > template_name_characters_max)
+        if (!tagexpr::is_utf8(source_.name)) return "the name is not valid UTF-8.";
+        if (tagexpr::utf8_count(source_.name) > template_name_characters_max)
             return "the name is longer than " + std::to_string(template_name_characters_max) +
                    " characters.";
         if (std::any_of(source_.name.begin(), source_.name.end(), is_control))
@@ -72,7 +72,7 @@ class Compiler {
     }
 
     Problem text(const std::string& what, const std::string& value, TemplateText& into) const {
-        if (!is_utf8(value)) return what + " is not valid UTF-8.";
+        if (!tagexpr::is_utf8(value)) return what + " is not valid UTF-8.";
         if (value.size() > header_bytes_max)
             return what + " is longer than " + std::to_string(header_bytes_max) + " bytes.";
         auto parsed = parse_template_value(value);
@@ -158,7 +158,7 @@ class Compiler {
         pugi::xml_document document;
         if (front.front() == '<' && !read_xml(source_.body, document))
             return compile_xml_body(source_.body, {}, out_);
-        if (!is_utf8(source_.body)) return "the body is not valid UTF-8.";
+        if (!tagexpr::is_utf8(source_.body)) return "the body is not valid UTF-8.";
         out_.kind = Body::text;
         out_.segments.push_back({source_.body, std::nullopt});
         return std::nullopt;
@@ -219,7 +219,7 @@ void append_value(CompiledTemplate::Body kind, const TemplateExpression& express
                 out += value;
             } else {
                 out += '"';
-                append_json(out, value);
+                append_json_escaped(out, value);
                 out += '"';
             }
             break;

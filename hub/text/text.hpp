@@ -1,26 +1,22 @@
 #pragma once
 
-// Small text operations the codecs share. ASCII rules, no locale. Pure, any thread.
+// Small operations on text that the codecs share: those of pns, and what only the hub needs.
 
-#include <optional>
 #include <string>
 #include <string_view>
 
+#include "pns/text.hpp"
+
 namespace hub {
 
-std::string lower(std::string_view text);
-bool same_ignoring_case(std::string_view a, std::string_view b);
-std::string_view trimmed(std::string_view text);  ///< without blanks, tabs and line ends around it
+using pns::append_json_escaped;
+using pns::append_percent_encoded;
+using pns::lower;
+using pns::percent_decoded;
+using pns::same_ignoring_case;
+using pns::trimmed;
 
-/// RFC 3986 unreserved characters stay, all others become %XX.
-void append_percent_encoded(std::string& out, std::string_view text);
-/// Decodes valid escapes and leaves broken ones as they are; '+' stays '+'.
-std::string percent_decoded(std::string_view text);
-
-/// The inside of a JSON string, without its quotes. `text` is well-formed UTF-8.
-void append_json(std::string& out, std::string_view text);
-
-/// `text` cut to a length that fits an error message.
+/// `text` cut to a length that fits an error message. Pure, any thread.
 std::string shown(std::string_view text);
 
 }  // namespace hub

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "hub/text/text.hpp"
 #include "registry/registration.hpp"
 
 namespace hub {
@@ -18,11 +19,6 @@ namespace {
 using registry::never_ms;
 
 constexpr std::int64_t day_ms = 86'400'000;
-constexpr std::array<std::string_view, 12> month_names{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-constexpr std::array<std::string_view, 7> day_names{"Sun", "Mon", "Tue", "Wed",
-                                                    "Thu", "Fri", "Sat"};
-
 struct Civil {
     int year = 1970;
     unsigned month = 1;
@@ -94,23 +90,8 @@ class Reader {
         return count > 0 && count <= 12;
     }
 
-    template <std::size_t N>
-    bool name(const std::array<std::string_view, N>& names, unsigned& index) {
-        for (std::size_t i = 0; i < N; ++i) {
-            if (!rest_.starts_with(names[i])) continue;
-            rest_.remove_prefix(names[i].size());
-            index = static_cast<unsigned>(i);
-            return true;
-        }
-        return false;
-    }
-
     bool done() const { return rest_.empty(); }
     char front() const { return rest_.empty() ? '\0' : rest_.front(); }
-    void skip_letters() {
-        while (!rest_.empty() && rest_.front() >= 'a' && rest_.front() <= 'z')
-            rest_.remove_prefix(1);
-    }
 
   private:
     std::string_view rest_;
@@ -197,12 +178,6 @@ std::string iso_front(const Civil& c) {
     return out;
 }
 
-std::string_view trimmed(std::string_view text) {
-    while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-    while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-    return text;
-}
-
 }  // namespace
 
 std::optional<std::int64_t> parse_time_ms(std::string_view text) {
@@ -236,48 +211,6 @@ std::string error_stamp(std::int64_t time_ms) {
     return printed("%u/%u/%d %d:%02d:%02d %s", c.month, c.day, c.year,
                    c.hour % 12 == 0 ? 12 : c.hour % 12, c.minute, c.second,
                    c.hour < 12 ? "AM" : "PM");
-}
-
-std::string http_date(std::int64_t time_ms) {
-    const Civil c = to_civil(time_ms);
-    const std::chrono::sys_days date{std::chrono::year{c.year} / static_cast<int>(c.month) /
-                                     static_cast<int>(c.day)};
-    const std::chrono::weekday weekday{date};
-    std::string out(day_names[weekday.c_encoding()]);
-    out += ", ";
-    append_digits(out, c.day, 2);
-    out.append(" ").append(month_names[c.month - 1]).append(" ");
-    append_digits(out, c.year, 4);
-    out += ' ';
-    append_clock(out, c);
-    return out + " GMT";
-}
-
-std::optional<std::int64_t> parse_http_date_ms(std::string_view text) {
-    Reader in(trimmed(text));
-    Civil c;
-    unsigned weekday = 0;
-    unsigned month = 0;
-    if (!in.name(day_names, weekday)) return std::nullopt;
-    in.skip_letters();
-    const bool asctime = !in.one_of(",");
-    if (!in.one_of(" ")) return std::nullopt;
-    if (asctime) {
-        if (!in.name(month_names, month) || !in.one_of(" ")) return std::nullopt;
-        in.one_of(" ");
-        if (!in.digits(1, 2, c.day) || !in.one_of(" ") || !read_clock(in, c) || !in.one_of(" ") ||
-            !in.digits(4, 4, c.year))
-            return std::nullopt;
-    } else {
-        if (!in.digits(2, 2, c.day) || !in.one_of(" -") || !in.name(month_names, month) ||
-            !in.one_of(" -") || !in.digits(2, 4, c.year) || !in.one_of(" ") || !read_clock(in, c) ||
-            !in.one_of(" ") || !in.one_of("G") || !in.one_of("M") || !in.one_of("T"))
-            return std::nullopt;
-        // RFC 850 years: two digits, at most fifty years ahead of the years this is used in.
-        if (c.year < 100) c.year += c.year < 77 ? 2000 : 1900;
-    }
-    c.month = month + 1;
-    return in.done() ? to_ms(c) : std::nullopt;
 }
 
 std::string duration_text(std::int64_t duration_ms) {

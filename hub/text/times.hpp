@@ -23,10 +23,6 @@ std::string iso_seconds(std::int64_t time_ms);
 /// `M/d/yyyy h:mm:ss AM|PM`, the TimeStamp of error details.
 std::string error_stamp(std::int64_t time_ms);
 
-/// IMF-fixdate (RFC 9110 5.6.7); reading also takes the two obsolete forms.
-std::string http_date(std::int64_t time_ms);
-std::optional<std::int64_t> parse_http_date_ms(std::string_view text);
-
 /// ISO 8601 durations in days and smaller; never is `P10675199DT2H48M5.4775807S`, which as any
 /// longer duration reads as never. Years, months and negative durations are refused.
 std::string duration_text(std::int64_t duration_ms);

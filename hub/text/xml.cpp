@@ -6,7 +6,7 @@
 
 #include <cstring>
 
-#include "hub/text/utf8.hpp"
+#include "tagexpr/utf8.hpp"
 
 namespace hub {
 namespace {
@@ -67,7 +67,7 @@ std::optional<Refusal> read_xml(std::string_view text, pugi::xml_document& docum
                            " at byte " + std::to_string(result.offset + 1) + ".");
     if (auto refusal = check_tree(document)) return refusal;
     // Code unit conversion repairs nothing: a UTF-8 document keeps its broken bytes.
-    if (result.encoding == pugi::encoding_utf8 && !is_utf8(text))
+    if (result.encoding == pugi::encoding_utf8 && !tagexpr::is_utf8(text))
         return bad_request("The XML body is not valid UTF-8.");
     return std::nullopt;
 }
@@ -140,7 +140,7 @@ void append_xml(std::string& out, std::string_view text) {
                 out += "&#13;";
                 break;
             default:
-                length = utf8_length(text);
+                length = tagexpr::utf8_length(text);
                 if (length == 0) {
                     out += replacement;
                     length = 1;

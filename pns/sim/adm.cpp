@@ -77,7 +77,7 @@ class Adm final : public Provider {
                             path.ends_with(tail);
         if (shaped) {
             const auto id = path.substr(head.size(), path.size() - head.size() - tail.size());
-            if (id.find('/') == std::string_view::npos) push.handle = percent_decoded(id, false);
+            if (id.find('/') == std::string_view::npos) push.handle = percent_decoded(id);
         }
         if (push.handle.empty() || request.method != "POST") return refusal(404, "NotFound");
         if (check_bearer(desk_, request, visit, now_ms) != TokenDesk::State::good)

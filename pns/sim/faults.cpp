@@ -10,6 +10,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "pns/mixing.hpp"
 #include "pns/sim/provider.hpp"
 
 namespace pns::sim {
@@ -24,10 +25,8 @@ constexpr std::size_t faults_max = 1'000;
 constexpr std::uint32_t count_max = 0xffffffff;
 
 double coin(std::uint64_t seed, std::uint64_t a, std::uint64_t b) {
-    std::uint64_t x = seed ^ (a + 1) * 0x9e3779b97f4a7c15U ^ (b + 1) * 0xd6e8feb86659fd93U;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-    return static_cast<double>((x ^ (x >> 31)) >> 11) * 0x1.0p-53;
+    const std::uint64_t x = seed ^ (a + 1) * golden_gap ^ (b + 1) * 0xd6e8feb86659fd93U;
+    return static_cast<double>(mixed(x) >> 11) * 0x1.0p-53;
 }
 
 /// "F05", "F05 garbage", "F05:garbage".

@@ -3,19 +3,13 @@
 
 #include <algorithm>
 
-#include "pns/handles.hpp"
+#include "pns/text.hpp"
 
 namespace pns::sim {
 
 namespace {
 
 constexpr std::size_t headers_max = 100;
-
-std::string_view trimmed(std::string_view text) {
-    while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-    while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-    return text;
-}
 
 }  // namespace
 

@@ -11,6 +11,9 @@
 #include <chrono>
 #include <functional>
 
+#include "pns/clock.hpp"
+#include "pns/mixing.hpp"
+
 namespace pns::sim {
 
 namespace {
@@ -32,12 +35,6 @@ std::uint64_t peak_in(const std::deque<std::int64_t>& times, std::int64_t width)
         peak = std::max(peak, to - from + 1);
     }
     return peak;
-}
-
-std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
-    std::uint64_t x = a * 0x9e3779b97f4a7c15U ^ b;
-    x = (x ^ (x >> 32)) * 0xd6e8feb86659fd93U;
-    return x ^ (x >> 29);
 }
 
 std::uint64_t hash_of(std::string_view text) {
@@ -80,7 +77,7 @@ void Journal::record(Entry entry, const Told& told) {
     if (told.gone) shard.dead.insert(handle_hash);
     if (entry.accepted) {
         shard.dead.erase(handle_hash);
-        if (!shard.seen.insert(mix(handle_hash, entry.id_hash)).second)
+        if (!shard.seen.insert(mixed(handle_hash * golden_gap ^ entry.id_hash)).second)
             doubles_.fetch_add(1, relaxed);
         if (told.order) {
             const auto [at, first] = shard.order.emplace(handle_hash, *told.order);
@@ -132,9 +129,7 @@ void Journal::fault(const std::string& name) {
 
 void Journal::happened(std::uint64_t connection, std::string what) {
     Happening happening;
-    happening.at_us = std::chrono::duration_cast<std::chrono::microseconds>(
-                          std::chrono::system_clock::now().time_since_epoch())
-                          .count();
+    happening.at_us = wall_now_us();
     happening.connection = connection;
     happening.what = std::move(what);
     const std::lock_guard lock(rare_mutex_);

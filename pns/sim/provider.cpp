@@ -13,7 +13,9 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "pns/clock.hpp"
 #include "pns/handles.hpp"
+#include "pns/http_date.hpp"
 #include "pns/jwt.hpp"
 #include "pns/sim/platforms.hpp"
 
@@ -22,35 +24,6 @@ namespace pns::sim {
 namespace {
 
 constexpr std::size_t tokens_max = 10'000;
-
-int hex_value(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
-std::int64_t wall_us() {
-    return std::chrono::duration_cast<std::chrono::microseconds>(
-               std::chrono::system_clock::now().time_since_epoch())
-        .count();
-}
-
-std::int64_t steady_ms() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(
-               std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
-
-std::string http_date(std::int64_t s) {
-    const std::time_t time = s;
-    std::tm parts{};
-    gmtime_r(&time, &parts);
-    std::array<char, 40> text{};
-    const std::size_t size =
-        std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
-    return {text.data(), size};
-}
 
 /// The number behind `"key":`, wherever it stands in the text.
 std::optional<std::int64_t> number_at(std::string_view text, const std::string& key) {
@@ -104,11 +77,7 @@ Provider::Provider(const SimOptions& options, RuleBook& rules, Journal& journal)
     : options_(options), rules_(rules), journal_(journal) {}
 
 std::int64_t Provider::now_ms() const {
-    const std::int64_t now = options_.clock_ms
-                                 ? options_.clock_ms()
-                                 : std::chrono::duration_cast<std::chrono::milliseconds>(
-                                       std::chrono::system_clock::now().time_since_epoch())
-                                       .count();
+    const std::int64_t now = options_.clock_ms ? options_.clock_ms() : wall_now_ms();
     return now + clock_offset_ms_.load(std::memory_order_relaxed);
 }
 
@@ -116,7 +85,7 @@ Reply Provider::answer(const Request& request, Visit& visit) {
     const std::int64_t now = now_ms();
     if (is_token_request(request)) return answer_token(request, now);
     if (auto reply = administer(request, visit, now)) return std::move(*reply);
-    const std::int64_t now_us = wall_us();
+    const std::int64_t now_us = wall_now_us();
     const auto began = std::chrono::steady_clock::now();
     journal_.received(now_us);
     Incoming push;
@@ -158,7 +127,8 @@ Reply Provider::decide(const Request& request, Visit& visit, std::int64_t now_ms
     if (auto refusal = refused()) return std::move(*refusal);
     Behaviour behaviour = rules_.pick(push.handle).value_or(Behaviour{});
     FaultHit fault;
-    if (faults_ && faults_->any()) fault = faults_->on_request(request, push.handle, steady_ms());
+    if (faults_ && faults_->any())
+        fault = faults_->on_request(request, push.handle, steady_now_ms());
     if (fault && fault->row && visit.h1 && !fault->row->h1) fault.reset();
     Reply reply;
     bool credential_refused = false;
@@ -219,7 +189,7 @@ bool Provider::apply(const Fault& fault, Behaviour& behaviour, std::int64_t now_
         case 22:
             is(Act::throttled);
             if (variant.empty()) behaviour.retry_after = one;
-            if (variant == "date") behaviour.retry_after = http_date(now_ms / 1000 + 2);
+            if (variant == "date") behaviour.retry_after = http_date(now_ms + 2'000);
             if (variant == "negative") behaviour.retry_after = "-5";
             if (variant == "absurd") behaviour.retry_after = "1000000000";
             return true;
@@ -269,7 +239,7 @@ Reply Provider::refuse_credential(const Incoming&) {
 Reply Provider::answer_token(const Request& request, std::int64_t now_ms) {
     Reply reply = mint(request, now_ms);
     const FaultHit fault =
-        faults_ && reply.status == 200 ? faults_->on_token(steady_ms()) : FaultHit();
+        faults_ && reply.status == 200 ? faults_->on_token(steady_now_ms()) : FaultHit();
     if (fault && fault->row) {
         journal_.fault(fault_name(*fault->row));
         const std::string_view variant = fault->row->variant;
@@ -285,7 +255,7 @@ Reply Provider::answer_token(const Request& request, std::int64_t now_ms) {
             reply.body = body.dump();
         }
     }
-    journal_.token(reply.status == 200, wall_us());
+    journal_.token(reply.status == 200, wall_now_us());
     return reply;
 }
 
@@ -330,20 +300,6 @@ Reply rule_answer(const Behaviour& behaviour, std::string made_body) {
     reply.headers = behaviour.headers;
     reply.accepted = behaviour.status == 200;
     return reply;
-}
-
-std::string percent_decoded(std::string_view text, bool plus_is_space) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '%' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 &&
-            hex_value(text[i + 2]) >= 0) {
-            out += static_cast<char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2]));
-            i += 2;
-        } else {
-            out += plus_is_space && text[i] == '+' ? ' ' : text[i];
-        }
-    }
-    return out;
 }
 
 std::map<std::string, std::string> read_form(std::string_view text) {

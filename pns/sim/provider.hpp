@@ -170,7 +170,6 @@ Reply reply_of(int status, std::string word, std::string body = {});
 Reply rule_answer(const Behaviour& behaviour, std::string made_body);
 /// The fields of application/x-www-form-urlencoded text.
 std::map<std::string, std::string> read_form(std::string_view text);
-std::string percent_decoded(std::string_view text, bool plus_is_space);
 /// The answer of an OAuth endpoint.
 Reply token_reply(const std::string& token, const std::string& expires_in_json,
                   std::string_view type);

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "pns/mixing.hpp"
+
 namespace pns::sim {
 
 namespace {
@@ -92,13 +94,7 @@ std::optional<Behaviour> read_behaviour(const Json& json) {
 }
 
 double place_of(std::string_view handle, std::uint64_t seed) {
-    // FNV-1a over the handle, finished by splitmix64: every bit of the seed and the handle reaches
-    // every bit.
-    std::uint64_t hash = 0xcbf29ce484222325U ^ seed;
-    for (char c : handle) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-    hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9U;
-    hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebU;
-    hash ^= hash >> 31;
+    const std::uint64_t hash = mixed(fnv1a(handle, fnv1a_begin ^ seed));
     return static_cast<double>(hash >> 11) * 0x1.0p-53;
 }
 

@@ -8,6 +8,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/write.hpp>
 
+#include "pns/clock.hpp"
 #include "pns/sim/h2_serving.hpp"
 
 namespace pns::sim {
@@ -47,9 +48,7 @@ H2Serving::H2Serving(Loop& loop, TlsStream& stream, const Arrival& arrival)
 void H2Serving::record_if_watched(const Request& request) {
     if (request.path.find(loop_.options.watch) == std::string_view::npos) return;
     Entry entry;
-    entry.arrival_us = std::chrono::duration_cast<std::chrono::microseconds>(
-                           std::chrono::system_clock::now().time_since_epoch())
-                           .count();
+    entry.arrival_us = wall_now_us();
     entry.status = 200;
     entry.accepted = true;
     Journal::Told told;

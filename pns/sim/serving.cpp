@@ -12,6 +12,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "pns/clock.hpp"
+
 namespace pns::sim {
 
 namespace {
@@ -37,9 +39,7 @@ struct Deadline {
 }  // namespace
 
 void Loop::count_fast(std::uint64_t answers) {
-    const auto now_us = std::chrono::duration_cast<std::chrono::microseconds>(
-                            std::chrono::system_clock::now().time_since_epoch())
-                            .count();
+    const auto now_us = wall_now_us();
     const auto count = fast_answers.load(std::memory_order_relaxed);
     if (count == 0) fast_first_us.store(now_us, std::memory_order_relaxed);
     fast_last_us.store(now_us, std::memory_order_relaxed);
@@ -190,9 +190,7 @@ bool is_one(const Arrival& arrival, int number, std::string_view variant) {
 
 Task<void> serve_connection(Loop& loop, Socket socket) {
     co_await asio::this_coro::throw_if_cancelled(false);
-    const auto now_us = std::chrono::duration_cast<std::chrono::microseconds>(
-                            std::chrono::system_clock::now().time_since_epoch())
-                            .count();
+    const auto now_us = wall_now_us();
     Arrival arrival;
     arrival.connection = loop.journal.connection_opened(now_us);
     error_code ignored;

@@ -1,6 +1,6 @@
-#include "hub/text/utf8.hpp"
+#include "tagexpr/utf8.hpp"
 
-namespace hub {
+namespace tagexpr {
 namespace {
 
 bool continues(char c) {
@@ -59,4 +59,4 @@ std::string_view utf8_prefix(std::string_view text, std::size_t count) {
     return text.substr(0, at);
 }
 
-}  // namespace hub
+}  // namespace tagexpr

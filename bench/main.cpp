@@ -1,4 +1,4 @@
-#include "bench/bench.hpp"
+// pushhub-bench: what `pushhub bench VERB ...` runs. It starts the pushhub that lies beside it.
 
 #include <array>
 #include <cstdio>
@@ -42,20 +42,19 @@ constexpr std::array verbs{
 };
 
 }  // namespace
+}  // namespace bench
 
-int bench_main(int argc, char** argv) {
+int main(int argc, char** argv) {
     const std::string_view wanted = argc > 1 ? argv[1] : "";
-    for (const Verb& verb : verbs)
+    for (const bench::Verb& verb : bench::verbs)
         if (verb.name == wanted) return verb.run(argc - 1, argv + 1);
     const bool help = wanted == "--help" || wanted == "-h";
     std::FILE* const out = help ? stdout : stderr;
     std::fputs("usage: pushhub bench VERB [options]   (--help after a verb shows its options)\n",
                out);
-    for (const Verb& verb : verbs)
+    for (const bench::Verb& verb : bench::verbs)
         if (!verb.what.empty())
             std::fprintf(out, "  %s %s\n", hub::padded(verb.name, 9).c_str(),
                          std::string(verb.what).c_str());
     return help ? 0 : 2;
 }
-
-}  // namespace bench
