@@ -1,6 +1,7 @@
 // The program: one verb an argument, each with its own --help.
 
 #include <cstdio>
+#include <exception>
 #include <string_view>
 
 #include "bench/bench.hpp"
@@ -53,7 +54,13 @@ int main(int argc, char** argv) {
         return 0;
     }
     for (const auto& known : verbs) {
-        if (known.name == verb) return known.run(argc - 1, argv + 1);
+        if (known.name != verb) continue;
+        try {
+            return known.run(argc - 1, argv + 1);
+        } catch (const std::exception& failure) {
+            std::fprintf(stderr, "pushhub %s: %s\n", argv[1], failure.what());
+            return 1;
+        }
     }
     std::fprintf(stderr, "pushhub: unknown verb \"%s\"; `pushhub --help` lists them\n", argv[1]);
     return 2;
