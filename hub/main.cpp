@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -71,7 +72,13 @@ int main(int argc, char** argv) {
         return 0;
     }
     for (const auto& known : verbs) {
-        if (known.name == verb) return known.run(argc - 1, argv + 1);
+        if (known.name != verb) continue;
+        try {
+            return known.run(argc - 1, argv + 1);
+        } catch (const std::exception& failure) {
+            std::fprintf(stderr, "pushhub %s: %s\n", argv[1], failure.what());
+            return 1;
+        }
     }
     std::fprintf(stderr, "pushhub: unknown verb \"%s\"; `pushhub --help` lists them\n", argv[1]);
     return 2;

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <system_error>
 #include <thread>
 
 #include "hub/process/log.hpp"
@@ -31,7 +32,11 @@ void StopSignal::wait() {
         if (!failure) std::_Exit(130);
     });
     impl_->io.restart();
-    impl_->second = std::thread([&io = impl_->io] { io.run(); });
+    try {
+        impl_->second = std::thread([&io = impl_->io] { io.run(); });
+    } catch (const std::system_error& failure) {
+        log_warn("a second signal is not watched for", {{"what", failure.what()}});
+    }
 }
 
 StopSignal::~StopSignal() {

@@ -12,10 +12,17 @@
 #include <algorithm>
 #include <atomic>
 #include <boost/asio/ip/address.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <future>
+#include <new>
 #include <optional>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
+#include <utility>
 
 #include "hub/api/events.hpp"
 #include "hub/api/idempotency.hpp"
@@ -154,6 +161,43 @@ Feedback::Settings feedback_settings(const Config& config) {
     return settings;
 }
 
+/// What an operator can do something about.
+std::string reason_of(const std::exception& failure) {
+    constexpr const char* advice =
+        ": raise the limits of memory and threads, or choose smaller "
+        "caches and fewer lanes";
+    const auto* system = dynamic_cast<const std::system_error*>(&failure);
+    if (system != nullptr && system->code() == std::errc::resource_unavailable_try_again)
+        return std::string("the system gives no more threads") + advice;
+    if (dynamic_cast<const std::bad_alloc*>(&failure) != nullptr)
+        return std::string("the system gives no more memory") + advice;
+    return failure.what();
+}
+
+/// RocksDB ends the process if it gets no thread while it opens a database. While this lives that
+/// is told, too, as any other reason; what is on disk is as after a crash.
+class LastWords {
+  public:
+    LastWords() : before_(std::set_terminate(&speak)) {}
+    ~LastWords() { std::set_terminate(before_); }
+    LastWords(const LastWords&) = delete;
+    LastWords& operator=(const LastWords&) = delete;
+
+  private:
+    [[noreturn]] static void speak() {
+        std::string why = reason_of(std::system_error(EAGAIN, std::generic_category()));
+        try {
+            if (const auto failure = std::current_exception()) std::rethrow_exception(failure);
+        } catch (const std::exception& failure) {
+            why = reason_of(failure);
+        } catch (...) {
+        }
+        std::fprintf(stderr, "pushhub: cannot start: %s\n", why.c_str());
+        std::_Exit(1);
+    }
+    const std::terminate_handler before_;
+};
+
 asio::ip::tcp::endpoint endpoint_of(const std::string& text) {
     ListenAddress address;
     if (!parse_listen(text, address)) throw std::runtime_error("not an address: " + text);
@@ -211,7 +255,7 @@ struct Service::Impl {
     std::vector<std::unique_ptr<Lane>> lanes;
     asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, pns::Executor> sweep_timer;
     bool sweeping = true;  // lane 0
-    bool running = false;
+    bool running = false;  ///< something has begun on the lanes
     bool stopped = false;
     std::uint16_t port = 0;
     std::uint16_t plain_port = 0;
@@ -384,28 +428,30 @@ void Service::Impl::begin() {
     open_listeners();
     auto open = registry->open_sends();
     if (!open) throw std::runtime_error("cannot read the open sends: " + open.error().message());
+    blobs.clean();
+    jobs.start();
+    running = true;  // whatever fails from here on, what is on the lanes is ended there
     scheduler.resume(*open);
     fanout.set_on_ended([this](const std::shared_ptr<const HubState>& hub,
                                const registry::Send& send, DeviceResults& results) {
         feedback.ended(hub->row.number, hub->row.name, send.id, results.snapshot());
     });
     fanout.resume(std::move(*open));
-    blobs.clean();
-    jobs.start();
     for (auto& lane : lanes) {
         for (auto& listener : lane->listeners) listener->start();
     }
     lanes.front()->children.start(sweep_expired());
     lanes.front()->children.start(scheduler.run());
     loops.run();
-    running = true;
     ready = true;
 }
 
 pns::Task<void> Service::Impl::sweep_expired() {
     constexpr std::size_t step = 1'000;
+    // The first comes soon, so that also a hub that restarts often removes what has ended.
+    std::chrono::seconds pause{1};
     while (sweeping) {
-        sweep_timer.expires_after(std::chrono::seconds(30));
+        sweep_timer.expires_after(std::exchange(pause, std::chrono::seconds(30)));
         co_await sweep_timer.async_wait(pns::as_result);
         std::size_t seen = step;
         while (sweeping && seen == step) {
@@ -465,6 +511,7 @@ void Service::Impl::stop() {
     stopped = true;
     ready = false;
     if (running) {
+        loops.run();
         // Requests first, half of the time at most: the sends they accept are on disk and may be
         // parked.
         const auto begun = Clock::now();
@@ -499,6 +546,7 @@ std::unique_ptr<Service> Service::start(const Config& config, std::string& why) 
         why = wrong.front();
         return nullptr;
     }
+    const LastWords last_words;
     try {
         if (std::filesystem::create_directories(config.data_dir)) {
             std::filesystem::permissions(config.data_dir, std::filesystem::perms::owner_all);
@@ -507,7 +555,7 @@ std::unique_ptr<Service> Service::start(const Config& config, std::string& why) 
         impl->begin();
         return std::unique_ptr<Service>(new Service(std::move(impl)));
     } catch (const std::exception& failure) {
-        why = failure.what();
+        why = reason_of(failure);
         return nullptr;
     }
 }

@@ -41,6 +41,7 @@ constexpr std::size_t memtable_bytes = 32u << 20;
 constexpr int filter_bits_per_key = 10;
 constexpr int cache_shard_bits = 4;  // shards of 16 MiB: no block comes near
 constexpr std::size_t probe_bytes = 1u << 20;
+constexpr std::uint64_t room_bytes_min = 4u << 20;  // a new log and manifest, and some writes
 constexpr int readers_wait_ms_max = 2'000;
 
 constexpr const char* store_name = "store";
@@ -105,6 +106,17 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
     return options;
 }
 
+/// RocksDB ends the process if it gets fewer of these threads than it wants: only a store with many
+/// tables has them.
+int opening_threads(const std::filesystem::path& store) {
+    constexpr std::size_t tables_per_thread = 64, threads_max = 16;
+    std::size_t tables = 0;
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(store, ignored))
+        tables += entry.path().extension() == ".sst" ? 1 : 0;
+    return static_cast<int>(std::clamp<std::size_t>(tables / tables_per_thread, 1, threads_max));
+}
+
 rocksdb::DBOptions database_options(const Options& wanted) {
     rocksdb::DBOptions options;
     if (wanted.env != nullptr) options.env = wanted.env;
@@ -117,6 +129,10 @@ rocksdb::DBOptions database_options(const Options& wanted) {
     // Files that nobody needs any more are removed by a thread for it, not by the lane whose read
     // was the last to need them.
     options.avoid_unnecessary_blocking_io = true;
+    options.max_file_opening_threads = opening_threads(wanted.directory / store_name);
+    // A log reserved ahead would take what a full disk needs to become well. Appends cost the same:
+    // the size of a file is written with every sync, reserved or not.
+    options.allow_fallocate = false;
     options.info_log = std::make_shared<RocksLog>(wanted.directory / store_name);
     return options;
 }
@@ -134,18 +150,32 @@ class StoreHandles {
     rocksdb::ColumnFamilyHandle* of(Family family) const {
         return families[static_cast<std::size_t>(family)];
     }
-    rocksdb::Status open(rocksdb::DBOptions options, const std::string& path) {
+    /// `replay`: where the changes in the logs go. In memory they need no room on the disk.
+    enum class Replay : std::uint8_t { to_tables, to_memory };
+    rocksdb::Status open(rocksdb::DBOptions options, const std::string& path, Replay replay) {
+        const bool in_memory = replay == Replay::to_memory;
         options.listeners = {watch};
+        options.avoid_flush_during_recovery = in_memory;
         std::vector<rocksdb::ColumnFamilyDescriptor> wanted;
         for (std::size_t i = 0; i < family_count; ++i) {
             wanted.emplace_back(family_names[i], family_options(static_cast<Family>(i), cache));
+            if (in_memory) wanted.back().options.write_buffer_size = 2 * wal_bytes_max;
         }
         std::vector<rocksdb::ColumnFamilyHandle*> opened;
         rocksdb::DB* raw = nullptr;
         rocksdb::Status status = rocksdb::DB::Open(options, path, wanted, &opened, &raw);
         db.reset(raw);
         std::copy(opened.begin(), opened.end(), families.begin());
+        if (in_memory && status.ok()) bound_memtables();
         return status;
+    }
+    /// What is too large for them now is written to tables as soon as there is room.
+    void bound_memtables() {
+        for (std::size_t i = 0; i < family_count; ++i) {
+            const auto bytes = family_options(static_cast<Family>(i), cache).write_buffer_size;
+            db->SetOptions(families[i], {{"write_buffer_size", std::to_string(bytes)}})
+                .PermitUncheckedError();  // they are larger until the next start then
+        }
     }
 
     std::shared_ptr<rocksdb::Cache> cache;
@@ -379,7 +409,7 @@ rocksdb::Status create(const rocksdb::DBOptions& wanted, const std::filesystem::
     {
         StoreHandles handles;
         handles.cache = rocksdb::NewLRUCache(1u << 20);
-        rocksdb::Status status = handles.open(options, aside.string());
+        auto status = handles.open(options, aside.string(), StoreHandles::Replay::to_tables);
         if (!status.ok()) return status;
         rocksdb::WriteOptions synced;
         synced.sync = true;
@@ -450,18 +480,18 @@ struct OpenedHandles {
     bool torn = false;  ///< the end of the log was no whole batch, and was dropped
 };
 
-OpenedHandles open_handles(const Options& options) {
+OpenedHandles open_handles(const Options& options, StoreHandles::Replay replay) {
     const std::filesystem::path path = options.directory / store_name;
     rocksdb::DBOptions database = database_options(options);
     auto handles = std::make_shared<StoreHandles>();
     handles->cache = rocksdb::NewLRUCache(options.block_cache_bytes, cache_shard_bits);
-    rocksdb::Status status = handles->open(database, path.string());
+    rocksdb::Status status = handles->open(database, path.string(), replay);
     const bool torn = status.IsCorruption() && log_is_torn(path);
     if (torn) {
         database.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
         auto again = std::make_shared<StoreHandles>();
         again->cache = handles->cache;
-        status = again->open(database, path.string());
+        status = again->open(database, path.string(), replay);
         handles = std::move(again);
     }
     return {std::move(handles), std::move(status), torn};
@@ -491,7 +521,7 @@ Result<std::unique_ptr<Store>> Store::open(const Options& options, std::string& 
                       "Keep a copy of the directory as it is, then restore the last backup.")
             .error();
     }
-    auto [handles, status, torn] = open_handles(options);
+    auto [handles, status, torn] = open_handles(options, StoreHandles::Replay::to_tables);
     if (!status.ok()) return refuse(why, path, status).error();
 
     std::unique_ptr<Store> store(new Store(options, std::move(handles)));
@@ -576,15 +606,18 @@ Result<void> Store::recover() {
 
 bool Store::writable() const {
     std::error_code failure;
-    std::uintmax_t replayed = probe_bytes;
+    std::uintmax_t needed = room_bytes_min;
+    // What stands still because a table could not be written would do so again at once.
+    const bool for_tables = handles_ && !handles_->watch->log_failed();
     for (const auto& entry :
          std::filesystem::directory_iterator(options_.directory / store_name, failure)) {
         std::error_code ignored;
-        const auto bytes = entry.path().extension() == ".log" ? entry.file_size(ignored) : 0;
-        if (!ignored) replayed += bytes;
+        const bool counts = for_tables && entry.path().extension() == ".log";
+        const auto bytes = counts ? entry.file_size(ignored) : 0;
+        if (!ignored) needed += bytes;
     }
     const auto space = std::filesystem::space(options_.directory, failure);
-    if (failure || space.available < replayed) return false;
+    if (failure || space.available < needed) return false;
     rocksdb::Env* const env = options_.env != nullptr ? options_.env : rocksdb::Env::Default();
     const std::string path = (options_.directory / "probe").string();
     std::unique_ptr<rocksdb::WritableFile> file;
@@ -610,7 +643,7 @@ Result<void> Store::reopen() {
     if (written_ && !cut_log_after(options_.directory / store_name, *written_))
         return make_error_code(errc::io_error);
     written_.reset();
-    auto [handles, status, torn] = open_handles(options_);
+    auto [handles, status, torn] = open_handles(options_, StoreHandles::Replay::to_memory);
     if (status.ok()) handles_ = std::move(handles);
     return as_result(status);
 }

@@ -118,12 +118,13 @@ class Store {
     /// Tries to leave the state that a failed flush or compaction put RocksDB in. After a failed
     /// write of the log only reopen() helps.
     Result<void> recover();
-    /// Whether files can be written and synced in the directory of the store, and there is room for
-    /// tables with what the logs hold.
+    /// Whether files can be written and synced in the directory of the store, and there is room:
+    /// 4 MiB after a failed write of the log, else also for tables with what the logs hold.
     bool writable() const;
     /// Closes the database and opens it again. What a failed write left in the log is taken back
-    /// before, or it would come to life beside what is written later. All snapshots must be on
-    /// their way out; is_open() is false if opening failed, and reopen() may be called again.
+    /// before, or it would come to life beside what is written later; what the log holds stays in
+    /// memory. All snapshots must be on their way out; is_open() is false if opening failed, and
+    /// reopen() may be called again.
     Result<void> reopen();
     bool is_open() const { return handles_ != nullptr; }
     /// Moves the log into tables, so that the next open has nothing to replay.

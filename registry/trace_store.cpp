@@ -174,6 +174,8 @@ rocksdb::Status TraceStore::Impl::open(const std::string& path) {
     // Nothing here is synced: after a power cut the log may end anywhere.
     wanted.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
     wanted.max_total_wal_size = wal_bytes_max;
+    wanted.allow_fallocate = false;       // leaves a full disk to the registry
+    wanted.max_file_opening_threads = 1;  // RocksDB ends the process if it gets fewer than it wants
     if (!info_log) info_log = std::make_shared<RocksLog>(path);
     wanted.info_log = info_log;
     watch = std::make_shared<RocksWatch>();

@@ -3,16 +3,41 @@
 
 #include "hub/service.hpp"
 
+#include <dlfcn.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <cerrno>
+#include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "hub/access/sas.hpp"
 #include "hub/process/log.hpp"
 #include "tests/support/http_client.hpp"
+#include "tests/support/registry_fixture.hpp"
+
+namespace {
+
+/// How many threads the system still gives to this process; below zero: as many as it likes.
+std::atomic<int> threads_left = -1;
+
+}  // namespace
+
+/// In place of the C library's, of this whole program.
+extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
+                              void* (*run)(void*), void* argument) noexcept {
+    using Create = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+    static const auto create = reinterpret_cast<Create>(::dlsym(RTLD_NEXT, "pthread_create"));
+    if (threads_left >= 0 && threads_left.fetch_sub(1) <= 0) {
+        threads_left = 0;
+        return EAGAIN;
+    }
+    return create(thread, attributes, run, argument);
+}
 
 namespace {
 
@@ -220,6 +245,48 @@ TEST_CASE("a disabled hub refuses its devices and sends, not its management", "[
         CHECK(says(answer, "The notification hub is disabled."));
     }
     CHECK(client.request("GET", "/orders", signed_by(root)).status == 200);
+}
+
+TEST_CASE("a start that gets too few threads says so and leaves nothing behind", "[hub]") {
+    const Folder other, folder;
+    const auto first = started(config_in(other));  // RocksDB has the threads it shares
+    const auto config = config_in(folder);
+    int refusals = 0;
+    for (;; ++refusals) {
+        REQUIRE(refusals < 100);
+        threads_left = refusals;
+        std::string why;
+        const auto service = hub::Service::start(config, why);
+        threads_left = -1;
+        if (service) break;
+        INFO(why);
+        CHECK(why.find("the system gives no more threads") != std::string::npos);
+    }
+    CHECK(refusals > 6);  // writer, lanes, store threads, feedback, trace, jobs
+}
+
+TEST_CASE("what ended while the hub was away is removed soon after it starts", "[hub]") {
+    const Folder folder;
+    const auto config = config_in(folder);
+    {
+        const auto service = started(config);
+        auto& registry = service->parts().registry;
+        const auto root = signed_by(service->parts().namespace_rules.front());
+        REQUIRE(client_of(*service).request("PUT", "/orders", root, hub_body).status == 201);
+        const auto hub = service->parts().hubs.find("orders")->row.number;
+        auto ended = registry_test::registration("1-1-1", "handle", {"red"});
+        ended.expires_at_ms = hub::now_ms() - 3'600'000;
+        REQUIRE(registry_test::wait<registry::Registration>([&](auto done) {
+                    registry.put_registration(hub, ended, {}, done);
+                }).has_value());
+    }
+    const auto service = started(config);
+    auto client = client_of(*service);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(15);
+    while (service->parts().registry.figures().registrations > 0 &&
+           std::chrono::steady_clock::now() < end)
+        REQUIRE(client.request("GET", "/healthz").status == 200);
+    CHECK(service->parts().registry.figures().registrations == 0);
 }
 
 TEST_CASE("what cannot start says why in one line", "[hub]") {

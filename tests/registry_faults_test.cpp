@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include <catch2/catch.hpp>
 #include <fstream>
 
@@ -120,6 +122,18 @@ TEST_CASE("a full disk fails the write, shows nothing of it, and passes", "[regi
             REQUIRE(ids.size() == 2);
             REQUIRE(registry->verify(hub).empty());
         }
+    }
+}
+
+TEST_CASE("no room is reserved for a log ahead", "[registry]") {
+    const TempDirectory directory;
+    Opened registry(options_in(directory.path()));
+    const std::uint32_t hub = registry.hub("Orders", 2);
+    REQUIRE(registry.put(hub, registration("1-1-1", "h1", {"red"})).has_value());
+    for (const auto& log : files_with(directory.path(), ".log")) {
+        struct stat info {};
+        REQUIRE(::stat(log.c_str(), &info) == 0);
+        CHECK(info.st_blocks * 512 < 1 << 20);
     }
 }
 

@@ -1,5 +1,6 @@
 // Postings in memory: each view finds its own, and no reader of the disk stops anybody.
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <future>
@@ -73,6 +74,43 @@ TEST_CASE("changes of a posting that nobody reads take bounded memory", "[regist
     }
     CHECK(cache.bytes() < 16u << 10);
     CHECK(*cache.find("p", 1u << 20) == model);
+}
+
+TEST_CASE("a selection sees each batch whole while others are written", "[registry]") {
+    const TempDirectory directory;
+    Opened registry(options_in(directory.path()));
+    const std::uint32_t hub = registry.hub("Orders", 1);
+    std::atomic<std::uint32_t> failed = 0;
+    const auto put = [&](std::uint32_t i) {
+        const std::string n = std::to_string(i);
+        registry->put_registration(hub, registration("1-" + n + "-1", "h" + n, {"a", "b"}), {},
+                                   [&](auto result) { failed += result ? 0 : 1; });
+    };
+    for (std::uint32_t i = 0; i < many; ++i) put(i);
+    REQUIRE(registry.put(hub, registration("9-9-9", "h", {})).has_value());
+    std::atomic<bool> written = false;
+    const auto differing = [&] {
+        const auto differ = plan_of("(a && !b) || (b && !a)");
+        std::uint64_t found = 0;
+        do {
+            found += registry->select(hub, differ, {}).value().count();
+        } while (!written);
+        return found;
+    };
+    auto one = std::async(std::launch::async, differing);
+    auto two = std::async(std::launch::async, differing);
+    for (std::uint32_t i = many; i < 3 * many; ++i) {
+        put(i);
+        if (i % 3 == 0)
+            registry->erase_registration(hub, "1-" + std::to_string(i - many) + "-1", {},
+                                         [&](auto result) { failed += result ? 0 : 1; });
+        if (i % 10 == 0) CHECK(registry.put(hub, registration("9-9-9", "h", {})).has_value());
+    }
+    written = true;
+    CHECK(one.get() == 0);
+    CHECK(two.get() == 0);
+    CHECK(failed == 0);
+    CHECK(registry->verify(hub).empty());
 }
 
 TEST_CASE("a disk that does not answer stops neither writes nor what is in memory", "[registry]") {

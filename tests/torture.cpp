@@ -50,8 +50,9 @@ struct Strokes {
     unsigned all() const { return kills + tails + full + read_only + cuts; }
 };
 
-/// So small that RocksDB cannot reserve room for a log ahead: it is full when it is full.
-constexpr std::uint64_t disk_bytes = 512u << 20, disk_free_bytes = 30u << 20;
+/// What a hub needs to get well while it runs, and what it has to go on with.
+constexpr std::uint64_t disk_bytes = 512u << 20, disk_well_bytes = 6u << 20,
+                        disk_free_bytes = 30u << 20;
 constexpr double refusal_s_max = 20, recovery_s_max = 20;
 
 double seconds_since(Clock::time_point begun) {
@@ -327,11 +328,16 @@ class Run {
         check_stalls(what, slow);
         sleep_ms(between(0, 1'000));
         if (random_() % 3 == 0) return kill_starved(full, what);
-        end_starvation(full);
+        if (full) {
+            disk_->leave_free(disk_well_bytes);
+        } else {
+            end_starvation(full);
+        }
         const auto begun = Clock::now();
         const bool recovered =
             comes_true(recovery_s_max, [this] { return hub_->plain("/readyz") == 200; });
         slowest_recovery_s_ = std::max(slowest_recovery_s_, seconds_since(begun));
+        if (full) end_starvation(full);
         verdict_.expect(hub_->running(), what + "the hub ended");
         verdict_.expect(recovered, what + "no recovery without a restart");
         if (!recovered) {
@@ -461,7 +467,7 @@ While clients register, send at once and by schedule, and providers call handles
 |---|---|---|
 | kill | SIGKILL, new start | all of the list below |
 | lost tail | at rest the size of the newest log is noted; then changes go on one after the other, SIGKILL, and the log is cut, zeroed or overwritten at a random byte behind that size; the trace's log is cut anywhere | what was acknowledged before is there; of the changes behind it all up to one are there and none after it; a log that ends within a batch is told in the hub's log |
-| full disk | the disk has 0 to 64 KiB left | writes answer 503 with `Retry-After`, reads answer, `/readyz` 503, `/healthz` 200; a send under way stops; with free space the hub goes on by itself |
+| full disk | the disk has 0 to 64 KiB left | writes answer 503 with `Retry-After`, reads answer, `/readyz` 503, `/healthz` 200; a send under way stops; with 6 MiB free the hub goes on by itself |
 | read-only disk | opening, creating, renaming fail with EROFS, writing to open files with EFBIG | the same |
 | killed starving | a third of the full and read-only disks: SIGKILL before the disk is well | the start is refused with a reason, or works; with a sound disk everything acknowledged is there |
 | cut anywhere | the newest log is cut, zeroed, overwritten or flipped at any byte, acknowledged writes included | the hub opens with all batches before the damage and says in its log that the end is torn, or refuses to start and says why; the counts of every send that is left add up |
@@ -487,8 +493,10 @@ A write that fails changes nothing that can be read, and its request is answered
 in the log is cut off before the hub goes on. Only if the process ends before that, a change whose bytes were written and
 whose sync failed may be there afterwards, as after a lost connection: repeat the request, with an `Idempotency-Key` if it
 must not be done twice. Sends hand out nothing new while their progress cannot be written. The hub tries the disk at every
-write and once a second without one, and needs no restart. While it opens its store again, some hundredths of a second,
-reads answer 503. A hub does not start on a disk it cannot write to, and says why.
+write and once a second without one, and needs no restart. 4 MiB of free space are enough for that: the log is not
+reserved ahead, and what it holds stays in memory. After a table could not be written as much more is needed as the logs
+hold, up to 130 MiB; so it is for a hub that was ended on a full disk. While it opens its store again, some hundredths of
+a second, reads answer 503. A hub does not start on a disk it cannot write to, and says why.
 `disk_free_mib_min` (256) refuses sends with 429 long before the disk is full.
 )";
 

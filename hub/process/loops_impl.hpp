@@ -42,7 +42,7 @@ pns::Task<std::invoke_result_t<Function>> on_store(StorePool& pool, Function fun
             };
             boost::asio::post(loop, std::move(resume));
         };
-        boost::asio::post(pool, std::move(job));
+        boost::asio::post(pool.io(), std::move(job));
     };
     std::optional<Kept> value =
         co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<pns::Executor>,
