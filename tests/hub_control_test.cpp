@@ -169,9 +169,12 @@ TEST_CASE("the headers that steer a send are read or refused with the reason", "
     CHECK(options_of({{"pushhub-canary", "1%; hold"}}).canary_ppm == 10'000);
     CHECK(options_of({{"pushhub-canary", " 0.0001 % ;HOLD"}}).canary_ppm == 1);
     CHECK(options_of({{"pushhub-canary", "12.5%"}}).canary_ppm == 125'000);
-    CHECK(options_of({{"pushhub-rate", "500/s"}}).rate_per_s == 500);
-    CHECK(options_of({{"pushhub-rate", "30000 / m"}}).rate_per_s == 500);
-    CHECK(options_of({{"pushhub-rate", "61/m"}}).rate_per_s == 2);
+    using registry::PushRate;
+    CHECK(options_of({{"pushhub-rate", "500/s"}}).rate == PushRate{500, 1});
+    CHECK(options_of({{"pushhub-rate", "30000 / m"}}).rate == PushRate{30'000, 60});
+    CHECK(options_of({{"pushhub-rate", "61/m"}}).rate == PushRate{61, 60});
+    CHECK(options_of({{"pushhub-rate", "1/H"}}).rate == PushRate{1, 3'600});
+    CHECK(options_of({{"pushhub-rate", "3600000000/h"}}).rate == PushRate{3'600'000'000, 3'600});
     const auto deadline = options_of({{"pushhub-deadline", "2026-11-21T10:10:00Z"}});
     CHECK(deadline.deadline_given);
     CHECK(deadline.deadline_ms == now_ms + 600'000);
@@ -187,8 +190,8 @@ TEST_CASE("the headers that steer a send are read or refused with the reason", "
         INFO(bad);
         CHECK(refusal_of({{"pushhub-canary", bad}}).find("PushHub-Canary") == 0);
     }
-    for (const char* bad :
-         {"500", "0/s", "/s", "59/m", "500/h", "1000001/s", "-5/s", "5.5/s", "99999999999/s"}) {
+    for (const char* bad : {"500", "0/s", "/s", "0/m", "500/d", "1000001/s", "60000001/m",
+                            "3600000001/h", "-5/s", "5.5/s", "99999999999/s"}) {
         INFO(bad);
         CHECK(refusal_of({{"pushhub-rate", bad}}).find("PushHub-Rate") == 0);
     }

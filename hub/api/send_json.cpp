@@ -50,7 +50,16 @@ struct Sums {
 
 Json rate_of(const Send& send, const Fanout::Watched* live, std::uint64_t pending) {
     Json rate = Json::object();
-    if (send.rate_per_s != 0) rate["limitPerSecond"] = send.rate_per_s;
+    if (const auto [count, period_s] = send.rate; count != 0) {
+        rate["limit"] = std::to_string(count) + (period_s == 1    ? "/s"
+                                                 : period_s == 60 ? "/m"
+                                                                  : "/h");
+        if (count % period_s == 0) {
+            rate["limitPerSecond"] = count / period_s;
+        } else {
+            rate["limitPerSecond"] = rounded(static_cast<double>(count) / period_s, 1'000);
+        }
+    }
     if (live == nullptr) return rate;
     rate["perSecond"] = rounded(live->rate_per_s, 10);
     if (live->rate_per_s > 0 && live->progress.waits_since_ms == 0) {

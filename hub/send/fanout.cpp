@@ -178,7 +178,8 @@ void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
                            ? send.deadline_ms
                            : undelivered_after_ms(send, run->tally.audience(),
                                                   send.deadline_ms - undelivered_ms_max);
-    if (send.rate_per_s != 0) run->rate.emplace(send.rate_per_s, burst_of(send.rate_per_s));
+    if (const auto [count, period_s] = send.rate; count != 0)
+        run->rate.emplace(count, burst_of(count / period_s), 0, period_s);
     run->hub_rate = hub_rate(*run->hub);
     const std::uint64_t not_final = run->tally.audience() - run->tally.final_devices();
     {

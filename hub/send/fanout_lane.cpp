@@ -90,7 +90,9 @@ void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform
     }
     if (row.name == "fcmv1") {
         // A twentieth stays free: the provider's minute is not ours.
-        settings.pushes_per_s_max = (parts_.config.fcm_messages_per_minute * 95 / 100 + 59) / 60;
+        const std::uint64_t per_minute = parts_.config.fcm_messages_per_minute;
+        settings.pushes_per_s_max =
+            per_minute == 0 ? 0 : std::max<std::uint64_t>(per_minute * 95 / 100 / 60, 1);
         settings.ramp_ms = parts_.config.fcm_ramp_s * 1'000;
     }
     auto opened = pns::open_account(credential);
