@@ -261,7 +261,7 @@ void FanoutLane::build(Chunk& chunk) {
     const std::uint32_t hub = run.hub->row.number;
     const std::int64_t now = now_ms();
     const std::int64_t deadline_ms = run.deadline_ms;
-    const std::uint64_t send_hash = std::hash<std::string>{}(run.send.id);
+    const std::uint64_t send_hash = stable_hash(run.send.id);
     assert(chunk.rows.devices.size() == chunk.numbers.size());
     chunk.built_ms = now;
     if (chunk.platforms.empty()) chunk.platforms.assign(chunk.numbers.size(), chunk.platform);

@@ -13,16 +13,16 @@ std::uint64_t mixed(std::uint64_t x) {
     return x ^ (x >> 31);
 }
 
-/// FNV-1a: the same in every build.
-std::uint64_t hash_of(std::string_view text) {
+}  // namespace
+
+/// FNV-1a.
+std::uint64_t stable_hash(std::string_view send_id) {
     std::uint64_t hash = 0xCBF29CE484222325u;
-    for (const char c : text) {
+    for (const char c : send_id) {
         hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
     }
     return hash;
 }
-
-}  // namespace
 
 Mode mode_of(registry::SendState state) {
     if (state == registry::SendState::canceling) return Mode::drop;
@@ -33,7 +33,7 @@ Mode mode_of(registry::SendState state) {
 std::vector<registry::Bitmap> canary_of(const std::vector<registry::Bitmap>& devices,
                                         std::string_view send_id, std::uint32_t ppm) {
     constexpr std::uint64_t whole_ppm = 1'000'000;
-    const std::uint64_t seed = hash_of(send_id);
+    const std::uint64_t seed = stable_hash(send_id);
     std::vector<registry::Bitmap> chosen(devices.size());
     std::uint64_t least = ~std::uint64_t{0};
     std::size_t least_partition = 0;

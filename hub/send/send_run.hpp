@@ -17,6 +17,7 @@
 #include "hub/send/device_results.hpp"
 #include "hub/send/tally.hpp"
 #include "hub/template/templates.hpp"
+#include "hub/text/keyed_hash.hpp"
 #include "pns/rate_bucket.hpp"
 #include "registry/registry.hpp"
 
@@ -29,6 +30,9 @@ enum class Mode : std::uint8_t {
     drop,  ///< what is not out ends as abandoned
 };
 Mode mode_of(registry::SendState state);
+
+/// The same in every build and process: what is derived from a send's id survives restarts.
+std::uint64_t stable_hash(std::string_view send_id);
 
 /// The share of a send that goes out first: each device by a hash of its number with the send's id,
 /// so that it is the same after every restart; one device at least.
@@ -95,7 +99,7 @@ struct SendRun {
 
   private:
     std::mutex handles_mutex_;
-    std::unordered_set<std::string> handles_seen_;
+    std::unordered_set<std::string, KeyedHash> handles_seen_;
 };
 
 }  // namespace hub
