@@ -19,6 +19,9 @@ inline constexpr std::int64_t retry_after_ms_max = 3'600'000;
 std::optional<std::int64_t> parse_retry_after(std::string_view value, std::int64_t now_ms);
 std::int64_t retry_after_ms(const Answer& answer, std::int64_t otherwise_ms);
 
+/// Whether WNS answered, and not something on the way to it.
+bool is_of_wns(const Answer& answer);
+
 /// Printable ASCII, at most 200 bytes; a handle in it is blotted out.
 std::string clean_reason(std::string_view text, std::string_view handle);
 

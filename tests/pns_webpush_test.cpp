@@ -356,7 +356,11 @@ TEST_CASE("answers of push services are judged by the table", "[pns]") {
          "the VAPID credentials in the authorization header do not correspond to the credentials "
          "used to create the subscriptions",
          Kind::suspect, "WrongChannel"},
-        {404, "<!DOCTYPE html><title>Error 404</title>", Kind::retire, "BadChannel"},
+        {404, "<!DOCTYPE html><title>Error 404</title>", Kind::suspect, "BadChannel"},
+        {404, "", Kind::suspect, "BadChannel"},
+        {410, "<html>Gone</html>", Kind::suspect, "ExpiredChannel"},
+        {410, R"({"message":"gone"})", Kind::suspect, "ExpiredChannel"},
+        {410, R"({"reason":"Unregistered"})", Kind::retire, "ExpiredChannel"},
         {404, R"({"code":404,"errno":102})", Kind::retire, "BadChannel"},
         {405, "", Kind::refused, "PnsInterfaceError"},
         {410, R"({"code":410,"errno":106,"error":"Gone"})", Kind::retire, "ExpiredChannel"},
@@ -392,7 +396,8 @@ TEST_CASE("answers of push services are judged by the table", "[pns]") {
         return account->judge(push, answer);
     };
     CHECK(judged(401, "").step == Step::reauthorise);
-    CHECK(judged(410, "").verdict.kind == pns::Verdict::Kind::retire);
+    CHECK(judged(410, "").verdict.kind == pns::Verdict::Kind::suspect);
+    CHECK(judged(410, "", "x-wns-status", "dropped").verdict.kind == pns::Verdict::Kind::retire);
     CHECK(judged(201, "", "apns-id", "id-1").verdict.provider_id == "id-1");
     const auto overload = judged(503, "", "retry-after", "120");
     CHECK(overload.verdict.retry_after_ms == 120'000);
