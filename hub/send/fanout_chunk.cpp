@@ -10,6 +10,7 @@
 #include "hub/process/log.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/trace.hpp"
+#include "pns/account.hpp"
 
 namespace asio = boost::asio;
 
@@ -395,7 +396,7 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
     verdict_ = &verdict;
     switch (verdict.kind) {
         case Kind::accepted:
-            ++mine.learned_of(chunk.platforms[i]).accepted;
+            ++mine.learned_of(chunk.platforms[i], push.prepared->app).accepted;
             if (!verdict.new_handle.empty() && registered) {
                 mine.rotations.push_back({chunk.partition, device.number, device.generation,
                                           std::string(device.handle), verdict.new_handle,
@@ -405,7 +406,7 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
         case Kind::retire:
         case Kind::suspect:
             if (!registered) break;
-            if (const auto wait_ms = accuse(chunk, i, verdict)) {
+            if (const auto wait_ms = accuse(chunk, push, verdict)) {
                 later(chunk, i, *wait_ms, Attempt::made, outcome, verdict.reason);
                 verdict_ = nullptr;
                 close_chunk(chunk);

@@ -140,8 +140,9 @@ void FanoutLane::prune(LaneRun& run) {
     const std::uint32_t hub = run.run->hub->row.number;
     auto learned = std::exchange(run.learned, {});
     for (LaneRun::Learned& one : learned) {
-        auto dead = parts_.gates.pass(hub, one.platform, run.run->send.id, one.accepted,
-                                      std::move(one.dead));
+        const PruneGates::Subject subject{hub, one.platform, one.app};
+        auto dead = parts_.gates.pass(subject, run.run->send.id, one.accepted, std::move(one.dead),
+                                      pns::steady_now_us() / 1'000);
         if (dead.empty()) continue;
         auto told = [&metrics = parts_.metrics, name = pns::platforms()[one.platform].name](
                         registry::Result<std::size_t> retired) {
@@ -152,8 +153,7 @@ void FanoutLane::prune(LaneRun& run) {
                           {{"error", retired.error().message()}});
             }
         };
-        parts_.gates.retire(parts_.registry, hub, one.platform, "provider", std::move(dead),
-                            std::move(told));
+        parts_.gates.retire(parts_.registry, subject, "provider", std::move(dead), std::move(told));
     }
     if (run.rotations.empty()) return;
     parts_.registry.rotate(
