@@ -46,6 +46,7 @@
 #include "hub/server/listener.hpp"
 #include "hub/server/tls_files.hpp"
 #include "hub/text/ids.hpp"
+#include "pns/alarm.hpp"
 #include "pns/nursery.hpp"
 
 namespace hub {
@@ -390,7 +391,8 @@ void Service::Impl::build_gauges() {
                  &Trace::Figures::retirements_dropped);
     const auto gate_figure = [this](const char* name, const char* help, auto member) {
         metrics.gauge(name, help, [this, member] {
-            return static_cast<double>(fanout.prune_gates().figures().*member);
+            return static_cast<double>(fanout.prune_gates().figures(pns::steady_now_us() / 1'000).*
+                                       member);
         });
     };
     gate_figure("pushhub_retirements_held", "Dead handles that wait for evidence.",

@@ -28,6 +28,9 @@ class Prepared {
     std::shared_ptr<const std::string> body;  ///< whole body, when the handle is not in it
     std::string body_head, body_tail;         ///< else these two around the JSON-escaped handle
     std::int64_t expires_at_ms = std::numeric_limits<std::int64_t>::max();
+    /// For which of the credential's apps it is, where that stands in the message; else empty. What
+    /// a provider says of the handles of one app says nothing of those of another.
+    std::string app;
 };
 
 /// One request, built into buffers that are reused from push to push. Views into it stay valid

@@ -21,6 +21,11 @@ std::int64_t retry_after_ms(const Answer& answer, std::int64_t otherwise_ms) {
     return parse_retry_after_ms(answer.header("retry-after"), answer.now_ms).value_or(otherwise_ms);
 }
 
+bool is_of_wns(const Answer& answer) {
+    return std::any_of(answer.headers.begin(), answer.headers.end(),
+                       [](const auto& header) { return header.first.starts_with("x-wns-"); });
+}
+
 std::string clean_reason(std::string_view text, std::string_view handle) {
     std::string out;
     while (!text.empty() && out.size() < reason_bytes_max) {

@@ -14,6 +14,9 @@ namespace pns {
 /// The wait that Retry-After asks for (see pns/http_date.hpp), else `otherwise_ms`.
 std::int64_t retry_after_ms(const Answer& answer, std::int64_t otherwise_ms);
 
+/// Whether WNS answered, and not something on the way to it.
+bool is_of_wns(const Answer& answer);
+
 /// Printable ASCII, at most 200 bytes; a handle in it is blotted out.
 std::string clean_reason(std::string_view text, std::string_view handle);
 

@@ -205,7 +205,7 @@ Checked<std::shared_ptr<const Prepared>> Apns::prepare_device(const Message& mes
     prepared->replaceable = type == "alert" && message_header(message, "apns-collapse-id").empty();
     Headers& headers = prepared->headers;
     if (const auto& name = std::get<std::string>(topic); !name.empty())
-        headers.emplace_back("apns-topic", name);
+        headers.emplace_back("apns-topic", prepared->app = name);
     headers.emplace_back("apns-push-type", type);
     if (const auto& value = std::get<std::string>(priority); !value.empty())
         headers.emplace_back("apns-priority", value);

@@ -29,6 +29,7 @@ enum class Rule {
     suspect_app,
     prune,
     prune_if_older,
+    prune_if_own,  ///< a 410 without a word: Apple's own has an apns-id, that of a proxy has none
     reauthorise,
     other_connection,
     reconnect_retry,
@@ -71,7 +72,7 @@ constexpr std::array<Row, 36> device_rows = {{
     {405, "MethodNotAllowed", Rule::drop_interface},
     {410, "ExpiredToken", Rule::prune_if_older},
     {410, "Unregistered", Rule::prune_if_older},
-    {410, "", Rule::prune_if_older},
+    {410, "", Rule::prune_if_own},
     {413, "PayloadTooLarge", Rule::drop_size},
     {413, "", Rule::drop_size},
     {429, "TooManyProviderTokenUpdates", Rule::throttle_credential},
@@ -152,6 +153,10 @@ Judgement follow(Rule rule, const ErrorBody& error, const Answer& answer, std::s
             return suspected(Outcome::wrong_token, std::move(reason));
         case Rule::prune:
             return retired(Outcome::bad_channel, std::move(reason));
+        case Rule::prune_if_own:
+            if (answer.header("apns-id").empty())
+                return suspected(Outcome::expired_channel, std::move(reason));
+            [[fallthrough]];
         case Rule::prune_if_older:
             // A time to come would prune registrations that are made only now.
             return {Dead{Outcome::expired_channel, std::move(reason),

@@ -218,6 +218,7 @@ void WebPush::encode(const Push& push, Encoded& out) const {
 struct Said {
     std::string text;
     std::string errno_digits;
+    bool in_json = false;  ///< Apple and Mozilla; a proxy answers with a page or with nothing
 };
 
 Said read_said(std::string_view body) {
@@ -230,6 +231,7 @@ Said read_said(std::string_view body) {
                           if (place.is("errno")) said.errno_digits = text;
                       });
     if (!json && !body.empty() && body.front() != '<') said.text = body;
+    said.in_json = !reason.empty() || !said.errno_digits.empty();
     if (json) said.text = reason.empty() ? message : reason;
     if (!said.errno_digits.empty()) said.text = "errno " + said.errno_digits + ' ' + said.text;
     return said;
@@ -270,9 +272,14 @@ Judgement WebPush::judge(const Push& push, const Answer& answer) const {
                 return misconfigured(Outcome::invalid_credentials, std::move(reason));
             return suspected(Outcome::wrong_channel, std::move(reason));
         case 404:
-            return retired(Outcome::bad_channel, std::move(reason));
-        case 410:  // of a fresh subscription it is doubtful: hub/send/prune_proof.hpp
-            return retired(Outcome::expired_channel, std::move(reason));
+        case 410: {
+            // Of a fresh subscription it is doubtful: hub/send/prune_proof.hpp.
+            const Outcome dead =
+                answer.status == 404 ? Outcome::bad_channel : Outcome::expired_channel;
+            if (!said.in_json && !says("subscription") && !is_of_wns(answer))
+                return suspected(dead, std::move(reason));
+            return retired(dead, std::move(reason));
+        }
         case 413:
             return refused(Outcome::invalid_notification_size, std::move(reason));
         case 429: {

@@ -214,10 +214,12 @@ Judgement Wns::judge(const Push& push, const Answer& answer) const {
         case 403:
             return suspected(Outcome::wrong_channel, std::move(reason));
         case 404:
+            if (!is_of_wns(answer)) return suspected(Outcome::bad_channel, std::move(reason));
             return retired(Outcome::bad_channel, std::move(reason));
         case 406:
             return throttled(std::move(reason), continue_after_ms(answer, service_pause_ms));
         case 410:
+            if (!is_of_wns(answer)) return suspected(Outcome::expired_channel, std::move(reason));
             return retired(Outcome::expired_channel, std::move(reason));
         case 412:
             return retry(Outcome::channel_disconnected, std::move(reason),

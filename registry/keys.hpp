@@ -74,7 +74,8 @@
 //                  headers, text body
 //     send         u8 version, text id, text format, text expression, text body, headers,
 //                  list of text direct handles, u8 delivery, zigzag enqueued, zigzag scheduled,
-//                  zigzag deadline, u8 deadline given, varint canary ppm, varint rate per second,
+//                  zigzag deadline, u8 flags (1 deadline given, 2 rate is per minute, 4 per hour;
+//                  else per second), varint canary ppm, varint rate,
 //                  text progress as accepted, varint partitions of selection, u8 selection apart,
 //                  list of (u16 partition, text bitmap) ascending: the selection, unless apart
 //     progress     u8 version, u8 state, zigzag started, zigzag ended,

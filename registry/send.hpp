@@ -36,6 +36,13 @@ enum class Delivery : std::uint8_t {
                     ///< Unknown
 };
 
+/// At most `count` pushes in each period; 0 = as fast as the providers take them.
+struct PushRate {
+    std::uint32_t count = 0;
+    std::uint32_t period_s = 1;  ///< 1, 60 or 3600
+    friend bool operator==(const PushRate&, const PushRate&) = default;
+};
+
 /// One accepted notification request. `id` is what ANH calls notification id.
 struct Send {
     std::string id;
@@ -52,7 +59,7 @@ struct Send {
     std::int64_t deadline_ms = never_ms;
     bool deadline_given = false;   ///< by the back end: holds while paused, too
     std::uint32_t canary_ppm = 0;  ///< share that goes out first, in millionths; 0 = no canary
-    std::uint32_t rate_per_s = 0;  ///< pushes per second; 0 = as fast as the providers take them
+    PushRate rate;
 };
 
 /// Registrations of one send, by partition. Frozen at accept; immutable afterwards.

@@ -15,6 +15,7 @@ namespace registry {
 namespace {
 
 constexpr std::uint8_t trace_version = 1;
+constexpr std::uint8_t held_version = 2;  // of `held`; trace_version is read, too
 constexpr std::int64_t time_max = std::numeric_limits<std::int64_t>::max();
 
 bool decode_kind(std::uint8_t byte, DeviceKind& kind) {
@@ -294,7 +295,7 @@ std::string encode_held(const HeldRetirement& held) {
     const Retirement& dead = held.retirement;
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(trace_version);
+    out.u8(held_version);
     out.text(held.platform);
     out.varint(dead.partition);
     out.varint(dead.number);
@@ -307,6 +308,8 @@ std::string encode_held(const HeldRetirement& held) {
     out.text(dead.installation_id);
     out.text(dead.registration_id);
     out.zigzag(dead.asked_at_ms);
+    out.text(held.app);
+    out.u8(held.suspicion ? 1 : 0);
     return bytes;
 }
 
@@ -316,7 +319,8 @@ Result<HeldRetirement> decode_held(std::string_view key, std::string_view bytes)
     held.hub = name.u32_be();
     held.ticket = name.u64_be();
     ByteReader in(bytes);
-    const bool sound = in.u8() == trace_version;
+    const std::uint8_t written_as = in.u8();
+    bool sound = written_as == held_version || written_as == trace_version;
     held.platform = in.text();
     Retirement& dead = held.retirement;
     dead.partition = narrow<std::uint16_t>(in);
@@ -331,6 +335,12 @@ Result<HeldRetirement> decode_held(std::string_view key, std::string_view bytes)
     dead.registration_id = in.text();
     dead.asked_at_ms = in.zigzag();
     dead.ticket = held.ticket;
+    if (written_as == held_version) {
+        held.app = in.text();
+        const std::uint8_t suspicion = in.u8();
+        sound = sound && suspicion <= 1;
+        held.suspicion = suspicion == 1;
+    }
     if (!sound || !in.at_end() || !name.at_end()) return make_error_code(errc::corrupt);
     return held;
 }

@@ -2,7 +2,7 @@
 
 // What the trace keeps of single pushes and of retired handles, and every byte of it on disk.
 // Notation as in keys.hpp; `later` is u64 of (2^63 - 1 - time): newer keys come first. Every value
-// starts with a version byte, u8 1; a decoder refuses others, and bytes left over (errc::corrupt).
+// starts with a version byte; a decoder refuses others, and bytes left over (errc::corrupt).
 //
 //   meta         "version" -> u8 1
 //   pushes       u8 'd', u32 hub, u64 hash of device, u8 kind, text device id,
@@ -23,9 +23,10 @@
 //                text installation id, text registration id, zigzag dead since,
 //                zigzag registered at, varint partition, varint number, 16 bytes keyed hash
 //   held         u32 hub, u64 ticket -> held
-//     held       u8 1, text platform, varint partition, varint number, varint generation,
+//     held       u8 2, text platform, varint partition, varint number, varint generation,
 //                text handle, zigzag dead since, text reason, zigzag time, text send id,
-//                text installation id, text registration id, zigzag registered at
+//                text installation id, text registration id, zigzag asked at, text app,
+//                u8 suspicion; also u8 1: without app and suspicion
 //
 // An event and its reference are written in one batch, so they lie in one file and leave together.
 // Tested by tests/registry_trace_test.cpp.
@@ -95,6 +96,8 @@ struct HeldRetirement {
     std::uint32_t hub = 0;
     std::uint64_t ticket = 0;
     std::string platform;
+    std::string app{};       ///< whose pushes were answered so; empty: the credential's only one
+    bool suspicion = false;  ///< it waits to be suspected once more
     Retirement retirement;
 };
 

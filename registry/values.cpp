@@ -602,6 +602,22 @@ Result<InstallationRecord> decode_installation(std::string_view id, std::string_
 namespace {
 
 constexpr std::uint8_t flag_released = 1, flag_gave_up = 2;
+constexpr std::uint8_t flag_deadline_given = 1, flag_per_minute = 2, flag_per_hour = 4;
+
+std::uint8_t flags_of(const Send& send) {
+    return static_cast<std::uint8_t>((send.deadline_given ? flag_deadline_given : 0) |
+                                     (send.rate.period_s == 60 ? flag_per_minute : 0) |
+                                     (send.rate.period_s == 3'600 ? flag_per_hour : 0));
+}
+
+/// False: flags that nobody writes.
+bool take_flags(std::uint8_t flags, Send& send) {
+    send.deadline_given = (flags & flag_deadline_given) != 0;
+    const auto period = static_cast<std::uint8_t>(flags & ~flag_deadline_given);
+    if (period == flag_per_minute) send.rate.period_s = 60;
+    if (period == flag_per_hour) send.rate.period_s = 3'600;
+    return period == 0 || send.rate.period_s != 1;
+}
 
 }  // namespace
 
@@ -619,9 +635,9 @@ std::string encode_send(const Send& send, const Progress& first, const KeptSelec
     out.zigzag(send.enqueued_at_ms);
     out.zigzag(send.scheduled_at_ms);
     out.zigzag(send.deadline_ms);
-    out.u8(send.deadline_given ? 1 : 0);
+    out.u8(flags_of(send));
     out.varint(send.canary_ppm);
-    out.varint(send.rate_per_s);
+    out.varint(send.rate.count);
     out.text(encode_progress(first));
     out.varint(selection.partitions);
     out.u8(selection.apart ? 1 : 0);
@@ -672,9 +688,9 @@ Result<SendRecord> decode_send(std::string_view bytes) {
     send.enqueued_at_ms = in.zigzag();
     send.scheduled_at_ms = in.zigzag();
     send.deadline_ms = in.zigzag();
-    send.deadline_given = get_bool(in);
+    if (!take_flags(in.u8(), send)) in.fail();
     send.canary_ppm = get_number(in);
-    send.rate_per_s = get_number(in);
+    send.rate.count = get_number(in);
     auto first = decode_progress(in.text());
     if (!first) return first.error();
     std::tie(record.first, record.first_done) = std::move(*first);

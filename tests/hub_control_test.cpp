@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <set>
@@ -169,9 +170,12 @@ TEST_CASE("the headers that steer a send are read or refused with the reason", "
     CHECK(options_of({{"pushhub-canary", "1%; hold"}}).canary_ppm == 10'000);
     CHECK(options_of({{"pushhub-canary", " 0.0001 % ;HOLD"}}).canary_ppm == 1);
     CHECK(options_of({{"pushhub-canary", "12.5%"}}).canary_ppm == 125'000);
-    CHECK(options_of({{"pushhub-rate", "500/s"}}).rate_per_s == 500);
-    CHECK(options_of({{"pushhub-rate", "30000 / m"}}).rate_per_s == 500);
-    CHECK(options_of({{"pushhub-rate", "61/m"}}).rate_per_s == 2);
+    using registry::PushRate;
+    CHECK(options_of({{"pushhub-rate", "500/s"}}).rate == PushRate{500, 1});
+    CHECK(options_of({{"pushhub-rate", "30000 / m"}}).rate == PushRate{30'000, 60});
+    CHECK(options_of({{"pushhub-rate", "61/m"}}).rate == PushRate{61, 60});
+    CHECK(options_of({{"pushhub-rate", "1/H"}}).rate == PushRate{1, 3'600});
+    CHECK(options_of({{"pushhub-rate", "3600000000/h"}}).rate == PushRate{3'600'000'000, 3'600});
     const auto deadline = options_of({{"pushhub-deadline", "2026-11-21T10:10:00Z"}});
     CHECK(deadline.deadline_given);
     CHECK(deadline.deadline_ms == now_ms + 600'000);
@@ -187,8 +191,8 @@ TEST_CASE("the headers that steer a send are read or refused with the reason", "
         INFO(bad);
         CHECK(refusal_of({{"pushhub-canary", bad}}).find("PushHub-Canary") == 0);
     }
-    for (const char* bad :
-         {"500", "0/s", "/s", "59/m", "500/h", "1000001/s", "-5/s", "5.5/s", "99999999999/s"}) {
+    for (const char* bad : {"500", "0/s", "/s", "0/m", "500/d", "1000001/s", "60000001/m",
+                            "3600000001/h", "-5/s", "5.5/s", "99999999999/s"}) {
         INFO(bad);
         CHECK(refusal_of({{"pushhub-rate", bad}}).find("PushHub-Rate") == 0);
     }
@@ -273,6 +277,69 @@ TEST_CASE("a paused send stands still, survives a restart, and goes on where it 
     CHECK(desk.command(id, "resume", 409)["detail"].get<std::string>().find("Completed") !=
           std::string::npos);
     CHECK(desk.world.call("POST", "/app/sends/nothing/pause").status == 404);
+}
+
+TEST_CASE("no figure of a send goes back, and what was told is there after a crash", "[hub]") {
+    const std::string delivery = GENERATE("at-least-once", "at-most-once");
+    INFO(delivery);
+    Desk desk;
+    pns::sim::Rules rules;
+    pns::sim::Behaviour slowly, gone;
+    slowly.delay_ms = 20;
+    gone.act = pns::sim::Act::gone;
+    rules.shares = {{slowly, 0.5}, {gone, 0.1}};
+    desk.world.sim("apns").set_rules(rules);
+    constexpr int devices = 600;
+    const std::string id =
+        desk.send(devices, {{"pushhub-rate", "400/s"}, {"pushhub-delivery", delivery}});
+    json before = desk.figures(id);
+    const auto seen = [&before](const json& now) {
+        INFO(before.dump() << " then " << now.dump());
+        CHECK(now["done"] >= before["done"]);
+        CHECK(now["out"] >= before["out"]);
+        for (const auto& [outcome, count] : before["outcomes"].items()) {
+            REQUIRE(now["outcomes"].contains(outcome));
+            CHECK(now["outcomes"][outcome] >= count);
+        }
+        before = now;
+    };
+    const auto watched_until = [&](std::uint64_t done) {
+        desk.wait(id, [&](const json& now) {
+            seen(now);
+            return now["done"] >= done || now.contains("endedAt");
+        });
+    };
+    for (const std::uint64_t done : {60, 200}) {
+        watched_until(done);
+        seen(desk.command(id, "pause"));
+        CHECK(before["state"] == "Paused");
+        CHECK(before["inFlight"] == 0);
+        CHECK(before["done"] < devices);
+        CHECK(before["out"] == desk.world.sim("apns").counters().received);
+        // A hub that finds what is on disk at this moment tells the same.
+        hub::Config crashed = desk.world.config();
+        crashed.data_dir += "-crashed";
+        std::filesystem::copy(desk.world.config().data_dir, crashed.data_dir,
+                              std::filesystem::copy_options::recursive);
+        std::string why;
+        auto second = hub::Service::start(crashed, why);
+        INFO(why);
+        REQUIRE(second);
+        hub::HubClient client(second->connection_string(), second->ca_file().string());
+        hub::ClientRequest request;
+        request.path = "/app/sends/" + id;
+        const json there = json::parse(client.call(std::move(request)).body);
+        for (const char* figure : {"state", "done", "out", "pending", "outcomes", "platforms"}) {
+            INFO(figure);
+            CHECK(there[figure] == before[figure]);
+        }
+        second.reset();
+        std::filesystem::remove_all(crashed.data_dir);
+        seen(desk.command(id, "resume"));
+    }
+    watched_until(devices);
+    CHECK(before["state"] == "Completed");
+    CHECK(desk.world.sim("apns").counters().doubles == 0);
 }
 
 TEST_CASE("a canceled send says exactly what is out", "[hub]") {

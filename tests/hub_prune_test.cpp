@@ -126,26 +126,30 @@ TEST_CASE("a word against a handle is worth what its proof is", "[hub]") {
 
 TEST_CASE("a suspicion that is confirmed speaks of the time of the first one", "[hub]") {
     PruneGate gate;
-    gate.accepted(100);
-    gate.suspect(dead_handle(1), "send-a");
-    auto again = dead_handle(1);
-    again.asked_at_ms = 2'000;
-    gate.suspect(again, "send-b");
-    const auto released = gate.release();
+    gate.accepted(100, 0);
+    auto suspected = dead_handle(1);
+    suspected.send_id = "send-a";
+    gate.suspect(suspected, 0);
+    suspected.asked_at_ms = 2'000;
+    suspected.send_id = "send-b";
+    gate.suspect(suspected, 0);
+    const auto released = gate.release(0);
     REQUIRE(released.size() == 1);
     CHECK(released[0].asked_at_ms == 1'000);  // presented since: the registry keeps it
-    gate.suspect(again, "send-c");
-    CHECK(gate.release().empty());
+    suspected.send_id = "send-c";
+    gate.suspect(suspected, 0);
+    CHECK(gate.release(0).empty());
 }
 
 TEST_CASE("what the operator took no longer speaks against the credential", "[hub]") {
     PruneGate gate;
-    gate.accepted(10);
-    for (std::uint32_t i = 0; i < 50; ++i) gate.dead(dead_handle(i));
-    CHECK_FALSE(gate.open());
+    for (std::uint32_t i = 0; i < 50; ++i) gate.dead(dead_handle(i), 0);
+    gate.accepted(10, 0);
+    CHECK_FALSE(gate.open(0));
     CHECK(gate.take_held().size() == 50);
-    CHECK(gate.open());
     CHECK(gate.held() == 0);
+    gate.dead(dead_handle(50), 0);
+    CHECK(gate.release(0).size() == 1);
 }
 
 TEST_CASE("held retirements agree with a model over random events and restarts", "[hub]") {
@@ -176,13 +180,16 @@ TEST_CASE("held retirements agree with a model over random events and restarts",
             const auto count = model[hub].erase(handle);
             CHECK(trace->erase_device(hub, {}, {}, handle).value() == count);
         } else {
-            // Nothing was ever accepted: all is held.
+            // Nothing was ever accepted: all is held. Suspicions come and go beside it.
             std::vector<PruneGates::Suspect> dead;
             for (auto left = random() % 4; left > 0; --left) {
                 dead.push_back({dead_handle(++number), true});
                 model[hub].insert(dead.back().retirement.handle);
             }
-            CHECK(gates->pass(hub, 0, "send", 0, std::move(dead)).empty());
+            for (auto left = random() % 3; left > 0; --left)
+                dead.push_back({dead_handle(++number), false});
+            const PruneGates::Subject subject{hub, 0, random() % 2 == 0 ? "app" : ""};
+            CHECK(gates->pass(subject, "send", 0, std::move(dead), 0).empty());
         }
         std::multiset<std::string> held;
         std::uint64_t after = 0;
@@ -196,9 +203,56 @@ TEST_CASE("held retirements agree with a model over random events and restarts",
     }
     trace->flush();
     std::map<std::uint32_t, std::multiset<std::string>> stored;
-    for (const auto& one : trace->store().held().value())
-        stored[one.hub].insert(one.retirement.handle);
+    for (const auto& one : trace->store().held().value()) {
+        if (!one.suspicion) stored[one.hub].insert(one.retirement.handle);
+    }
     for (const auto& [hub, handles] : model) CHECK(stored[hub] == handles);
+}
+
+TEST_CASE("a suspicion is remembered over a restart, and erased with its device", "[hub]") {
+    const support::Folder folder;
+    const PruneGates::Subject subject{1, 0, "app"};
+    for (const bool erased : {false, true}) {
+        INFO(erased);
+        const auto handle = dead_handle(erased ? 2 : 1);
+        {
+            auto trace = trace_in(folder);
+            PruneGates gates(trace.get());
+            CHECK(gates.pass(subject, "send-a", 50, {{handle, false}}, 0).empty());
+            CHECK(gates.held() == 0);
+            if (erased) CHECK(trace->erase_device(1, {}, {}, handle.handle).value() == 1);
+        }
+        auto trace = trace_in(folder);
+        PruneGates gates(trace.get());
+        const auto retired = gates.pass(subject, "send-b", 50, {{handle, false}}, 0);
+        CHECK(retired.size() == (erased ? 0 : 1));
+        if (erased) gates.forget(1);
+        trace->flush();
+        CHECK(trace->store().held().value().empty());
+    }
+}
+
+TEST_CASE("successes of one app do not speak for another, and apps are bounded", "[hub]") {
+    PruneGates gates;
+    const PruneGates::Subject good{1, 0, "good"}, bad{1, 0, "bad"};
+    const auto suspects = [](std::uint32_t count) {
+        std::vector<PruneGates::Suspect> dead;
+        for (std::uint32_t i = 0; i < count; ++i) dead.push_back({dead_handle(i), true});
+        return dead;
+    };
+    for (std::int64_t now_ms = 0; now_ms < 60'000; now_ms += 1'000) {
+        CHECK(gates.pass(good, "a", 1'000, {}, now_ms).empty());
+        CHECK(gates.pass(bad, "a", 0, suspects(10), now_ms).empty());
+    }
+    CHECK(gates.pass(good, "a", 1'000, suspects(20), 60'000).size() == 20);
+    for (std::size_t i = 0; i < 3 * PruneGates::apps_max; ++i)
+        gates.pass({1, 0, std::to_string(i)}, "a", 1, {}, 60'000);
+    CHECK(gates.gates(1, 60'000).size() <= PruneGates::apps_max + 1);
+    CHECK(gates.held() == 600);
+    // Gates that know nothing any more make room.
+    gates.pass({1, 0, "later"}, "a", 1, {}, 9'000'000);
+    CHECK(gates.gates(1, 9'000'000).size() <= PruneGates::apps_max + 1);
+    CHECK(gates.held() == 600);
 }
 
 TEST_CASE("why a handle was retired can be read by handle and by installation", "[hub]") {

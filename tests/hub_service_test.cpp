@@ -9,16 +9,23 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <catch2/catch.hpp>
 #include <cerrno>
 #include <chrono>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "hub/access/sas.hpp"
+#include "hub/api/parts.hpp"
 #include "hub/process/log.hpp"
+#include "hub/process/metrics.hpp"
 #include "tests/support/http_client.hpp"
 #include "tests/support/registry_fixture.hpp"
+#include "tests/support/world.hpp"
 
 namespace {
 
@@ -316,4 +323,73 @@ TEST_CASE("what cannot start says why in one line", "[hub]") {
     CHECK(refused(bad).find("cannot use the certificate " + text.string()) != std::string::npos);
     std::ofstream(config.data_dir / "root.key") << "";
     CHECK(refused(config).find("root.key") != std::string::npos);
+}
+
+TEST_CASE("stopping waits for no provider, whatever a handler asked it for", "[hub]") {
+    // Takes connections and says nothing.
+    boost::asio::io_context loop;
+    boost::asio::ip::tcp::acceptor mute(loop, {boost::asio::ip::address_v4::loopback(), 0});
+    const std::string mute_at = ":443=127.0.0.1:" + std::to_string(mute.local_endpoint().port());
+    hub::Config settings;
+    settings.connect_to = {"api-manage-broadcast.push.apple.com" + mute_at};
+    support::World world(settings, {"apns"});
+    pns::sim::Rules rules;
+    pns::sim::Behaviour never;
+    never.act = pns::sim::Act::never;
+    rules.shares = {{never, 1.0}};
+    world.sim("apns").set_rules(rules);
+    world.install("phone", "apns", support::handle_of("apns", 1));
+    const auto made = world.send("apple", "all", support::apple_body);
+    const std::string channel = "/app/apns/channels/" + std::string("dHN0LXN0Ym1lbg%3D%3D");
+    struct Call {
+        const char* what;
+        std::string method, target, body;
+    };
+    const std::vector<Call> calls{
+        {"a test send", "POST", "/app/messages?test=true", support::apple_body},
+        {"a push to a channel", "POST", channel + "/messages",
+         R"({"aps":{"timestamp":1795200000,"event":"update","content-state":{"a":1}}})"},
+        {"a call of Apple", "GET", "/app/apns/channels", ""},
+        {"a stream of events", "GET", "/app/sends/" + made + "/events", ""},
+    };
+    support::HeaderList headers = signed_by(world.service().parts().namespace_rules.front());
+    headers.emplace_back("ServiceBusNotification-Format", "apple");
+    std::vector<std::thread> callers;
+    for (const char* alpn : {"h2", "http/1.1"}) {
+        for (const Call& call : calls) {
+            callers.emplace_back([&world, &headers, &call, alpn] {
+                support::ClientOptions options;
+                options.ca_file = world.service().ca_file().string();
+                options.alpn = alpn;
+                try {
+                    if (std::string(alpn) == "h2") {
+                        hub::HubClient client(world.service().connection_string(), options.ca_file);
+                        hub::ClientRequest request;
+                        request.method = call.method;
+                        request.path = call.target;
+                        request.body = call.body;
+                        request.headers = {{"servicebusnotification-format", "apple"}};
+                        client.call(std::move(request));
+                    } else {
+                        H1Client client(world.service().port(), options);
+                        client.request(call.method, call.target, headers, call.body);
+                    }
+                } catch (const std::exception&) {  // cut off
+                }
+            });
+        }
+    }
+    const auto at_work = [&world] {
+        const auto page = world.service().parts().metrics.text();
+        const auto at = page.find("\npushhub_requests_in_flight ");
+        return std::stod(page.substr(at + 28));
+    };
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    // The answers that are streams have begun: their handlers have ended.
+    while (at_work() < 6 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    CHECK(at_work() >= 6);
+    auto stopped = std::async(std::launch::async, [&world] { world.service().stop(); });
+    CHECK(stopped.wait_for(std::chrono::seconds(8)) == std::future_status::ready);
+    stopped.get();
+    for (auto& caller : callers) caller.join();
 }

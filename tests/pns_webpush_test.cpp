@@ -356,7 +356,11 @@ TEST_CASE("answers of push services are judged by the table", "[pns]") {
          "the VAPID credentials in the authorization header do not correspond to the credentials "
          "used to create the subscriptions",
          Kind::suspect, "WrongChannel"},
-        {404, "<!DOCTYPE html><title>Error 404</title>", Kind::dead, "BadChannel"},
+        {404, "<!DOCTYPE html><title>Error 404</title>", Kind::suspect, "BadChannel"},
+        {404, "", Kind::suspect, "BadChannel"},
+        {410, "<html>Gone</html>", Kind::suspect, "ExpiredChannel"},
+        {410, R"({"message":"gone"})", Kind::suspect, "ExpiredChannel"},
+        {410, R"({"reason":"Unregistered"})", Kind::dead, "ExpiredChannel"},
         {404, R"({"code":404,"errno":102})", Kind::dead, "BadChannel"},
         {405, "", Kind::refused, "PnsInterfaceError"},
         {410, R"({"code":410,"errno":106,"error":"Gone"})", Kind::dead, "ExpiredChannel"},
@@ -392,7 +396,8 @@ TEST_CASE("answers of push services are judged by the table", "[pns]") {
         return account->judge(push, answer);
     };
     CHECK(judged(401, "").step == Step::reauthorise);
-    CHECK(judged(410, "").verdict.kind() == pns::Verdict::Kind::dead);
+    CHECK(judged(410, "").verdict.kind() == pns::Verdict::Kind::suspect);
+    CHECK(judged(410, "", "x-wns-status", "dropped").verdict.kind() == pns::Verdict::Kind::dead);
     CHECK(judged(201, "", "apns-id", "id-1").verdict.get<pns::Accepted>()->provider_id == "id-1");
     const auto overload = judged(503, "", "retry-after", "120");
     CHECK(overload.verdict.get<pns::RetryLater>()->after_ms == 120'000);
@@ -443,8 +448,7 @@ struct Round final : pns::PushOwner {
         return verdict.is<pns::RetryLater>() || (unsent && unsent->after_ms != pns::never_ms);
     }
     void on_verdict(pns::Push& push, pns::Verdict&& verdict) override {
-        const bool again =
-            comes_again(verdict) && ++attempts < 64;
+        const bool again = comes_again(verdict) && ++attempts < 64;
         verdicts[push.index].emplace(std::move(verdict));
         if (again) {
             boost::asio::post(io, [this, &push] { sender->submit(push); });

@@ -25,10 +25,28 @@ std::string id_of(int i) {
 TEST_CASE("what steers a send survives the ledger", "[registry]") {
     Send send;
     send.canary_ppm = 10'000;
-    send.rate_per_s = 500;
+    send.rate = {500, 60};
     send.deadline_given = true;
     const auto sent = decode_send(encode_send(send, {}, {})).value().send;
-    CHECK((sent.canary_ppm == 10'000 && sent.rate_per_s == 500 && sent.deadline_given));
+    CHECK((sent.canary_ppm == 10'000 && sent.rate == registry::PushRate{500, 60} &&
+           sent.deadline_given));
+
+    // A rate a second lies as it always did: what older stores have is read as it was meant.
+    Send per_second = send;
+    per_second.rate.period_s = 1;
+    const std::string old_bytes = encode_send(per_second, {}, {});
+    std::string bytes = encode_send(send, {}, {});
+    REQUIRE(bytes.size() == old_bytes.size());
+    const auto differs = std::mismatch(bytes.begin(), bytes.end(), old_bytes.begin());
+    CHECK(*differs.second == 1);  // a boolean then: deadline given
+    CHECK(std::equal(differs.first + 1, bytes.end(), differs.second + 1));
+    CHECK(decode_send(old_bytes).value().send.rate == registry::PushRate{500, 1});
+    send.rate.period_s = 3'600;
+    CHECK(decode_send(encode_send(send, {}, {})).value().send.rate == send.rate);
+    for (const int flags : {6, 8, 15}) {
+        *differs.first = static_cast<char>(flags);
+        CHECK(decode_send(bytes).error() == registry::errc::corrupt);
+    }
 
     Progress progress;
     progress.audience = 7'000'000;

@@ -134,7 +134,17 @@ TEST_CASE("events, references, records and held ones read back as written", "[re
     held.retirement.handle = "https://example";
     held.retirement.generation = 123;
     held.retirement.dead_since_ms = std::numeric_limits<std::int64_t>::max();
+    // As it was written before it had an app and suspicions: the first version.
+    std::string old_bytes = encode_held(held);
+    old_bytes.resize(old_bytes.size() - 2);
+    old_bytes[0] = 1;
+    const auto old = decode_held(held_key(2, 77), old_bytes).value();
+    CHECK(old.retirement.handle == "https://example");
+    CHECK((old.app.empty() && !old.suspicion));
+    held.app = "com.example";
+    held.suspicion = true;
     const auto back = decode_held(held_key(2, 77), encode_held(held)).value();
+    CHECK((back.app == "com.example" && back.suspicion));
     CHECK(back.hub == 2);
     CHECK(back.retirement.ticket == 77);
     CHECK(back.retirement.handle == "https://example");
@@ -168,7 +178,7 @@ TEST_CASE("no cut and no foreign version of a trace value is taken", "[registry]
         }
         CHECK(refused(kind, whole[kind] + "x"));
         std::string other = whole[kind];
-        other[0] = 2;
+        other[0] = 3;
         CHECK(refused(kind, other));
         CHECK_FALSE(refused(kind, whole[kind]));
     }

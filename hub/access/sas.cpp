@@ -14,6 +14,7 @@
 #include <map>
 #include <optional>
 
+#include "hub/text/keyed_hash.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
 
@@ -124,8 +125,7 @@ const std::string& kept_signature(std::string_view key, std::string_view sr, std
         std::string key, sr, se, signature;
     };
     thread_local std::array<Kept, 256> all;
-    const std::hash<std::string_view> hash;
-    Kept& kept = all[(hash(key) ^ hash(sr) * 31 ^ hash(se)) % all.size()];
+    Kept& kept = all[(keyed_hash(key) ^ keyed_hash(sr) * 31 ^ keyed_hash(se)) % all.size()];
     if (kept.key != key || kept.sr != sr || kept.se != se)
         kept = {std::string(key), std::string(sr), std::string(se), sas_signature(key, sr, se)};
     return kept.signature;

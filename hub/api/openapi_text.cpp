@@ -36,7 +36,8 @@ constexpr RouteParameter top{"top", false, "Rows in a page."};
 constexpr RouteParameter token{"continuation", false, "Of the page before."};
 constexpr RouteParameter canary{"PushHub-Canary", true,
                                 "1%; hold: this share first, the rest after resume."};
-constexpr RouteParameter rate{"PushHub-Rate", true, "500/s: pushes a second at most."};
+constexpr RouteParameter rate{"PushHub-Rate", true,
+                              "500/s, 61/m, 100/h: pushes in each second, minute or hour at most."};
 constexpr RouteParameter deadline{"PushHub-Deadline", true,
                                   "A time, after which what is not out is abandoned."};
 constexpr RouteParameter platform{"platform", false, "Only of this platform."};

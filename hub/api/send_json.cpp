@@ -50,7 +50,16 @@ struct Sums {
 
 Json rate_of(const Send& send, const Fanout::Watched* live, std::uint64_t pending) {
     Json rate = Json::object();
-    if (send.rate_per_s != 0) rate["limitPerSecond"] = send.rate_per_s;
+    if (const auto [count, period_s] = send.rate; count != 0) {
+        rate["limit"] = std::to_string(count) + (period_s == 1    ? "/s"
+                                                 : period_s == 60 ? "/m"
+                                                                  : "/h");
+        if (count % period_s == 0) {
+            rate["limitPerSecond"] = count / period_s;
+        } else {
+            rate["limitPerSecond"] = rounded(static_cast<double>(count) / period_s, 1'000);
+        }
+    }
     if (live == nullptr) return rate;
     rate["perSecond"] = rounded(live->rate_per_s, 10);
     if (live->rate_per_s > 0 && live->progress.waits_since_ms == 0) {
@@ -99,8 +108,7 @@ std::string send_json(const Send& send, const Progress& stored, const Fanout::Wa
     out["done"] = sums.counted;
     out["pending"] = pending;
     out["inFlight"] = in_flight;
-    // Open marks of at-most-once are counted as Unknown already.
-    out["out"] = sums.counted - sums.never_out + (marks_first ? 0 : in_flight);
+    out["out"] = sums.counted - sums.never_out;
     out["outcomes"] = Json(sums.outcomes);
     if (!whole) return out.dump(-1, ' ', false, Json::error_handler_t::replace);
 

@@ -20,6 +20,7 @@
 #include "hub/send/trace.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
+#include "pns/alarm.hpp"
 #include "pns/platform.hpp"
 #include "pns/text.hpp"
 
@@ -268,12 +269,14 @@ pns::Task<Response> list_held_retirements(Call call) {
     const PruneGates& gates = call.parts.fanout.prune_gates();
     const std::uint32_t hub = call.hub->row.number;
     json body{{"gates", json::array()}, {"held", json::array()}};
-    for (const auto& gate : gates.gates(hub)) {
-        body["gates"].push_back({{"platform", pns::platforms()[gate.platform].name},
-                                 {"open", gate.open},
-                                 {"held", gate.held},
-                                 {"recentAccepted", gate.recent_accepted},
-                                 {"recentDead", gate.recent_dead}});
+    for (const auto& gate : gates.gates(hub, pns::steady_now_us() / 1'000)) {
+        json entry{{"platform", pns::platforms()[gate.subject.platform].name},
+                   {"open", gate.open},
+                   {"held", gate.held},
+                   {"recentAccepted", gate.recent_accepted},
+                   {"recentDead", gate.recent_dead}};
+        if (!gate.subject.app.empty()) entry["app"] = gate.subject.app;
+        body["gates"].push_back(std::move(entry));
     }
     const auto held = gates.list(hub, after, paging.top);
     for (const auto& one : held) {
@@ -299,11 +302,11 @@ pns::Task<Response> release_held_retirements(Call call) {
     std::size_t released = 0, retired = 0;
     auto taken = gates.take(hub, std::get<std::optional<std::size_t>>(platform));
     boost::system::error_code failure;
-    for (auto& [index, dead] : taken) {
+    for (auto& [subject, dead] : taken) {
         const std::size_t count = dead.size();
-        auto start = [&call, &gates, hub, place = index,
+        auto start = [&call, &gates, whose = &subject,
                       list = &dead](registry::Done<std::size_t> done) {
-            gates.retire(call.parts.registry, hub, place, "operator", std::move(*list),
+            gates.retire(call.parts.registry, *whose, "operator", std::move(*list),
                          std::move(done));
         };
         const auto result = co_await committed<std::size_t>(std::move(start));
@@ -313,7 +316,7 @@ pns::Task<Response> release_held_retirements(Call call) {
         }
         released += count;
         retired += *result;
-        call.parts.metrics.retired(pns::platforms()[index].name, *result);
+        call.parts.metrics.retired(pns::platforms()[subject.platform].name, *result);
     }
     if (failure) co_return problem(call.request, failure, "The hub is gone.");
     // What the app presented again meanwhile is released and stays.

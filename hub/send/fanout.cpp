@@ -178,7 +178,8 @@ void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
                                : undelivered_after_ms(send, run->tally.audience(),
                                                       send.deadline_ms - undelivered_ms_max);
     run->deadline.set(deadline_ms, now_ms(), pns::steady_now_ms());
-    if (send.rate_per_s != 0) run->rate.emplace(send.rate_per_s, burst_of(send.rate_per_s));
+    if (const auto [count, period_s] = send.rate; count != 0)
+        run->rate.emplace(count, burst_of(count / period_s), 0, period_s);
     run->hub_rate = hub_rate(*run->hub);
     const std::uint64_t not_final = run->tally.audience() - run->tally.final_devices();
     {
@@ -381,6 +382,7 @@ std::optional<Fanout::Watched> Fanout::watch(std::uint32_t hub, const std::strin
     if (!run) return std::nullopt;
     Watched watched;
     watched.progress = run->tally.summary();
+    watched.settled = run->tally.told_all();
     watched.in_flight = static_cast<std::uint64_t>(std::max<std::int64_t>(run->in_flight, 0));
     watched.retries = static_cast<std::uint64_t>(std::max<std::int64_t>(run->retries, 0));
     watched.rate_per_s = run->tally.rate_per_s();

@@ -10,6 +10,7 @@
 #include "hub/process/log.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/trace.hpp"
+#include "pns/account.hpp"
 #include "pns/mixing.hpp"
 
 namespace asio = boost::asio;
@@ -264,7 +265,7 @@ void FanoutLane::build(Chunk& chunk) {
     const std::uint32_t hub = run.hub->row.number;
     const std::int64_t now = now_ms();
     const bool overdue = pns::steady_now_ms() >= run.deadline.steady_ms();
-    const std::uint64_t send_hash = std::hash<std::string>{}(run.send.id);
+    const std::uint64_t send_hash = pns::fnv1a(run.send.id);
     assert(chunk.rows.devices.size() == chunk.numbers.size());
     chunk.built_ms = now;
     if (chunk.platforms.empty()) chunk.platforms.assign(chunk.numbers.size(), chunk.platform);
@@ -405,7 +406,7 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
     bool ended = true;
     verdict_ = &verdict;
     if (const auto* accepted = verdict.get<pns::Accepted>()) {
-        ++mine.learned_of(chunk.platforms[i]).accepted;
+        ++mine.learned_of(chunk.platforms[i], push.prepared->app).accepted;
         new_handle = accepted->new_handle;
         if (!new_handle.empty() && registered) {
             mine.rotations.push_back({chunk.partition, device.number, device.generation,
@@ -413,7 +414,7 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
         }
     } else if (verdict.is<pns::Dead>() || verdict.is<pns::Suspect>()) {
         std::optional<std::int64_t> ask_again_ms;
-        if (registered) ask_again_ms = accuse(chunk, i, verdict);
+        if (registered) ask_again_ms = accuse(chunk, push, verdict);
         ended = !ask_again_ms;
         if (!ended) again(chunk, i, *ask_again_ms, true, verdict.outcome(), verdict.reason());
     } else if (const auto* later = verdict.get<pns::RetryLater>()) {

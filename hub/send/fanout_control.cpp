@@ -37,7 +37,9 @@ bool canary_open(const SendRun& run) {
 std::int64_t undelivered_after_ms(const registry::Send& send, std::uint64_t devices,
                                   std::int64_t from_ms) {
     const std::int64_t at_rate_ms =
-        send.rate_per_s == 0 ? 0 : static_cast<std::int64_t>(devices * 1'000 / send.rate_per_s);
+        send.rate.count == 0
+            ? 0
+            : static_cast<std::int64_t>(devices * 1'000 * send.rate.period_s / send.rate.count);
     return from_ms + undelivered_ms_max + at_rate_ms;
 }
 

@@ -90,7 +90,9 @@ void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform
     }
     if (row.name == "fcmv1") {
         // A twentieth stays free: the provider's minute is not ours.
-        settings.pushes_per_s_max = (parts_.config.fcm_messages_per_minute * 95 / 100 + 59) / 60;
+        const std::uint64_t per_minute = parts_.config.fcm_messages_per_minute;
+        settings.pushes_per_s_max =
+            per_minute == 0 ? 0 : std::max<std::uint64_t>(per_minute * 95 / 100 / 60, 1);
         settings.ramp_ms = parts_.config.fcm_ramp_s * 1'000;
     }
     auto found = pns::open_account(credential);
@@ -126,8 +128,7 @@ pns::Task<void> FanoutLane::retire_sender(std::unique_ptr<pns::Sender> sender) {
 // --- what was learned goes to the tally, the gates, the ledger ---
 
 void FanoutLane::flush(LaneRun& run) {
-    tell_figures(run);
-    if (run.notes.empty()) return;
+    if (run.notes.empty()) return tell_figures(run);
     const auto ended = static_cast<std::int64_t>(run.notes.ended());
     if (!run.run->dropped) parts_.backlog.fetch_sub(ended, std::memory_order_relaxed);
     for (const auto& [platform, outcome, count] : run.finals.entries()) {
@@ -136,15 +137,18 @@ void FanoutLane::flush(LaneRun& run) {
     }
     run.finals.clear();
     prune(run);
-    if (run.run->tally.add(run.notes)) parts_.on_complete(run.run);
+    const bool reached = run.run->tally.add(run.notes);
+    tell_figures(run);  // last: who sees nothing in flight sees what became of it
+    if (reached) parts_.on_complete(run.run);
 }
 
 void FanoutLane::prune(LaneRun& run) {
     const std::uint32_t hub = run.run->hub->row.number;
     auto learned = std::exchange(run.learned, {});
     for (LaneRun::Learned& one : learned) {
-        auto dead = parts_.gates.pass(hub, one.platform, run.run->send.id, one.accepted,
-                                      std::move(one.dead));
+        const PruneGates::Subject subject{hub, one.platform, one.app};
+        auto dead = parts_.gates.pass(subject, run.run->send.id, one.accepted, std::move(one.dead),
+                                      pns::steady_now_us() / 1'000);
         if (dead.empty()) continue;
         auto told = [&metrics = parts_.metrics, name = pns::platforms()[one.platform].name](
                         registry::Result<std::size_t> retired) {
@@ -155,8 +159,7 @@ void FanoutLane::prune(LaneRun& run) {
                           {{"error", retired.error().message()}});
             }
         };
-        parts_.gates.retire(parts_.registry, hub, one.platform, "provider", std::move(dead),
-                            std::move(told));
+        parts_.gates.retire(parts_.registry, subject, "provider", std::move(dead), std::move(told));
     }
     if (run.rotations.empty()) return;
     parts_.registry.rotate(
@@ -220,7 +223,7 @@ void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
 void FanoutLane::write_progress(const std::shared_ptr<SendRun>& run, bool may_end,
                                 registry::Done<void> done) {
     std::lock_guard lock(run->checkpoint_mutex);
-    registry::Progress progress = run->tally.snapshot(now_ms(), may_end);
+    auto [progress, told] = run->tally.snapshot(now_ms(), may_end);
     if (!registry::is_final(progress.state)) {
         // Results come before the tally counts them: what this progress counts is among them.
         progress.failures_anew = run->failures_anew.exchange(false);
@@ -229,7 +232,9 @@ void FanoutLane::write_progress(const std::shared_ptr<SendRun>& run, bool may_en
         run->failures_kept += results.size();
         progress.failures = failures_of(results);
     }
-    auto written = [run, done = std::move(done)](registry::Result<void> result) {
+    auto written = [run, figures = std::move(told),
+                    done = std::move(done)](registry::Result<void> result) {
+        if (result) run->tally.written(figures);
         if (!result) run->failures_anew = true;
         done(std::move(result));
     };

@@ -163,18 +163,19 @@ class FanoutLane {
         }
         struct Learned {
             std::size_t platform = 0;
+            std::string app;  ///< pns::Prepared::app
             std::uint64_t accepted = 0;
             std::vector<PruneGates::Suspect> dead;
         };
-        std::vector<Learned> learned;  ///< few platforms occur in one send
+        std::vector<Learned> learned;  ///< few platforms and apps occur in one send
         OutcomeCounts finals;          ///< for the metrics
         std::vector<registry::Rotation> rotations;
 
-        Learned& learned_of(std::size_t platform) {
+        Learned& learned_of(std::size_t platform, std::string_view app) {
             for (Learned& known : learned) {
-                if (known.platform == platform) return known;
+                if (known.platform == platform && known.app == app) return known;
             }
-            learned.push_back({platform, 0, {}});
+            learned.push_back({platform, std::string(app), 0, {}});
             return learned.back();
         }
     };
@@ -279,7 +280,7 @@ class FanoutLane {
     void tell_trace(const Chunk& chunk, std::size_t device, pns::Outcome outcome,
                     std::string_view reason, std::int64_t retry_at_ms);
     /// Weighs a verdict against the device's handle. A time: ask once more after so many ms.
-    std::optional<std::int64_t> accuse(Chunk& chunk, std::size_t device,
+    std::optional<std::int64_t> accuse(Chunk& chunk, const pns::Push& push,
                                        const pns::Verdict& verdict);
     /// What is known of a device's attempts so far.
     Waiting past_of(const Chunk& chunk, std::size_t device) const;

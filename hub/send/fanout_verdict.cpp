@@ -7,6 +7,7 @@
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/prune_proof.hpp"
 #include "hub/send/trace.hpp"
+#include "pns/account.hpp"
 
 namespace hub {
 
@@ -56,8 +57,9 @@ void FanoutLane::tell_trace(const Chunk& chunk, std::size_t device, pns::Outcome
     parts_.trace.record(index_, event);
 }
 
-std::optional<std::int64_t> FanoutLane::accuse(Chunk& chunk, std::size_t device,
+std::optional<std::int64_t> FanoutLane::accuse(Chunk& chunk, const pns::Push& push,
                                                const pns::Verdict& verdict) {
+    const std::size_t device = push.index;
     const Device& row = chunk.rows.devices[device];
     const std::size_t platform = chunk.platforms[device];
     Accusation accusation;
@@ -83,7 +85,7 @@ std::optional<std::int64_t> FanoutLane::accuse(Chunk& chunk, std::size_t device,
     dead.asked_at_ms = chunk.read_ms;
     dead.installation_id = row.installation_id;
     dead.registration_id = registry::id_of(row, chunk.partition);
-    auto& learned = chunk.run->learned_of(platform);
+    auto& learned = chunk.run->learned_of(platform, push.prepared->app);
     learned.dead.push_back({std::move(dead), weighed.proof == Proof::certain});
     return std::nullopt;
 }

@@ -10,6 +10,7 @@
 
 #include "hub/process/clock.hpp"
 #include "hub/send/trace.hpp"
+#include "pns/alarm.hpp"
 #include "pns/platform.hpp"
 
 namespace hub {
@@ -18,7 +19,8 @@ using registry::Retirement;
 
 namespace {
 
-constexpr std::size_t step_handles = 1'000;  // retired in one change
+constexpr std::size_t step_handles = 1'000;            // retired in one change
+constexpr std::string_view further_apps = "(others)";  // no app is called so
 
 }  // namespace
 
@@ -30,8 +32,14 @@ PruneGates::PruneGates(Trace* trace) : trace_(trace) {
         const pns::Platform* platform = pns::platform_by_name(one.platform);
         if (platform == nullptr) continue;
         const auto index = static_cast<std::size_t>(platform - table.data());
-        gates_[{one.hub, index}].hold_again(std::move(one.retirement));
+        PruneGate& gate = gate_of({one.hub, index, std::move(one.app)}, 0).second;
+        if (one.suspicion) {
+            gate.suspect_again(std::move(one.retirement));
+        } else {
+            gate.hold_again(std::move(one.retirement));
+        }
     }
+    for (auto& entry : gates_) save(entry);
     trace_->set_held_eraser([this](std::uint32_t hub, std::string_view installation_id,
                                    std::string_view registration_id, std::string_view handle) {
         return forget_device(hub, installation_id, registration_id, handle);
@@ -49,44 +57,70 @@ void PruneGates::unhold(std::uint32_t hub, const std::vector<Retirement>& gone) 
     }
 }
 
-void PruneGates::save(const Key& key, PruneGate& gate) {
-    for (const std::uint64_t ticket : gate.take_dropped()) {
-        if (trace_ != nullptr) trace_->unhold(key.first, ticket);
+PruneGates::Gates::value_type& PruneGates::gate_of(const Subject& subject, std::int64_t now_ms) {
+    const auto known = gates_.find(subject);
+    if (known != gates_.end()) return *known;
+    std::size_t apps = 0;
+    auto idle = gates_.end();
+    for (auto it = gates_.lower_bound({subject.hub, subject.platform, {}});
+         it != gates_.end() && it->first.hub == subject.hub &&
+         it->first.platform == subject.platform;
+         ++it) {
+        const PruneGate& gate = it->second;
+        const auto recent = gate.recent(now_ms);
+        const bool knows = recent.accepted + recent.accused + gate.held() + gate.suspects() > 0;
+        if (!knows) idle = it;
+        ++apps;
     }
-    for (Retirement& one : gate.take_unsaved(next_ticket_)) {
+    if (apps < apps_max) return *gates_.try_emplace(subject).first;
+    if (idle != gates_.end()) {
+        gates_.erase(idle);
+        return *gates_.try_emplace(subject).first;
+    }
+    const Subject shared{subject.hub, subject.platform, std::string(further_apps)};
+    return *gates_.try_emplace(shared).first;
+}
+
+void PruneGates::save(Gates::value_type& entry) {
+    auto& [subject, gate] = entry;
+    for (const std::uint64_t ticket : gate.take_dropped()) {
+        if (trace_ != nullptr) trace_->unhold(subject.hub, ticket);
+    }
+    for (PruneGate::Unsaved& one : gate.take_unsaved(next_ticket_)) {
         if (trace_ == nullptr) continue;
         registry::HeldRetirement held;
-        held.hub = key.first;
-        held.ticket = one.ticket;
-        held.platform = pns::platforms()[key.second].name;
-        held.retirement = std::move(one);
+        held.hub = subject.hub;
+        held.ticket = one.retirement.ticket;
+        held.platform = pns::platforms()[subject.platform].name;
+        held.app = subject.app;
+        held.suspicion = one.suspicion;
+        held.retirement = std::move(one.retirement);
         trace_->hold(std::move(held));
     }
 }
 
-std::vector<Retirement> PruneGates::pass(std::uint32_t hub, std::size_t platform,
-                                         std::string_view send_id, std::uint64_t accepted,
-                                         std::vector<Suspect> dead) {
+std::vector<Retirement> PruneGates::pass(const Subject& subject, std::string_view send_id,
+                                         std::uint64_t accepted, std::vector<Suspect> dead,
+                                         std::int64_t now_ms) {
     std::lock_guard lock(mutex_);
-    const Key key{hub, platform};
-    PruneGate& gate = gates_[key];
-    gate.accepted(accepted);
+    auto& entry = gate_of(subject, now_ms);
+    PruneGate& gate = entry.second;
     for (Suspect& s : dead) {
         s.retirement.send_id = send_id;
         if (s.certain) {
-            gate.dead(std::move(s.retirement));
+            gate.dead(std::move(s.retirement), now_ms);
         } else {
-            gate.suspect(std::move(s.retirement), send_id);
+            gate.suspect(std::move(s.retirement), now_ms);
         }
     }
-    auto released = gate.release();
-    save(key, gate);
+    gate.accepted(accepted, now_ms);
+    auto released = gate.release(now_ms);
+    save(entry);
     return released;
 }
 
-void PruneGates::retire(registry::Registry& registry, std::uint32_t hub, std::size_t platform,
-                        std::string_view by, std::vector<Retirement> dead,
-                        registry::Done<std::size_t> done) {
+void PruneGates::retire(registry::Registry& registry, const Subject& subject, std::string_view by,
+                        std::vector<Retirement> dead, registry::Done<std::size_t> done) {
     struct Sum {
         std::atomic<std::size_t> steps_left{0}, retired{0};
         std::atomic<int> failure{0};
@@ -101,15 +135,15 @@ void PruneGates::retire(registry::Registry& registry, std::uint32_t hub, std::si
             begin + static_cast<std::ptrdiff_t>(std::min(step_handles, dead.size() - first));
         const auto given = std::make_shared<std::vector<Retirement>>(std::make_move_iterator(begin),
                                                                      std::make_move_iterator(end));
-        registry.retire(hub, *given,
-                        [this, key = Key{hub, platform}, by = std::string(by), given, sum,
+        registry.retire(subject.hub, *given,
+                        [this, subject, by = std::string(by), given, sum,
                          done](registry::Result<std::vector<registry::Retired>> retired) {
                             if (retired) {
                                 sum->retired += retired->size();
                             } else {
                                 sum->failure = retired.error().value();
                             }
-                            settled(key, by, std::move(*given), retired);
+                            settled(subject, by, std::move(*given), retired);
                             if (--sum->steps_left != 0) return;
                             if (sum->failure == 0) return done(sum->retired.load());
                             const auto code = static_cast<registry::errc>(sum->failure.load());
@@ -118,18 +152,18 @@ void PruneGates::retire(registry::Registry& registry, std::uint32_t hub, std::si
     }
 }
 
-void PruneGates::settled(const Key& key, std::string_view by, std::vector<Retirement> given,
+void PruneGates::settled(const Subject& subject, std::string_view by, std::vector<Retirement> given,
                          const registry::Result<std::vector<registry::Retired>>& retired) {
-    const auto [hub, platform] = key;
+    const std::uint32_t hub = subject.hub;
     if (!retired && retired.error() != registry::errc::not_found) {
         std::lock_guard lock(mutex_);
-        PruneGate& gate = gates_[key];
+        auto& entry = gate_of(subject, pns::steady_now_us() / 1'000);
         unhold(hub, given);
         for (Retirement& one : given) {
             one.ticket = 0;  // behind those that came meanwhile: tickets ascend within a gate
-            gate.hold_again(std::move(one));
+            entry.second.hold_again(std::move(one));
         }
-        save(key, gate);
+        save(entry);
         return;
     }
     unhold(hub, given);
@@ -141,7 +175,7 @@ void PruneGates::settled(const Key& key, std::string_view by, std::vector<Retire
         registry::RetirementRecord record;
         record.hub = hub;
         record.at_ms = trace_->now_ms();
-        record.platform = pns::platforms()[platform].name;
+        record.platform = pns::platforms()[subject.platform].name;
         record.reason = one.reason;
         record.send_id = one.send_id;
         record.by = by;
@@ -158,20 +192,20 @@ void PruneGates::settled(const Key& key, std::string_view by, std::vector<Retire
     trace_->retired(std::move(records));
 }
 
-std::map<std::size_t, std::vector<Retirement>> PruneGates::take(
+std::map<PruneGates::Subject, std::vector<Retirement>> PruneGates::take(
     std::uint32_t hub, std::optional<std::size_t> platform) {
-    std::map<std::size_t, std::vector<Retirement>> out;
+    std::map<Subject, std::vector<Retirement>> out;
     std::lock_guard lock(mutex_);
-    for (auto& [key, gate] : gates_) {
-        if (key.first != hub || (platform && key.second != *platform) || gate.held() == 0) continue;
-        out[key.second] = gate.take_held();
+    for (auto& [subject, gate] : gates_) {
+        const bool asked = subject.hub == hub && (!platform || subject.platform == *platform);
+        if (asked && gate.held() > 0) out[subject] = gate.take_held();
     }
     return out;
 }
 
 std::uint64_t PruneGates::discard(std::uint32_t hub, std::optional<std::size_t> platform) {
     std::uint64_t count = 0;
-    for (const auto& [index, gone] : take(hub, platform)) {
+    for (const auto& [subject, gone] : take(hub, platform)) {
         unhold(hub, gone);
         count += gone.size();
     }
@@ -180,13 +214,13 @@ std::uint64_t PruneGates::discard(std::uint32_t hub, std::optional<std::size_t> 
     return count;
 }
 
-std::vector<PruneGates::Gate> PruneGates::gates(std::uint32_t hub) const {
+std::vector<PruneGates::Gate> PruneGates::gates(std::uint32_t hub, std::int64_t now_ms) const {
     std::vector<Gate> out;
     std::lock_guard lock(mutex_);
-    for (const auto& [key, gate] : gates_) {
-        if (key.first != hub) continue;
-        out.push_back(
-            {key.second, gate.open(), gate.held(), gate.recent_accepted(), gate.recent_dead()});
+    for (const auto& [subject, gate] : gates_) {
+        if (subject.hub != hub) continue;
+        const auto recent = gate.recent(now_ms);
+        out.push_back({subject, gate.open(now_ms), gate.held(), recent.accepted, recent.accused});
     }
     return out;
 }
@@ -195,13 +229,13 @@ std::vector<PruneGates::Held> PruneGates::list(std::uint32_t hub, std::uint64_t 
                                                std::size_t count_max) const {
     std::vector<Held> out;
     std::lock_guard lock(mutex_);
-    for (const auto& [key, gate] : gates_) {
-        if (key.first != hub) continue;
+    for (const auto& [subject, gate] : gates_) {
+        if (subject.hub != hub) continue;
         std::size_t taken = 0;  // tickets ascend within a gate
         for (const Retirement& one : gate.held_list()) {
             if (one.ticket <= after) continue;
             if (taken++ == count_max) break;
-            out.push_back({key.second, one});
+            out.push_back({subject.platform, one});
         }
     }
     std::sort(out.begin(), out.end(), [](const Held& a, const Held& b) {
@@ -211,12 +245,19 @@ std::vector<PruneGates::Held> PruneGates::list(std::uint32_t hub, std::uint64_t 
     return out;
 }
 
-PruneGates::Figures PruneGates::figures() const {
+std::uint64_t PruneGates::held() const {
+    std::uint64_t out = 0;
+    std::lock_guard lock(mutex_);
+    for (const auto& [subject, gate] : gates_) out += gate.held();
+    return out;
+}
+
+PruneGates::Figures PruneGates::figures(std::int64_t now_ms) const {
     Figures out;
     std::lock_guard lock(mutex_);
-    for (const auto& [key, gate] : gates_) {
+    for (const auto& [subject, gate] : gates_) {
         out.held += gate.held();
-        if (gate.held() > 0 && !gate.open()) ++out.gates_shut;
+        if (!gate.open(now_ms)) ++out.gates_shut;
     }
     out.discarded = discarded_;
     return out;
@@ -225,7 +266,12 @@ PruneGates::Figures PruneGates::figures() const {
 void PruneGates::forget(std::uint32_t hub) {
     discard(hub, std::nullopt);
     std::lock_guard lock(mutex_);
-    std::erase_if(gates_, [hub](const auto& entry) { return entry.first.first == hub; });
+    for (auto& entry : gates_) {
+        if (entry.first.hub != hub) continue;
+        entry.second.forget_suspects_if([](const Retirement&) { return true; });
+        save(entry);
+    }
+    std::erase_if(gates_, [hub](const auto& entry) { return entry.first.hub == hub; });
 }
 
 std::size_t PruneGates::forget_device(std::uint32_t hub, std::string_view installation_id,
@@ -235,14 +281,16 @@ std::size_t PruneGates::forget_device(std::uint32_t hub, std::string_view instal
                (!registration_id.empty() && one.registration_id == registration_id) ||
                (!handle.empty() && one.handle == handle);
     };
-    std::vector<Retirement> gone;
+    std::size_t count = 0;
     std::lock_guard lock(mutex_);
-    for (auto& [key, gate] : gates_) {
-        if (key.first != hub) continue;
-        for (Retirement& one : gate.take_held_if(same)) gone.push_back(std::move(one));
+    for (auto& entry : gates_) {
+        if (entry.first.hub != hub) continue;
+        const auto gone = entry.second.take_held_if(same);
+        unhold(hub, gone);
+        count += gone.size() + entry.second.forget_suspects_if(same);
+        save(entry);
     }
-    unhold(hub, gone);
-    return gone.size();
+    return count;
 }
 
 }  // namespace hub

@@ -1,9 +1,11 @@
 #pragma once
 
-// The prune gates of a process, one per (hub, platform): all lanes feed one gate, because one
-// credential has one truth. What a gate holds is stored, what was retired is recorded with its
-// reason. Thread-safe; nothing here blocks on disk, the trace's writer does that.
+// The prune gates of a process, one per hub, platform and app: all lanes feed one gate, because one
+// credential has one truth about one app. What a gate holds and suspects is stored, what was
+// retired is recorded with its reason. Thread-safe; nothing here blocks on disk, the trace's writer
+// does that. `now_ms` is of a clock that does not step.
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -21,13 +23,24 @@ class Trace;
 
 class PruneGates {
   public:
+    /// Gates of one hub and platform; further apps share one. A gate that knows nothing of the last
+    /// hour makes room.
+    static constexpr std::size_t apps_max = 64;
+
+    /// Whose answers speak for each other.
+    struct Subject {
+        std::uint32_t hub = 0;
+        std::size_t platform = 0;  ///< index in pns::platforms()
+        std::string app{};         ///< pns::Prepared::app; often empty
+        friend auto operator<=>(const Subject&, const Subject&) = default;
+    };
     struct Suspect {
         registry::Retirement retirement;
         bool certain = false;  ///< false: Verdict::Kind::suspect
     };
     /// One gate as the operator sees it.
     struct Gate {
-        std::size_t platform = 0;
+        Subject subject;
         bool open = false;
         std::uint64_t held = 0, recent_accepted = 0, recent_dead = 0;
     };
@@ -46,43 +59,45 @@ class PruneGates {
     PruneGates& operator=(const PruneGates&) = delete;
 
     /// Feeds what a lane learned and takes what may be retired now.
-    std::vector<registry::Retirement> pass(std::uint32_t hub, std::size_t platform,
-                                           std::string_view send_id, std::uint64_t accepted,
-                                           std::vector<Suspect> dead);
+    std::vector<registry::Retirement> pass(const Subject& subject, std::string_view send_id,
+                                           std::uint64_t accepted, std::vector<Suspect> dead,
+                                           std::int64_t now_ms);
     /// Retires what pass() or take() gave out, in steps, and records why; what the registry cannot
     /// write is held again. `by`: "provider" or "operator". `done` comes once, on any thread, with
     /// how many were retired.
-    void retire(registry::Registry& registry, std::uint32_t hub, std::size_t platform,
-                std::string_view by, std::vector<registry::Retirement> dead,
-                registry::Done<std::size_t> done);
+    void retire(registry::Registry& registry, const Subject& subject, std::string_view by,
+                std::vector<registry::Retirement> dead, registry::Done<std::size_t> done);
     /// Takes everything a hub's gates hold, of one platform or of all, to be given to retire().
-    std::map<std::size_t, std::vector<registry::Retirement>> take(
-        std::uint32_t hub, std::optional<std::size_t> platform);
+    std::map<Subject, std::vector<registry::Retirement>> take(std::uint32_t hub,
+                                                              std::optional<std::size_t> platform);
     /// Drops it: the handles stay until a provider calls them dead again.
     std::uint64_t discard(std::uint32_t hub, std::optional<std::size_t> platform);
 
-    std::vector<Gate> gates(std::uint32_t hub) const;
+    std::vector<Gate> gates(std::uint32_t hub, std::int64_t now_ms) const;
     /// By ticket, from the first after `after`.
     std::vector<Held> list(std::uint32_t hub, std::uint64_t after, std::size_t count_max) const;
     /// Retirements that wait for evidence, over all gates.
-    std::uint64_t held() const { return figures().held; }
-    Figures figures() const;
+    std::uint64_t held() const;
+    Figures figures(std::int64_t now_ms) const;
     /// The evidence of a hub is void: its credentials changed, or it is gone.
     void forget(std::uint32_t hub);
-    /// The device was erased; how many retirements were held of it.
+    /// The device was erased; how many retirements were held of it, suspicions included.
     std::size_t forget_device(std::uint32_t hub, std::string_view installation_id,
                               std::string_view registration_id, std::string_view handle);
 
   private:
-    using Key = std::pair<std::uint32_t, std::size_t>;
+    using Gates = std::map<Subject, PruneGate>;
     Trace* const trace_;
     mutable std::mutex mutex_;
-    std::map<Key, PruneGate> gates_;
+    Gates gates_;
     std::uint64_t next_ticket_ = 1;
     std::uint64_t discarded_ = 0;
 
-    void save(const Key& key, PruneGate& gate);
-    void settled(const Key& key, std::string_view by, std::vector<registry::Retirement> given,
+    /// The gate of a subject, or the one that stands in for it.
+    Gates::value_type& gate_of(const Subject& subject, std::int64_t now_ms);
+    void save(Gates::value_type& entry);
+    void settled(const Subject& subject, std::string_view by,
+                 std::vector<registry::Retirement> given,
                  const registry::Result<std::vector<registry::Retired>>& retired);
     void unhold(std::uint32_t hub, const std::vector<registry::Retirement>& gone);
 };

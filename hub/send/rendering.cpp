@@ -1,3 +1,5 @@
+// Tested by tests/hub_rendering_test.cpp and tests/hub_fanout_test.cpp.
+
 #include "hub/send/rendering.hpp"
 
 #include <algorithm>
@@ -53,35 +55,48 @@ const RenderedPush& Rendering::get(const registry::Device& device, std::size_t p
                       [platform](const auto& entry) { return entry.first.platform == platform; });
         epochs_[platform] = epoch;
     }
-    const Key key{
-        device.template_hash,
-        device.variables_bytes.empty() ? 0 : std::hash<std::string_view>{}(device.variables_bytes),
-        platform};
-    if (const auto known = templated_.find(key); known != templated_.end()) return known->second;
+    const auto& variables = device.variables_bytes;
+    const Key key{device.template_hash, variables.empty() ? 0 : keyed_hash(variables), platform};
+    const auto known = templated_.find(key);
+    if (known != templated_.end() && known->second.variables_bytes == variables &&
+        known->second.source->template_bytes == device.template_bytes) {
+        return known->second.push;
+    }
     if (templated_.size() >= entries_max) templated_.clear();
-    return templated_.emplace(key, render(device, platform, sender)).first->second;
+    auto source = source_of(device, platform);
+    auto push = render(device, *source, sender);
+    Templated fresh{std::move(source), std::string(variables), std::move(push)};
+    return templated_.insert_or_assign(key, std::move(fresh)).first->second.push;
 }
 
-RenderedPush Rendering::render(const registry::Device& device, std::size_t platform,
-                               const pns::Sender& sender) {
-    const Key key{device.template_hash, 0, platform};
-    auto& compiled = compiled_[key];
-    if (!compiled) {
-        const auto source = registry::decode_template(device.template_bytes);
-        if (!source)
-            return refuse(pns::Outcome::unknown_error, "the stored template cannot be read");
-        compiled = std::make_shared<const Parsed<CompiledTemplate>>(
-            compile_template(device.platform, *source));
+std::shared_ptr<const Rendering::Source> Rendering::source_of(const registry::Device& device,
+                                                              std::size_t platform) {
+    if (sources_.size() >= entries_max) sources_.clear();
+    auto& source = sources_[Key{device.template_hash, 0, platform}];
+    if (!source || source->template_bytes != device.template_bytes) {
+        const auto stored = registry::decode_template(device.template_bytes);
+        Parsed<CompiledTemplate> compiled = Refusal{500, "the stored template cannot be read"};
+        if (stored) compiled = compile_template(device.platform, *stored);
+        source = std::make_shared<const Source>(
+            Source{std::string(device.template_bytes), std::move(compiled)});
     }
-    const auto keep = compiled;  // the cache may start over below
-    if (compiled_.size() >= entries_max) compiled_.clear();
-    if (!ok(*keep))
-        return refuse(pns::Outcome::invalid_notification_format, std::get<Refusal>(*keep).message);
+    return source;
+}
+
+RenderedPush Rendering::render(const registry::Device& device, const Source& source,
+                               const pns::Sender& sender) {
+    if (!ok(source.compiled)) {
+        const Refusal& why = std::get<Refusal>(source.compiled);
+        return refuse(why.status == 500 ? pns::Outcome::unknown_error
+                                        : pns::Outcome::invalid_notification_format,
+                      why.message);
+    }
     const auto variables = registry::decode_variables(device.variables_bytes);
     if (!variables)
         return refuse(pns::Outcome::unknown_error, "the stored push variables cannot be read");
 
-    Rendered rendered = hub::render(std::get<CompiledTemplate>(*keep), run_.properties, *variables);
+    Rendered rendered =
+        hub::render(std::get<CompiledTemplate>(source.compiled), run_.properties, *variables);
     if (rendered.too_big)
         return refuse(pns::Outcome::invalid_notification_size, "the rendered template is too big");
     pns::Message message;

@@ -2,6 +2,10 @@
 
 // What the devices of one send get, encoded: a native message once per platform, a template once
 // per distinct (template, variables, platform). One lane of one send; not thread-safe.
+//
+// Templates and variables come from devices. Their hashes only say where to look: a device gets
+// what was rendered from the same bytes, and nothing else. Of two that have the same hashes the
+// later one takes the place of the other.
 
 #include <cstdint>
 #include <memory>
@@ -12,6 +16,7 @@
 
 #include "hub/send/send_run.hpp"
 #include "hub/template/templates.hpp"
+#include "hub/text/keyed_hash.hpp"
 #include "pns/sender.hpp"
 #include "registry/registry.hpp"
 
@@ -37,15 +42,24 @@ class Rendering {
                                std::uint64_t sender_epoch);
 
   private:
+    /// Where what belongs to a template and its variables is kept.
     struct Key {
-        std::uint64_t template_hash, variables_hash;
-        std::size_t platform;
+        std::uint64_t template_hash, variables_hash, platform;
         friend bool operator==(const Key&, const Key&) = default;
     };
     struct KeyHash {
         std::size_t operator()(const Key& key) const {
-            return key.template_hash ^ (key.variables_hash * 0x9E3779B97F4A7C15u) ^ key.platform;
+            return keyed_hash({reinterpret_cast<const char*>(&key), sizeof key});
         }
+    };
+    struct Source {
+        std::string template_bytes;
+        Parsed<CompiledTemplate> compiled;
+    };
+    struct Templated {
+        std::shared_ptr<const Source> source;
+        std::string variables_bytes;
+        RenderedPush push;
     };
     struct Native {
         std::uint64_t epoch = 0;
@@ -55,10 +69,11 @@ class Rendering {
     const SendRun& run_;
     std::vector<Native> native_;
     std::vector<std::uint64_t> epochs_;  ///< by platform, of what templated_ holds
-    std::unordered_map<Key, RenderedPush, KeyHash> templated_;
-    std::unordered_map<Key, std::shared_ptr<const Parsed<CompiledTemplate>>, KeyHash> compiled_;
+    std::unordered_map<Key, Templated, KeyHash> templated_;
+    std::unordered_map<Key, std::shared_ptr<const Source>, KeyHash> sources_;
 
-    RenderedPush render(const registry::Device& device, std::size_t platform,
+    std::shared_ptr<const Source> source_of(const registry::Device& device, std::size_t platform);
+    RenderedPush render(const registry::Device& device, const Source& source,
                         const pns::Sender& sender);
 };
 

@@ -57,20 +57,18 @@ std::optional<Refusal> read_canary(const Request& request, std::string_view text
 std::optional<Refusal> read_rate(std::string_view text, registry::Send& send) {
     const auto slash = text.find('/');
     const auto unit = slash == std::string_view::npos ? "" : trimmed(text.substr(slash + 1));
-    std::uint32_t number = 0;
-    bool sound = read_number(trimmed(text.substr(0, slash)), number) && number > 0;
-    if (same_ignoring_case(unit, "m")) {
-        sound = sound && number >= 60;
-        number = (number + 59) / 60;
-    } else {
-        sound = sound && same_ignoring_case(unit, "s");
-    }
-    if (!sound || number > send_rate_per_s_max) {
+    registry::PushRate rate;
+    if (same_ignoring_case(unit, "m")) rate.period_s = 60;
+    if (same_ignoring_case(unit, "h")) rate.period_s = 3'600;
+    const bool sound = read_number(trimmed(text.substr(0, slash)), rate.count) && rate.count > 0 &&
+                       rate.count <= std::uint64_t{send_rate_per_s_max} * rate.period_s &&
+                       (rate.period_s != 1 || same_ignoring_case(unit, "s"));
+    if (!sound) {
         return bad_request("PushHub-Rate '" + shown(text) +
-                           "' is no rate. Write 500/s or 30000/m, from 1/s to " +
+                           "' is no rate. Write 500/s, 30000/m or 100/h, from 1/h to " +
                            std::to_string(send_rate_per_s_max) + "/s.");
     }
-    send.rate_per_s = number;
+    send.rate = rate;
     return std::nullopt;
 }
 

@@ -3,7 +3,8 @@
 // The headers with which a back end steers how a send goes out. Pure, any thread.
 //
 //   PushHub-Canary    share '%' [';' 'hold']    0.0001 to 99.9999: goes out first, the rest waits
-//   PushHub-Rate      number '/s' | '/m'        pushes per second or minute, all lanes together
+//   PushHub-Rate      number '/s' | '/m' | '/h' pushes in each second, minute or hour, all lanes
+//                                               together
 //   PushHub-Deadline  time | duration           what is not out by then is abandoned; a duration
 //                                               counts from the request, or from the scheduled time
 

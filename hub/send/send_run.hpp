@@ -17,6 +17,7 @@
 #include "hub/send/device_results.hpp"
 #include "hub/send/tally.hpp"
 #include "hub/template/templates.hpp"
+#include "hub/text/keyed_hash.hpp"
 #include "pns/rate_bucket.hpp"
 #include "registry/registry.hpp"
 
@@ -114,7 +115,8 @@ struct SendRun {
 
   private:
     std::mutex handles_mutex_;
-    std::unordered_map<std::string, std::uint64_t> handles_;  ///< to the place that has it
+    std::unordered_map<std::string, std::uint64_t, KeyedHash>
+        handles_;  ///< to the place that has it
 };
 
 }  // namespace hub
