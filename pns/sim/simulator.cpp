@@ -103,9 +103,12 @@ Result<void> Simulator::Impl::open(Simulator& self) {
 
 void Simulator::Impl::run() {
     for (auto& loop : loops) {
-        loop->nursery.start(accept_connections(*loop));
-        if (loop == loops.front()) loop->nursery.start(control->run());
-        loop->thread = std::thread([&io = loop->io] { io.run(); });
+        // A loop that gets no thread has no children either.
+        loop->thread = std::thread([this, &loop = *loop] {
+            loop.nursery.start(accept_connections(loop));
+            if (&loop == loops.front().get()) loop.nursery.start(control->run());
+            loop.io.run();
+        });
     }
 }
 
