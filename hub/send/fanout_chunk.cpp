@@ -26,6 +26,9 @@ constexpr std::chrono::seconds shut_wait{1};  // at most: the lane is told when 
 constexpr std::size_t chunks_free_max = 32;
 constexpr std::int64_t store_fault_wait_ms = 1'000;
 constexpr std::string_view no_sender_reason = "the hub cannot send to this platform";
+constexpr std::string_view moved_reason =
+    "the device has another user or no longer matches since the send was accepted";
+constexpr std::string_view copy_reason = "another registration with this handle gets the push";
 constexpr std::string_view no_credential_reason =
     "the hub has no usable credential for the platform";
 
@@ -176,6 +179,8 @@ FanoutLane::Chunk& FanoutLane::take_chunk(LaneRun& run, std::uint16_t partition)
     chunk.platform = 0;
     chunk.numbers.clear();
     chunk.before.clear();
+    chunk.moved.clear();
+    chunk.rivals.clear();
     chunk.marked = false;
     chunk.marked_as.clear();
     chunk.pushes.clear();
@@ -204,6 +209,7 @@ std::optional<registry::Result<void>> FanoutLane::fill_at_once(Chunk& chunk) {
     in_flight_.fetch_add(chunk.numbers.size(), std::memory_order_relaxed);
     chunk.run->in_flight += static_cast<std::int64_t>(chunk.numbers.size());
     chunk.read_ms = now_ms();
+    chunk.stamp = parts_.registry.stamp();
     if (!run.send.direct_handles.empty()) {
         fill_direct(chunk);
         return registry::Result<void>();
@@ -211,6 +217,7 @@ std::optional<registry::Result<void>> FanoutLane::fill_at_once(Chunk& chunk) {
     auto loaded = parts_.registry.load_at_once(run.hub->row.number, chunk.partition, chunk.numbers,
                                                chunk.read_ms, chunk.rows);
     if (!loaded && loaded.error() == registry::errc::not_in_memory) return std::nullopt;
+    if (loaded && needs_check(chunk)) return std::nullopt;
     return loaded;
 }
 
@@ -219,8 +226,9 @@ pns::Task<void> FanoutLane::send_chunk(Chunk& chunk) {
     auto filled = fill_at_once(chunk);
     if (!filled) {
         auto read = [this, &chunk, hub = run.hub->row.number] {
-            return parts_.registry.load(hub, chunk.partition, chunk.numbers, chunk.read_ms,
-                                        chunk.rows);
+            auto loaded = parts_.registry.load(hub, chunk.partition, chunk.numbers, chunk.read_ms,
+                                               chunk.rows);
+            return loaded && needs_check(chunk) ? check_rows(chunk) : loaded;
         };
         filled = co_await on_store(parts_.store, std::move(read));
     }
@@ -296,10 +304,8 @@ void FanoutLane::build(Chunk& chunk) {
             finish(chunk, i, pns::Outcome::abandoned);
             continue;
         }
-        if (device.shares_handle && device.template_bytes.empty() &&
-            !run.first_with_handle(device.platform, device.handle, chunk.partition,
-                                   device.number)) {
-            finish(chunk, i, pns::Outcome::skipped);
+        if (!chunk.moved.empty() && chunk.moved[i] != 0) {
+            finish(chunk, i, pns::Outcome::skipped, moved_reason);
             continue;
         }
         if (!pns::platforms()[serving(last_platform)].has_sender) {
@@ -323,9 +329,14 @@ void FanoutLane::build(Chunk& chunk) {
             finish(chunk, i, rendered.refusal.outcome, rendered.refusal.message);
             continue;
         }
+        const std::shared_ptr<const pns::Prepared> prepared = rendered.prepared;
+        if (!chunk.rivals.empty() && is_copy(chunk, i, to, *prepared)) {
+            finish(chunk, i, pns::Outcome::skipped, copy_reason);
+            continue;
+        }
         pns::Push& push = chunk.pushes.emplace_back();
         push.handle = device.handle;
-        push.prepared = rendered.prepared;
+        push.prepared = prepared;
         push.id = push_id(send_hash, chunk.partition, device.number);
         push.owner = &chunk;
         push.index = static_cast<std::uint32_t>(i);
@@ -381,8 +392,11 @@ void FanoutLane::submit(Chunk& chunk) {
     }
 }
 
-bool FanoutLane::still_meant(const Chunk&, const pns::Push&) const {
-    return true;
+bool FanoutLane::still_meant(const Chunk& chunk, const pns::Push& push) const {
+    const SendRun& run = *chunk.run->run;
+    return !run.send.direct_handles.empty() ||
+           !parts_.registry.may_have_changed(run.hub->row.number, chunk.partition,
+                                             chunk.numbers[push.index], chunk.stamp);
 }
 
 void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {

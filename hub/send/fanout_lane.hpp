@@ -189,6 +189,12 @@ class FanoutLane {
         std::uint64_t epoch = 0;
     };
 
+    /// Rows of the same send with the handle of one device, that come before it.
+    struct Rivals {
+        std::size_t device = 0;  ///< index in the chunk
+        std::vector<std::unique_ptr<registry::DeviceChunk>> rows;
+    };
+
     /// Rows that were read together and their pushes in flight.
     struct Chunk final : pns::PushOwner {
         explicit Chunk(FanoutLane& owner) : lane(owner) {}
@@ -206,6 +212,9 @@ class FanoutLane {
         std::size_t platform = 0;  ///< counted under this if the device is gone
         std::vector<std::uint32_t> numbers;
         std::vector<Waiting> before;             ///< by device; empty: all first attempts
+        std::uint64_t stamp = 0;                 ///< Registry::stamp() before the rows were read
+        std::vector<std::uint8_t> moved;         ///< by device: no longer meant; empty: none is
+        std::vector<Rivals> rivals;              ///< of devices that share their handle
         bool marked = false;                     ///< at-most-once: already in `done` as Unknown
         std::vector<std::size_t> marked_as;      ///< by device: the platform it was marked under
         std::int64_t read_ms = 0, built_ms = 0;  ///< wall clock
@@ -263,6 +272,15 @@ class FanoutLane {
     /// Counts what the chunk names as on its way and fills it in from what is at hand; without a
     /// value if it must be read.
     std::optional<registry::Result<void>> fill_at_once(Chunk& chunk);
+    /// Does a row have to be held against what the send meant (check_rows)?
+    bool needs_check(const Chunk& chunk) const;
+    /// Finds which rows are no longer meant, and who shares a handle with whom. On a store thread.
+    registry::Result<void> check_rows(Chunk& chunk) const;
+    registry::Result<bool> has_moved(const SendRun& run, std::uint16_t partition,
+                                     const registry::Device& row) const;
+    registry::Result<void> find_rivals(Chunk& chunk, std::size_t device) const;
+    /// Another row with its handle gets the same push.
+    bool is_copy(Chunk& chunk, std::size_t device, const Slot& to, const pns::Prepared& push);
     pns::Task<bool> mark_before_submit(Chunk& chunk);
     pns::Task<void> retire_sender(std::unique_ptr<pns::Sender> sender);
 

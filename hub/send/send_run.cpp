@@ -65,14 +65,4 @@ void SendRun::prepare(std::size_t lanes, bool gcm_alias) {
     }
 }
 
-bool SendRun::first_with_handle(std::string_view platform, std::string_view handle,
-                                std::uint16_t partition, std::uint32_t number) {
-    std::string key(gcm_through_fcmv1 && platform == "gcm" ? "fcmv1" : platform);
-    key += ':';
-    key += handle;
-    const std::uint64_t place = std::uint64_t{partition} << 32 | number;
-    std::lock_guard lock(handles_mutex_);
-    return handles_.emplace(std::move(key), place).first->second == place;
-}
-
 }  // namespace hub

@@ -10,14 +10,12 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "hub/device/hubs.hpp"
 #include "hub/send/device_results.hpp"
 #include "hub/send/tally.hpp"
 #include "hub/template/templates.hpp"
-#include "hub/text/keyed_hash.hpp"
 #include "pns/rate_bucket.hpp"
 #include "registry/registry.hpp"
 
@@ -92,10 +90,17 @@ struct SendRun {
     std::shared_ptr<DeviceResults> results;  ///< thread-safe; set before any lane sees the run
     std::function<void()> on_ended;  ///< after its last checkpoint; any thread; may be empty
 
-    /// The first of several native registrations with one handle gets the push
-    /// (docs/contracts/anh.md 5.2). Thread-safe.
-    bool first_with_handle(std::string_view platform, std::string_view handle,
-                           std::uint16_t partition, std::uint32_t number);
+    /// Was this device in the selection when it was frozen?
+    bool meant(std::uint16_t partition, std::uint32_t number) const {
+        const auto in = [&](const std::vector<registry::Bitmap>& devices) {
+            return partition < devices.size() && devices[partition].contains(number);
+        };
+        return in(todo.partitions) || in(done_before);
+    }
+    std::vector<registry::Bitmap> done_before;  ///< devices that were final before a restart
+    /// When the selection was frozen, or a moment before: rows whose user or tags have not changed
+    /// since are meant.
+    std::int64_t frozen_ms = 0;
 
     /// Orders snapshots: whoever takes one hands it to the registry under this lock.
     std::mutex checkpoint_mutex;
@@ -112,11 +117,6 @@ struct SendRun {
     /// repeat it all. Set on the home lane.
     std::atomic<bool> stalled{false};
     std::atomic<bool> dropped{false};  ///< the hub or the send is gone: stop working on it
-
-  private:
-    std::mutex handles_mutex_;
-    std::unordered_map<std::string, std::uint64_t, KeyedHash>
-        handles_;  ///< to the place that has it
 };
 
 }  // namespace hub

@@ -69,7 +69,7 @@ std::optional<std::string> TokenFiles::load(const std::string& token_key) {
 }
 
 void TokenFiles::save(const std::string& token_key, std::string text) {
-    boost::asio::post(pool_, [path = directory_ / name_of(token_key), text = std::move(text)] {
+    boost::asio::post(pool_.io(), [path = directory_ / name_of(token_key), text = std::move(text)] {
         try {
             write_private_file(path, text + "\n");
         } catch (const std::exception& error) {
