@@ -10,6 +10,7 @@
 #include <shared_mutex>
 #include <string>
 
+#include "registry/hub_row.hpp"
 #include "registry/numbers.hpp"
 #include "registry/postings.hpp"
 #include "registry/store.hpp"
