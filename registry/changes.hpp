@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "registry/handle_life.hpp"
+#include "registry/registration.hpp"
 #include "registry/transaction.hpp"
 
 namespace registry {

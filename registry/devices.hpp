@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "registry/device_query.hpp"
 #include "registry/view.hpp"
 
 namespace registry {

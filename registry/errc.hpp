@@ -3,6 +3,7 @@
 // Why a registry call failed. One code per cause a caller treats differently.
 
 #include <boost/system/result.hpp>
+#include <functional>
 
 namespace registry {
 
@@ -27,6 +28,9 @@ inline boost::system::error_code make_error_code(errc code) noexcept {
 
 template <class T>
 using Result = boost::system::result<T>;
+/// Called once with how it ended.
+template <class T>
+using Done = std::function<void(Result<T>)>;
 
 }  // namespace registry
 

@@ -7,6 +7,7 @@
 
 #include <memory>
 
+#include "registry/kept_answer.hpp"
 #include "registry/transaction.hpp"
 
 namespace registry {

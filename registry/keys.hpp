@@ -100,8 +100,13 @@
 #include <utility>
 #include <vector>
 
+#include "registry/bitmap.hpp"
+#include "registry/device.hpp"
 #include "registry/errc.hpp"
-#include "registry/registry.hpp"
+#include "registry/hub_row.hpp"
+#include "registry/kept_answer.hpp"
+#include "registry/registration.hpp"
+#include "registry/send.hpp"
 
 namespace registry {
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "registry/keys.hpp"
+#include "registry/universe.hpp"
 #include "registry/view.hpp"
 #include "tagexpr/expression.hpp"
 

@@ -107,7 +107,8 @@ Result<MigrationState> read_state(const Snapshot& snapshot) {
 
 }  // namespace
 
-Result<bool> migrate_batch(Store& store, Memory& memory, std::size_t entries_max) {
+Result<bool> migrate_batch(Store& store, Memory& memory, PostingFolder& folder,
+                           std::size_t entries_max) {
     const auto failed = [](boost::system::error_code code) {
         return Result<bool>(boost::system::in_place_error, code);
     };
@@ -136,7 +137,6 @@ Result<bool> migrate_batch(Store& store, Memory& memory, std::size_t entries_max
     } else {
         tx.batch().erase(Family::meta, std::string(migration_key));
     }
-    PostingFolder folder;
     tx.finish(folder);
     if (tx.fault()) return failed(tx.fault());
     if (auto written = store.write(tx.batch()); !written) return failed(written.error());
@@ -144,8 +144,9 @@ Result<bool> migrate_batch(Store& store, Memory& memory, std::size_t entries_max
 }
 
 Result<void> migrate(Store& store, Memory& memory, std::string& why) {
+    PostingFolder folder;
     for (bool any = false;; any = true) {
-        const auto more = migrate_batch(store, memory, migration_entries_max);
+        const auto more = migrate_batch(store, memory, folder, migration_entries_max);
         if (!more) {
             why = "The store is of format " + std::to_string(old_format_version) +
                   " and could not be brought to format " + std::to_string(format_version) + " (" +

@@ -17,7 +17,9 @@ namespace registry {
 constexpr std::size_t migration_entries_max = 2'000;  ///< looked at in one batch
 
 /// One batch; true: there is more to do. False as well if there was nothing to do.
-Result<bool> migrate_batch(Store& store, Memory& memory, std::size_t entries_max);
+/// `folder` is the same for all batches.
+Result<bool> migrate_batch(Store& store, Memory& memory, PostingFolder& folder,
+                           std::size_t entries_max);
 
 /// All of it. `why`: that it was done, or what failed and what the operator can do.
 Result<void> migrate(Store& store, Memory& memory, std::string& why);

@@ -9,8 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "registry/audience.hpp"
+#include "registry/device.hpp"
 #include "registry/keys.hpp"
+#include "registry/universe.hpp"
 #include "registry/view.hpp"
+#include "tagexpr/expression.hpp"
 
 namespace registry {
 

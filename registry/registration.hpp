@@ -83,4 +83,16 @@ struct Installation {
     friend bool operator==(const Installation&, const Installation&) = default;
 };
 
+/// If-Match of a registration write.
+struct Precondition {
+    enum class Kind : std::uint8_t { none, any, etag } kind = Kind::none;  ///< any: must exist
+    std::uint64_t etag = 0;
+};
+
+/// Registrations of one page, ordered by id, and where the next page starts.
+struct Page {
+    std::vector<Registration> registrations;
+    std::string next;  ///< opaque; empty = last page
+};
+
 }  // namespace registry

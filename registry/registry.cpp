@@ -15,282 +15,307 @@
 #include "registry/writer.hpp"
 
 namespace registry {
-namespace {
 
-class StoredRegistry final : public Registry {
-  public:
-    StoredRegistry(const Options& options, std::unique_ptr<Store> store, Memory memory)
-        : options_(options),
-          store_(std::move(store)),
-          views_(options.posting_cache_bytes_max),
-          writer_(options_, *store_, views_, row_changes_, std::move(memory)) {}
-    ~StoredRegistry() override { StoredRegistry::close(); }
-
-    void create_hub(HubRow hub, Done<HubRow> done) override {
-        submit<HubRow>(
-            [hub = std::move(hub)](Transaction& tx) { return registry::create_hub(tx, hub); },
-            std::move(done));
-    }
-    void update_hub(HubRow hub, Done<HubRow> done) override {
-        submit<HubRow>(
-            [hub = std::move(hub)](Transaction& tx) { return registry::update_hub(tx, hub); },
-            std::move(done));
-    }
-    void erase_hub(std::string name, Done<void> done) override {
-        submit<void>(
-            [name = std::move(name)](Transaction& tx) { return registry::erase_hub(tx, name); },
-            std::move(done));
-    }
-    std::vector<HubRow> hubs() const override {
-        std::vector<HubRow> rows;
-        const auto view = views_.current();
-        if (!view) return rows;
-        for (const auto& [name, row] : view->hubs->by_name) rows.push_back(row);
-        return rows;
-    }
-
-    void put_registration(std::uint32_t hub, Registration value, Precondition match,
-                          Done<Registration> done) override {
-        submit<Registration>(
-            [hub, value = std::move(value), match](Transaction& tx) {
-                return registry::put_registration(tx, hub, value, match);
-            },
-            std::move(done));
-    }
-    void erase_registration(std::uint32_t hub, std::string id, Precondition match,
-                            Done<void> done) override {
-        submit<void>(
-            [hub, id = std::move(id), match](Transaction& tx) {
-                return registry::erase_registration(tx, hub, id, match);
-            },
-            std::move(done));
-    }
-    void put_installation(std::uint32_t hub, Installation value,
-                          std::optional<std::uint64_t> expected_version,
-                          Done<Installation> done) override {
-        submit<Installation>(
-            [hub, value = std::move(value), expected_version](Transaction& tx) {
-                return registry::put_installation(tx, hub, value, expected_version);
-            },
-            std::move(done));
-    }
-    void erase_installation(std::uint32_t hub, std::string id, Done<bool> done) override {
-        submit<bool>([hub, id = std::move(id)](
-                         Transaction& tx) { return registry::erase_installation(tx, hub, id); },
-                     std::move(done));
-    }
-    Result<Registration> registration(std::uint32_t hub, std::string_view id) const override {
-        const auto view = views_.current();
-        if (!view) return make_error_code(errc::closed);
-        return read_registration(*view, hub, id);
-    }
-    Result<Installation> installation(std::uint32_t hub, std::string_view id) const override {
-        const auto view = views_.current();
-        if (!view) return make_error_code(errc::closed);
-        return read_installation(*view, hub, id);
-    }
-    Result<Page> list(std::uint32_t hub, std::string_view tag, std::string_view after,
-                      std::size_t count_max) const override {
-        const auto view = views_.current();
-        if (!view) return make_error_code(errc::closed);
-        return list_registrations(*view, hub, tag, after, count_max);
-    }
-    Result<std::vector<Registration>> with_handle(std::uint32_t hub, std::string_view handle,
-                                                  std::size_t count_max) const override {
-        const auto view = views_.current();
-        if (!view) return make_error_code(errc::closed);
-        return find_handle(*view, hub, handle, count_max);
-    }
-
-    Result<std::vector<Place>> places_of_handle(std::uint32_t hub, std::string_view platform,
-                                                std::string_view handle,
-                                                std::size_t count_max) const override {
-        const auto view = views_.current();
-        if (!view) return make_error_code(errc::closed);
-        return registry::places_of_handle(*view, hub, platform, handle, count_max);
-    }
-
-    Result<DevicePage> devices(std::uint32_t hub, const DeviceQuery& query) const override {
-        return find_devices(views_, hub, query);
-    }
-    Result<std::vector<std::string>> installations_of_user(std::uint32_t hub,
-                                                           std::string_view user_id,
-                                                           std::size_t count_max) const override {
-        return registry::installations_of_user(views_, hub, user_id, count_max);
-    }
-    void erase_user(std::uint32_t hub, std::string user_id, std::vector<std::string> ids,
-                    Done<std::vector<ErasedInstallation>> done) override {
-        submit<std::vector<ErasedInstallation>>(
-            [hub, user_id = std::move(user_id), ids = std::move(ids)](Transaction& tx) {
-                return registry::erase_user(tx, hub, user_id, ids);
-            },
-            std::move(done));
-    }
-
-    Result<Selection> select(std::uint32_t hub, const tagexpr::Plan& plan,
-                             const Universe& universe) const override {
-        return select_devices(views_, hub, plan, universe);
-    }
-    Result<Selection> select_at_once(std::uint32_t hub, const tagexpr::Plan& plan,
-                                     const Universe& universe) const override {
-        return registry::select_at_once(views_, hub, plan, universe);
-    }
-    Result<bool> matches(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
-                         const tagexpr::Plan& plan, const Universe& universe) const override {
-        const auto view = views_.current();
-        if (!view) return {boost::system::in_place_error, make_error_code(errc::closed)};
-        return row_matches(*view, hub, {partition, number}, plan, universe);
-    }
-    Result<Audience> audience(std::uint32_t hub, const AudienceQuery& query) const override {
-        return count_audience(views_, hub, query);
-    }
-    Result<void> load(std::uint32_t hub, std::uint16_t partition,
-                      std::span<const std::uint32_t> numbers, std::int64_t now_ms,
-                      DeviceChunk& chunk) const override {
-        const auto view = views_.current();
-        if (!view) return make_error_code(errc::closed);
-        return load_devices(*view, hub, partition, numbers, now_ms, chunk);
-    }
-    Result<void> load_at_once(std::uint32_t hub, std::uint16_t partition,
-                              std::span<const std::uint32_t> numbers, std::int64_t now_ms,
-                              DeviceChunk& chunk) const override {
-        const auto view = views_.current();
-        if (!view) return make_error_code(errc::closed);
-        return registry::load_at_once(*view, hub, partition, numbers, now_ms, chunk);
-    }
-
-    std::uint64_t stamp() const override { return row_changes_.stamp(); }
-    bool may_have_changed(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
-                          std::uint64_t stamp) const override {
-        return row_changes_.may_have_changed({hub, {partition, number}}, stamp);
-    }
-
-    void retire(std::uint32_t hub, std::vector<Retirement> dead,
-                Done<std::vector<Retired>> done) override {
-        submit<std::vector<Retired>>(
-            [hub, dead = std::move(dead)](Transaction& tx) {
-                return registry::retire(tx, hub, dead);
-            },
-            std::move(done));
-    }
-    void rotate(std::uint32_t hub, std::vector<Rotation> moved, Done<std::size_t> done) override {
-        submit<std::size_t>([hub, moved = std::move(moved)](
-                                Transaction& tx) { return registry::rotate(tx, hub, moved); },
-                            std::move(done));
-    }
-    void expire(std::int64_t now_ms, std::size_t count_max, Done<Swept> done) override {
-        submit<Swept>([now_ms, count_max](
-                          Transaction& tx) { return registry::expire(tx, now_ms, count_max); },
-                      std::move(done));
-    }
-
-    void accept(std::uint32_t hub, std::shared_ptr<const AcceptedSend> accepted, Progress progress,
-                Done<void> done) override {
-        submit<void>([hub, accepted = std::move(accepted), progress = std::move(progress)](
-                         Transaction& tx) { return registry::accept(tx, hub, accepted, progress); },
-                     std::move(done));
-    }
-    void checkpoint(std::uint32_t hub, std::string send_id, Progress progress,
-                    Done<void> done) override {
-        submit<void>(
-            [hub, send_id = std::move(send_id), progress = std::move(progress)](Transaction& tx) {
-                return registry::checkpoint(tx, hub, send_id, progress);
-            },
-            std::move(done));
-    }
-    Result<std::pair<Send, Progress>> send(std::uint32_t hub, std::string_view id) const override {
-        const auto view = views_.current();
-        if (!view) return make_error_code(errc::closed);
-        return read_send(*view, hub, id);
-    }
-    Result<std::vector<OpenSend>> open_sends() const override {
-        const auto view = views_.current();
-        if (!view) return make_error_code(errc::closed);
-        return read_open_sends(*view);
-    }
-    Result<SendPage> list_sends(std::uint32_t hub, const SendQuery& query) const override {
-        const auto view = views_.current();
-        if (!view) return make_error_code(errc::closed);
-        return read_sends(*view, hub, query);
-    }
-
-    void accept_once(std::uint32_t hub, std::shared_ptr<const AcceptedSend> accepted,
-                     Progress progress, KeptAnswer answer, Done<void> done) override {
-        submit<void>(
-            [hub, accepted = std::move(accepted), progress = std::move(progress),
-             answer = std::move(answer)](Transaction& tx) {
-                return registry::accept_once(tx, hub, accepted, progress, answer);
-            },
-            std::move(done));
-    }
-    void put_registration_once(std::uint32_t hub, Registration value, KeptAnswer answer,
-                               Done<Registration> done) override {
-        submit<Registration>(
-            [hub, value = std::move(value), answer = std::move(answer)](Transaction& tx) {
-                return registry::put_registration_once(tx, hub, value, answer);
-            },
-            std::move(done));
-    }
-    void keep_answer(std::uint32_t hub, KeptAnswer answer, Done<void> done) override {
-        submit<void>([hub, answer = std::move(answer)](
-                         Transaction& tx) { return registry::keep_answer(tx, hub, answer); },
-                     std::move(done));
-    }
-    Result<KeptAnswer> kept_answer(std::uint32_t hub, std::string_view scope,
-                                   std::string_view key) const override {
-        const auto view = views_.current();
-        if (!view) return make_error_code(errc::closed);
-        return read_answer(*view, hub, scope, key);
-    }
-    std::uint64_t kept_answers() const override { return writer_.answers(); }
-    void expire_answers(std::int64_t now_ms, std::size_t count_max,
-                        Done<std::size_t> done) override {
-        submit<std::size_t>(
-            [now_ms, count_max](Transaction& tx) {
-                return registry::expire_answers(tx, now_ms, count_max);
-            },
-            std::move(done));
-    }
-
-    Figures figures() const override {
-        Figures figures;
-        const auto view = views_.current();  // keeps the database open meanwhile
-        if (!view) return figures;
-        figures.registrations = writer_.registrations();
-        figures.installations = writer_.installations();
-        figures.disk_bytes = view->snapshot->disk_bytes();
-        figures.posting_cache_bytes = views_.cache.bytes();
-        figures.block_cache_bytes = view->snapshot->block_cache_bytes();
-        figures.write_queue_changes = writer_.queued();
-        figures.batches = writer_.batches();
-        figures.changes = writer_.changes();
-        return figures;
-    }
-    std::vector<std::string> verify(std::uint32_t hub) const override {
-        return verify_hub(views_, hub);
-    }
-    void close() override {
-        writer_.close();
-        views_.publish(nullptr, {});
-        if (store_) store_->flush();
-        store_.reset();
-    }
-
-  private:
-    template <class T, class Apply>
-    void submit(Apply apply, Done<T> done) {
-        writer_.submit(
-            std::make_unique<PendingChange<T, Apply>>(std::move(apply), std::move(done)));
-    }
-
-    const Options options_;
-    std::unique_ptr<Store> store_;
-    Views views_;
-    RowChanges row_changes_;
-    Writer writer_;
+struct Registry::Parts {
+    Parts(const Options& wanted, std::unique_ptr<Store> opened, Memory memory)
+        : options(wanted),
+          store(std::move(opened)),
+          views(options.posting_cache_bytes_max),
+          writer(options, *store, views, row_changes, std::move(memory)) {}
+    const Options options;
+    std::unique_ptr<Store> store;
+    Views views;
+    RowChanges row_changes;
+    Writer writer;
 };
 
-}  // namespace
+template <class T, class Apply>
+void Registry::submit(Apply apply, Done<T> done) {
+    parts_->writer.submit(
+        std::make_unique<PendingChange<T, Apply>>(std::move(apply), std::move(done)));
+}
+
+Registry::Registry(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Registry::~Registry() {
+    close();
+}
+
+void Registry::create_hub(HubRow hub, Done<HubRow> done) {
+    submit<HubRow>(
+        [hub = std::move(hub)](Transaction& tx) { return registry::create_hub(tx, hub); },
+        std::move(done));
+}
+
+void Registry::update_hub(HubRow hub, Done<HubRow> done) {
+    submit<HubRow>(
+        [hub = std::move(hub)](Transaction& tx) { return registry::update_hub(tx, hub); },
+        std::move(done));
+}
+
+void Registry::erase_hub(std::string name, Done<void> done) {
+    submit<void>(
+        [name = std::move(name)](Transaction& tx) { return registry::erase_hub(tx, name); },
+        std::move(done));
+}
+
+std::vector<HubRow> Registry::hubs() const {
+    std::vector<HubRow> rows;
+    const auto view = parts_->views.current();
+    if (!view) return rows;
+    for (const auto& [name, row] : view->hubs->by_name) rows.push_back(row);
+    return rows;
+}
+
+void Registry::put_registration(std::uint32_t hub, Registration value, Precondition match,
+                                Done<Registration> done) {
+    submit<Registration>(
+        [hub, value = std::move(value), match](Transaction& tx) {
+            return registry::put_registration(tx, hub, value, match);
+        },
+        std::move(done));
+}
+
+void Registry::erase_registration(std::uint32_t hub, std::string id, Precondition match,
+                                  Done<void> done) {
+    submit<void>([hub, id = std::move(id), match](
+                     Transaction& tx) { return registry::erase_registration(tx, hub, id, match); },
+                 std::move(done));
+}
+
+void Registry::put_installation(std::uint32_t hub, Installation value,
+                                std::optional<std::uint64_t> expected_version,
+                                Done<Installation> done) {
+    submit<Installation>(
+        [hub, value = std::move(value), expected_version](Transaction& tx) {
+            return registry::put_installation(tx, hub, value, expected_version);
+        },
+        std::move(done));
+}
+
+void Registry::erase_installation(std::uint32_t hub, std::string id, Done<bool> done) {
+    submit<bool>([hub, id = std::move(id)](
+                     Transaction& tx) { return registry::erase_installation(tx, hub, id); },
+                 std::move(done));
+}
+
+Result<Registration> Registry::registration(std::uint32_t hub, std::string_view id) const {
+    const auto view = parts_->views.current();
+    if (!view) return make_error_code(errc::closed);
+    return read_registration(*view, hub, id);
+}
+
+Result<Installation> Registry::installation(std::uint32_t hub, std::string_view id) const {
+    const auto view = parts_->views.current();
+    if (!view) return make_error_code(errc::closed);
+    return read_installation(*view, hub, id);
+}
+
+Result<Page> Registry::list(std::uint32_t hub, std::string_view tag, std::string_view after,
+                            std::size_t count_max) const {
+    const auto view = parts_->views.current();
+    if (!view) return make_error_code(errc::closed);
+    return list_registrations(*view, hub, tag, after, count_max);
+}
+
+Result<std::vector<Registration>> Registry::with_handle(std::uint32_t hub, std::string_view handle,
+                                                        std::size_t count_max) const {
+    const auto view = parts_->views.current();
+    if (!view) return make_error_code(errc::closed);
+    return find_handle(*view, hub, handle, count_max);
+}
+
+Result<std::vector<Place>> Registry::places_of_handle(std::uint32_t hub, std::string_view platform,
+                                                      std::string_view handle,
+                                                      std::size_t count_max) const {
+    const auto view = parts_->views.current();
+    if (!view) return make_error_code(errc::closed);
+    return registry::places_of_handle(*view, hub, platform, handle, count_max);
+}
+
+Result<DevicePage> Registry::devices(std::uint32_t hub, const DeviceQuery& query) const {
+    return find_devices(parts_->views, hub, query);
+}
+
+Result<std::vector<std::string>> Registry::installations_of_user(std::uint32_t hub,
+                                                                 std::string_view user_id,
+                                                                 std::size_t count_max) const {
+    return registry::installations_of_user(parts_->views, hub, user_id, count_max);
+}
+
+void Registry::erase_user(std::uint32_t hub, std::string user_id, std::vector<std::string> ids,
+                          Done<std::vector<ErasedInstallation>> done) {
+    submit<std::vector<ErasedInstallation>>(
+        [hub, user_id = std::move(user_id), ids = std::move(ids)](Transaction& tx) {
+            return registry::erase_user(tx, hub, user_id, ids);
+        },
+        std::move(done));
+}
+
+Result<Selection> Registry::select(std::uint32_t hub, const tagexpr::Plan& plan,
+                                   const Universe& universe) const {
+    return select_devices(parts_->views, hub, plan, universe);
+}
+
+Result<Selection> Registry::select_at_once(std::uint32_t hub, const tagexpr::Plan& plan,
+                                           const Universe& universe) const {
+    return registry::select_at_once(parts_->views, hub, plan, universe);
+}
+
+Result<bool> Registry::matches(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
+                               const tagexpr::Plan& plan, const Universe& universe) const {
+    const auto view = parts_->views.current();
+    if (!view) return {boost::system::in_place_error, make_error_code(errc::closed)};
+    return row_matches(*view, hub, {partition, number}, plan, universe);
+}
+
+Result<Audience> Registry::audience(std::uint32_t hub, const AudienceQuery& query) const {
+    return count_audience(parts_->views, hub, query);
+}
+
+Result<void> Registry::load(std::uint32_t hub, std::uint16_t partition,
+                            std::span<const std::uint32_t> numbers, std::int64_t now_ms,
+                            DeviceChunk& chunk) const {
+    const auto view = parts_->views.current();
+    if (!view) return make_error_code(errc::closed);
+    return load_devices(*view, hub, partition, numbers, now_ms, chunk);
+}
+
+Result<void> Registry::load_at_once(std::uint32_t hub, std::uint16_t partition,
+                                    std::span<const std::uint32_t> numbers, std::int64_t now_ms,
+                                    DeviceChunk& chunk) const {
+    const auto view = parts_->views.current();
+    if (!view) return make_error_code(errc::closed);
+    return registry::load_at_once(*view, hub, partition, numbers, now_ms, chunk);
+}
+
+std::uint64_t Registry::stamp() const {
+    return parts_->row_changes.stamp();
+}
+bool Registry::may_have_changed(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
+                                std::uint64_t stamp) const {
+    return parts_->row_changes.may_have_changed({hub, {partition, number}}, stamp);
+}
+
+void Registry::retire(std::uint32_t hub, std::vector<Retirement> dead,
+                      Done<std::vector<Retired>> done) {
+    submit<std::vector<Retired>>(
+        [hub, dead = std::move(dead)](Transaction& tx) { return registry::retire(tx, hub, dead); },
+        std::move(done));
+}
+
+void Registry::rotate(std::uint32_t hub, std::vector<Rotation> moved, Done<std::size_t> done) {
+    submit<std::size_t>([hub, moved = std::move(moved)](
+                            Transaction& tx) { return registry::rotate(tx, hub, moved); },
+                        std::move(done));
+}
+
+void Registry::expire(std::int64_t now_ms, std::size_t count_max, Done<Swept> done) {
+    submit<Swept>(
+        [now_ms, count_max](Transaction& tx) { return registry::expire(tx, now_ms, count_max); },
+        std::move(done));
+}
+
+void Registry::accept(std::uint32_t hub, std::shared_ptr<const AcceptedSend> accepted,
+                      Progress progress, Done<void> done) {
+    submit<void>([hub, accepted = std::move(accepted), progress = std::move(progress)](
+                     Transaction& tx) { return registry::accept(tx, hub, accepted, progress); },
+                 std::move(done));
+}
+
+void Registry::checkpoint(std::uint32_t hub, std::string send_id, Progress progress,
+                          Done<void> done) {
+    submit<void>([hub, send_id = std::move(send_id), progress = std::move(progress)](
+                     Transaction& tx) { return registry::checkpoint(tx, hub, send_id, progress); },
+                 std::move(done));
+}
+
+Result<std::pair<Send, Progress>> Registry::send(std::uint32_t hub, std::string_view id) const {
+    const auto view = parts_->views.current();
+    if (!view) return make_error_code(errc::closed);
+    return read_send(*view, hub, id);
+}
+
+Result<std::vector<OpenSend>> Registry::open_sends() const {
+    const auto view = parts_->views.current();
+    if (!view) return make_error_code(errc::closed);
+    return read_open_sends(*view);
+}
+
+Result<SendPage> Registry::list_sends(std::uint32_t hub, const SendQuery& query) const {
+    const auto view = parts_->views.current();
+    if (!view) return make_error_code(errc::closed);
+    return read_sends(*view, hub, query);
+}
+
+void Registry::accept_once(std::uint32_t hub, std::shared_ptr<const AcceptedSend> accepted,
+                           Progress progress, KeptAnswer answer, Done<void> done) {
+    submit<void>(
+        [hub, accepted = std::move(accepted), progress = std::move(progress),
+         answer = std::move(answer)](Transaction& tx) {
+            return registry::accept_once(tx, hub, accepted, progress, answer);
+        },
+        std::move(done));
+}
+
+void Registry::put_registration_once(std::uint32_t hub, Registration value, KeptAnswer answer,
+                                     Done<Registration> done) {
+    submit<Registration>(
+        [hub, value = std::move(value), answer = std::move(answer)](Transaction& tx) {
+            return registry::put_registration_once(tx, hub, value, answer);
+        },
+        std::move(done));
+}
+
+void Registry::keep_answer(std::uint32_t hub, KeptAnswer answer, Done<void> done) {
+    submit<void>([hub, answer = std::move(answer)](
+                     Transaction& tx) { return registry::keep_answer(tx, hub, answer); },
+                 std::move(done));
+}
+
+Result<KeptAnswer> Registry::kept_answer(std::uint32_t hub, std::string_view scope,
+                                         std::string_view key) const {
+    const auto view = parts_->views.current();
+    if (!view) return make_error_code(errc::closed);
+    return read_answer(*view, hub, scope, key);
+}
+
+std::uint64_t Registry::kept_answers() const {
+    return parts_->writer.answers();
+}
+void Registry::expire_answers(std::int64_t now_ms, std::size_t count_max, Done<std::size_t> done) {
+    submit<std::size_t>(
+        [now_ms, count_max](Transaction& tx) {
+            return registry::expire_answers(tx, now_ms, count_max);
+        },
+        std::move(done));
+}
+
+Registry::Figures Registry::figures() const {
+    Figures figures;
+    const auto view = parts_->views.current();  // keeps the database open meanwhile
+    if (!view) return figures;
+    figures.registrations = parts_->writer.registrations();
+    figures.installations = parts_->writer.installations();
+    figures.disk_bytes = view->snapshot->disk_bytes();
+    figures.posting_cache_bytes = parts_->views.cache.bytes();
+    figures.block_cache_bytes = view->snapshot->block_cache_bytes();
+    figures.write_queue_changes = parts_->writer.queued();
+    figures.batches = parts_->writer.batches();
+    figures.changes = parts_->writer.changes();
+    return figures;
+}
+
+std::vector<std::string> Registry::verify(std::uint32_t hub) const {
+    return verify_hub(parts_->views, hub);
+}
+
+void Registry::close() {
+    parts_->writer.close();
+    parts_->views.publish(nullptr, {});
+    if (parts_->store) parts_->store->flush();
+    parts_->store.reset();
+}
 
 Result<std::unique_ptr<Registry>> Registry::open(const Options& options, std::string& why) {
     auto store = Store::open(options, why);
@@ -305,7 +330,7 @@ Result<std::unique_ptr<Registry>> Registry::open(const Options& options, std::st
     }
     if (auto migrated = migrate(**store, *memory, why); !migrated) return migrated.error();
     return std::unique_ptr<Registry>(
-        std::make_unique<StoredRegistry>(options, std::move(*store), std::move(*memory)));
+        new Registry(std::make_unique<Parts>(options, std::move(*store), std::move(*memory))));
 }
 
 }  // namespace registry

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "registry/bitmap.hpp"
+#include "registry/hub_row.hpp"
 #include "registry/registration.hpp"
 
 namespace registry {
@@ -136,6 +137,14 @@ struct SendQuery {
 struct SendPage {
     std::vector<std::pair<Send, Progress>> sends;
     std::string next;  ///< the `below` of the next page; empty = last page
+};
+
+/// A send that was not final when the process stopped.
+struct OpenSend {
+    HubRow hub;
+    Send send;
+    Selection selection;
+    Progress progress;
 };
 
 }  // namespace registry

@@ -14,7 +14,7 @@
 #include <string_view>
 
 #include "registry/errc.hpp"
-#include "registry/registry.hpp"
+#include "registry/options.hpp"
 
 namespace registry {
 

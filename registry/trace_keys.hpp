@@ -38,7 +38,7 @@
 #include <vector>
 
 #include "registry/errc.hpp"
-#include "registry/registry.hpp"
+#include "registry/handle_life.hpp"
 
 namespace registry {
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "registry/device_query.hpp"
 #include "registry/transaction.hpp"
 
 namespace registry {

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 
+#include "registry/hub_row.hpp"
 #include "registry/numbers.hpp"
 #include "registry/postings.hpp"
 #include "registry/store.hpp"

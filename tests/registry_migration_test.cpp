@@ -174,8 +174,9 @@ TEST_CASE("a migration that was cut goes on where it stopped", "[registry]") {
             std::string why;
             const auto store = Store::open(cut, why).value();
             auto memory = Memory::load(*store, nullptr).value();
+            PostingFolder folder;
             for (std::size_t i = 0; i < batches && !cut_all; ++i)
-                cut_all = !migrate_batch(*store, memory, 11).value();
+                cut_all = !migrate_batch(*store, memory, folder, 11).value();
             std::string bytes;
             REQUIRE(store->snapshot()->get(Family::meta, version_key, bytes).value());
             CHECK(decode_version(bytes).value() == format_version);

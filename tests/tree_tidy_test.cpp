@@ -266,6 +266,15 @@ TEST_CASE("folders include only what lies below them", "[tree]") {
     }
 }
 
+TEST_CASE("nothing in registry/ stands on the face it shows", "[tree]") {
+    for (const Source& source : cpp_sources()) {
+        if (!source.path.starts_with("registry/") || source.path == "registry/registry.cpp")
+            continue;
+        INFO(source.path);
+        for (const std::string& name : includes(source)) CHECK(name != "registry/registry.hpp");
+    }
+}
+
 TEST_CASE("rooms include only rooms below them", "[tree]") {
     // Each room with those right below it; what lies below these may be included, too.
     const std::map<std::string, std::vector<std::string>> below{
