@@ -52,7 +52,7 @@ class RunningAlarm {
     RunningAlarm(Executor executor, std::function<std::int64_t(std::int64_t now_ms)> tick,
                  const Clock& clock = system_clock());
     Task<void> run() { return alarm_.run(); }
-    /// Now. After a gap the alarm rings before anything is read of it.
+    /// The time. After a gap it is the time before the gap, and the alarm rings soon.
     std::int64_t now_ms();
     void wake() { alarm_.wake(); }
     void at_latest(std::int64_t deadline_ms);

@@ -132,6 +132,7 @@ Outlet* Sender::outlet_for(const Origin& origin) {
     pool.connection.tls = tls_;
     pool.tls_h1 = tls_h1_;
     pool.connection.times = settings_;
+    pool.connection.clock = &bearers_.clock();
     pool.connection.streams_max_before_settings = account_->starts_with_one_stream() ? 1 : 100;
     auto outlet = std::make_unique<Outlet>(static_cast<OutletOwner&>(*this), nursery_,
                                            std::move(pool), ++gates_);

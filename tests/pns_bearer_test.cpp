@@ -419,6 +419,16 @@ TEST_CASE("a self-signed token outlives the process, as long as it would have be
         CHECK(kept.texts.count("other") == 1);
         lane.end();
     }
+    SECTION("no token of a single origin") {
+        auto provider = signing(minted);
+        provider.tokens_per_origin = true;
+        provider.key = "origin";
+        pns::BearerCache cache(settings);
+        Lane lane(cache, provider, "");
+        REQUIRE(lane.user->current());
+        CHECK(kept.texts.count("origin") == 0);
+        lane.end();
+    }
 }
 
 TEST_CASE("a credential that cannot sign, or that the endpoint refuses, is configuration",

@@ -17,6 +17,7 @@ struct FakeProvider {
     std::string key = "fake";
     std::string host = "push.test";
     bool host_in_handle = false;  ///< handle is "host/rest"
+    bool tokens_per_origin = false;
 };
 
 class FakeAccount final : public pns::Account {
@@ -28,6 +29,7 @@ class FakeAccount final : public pns::Account {
     bool starts_with_one_stream() const override { return provider_.one_stream; }
     pns::TokenSource token_source() const override { return provider_.tokens; }
     std::string token_key() const override { return provider_.key; }
+    bool tokens_per_origin() const override { return provider_.tokens_per_origin; }
     pns::Checked<std::shared_ptr<const pns::Prepared>> prepare(
         const pns::Message& message) const override {
         auto out = std::make_shared<pns::Prepared>();
