@@ -18,7 +18,8 @@ struct Desk {
     Desk() {
         send.format = "template";
         send.body = R"({"who":"all"})";
-        sender = pns::Sender::create(loop, support::open_account("apns"), {}, {}, bearers);
+        sender = std::make_unique<pns::Sender>(loop, support::open_account("apns"),
+                                               pns::SenderSettings(), pns::Network(), bearers);
         run.emplace(std::make_shared<const hub::HubState>(), registry::accepted(send), 1,
                     registry::Progress{});
         run->prepare(1, false);

@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -128,6 +130,7 @@ class World {
     pns::sim::Simulator& sim(const std::string& platform) { return *sims_.at(platform); }
     const pns::sim::Trust& trust(const std::string& platform) { return trusts_.at(platform); }
     hub::Service& service() { return *service_; }
+    const std::vector<pns::Credential>& credentials() const { return credentials_; }
     hub::Config& config() { return config_; }
 
   private:
@@ -139,6 +142,18 @@ class World {
     std::unique_ptr<hub::Service> service_;
     std::unique_ptr<hub::HubClient> client_;
 };
+
+/// Asks again and again, for world_wait_s at most.
+template <class Condition>
+bool comes_true(Condition&& condition) {
+    const auto until =
+        std::chrono::steady_clock::now() + std::chrono::duration<double>(world_wait_s);
+    while (std::chrono::steady_clock::now() < until) {
+        if (condition()) return true;
+        std::this_thread::yield();
+    }
+    return false;
+}
 
 inline std::string handle_of(const std::string& platform, int i) {
     char hex[17];

@@ -1,0 +1,132 @@
+// A push goes to whom its send meant, however long it waited and whatever restarted meanwhile.
+
+#include <catch2/catch.hpp>
+
+#include "tests/support/world.hpp"
+
+namespace {
+
+using support::apple_body;
+using support::handle_of;
+using support::World;
+
+void take_provider_away(World& world, std::int64_t ms) {
+    pns::sim::Fault fault;
+    fault.row = pns::sim::fault_row(29, "refused");
+    fault.ms = ms;
+    std::vector<pns::sim::Fault> faults(1, fault);
+    world.sim("apns").set_faults(std::move(faults), 7);
+}
+
+std::size_t pushes_to(World& world, int device) {
+    std::size_t count = 0;
+    for (const auto& entry : world.sim("apns").entries(true))
+        count += entry.handle == handle_of("apns", device);
+    return count;
+}
+
+std::string held_send(World& world, const std::string& format, const std::string& body) {
+    const auto reply = world.call("POST", "/app/messages", body,
+                                  {{"servicebusnotification-format", format},
+                                   {"servicebusnotification-tags", "all"},
+                                   {"pushhub-canary", "1%; hold"}});
+    REQUIRE(reply.status == 201);
+    std::string id(reply.header("location"));
+    id = id.substr(0, id.find('?'));
+    return id.substr(id.rfind('/') + 1);
+}
+
+void wait_until_held(World& world, const std::string& id) {
+    REQUIRE(support::comes_true([&] {
+        return world.call("GET", "/app/sends/" + id).body.find("\"Held\"") != std::string::npos;
+    }));
+}
+
+}  // namespace
+
+TEST_CASE("who changed while a push waited gets what is meant for him and nothing else", "[hub]") {
+    World world({}, {"apns"});
+    const auto with = [](const std::string& user) {
+        return R"("tags":["all"],"userId":")" + user + "\"";
+    };
+    for (int i = 0; i < 6; ++i)
+        world.install("d-" + std::to_string(i), "apns", handle_of("apns", i), with("old"));
+    take_provider_away(world, 2'500);
+    const auto id = world.send("apple", "all", apple_body);
+    world.install("d-0", "apns", handle_of("apns", 0), with("new"));  // another user
+    world.install("d-1", "apns", handle_of("apns", 1), R"("tags":["other"],"userId":"old")");
+    REQUIRE(world.call("DELETE", "/app/installations/d-2").status == 204);
+    world.install("d-3", "apns", handle_of("apns", 33), with("old"));  // a new handle
+    world.install("d-4", "apns", handle_of("apns", 4), with("old"));   // only presented again
+    const auto told = world.finish(id);
+    CHECK(told.devices("Success") == 3);
+    CHECK(told.devices("Skipped") == 3);
+    CHECK(pushes_to(world, 0) == 0);
+    CHECK(pushes_to(world, 1) == 0);
+    CHECK(pushes_to(world, 2) == 0);
+    CHECK(pushes_to(world, 3) == 0);
+    CHECK(pushes_to(world, 33) == 1);
+    CHECK(pushes_to(world, 4) == 1);
+    CHECK(pushes_to(world, 5) == 1);
+}
+
+TEST_CASE("who is erased while a push waits does not get it", "[hub]") {
+    World world({}, {"apns"});
+    for (int i = 0; i < 10; ++i)
+        world.install("d-" + std::to_string(i), "apns", handle_of("apns", i),
+                      R"("tags":["all"],"userId":"user-3")");
+    take_provider_away(world, 2'000);
+    const auto id = world.send("apple", "$UserId:{user-3}", apple_body);
+    REQUIRE(world.call("DELETE", "/app/users/user-3").status == 200);
+    const auto told = world.finish(id);
+    CHECK(told.devices("Skipped") == 10);
+    CHECK(world.sim("apns").counters().accepted == 0);
+}
+
+TEST_CASE("a held send reaches the user it meant, not the next one", "[hub]") {
+    World world({}, {"apns"});
+    for (int i = 0; i < 8; ++i)
+        world.install("d-" + std::to_string(i), "apns", handle_of("apns", i),
+                      R"("tags":["all"],"userId":"old")");
+    const auto id = held_send(world, "apple", apple_body);
+    wait_until_held(world, id);
+    const auto first = world.sim("apns").counters().accepted;
+    CHECK(first == 1);
+    for (int i = 0; i < 8; ++i)
+        world.install("d-" + std::to_string(i), "apns", handle_of("apns", i),
+                      R"("tags":["all"],"userId":"new")");
+    const bool restarts = GENERATE(false, true);
+    if (restarts) {
+        world.stop();
+        world.start();
+    }
+    REQUIRE(world.call("POST", "/app/sends/" + id + "/resume").status == 200);
+    const auto told = world.finish(id);
+    CHECK(told.devices("Success") == 1);
+    CHECK(told.devices("Skipped") == 7);
+    CHECK(world.sim("apns").counters().accepted == 1);
+}
+
+TEST_CASE("one handle gets one copy of one rendering, over a hold and a restart", "[hub]") {
+    World world({}, {"apns"});
+    const bool templates = GENERATE(false, true);
+    for (int i = 0; i < 8; ++i) {
+        const std::string other = i < 4 ? "Hi $(name)" : "Bye $(name)";
+        const std::string more =
+            templates ? R"("tags":["all"],"templates":{"t":{"body":"{\"aps\":{\"alert\":\")" +
+                            other + R"(\"}}","tags":["all"]}})"
+                      : R"("tags":["all"])";
+        world.install("same-" + std::to_string(i), "apns", handle_of("apns", 7), more);
+    }
+    const auto id = templates ? held_send(world, "template", R"({"name":"x"})")
+                              : held_send(world, "apple", apple_body);
+    wait_until_held(world, id);
+    world.stop();
+    world.start();
+    REQUIRE(world.call("POST", "/app/sends/" + id + "/resume").status == 200);
+    const auto told = world.finish(id);
+    const std::size_t copies = templates ? 2 : 1;
+    CHECK(told.devices("Success") == copies);
+    CHECK(told.devices("Skipped") == 8 - copies);
+    CHECK(pushes_to(world, 7) == copies);
+}

@@ -1,0 +1,148 @@
+// Providers and credentials that fail for a while, through real sockets: what was not sent is not
+// lost, and costs no attempt.
+
+#include <catch2/catch.hpp>
+
+#include <set>
+
+#include "hub/cli/hub_setup.hpp"
+#include "tests/support/world.hpp"
+
+namespace {
+
+using pns::sim::Act;
+using pns::sim::Behaviour;
+using support::apple_body;
+using support::handle_of;
+using support::id_of;
+using support::World;
+
+constexpr int devices = 300;
+
+void install_all(World& world, const std::string& platform, int count = devices) {
+    for (int i = 0; i < count; ++i)
+        world.install(id_of(platform, i), platform, handle_of(platform, i));
+}
+
+void strike(World& world, const std::string& platform, pns::sim::Fault fault) {
+    std::vector<pns::sim::Fault> faults;
+    faults.push_back(std::move(fault));
+    world.sim(platform).set_faults(std::move(faults), 7);
+}
+
+pns::sim::Fault answers(Act act, std::int64_t for_ms, const std::string& retry_after = {}) {
+    pns::sim::Fault fault;
+    fault.rule.emplace();
+    fault.rule->act = act;
+    fault.rule->retry_after = retry_after;
+    fault.for_ms = for_ms;
+    return fault;
+}
+
+pns::sim::Fault connection(int number, std::string_view variant, std::int64_t ms) {
+    pns::sim::Fault fault;
+    fault.row = pns::sim::fault_row(number, variant);
+    REQUIRE(fault.row != nullptr);
+    if (fault.row->point == pns::sim::FaultPoint::now) {
+        fault.ms = ms;
+    } else {
+        fault.for_ms = ms;
+    }
+    return fault;
+}
+
+}  // namespace
+
+TEST_CASE("a provider that is away for seconds gets every push when it is back, once", "[hub]") {
+    World world({}, {"apns", "fcmv1"});
+    const std::string platform = GENERATE(as<std::string>(), "apns", "fcmv1");
+    install_all(world, platform);
+    const auto [number, variant] = GENERATE(std::pair<int, std::string_view>{29, "refused"},
+                                            std::pair<int, std::string_view>{29, ""},
+                                            std::pair<int, std::string_view>{27, "ca"});
+    CAPTURE(platform, number, variant);
+    strike(world, platform, connection(number, variant, 3'000));
+    const bool apns = platform == "apns";
+    const auto told = world.finish(
+        world.send(apns ? "apple" : "fcmv1", "all",
+                   apns ? apple_body : R"({"message":{"notification":{"title":"t","body":"b"}}})"));
+    CHECK(told.state == "Completed");
+    CHECK(told.devices("Success") == devices);
+    CHECK(world.sim(platform).counters().doubles == 0);
+}
+
+TEST_CASE("a provider that answers 503 or throttles for seconds loses no push", "[hub]") {
+    World world({}, {"apns", "fcmv1"});
+    install_all(world, "apns");
+    install_all(world, "fcmv1");
+    strike(world, "apns", answers(Act::unavailable, 3'000));
+    strike(world, "fcmv1", answers(Act::throttled, 2'500, "1"));
+    const auto apple = world.send("apple", "all", apple_body);
+    const auto google =
+        world.send("fcmv1", "all", R"({"message":{"notification":{"title":"t","body":"b"}}})");
+    CHECK(world.finish(apple).devices("Success") == devices);
+    CHECK(world.finish(google).devices("Success") == devices);
+    CHECK(world.sim("apns").counters().doubles == 0);
+    CHECK(world.sim("fcmv1").counters().doubles == 0);
+}
+
+TEST_CASE("one hot device does not stop the others of its project", "[hub]") {
+    World world({}, {"fcmv1"});
+    install_all(world, "fcmv1", 32);
+    pns::sim::Rules rules;
+    Behaviour hot;
+    hot.act = Act::throttled;
+    hot.retry_after = "600";
+    rules.handles[handle_of("fcmv1", 3)] = hot;
+    world.sim("fcmv1").set_rules(rules);
+    const std::string body = R"({"message":{"notification":{"title":"t","body":"b"}}})";
+    const auto to_all = world.send("fcmv1", "all", body);
+    REQUIRE(support::comes_true([&] { return world.sim("fcmv1").counters().accepted == 31; }));
+    // A later send reaches the others at once, too.
+    world.install("late", "fcmv1", handle_of("fcmv1", 99), R"("tags":["late"])");
+    CHECK(world.finish(world.send("fcmv1", "late", body)).devices("Success") == 1);
+    REQUIRE(world.call("POST", "/app/sends/" + to_all + "/cancel").status == 200);
+    CHECK(world.finish(to_all).devices("Success") == 31);
+}
+
+TEST_CASE("what waits for a refused credential goes out when the credential is mended", "[hub]") {
+    World world({}, {"apns"});
+    install_all(world, "apns");
+    strike(world, "apns", [] {
+        pns::sim::Fault fault;
+        fault.rule.emplace();
+        fault.rule->act = Act::answer;
+        fault.rule->status = 403;
+        fault.rule->reason = "InvalidProviderToken";
+        return fault;
+    }());
+    const auto id = world.send("apple", "all", apple_body);
+    REQUIRE(support::comes_true([&] {
+        const auto reply = world.call("GET", "/app/sends/" + id);
+        return reply.body.find("InvalidCredentials") != std::string::npos;
+    }));
+    world.sim("apns").set_faults({});
+    hub::HubClient client(world.service().connection_string(), world.service().ca_file().string());
+    hub::create_hub(client, "app", world.credentials());
+    const auto told = world.finish(id);
+    CHECK(told.devices("InvalidCredentials") >= 8);
+    CHECK(told.devices("InvalidCredentials") < devices / 2);  // those that were asked for
+    CHECK(told.devices("Success") == devices - told.devices("InvalidCredentials"));
+}
+
+TEST_CASE("what could not be sent by the deadline ends as what stood in its way", "[hub]") {
+    World world({}, {"apns"});
+    install_all(world, "apns", 20);
+    strike(world, "apns", connection(29, "refused", 60'000));
+    const auto reply = world.call("POST", "/app/messages", apple_body,
+                                  {{"servicebusnotification-format", "apple"},
+                                   {"servicebusnotification-tags", "all"},
+                                   {"pushhub-deadline", "PT2S"}});
+    REQUIRE(reply.status == 201);
+    std::string id(reply.header("location"));
+    id = id.substr(0, id.find('?'));
+    const auto told = world.finish(id.substr(id.rfind('/') + 1));
+    CHECK(told.devices("PnsUnreachable") == 20);
+    CHECK(told.devices() == 20);
+    world.sim("apns").set_faults({});
+}
