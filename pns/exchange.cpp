@@ -1,10 +1,13 @@
 // Tested by tests/pns_apns_channels_test.cpp.
 #include "pns/exchange.hpp"
 
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <vector>
 
 #include "pns/errc.hpp"
 #include "pns/h2_connection.hpp"
+#include "pns/nursery.hpp"
 
 namespace pns {
 
@@ -56,11 +59,38 @@ class Once final : public ConnectionEvents {
     bool submitted_ = false;
 };
 
+using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
+                                         asio::wait_traits<std::chrono::steady_clock>, Executor>;
+
+Task<void> run_and_tell(Connection& connection, error_code& why, Timer& ended) {
+    try {
+        why = co_await connection.run();
+    } catch (...) {
+        ended.cancel();
+        throw;
+    }
+    ended.cancel();
+}
+
+/// Ends when the connection has; a caller that is cancelled closes it.
+Task<error_code> run_to_its_end(Executor executor, Connection& connection) {
+    co_await asio::this_coro::throw_if_cancelled(false);
+    Timer ended(executor, Timer::time_point::max());
+    error_code why;
+    Nursery nursery(executor);
+    nursery.start(run_and_tell(connection, why, ended));
+    co_await ended.async_wait(as_result);
+    connection.close(errc::stopped);
+    co_await nursery.join();
+    if (nursery.first_error()) std::rethrow_exception(nursery.first_error());
+    co_return why;
+}
+
 Task<Result<ExchangeAnswer>> attempt(Executor executor, const ConnectionSettings& settings,
                                      const ExchangeRequest& request, std::string authorization) {
     Once once(request, authorization);
     const auto connection = make_h2_connection(executor, settings, once);
-    const error_code ended = co_await connection->run();
+    const error_code ended = co_await run_to_its_end(executor, *connection);
     if (once.answer_) co_return std::move(*once.answer_);
     if (once.lost_) co_return once.lost_;
     co_return ended ? ended : error_code(errc::connection_ended);

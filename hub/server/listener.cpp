@@ -4,6 +4,8 @@
 
 #include <sys/socket.h>
 
+#include <boost/asio/this_coro.hpp>
+
 #include "hub/process/log.hpp"
 #include "hub/server/serve_h1.hpp"
 #include "hub/server/serve_h2.hpp"
@@ -11,6 +13,13 @@
 namespace hub {
 
 namespace asio = boost::asio;
+
+namespace {
+
+/// A handler whose wait was ended may begin another one.
+constexpr std::chrono::milliseconds give_up_every{20};
+
+}  // namespace
 
 Listener::Listener(asio::io_context& lane, Dispatch& dispatch, const Config& config,
                    asio::ssl::context* tls, std::atomic<std::size_t>& connections)
@@ -58,6 +67,8 @@ pns::Task<void> Listener::accept_loop() {
 }
 
 pns::Task<void> Listener::serve(Peer::Socket socket) {
+    // Cancelled, the present wait ends with an error, and the frame cleans up as ever.
+    co_await asio::this_coro::throw_if_cancelled(false);
     Peer peer(std::move(socket), tls_, config_.body_timeout_ms);
     const auto place = peers_.insert(peers_.end(), &peer);
     ++connections_;
@@ -99,7 +110,12 @@ pns::Task<void> Listener::stop(std::chrono::steady_clock::time_point deadline) {
         pause_.expires_at(deadline);
         co_await pause_.async_wait(pns::as_result);
     }
-    for (auto it = peers_.begin(); it != peers_.end();) (*it++)->cut();
+    while (children_.size() > 0) {
+        for (auto it = peers_.begin(); it != peers_.end();) (*it++)->give_up();
+        children_.cancel();
+        pause_.expires_after(give_up_every);
+        co_await pause_.async_wait(pns::as_result);
+    }
     co_await children_.join();
 }
 

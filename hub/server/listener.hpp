@@ -27,8 +27,9 @@ class Listener {
     std::uint16_t port() const { return port_; }
     /// Begins to accept.
     void start();
-    /// Accepts no more, lets requests at work finish until `deadline`, then cuts what is left.
-    /// Joins everything.
+    /// Accepts no more, lets requests at work finish until `deadline`, then cuts what is left and
+    /// cancels what handlers wait for: a wait for a provider ends at once, one for the disk with
+    /// the disk. Joins everything.
     pns::Task<void> stop(std::chrono::steady_clock::time_point deadline);
 
   private:

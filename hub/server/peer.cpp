@@ -112,6 +112,11 @@ pns::Task<void> Peer::close() {
     cut();
 }
 
+void Peer::give_up() {
+    cut();
+    if (on_give_up) on_give_up();
+}
+
 void Peer::cut() {
     open_ = false;
     pns::error_code ignored;

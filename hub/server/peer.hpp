@@ -5,7 +5,8 @@
 // cut().
 //
 // Nothing here is cancelled from outside: a deadline, a drain that takes too long and a lost
-// connection all close the socket, and every wait on it ends with an error.
+// connection all close the socket, and every wait on it ends with an error. What a handler waits
+// for is not the peer's: give_up() is for that.
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
@@ -58,6 +59,10 @@ class Peer {
     /// wait for the peer's.
     pns::Task<void> close();
     void cut();
+    /// Time is up: cuts, and what serves the connection beside its frame ends its waits. May be
+    /// said again: a handler may wait for several things in turn.
+    void give_up();
+    std::function<void()> on_give_up;  ///< unset: nothing but the frame works on the connection
     bool open() const { return open_; }
     pns::Executor executor() { return socket_.get_executor(); }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/asio/this_coro.hpp>
 #include <charconv>
 #include <map>
 #include <vector>
@@ -112,6 +113,7 @@ pns::Task<void> H2Connection::run() {
         peer_.expect_within(goodbye_ms);
     };
     peer_.expect_within(config_.header_timeout_ms);
+    peer_.on_give_up = [this] { children_.cancel(); };
     if (peer_.draining()) say_goaway();
     children_.start(write_loop());
     co_await read_loop();
@@ -120,6 +122,7 @@ pns::Task<void> H2Connection::run() {
     for (const auto& [stream, timer] : waiting_) timer->cancel();
     peer_.on_drain = [] {};
     co_await children_.join();
+    peer_.on_give_up = nullptr;
     session_.abandon();
     co_await peer_.close();
 }
@@ -302,6 +305,8 @@ pns::Task<Parsed<std::string>> H2Connection::more(Upload& upload) {
 }
 
 pns::Task<void> H2Connection::answer(std::int32_t stream, Request request, Routed routed) {
+    // Cancelled, the handler's present wait ends with an error, and what comes after goes on.
+    co_await boost::asio::this_coro::throw_if_cancelled(false);
     Response response = co_await dispatch_.answer(request, routed, &rate_);
     if (response.streams) {
         co_await stream_out(stream, std::move(response));
