@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <set>
@@ -276,6 +277,69 @@ TEST_CASE("a paused send stands still, survives a restart, and goes on where it 
     CHECK(desk.command(id, "resume", 409)["detail"].get<std::string>().find("Completed") !=
           std::string::npos);
     CHECK(desk.world.call("POST", "/app/sends/nothing/pause").status == 404);
+}
+
+TEST_CASE("no figure of a send goes back, and what was told is there after a crash", "[hub]") {
+    const std::string delivery = GENERATE("at-least-once", "at-most-once");
+    INFO(delivery);
+    Desk desk;
+    pns::sim::Rules rules;
+    pns::sim::Behaviour slowly, gone;
+    slowly.delay_ms = 20;
+    gone.act = pns::sim::Act::gone;
+    rules.shares = {{slowly, 0.5}, {gone, 0.1}};
+    desk.world.sim("apns").set_rules(rules);
+    constexpr int devices = 600;
+    const std::string id =
+        desk.send(devices, {{"pushhub-rate", "400/s"}, {"pushhub-delivery", delivery}});
+    json before = desk.figures(id);
+    const auto seen = [&before](const json& now) {
+        INFO(before.dump() << " then " << now.dump());
+        CHECK(now["done"] >= before["done"]);
+        CHECK(now["out"] >= before["out"]);
+        for (const auto& [outcome, count] : before["outcomes"].items()) {
+            REQUIRE(now["outcomes"].contains(outcome));
+            CHECK(now["outcomes"][outcome] >= count);
+        }
+        before = now;
+    };
+    const auto watched_until = [&](std::uint64_t done) {
+        desk.wait(id, [&](const json& now) {
+            seen(now);
+            return now["done"] >= done || now.contains("endedAt");
+        });
+    };
+    for (const std::uint64_t done : {60, 200}) {
+        watched_until(done);
+        seen(desk.command(id, "pause"));
+        CHECK(before["state"] == "Paused");
+        CHECK(before["inFlight"] == 0);
+        CHECK(before["done"] < devices);
+        CHECK(before["out"] == desk.world.sim("apns").counters().received);
+        // A hub that finds what is on disk at this moment tells the same.
+        hub::Config crashed = desk.world.config();
+        crashed.data_dir += "-crashed";
+        std::filesystem::copy(desk.world.config().data_dir, crashed.data_dir,
+                              std::filesystem::copy_options::recursive);
+        std::string why;
+        auto second = hub::Service::start(crashed, why);
+        INFO(why);
+        REQUIRE(second);
+        hub::HubClient client(second->connection_string(), second->ca_file().string());
+        hub::ClientRequest request;
+        request.path = "/app/sends/" + id;
+        const json there = json::parse(client.call(std::move(request)).body);
+        for (const char* figure : {"state", "done", "out", "pending", "outcomes", "platforms"}) {
+            INFO(figure);
+            CHECK(there[figure] == before[figure]);
+        }
+        second.reset();
+        std::filesystem::remove_all(crashed.data_dir);
+        seen(desk.command(id, "resume"));
+    }
+    watched_until(devices);
+    CHECK(before["state"] == "Completed");
+    CHECK(desk.world.sim("apns").counters().doubles == 0);
 }
 
 TEST_CASE("a canceled send says exactly what is out", "[hub]") {

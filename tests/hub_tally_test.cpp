@@ -1,6 +1,7 @@
 #include "hub/send/tally.hpp"
 
 #include <catch2/catch.hpp>
+#include <deque>
 #include <random>
 
 using hub::Notes;
@@ -49,14 +50,14 @@ TEST_CASE("counts add up to done at every snapshot, and completion is told once"
         }
         if (random() % 5 == 0) {
             completions += tally.add(lanes[random() % lanes.size()]);
-            const auto snapshot = tally.snapshot(2'000);
+            const auto snapshot = tally.snapshot(2'000).progress;
             CHECK(total(snapshot.counts) == marked(snapshot));
             CHECK(marked(snapshot) <= devices);
         }
     }
     for (auto& notes : lanes) completions += tally.add(notes);
     CHECK(completions == 1);
-    const auto last = tally.snapshot(3'000);
+    const auto last = tally.snapshot(3'000).progress;
     CHECK(total(last.counts) == devices);
     CHECK(last.state == registry::SendState::completed);
     CHECK(last.started_at_ms == 1'000);
@@ -69,11 +70,11 @@ TEST_CASE("a tally goes on from what the ledger kept", "[hub]") {
     for (std::uint32_t i = 0; i < 4; ++i) notes.mark(0, Outcome::success, 0, i);
     notes.mark(0, Outcome::bad_channel, 0, 4);
     CHECK_FALSE(first.add(notes));
-    Tally second(10, first.snapshot(1));
+    Tally second(10, first.snapshot(1).progress);
     Notes rest(1);
     for (std::uint32_t i = 5; i < 10; ++i) rest.mark(0, Outcome::success, 0, i);
     CHECK(second.add(rest));
-    const auto end = second.snapshot(2);
+    const auto end = second.snapshot(2).progress;
     CHECK(end.counts.at({"apns", "Success"}) == 9);
     CHECK(end.counts.at({"apns", "BadChannel"}) == 1);
 }
@@ -84,7 +85,7 @@ TEST_CASE("a send whose time ran out ends as abandoned", "[hub]") {
     notes.mark(0, Outcome::abandoned, 0, 7);
     tally.set_abandoned();
     CHECK(tally.add(notes));
-    CHECK(tally.snapshot(5).state == registry::SendState::abandoned);
+    CHECK(tally.snapshot(5).progress.state == registry::SendState::abandoned);
 }
 
 TEST_CASE("a mark that is taken back leaves no trace", "[hub]") {
@@ -96,7 +97,7 @@ TEST_CASE("a mark that is taken back leaves no trace", "[hub]") {
     notes.settle(0, 0, Outcome::success);
     CHECK_FALSE(notes.empty());
     CHECK_FALSE(tally.add(notes));
-    const auto snapshot = tally.snapshot(1);
+    const auto snapshot = tally.snapshot(1).progress;
     CHECK(total(snapshot.counts) == 2);
     CHECK(marked(snapshot) == 2);
     CHECK_FALSE(snapshot.done[0].contains(1));
@@ -104,5 +105,53 @@ TEST_CASE("a mark that is taken back leaves no trace", "[hub]") {
     CHECK_FALSE(tally.add(notes));
     notes.settle(0, 0, Outcome::success);
     CHECK(tally.add(notes));
-    CHECK(tally.snapshot(2).counts.at({"apns", "Success"}) == 3);
+    CHECK(tally.snapshot(2).progress.counts.at({"apns", "Success"}) == 3);
+}
+
+TEST_CASE("what is told is on disk, and never goes back", "[hub]") {
+    const auto seed = GENERATE(range(1u, 21u));
+    INFO("seed " << seed);
+    std::mt19937 random(seed);
+    constexpr std::uint32_t devices = 300;
+    Tally tally(devices, {});
+    Notes notes(1);
+    std::vector<std::uint32_t> open, waiting;  // marked; free to be marked
+    for (std::uint32_t number = 0; number < devices; ++number) waiting.push_back(number);
+    std::deque<Tally::Snapshot> writing;
+    registry::Progress disk;
+    registry::Counts told;
+    while (!waiting.empty() || !open.empty()) {
+        const bool flushes = random() % 8 == 0;
+        if (flushes) {
+            tally.add(notes);
+            CHECK(tally.told_all() == false);
+        } else if (!waiting.empty() && random() % 2 == 0) {
+            const bool before = random() % 2 == 0;
+            notes.mark(0, before ? Outcome::unknown : Outcome::success, 0, waiting.back(), before);
+            if (before) open.push_back(waiting.back());
+            waiting.pop_back();
+        } else if (!open.empty() && random() % 3 != 0) {
+            notes.settle(0, 0, random() % 4 == 0 ? Outcome::unknown : Outcome::success);
+            open.pop_back();
+        } else if (!open.empty()) {  // a pause took it back before it went out
+            tally.add(notes);
+            notes.unmark(0, 0, open.back());
+            tally.add(notes);
+            waiting.push_back(open.back());
+            open.pop_back();
+        }
+        if (random() % 4 == 0) writing.push_back(tally.snapshot(1));
+        if (!writing.empty() && random() % 3 == 0) {
+            disk = writing.front().progress;
+            if (random() % 4 != 0) tally.written(writing.front().told);  // else its word comes late
+            writing.pop_front();
+        }
+        const auto now = tally.summary().counts;
+        for (const auto& [key, count] : told) {
+            REQUIRE(now.contains(key));
+            REQUIRE(now.at(key) >= count);
+        }
+        for (const auto& [key, count] : now) REQUIRE(disk.counts.at(key) >= count);
+        told = now;
+    }
 }

@@ -107,14 +107,14 @@ Parsed<registry::SendQuery> read_query(const Request& request) {
     return query;
 }
 
-/// Waits until what was out has its verdict, a second at most.
+/// Waits until what was out has its verdict and the verdict is on disk, a second at most.
 pns::Task<void> settle(Call& call, std::uint32_t hub, const std::string& id) {
     Timer timer(co_await asio::this_coro::executor);
     for (std::int64_t waited = 0; waited < settle_ms_max; waited += settle_look_ms) {
         const auto live = call.parts.fanout.watch(hub, id);
         if (!live) co_return;
         const bool dropping = live->progress.state == SendState::canceling;
-        if (!dropping && live->in_flight == 0) co_return;
+        if (!dropping && live->in_flight == 0 && live->settled) co_return;
         timer.expires_after(std::chrono::milliseconds(settle_look_ms));
         const auto [ec] = co_await timer.async_wait(pns::as_result);
         if (ec) co_return;

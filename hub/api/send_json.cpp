@@ -108,8 +108,7 @@ std::string send_json(const Send& send, const Progress& stored, const Fanout::Wa
     out["done"] = sums.counted;
     out["pending"] = pending;
     out["inFlight"] = in_flight;
-    // Open marks of at-most-once are counted as Unknown already.
-    out["out"] = sums.counted - sums.never_out + (marks_first ? 0 : in_flight);
+    out["out"] = sums.counted - sums.never_out;
     out["outcomes"] = Json(sums.outcomes);
     if (!whole) return out.dump(-1, ' ', false, Json::error_handler_t::replace);
 

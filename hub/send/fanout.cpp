@@ -381,6 +381,7 @@ std::optional<Fanout::Watched> Fanout::watch(std::uint32_t hub, const std::strin
     if (!run) return std::nullopt;
     Watched watched;
     watched.progress = run->tally.summary();
+    watched.settled = run->tally.told_all();
     watched.in_flight = static_cast<std::uint64_t>(std::max<std::int64_t>(run->in_flight, 0));
     watched.retries = static_cast<std::uint64_t>(std::max<std::int64_t>(run->retries, 0));
     watched.rate_per_s = run->tally.rate_per_s();

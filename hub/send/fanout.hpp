@@ -37,9 +37,10 @@ class Fanout {
                       retirements_held = 0, device_results_held = 0, backlog_devices = 0,
                       disk_low = 0;
     };
-    /// An open send as of now; in flight and retries a part of a second old while it runs, exact
-    /// while it waits.
+    /// An open send as it is on disk; in flight and retries a part of a second old while it runs,
+    /// exact while it waits.
     struct Watched {
+        bool settled = false;         ///< nothing has happened since that is not on disk
         registry::Progress progress;  ///< without `done`
         std::uint64_t in_flight = 0, retries = 0;
         double rate_per_s = 0;
@@ -79,8 +80,7 @@ class Fanout {
     std::shared_ptr<DeviceResults> results_of_all() const;
     /// What is kept of the devices of an open send; null if it is not open here.
     std::shared_ptr<DeviceResults> results(std::uint32_t hub, const std::string& send_id) const;
-    /// Progress of an open send as of now, fresher than its last checkpoint; null if it is not open
-    /// here.
+    /// Progress of an open send as of its last checkpoint; null if it is not open here.
     std::unique_ptr<registry::Progress> progress(std::uint32_t hub,
                                                  const std::string& send_id) const;
     std::optional<Watched> watch(std::uint32_t hub, const std::string& send_id) const;

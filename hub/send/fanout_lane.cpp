@@ -123,8 +123,7 @@ pns::Task<void> FanoutLane::retire_sender(std::unique_ptr<pns::Sender> sender) {
 // --- what was learned goes to the tally, the gates, the ledger ---
 
 void FanoutLane::flush(LaneRun& run) {
-    tell_figures(run);
-    if (run.notes.empty()) return;
+    if (run.notes.empty()) return tell_figures(run);
     const auto ended = static_cast<std::int64_t>(run.notes.ended());
     if (!run.run->dropped) parts_.backlog.fetch_sub(ended, std::memory_order_relaxed);
     for (const auto& [platform, outcome, count] : run.finals.entries()) {
@@ -133,7 +132,9 @@ void FanoutLane::flush(LaneRun& run) {
     }
     run.finals.clear();
     prune(run);
-    if (run.run->tally.add(run.notes)) parts_.on_complete(run.run);
+    const bool reached = run.run->tally.add(run.notes);
+    tell_figures(run);  // last: who sees nothing in flight sees what became of it
+    if (reached) parts_.on_complete(run.run);
 }
 
 void FanoutLane::prune(LaneRun& run) {
@@ -217,7 +218,7 @@ void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
 void FanoutLane::write_progress(const std::shared_ptr<SendRun>& run, bool may_end,
                                 registry::Done<void> done) {
     std::lock_guard lock(run->checkpoint_mutex);
-    registry::Progress progress = run->tally.snapshot(now_ms(), may_end);
+    auto [progress, told] = run->tally.snapshot(now_ms(), may_end);
     if (!registry::is_final(progress.state)) {
         // Results come before the tally counts them: what this progress counts is among them.
         progress.failures_anew = run->failures_anew.exchange(false);
@@ -226,7 +227,9 @@ void FanoutLane::write_progress(const std::shared_ptr<SendRun>& run, bool may_en
         run->failures_kept += results.size();
         progress.failures = failures_of(results);
     }
-    auto written = [run, done = std::move(done)](registry::Result<void> result) {
+    auto written = [run, figures = std::move(told),
+                    done = std::move(done)](registry::Result<void> result) {
+        if (result) run->tally.written(figures);
         if (!result) run->failures_anew = true;
         done(std::move(result));
     };

@@ -28,6 +28,12 @@ Tally::Tally(std::uint64_t audience, registry::Progress start)
         if (bucket < latency_buckets) latency_[bucket] = count;
     }
     progress_.audience = audience;
+    told_ = std::make_shared<const Told>(Told{figures(), changes_});
+}
+
+void Tally::changed() {
+    touched_ = true;
+    ++changes_;
 }
 
 bool Tally::add(Notes& notes) {
@@ -48,6 +54,9 @@ bool Tally::add(Notes& notes) {
     for (const auto& [platform, outcome, count] : notes.counts_.entries())
         counts_.add(platform, outcome, count);
     notes.counts_.clear();
+    for (const auto& [platform, outcome, count] : notes.open_.entries())
+        open_.add(platform, outcome, count);
+    notes.open_.clear();
     final_ += notes.final_;
     notes.final_ = 0;
     notes.marked_ = 0;
@@ -60,7 +69,7 @@ bool Tally::add(Notes& notes) {
         latency_[b] += notes.latency_[b];
         notes.latency_[b] = 0;
     }
-    touched_ = true;
+    changed();
     assert(final_ <= audience_);
     return (!was_complete && final_ == audience_) || (!was_there && final_ >= goal_);
 }
@@ -91,20 +100,20 @@ bool Tally::apply(SendEvent event, std::int64_t now_ms) {
     if (!waits) progress_.waits_since_ms = 0;
     if (waits && progress_.waits_since_ms == 0) progress_.waits_since_ms = now_ms;
     progress_.state = *next;
-    touched_ = true;
+    changed();
     return true;
 }
 
 void Tally::set_released() {
     std::lock_guard lock(mutex_);
     progress_.released = true;
-    touched_ = true;
+    changed();
 }
 
 void Tally::set_deadline(std::int64_t deadline_ms) {
     std::lock_guard lock(mutex_);
     progress_.deadline_ms = deadline_ms;
-    touched_ = true;
+    changed();
 }
 
 void Tally::note_pace(std::int64_t now_ms) {
@@ -173,16 +182,16 @@ void Tally::touch() {
     touched_ = true;
 }
 
-registry::Counts Tally::named_counts() const {
-    registry::Counts named;
+registry::Counts Tally::named(const OutcomeCounts& counts) {
+    registry::Counts all;
     const auto& table = pns::platforms();
-    for (const auto& [platform, outcome, count] : counts_.entries()) {
+    for (const auto& [platform, outcome, count] : counts.entries()) {
         if (count == 0) continue;
         assert(count > 0);
-        named[{std::string(table[platform].name), std::string(pns::outcome_name(outcome))}] =
+        all[{std::string(table[platform].name), std::string(pns::outcome_name(outcome))}] =
             static_cast<std::uint64_t>(count);
     }
-    return named;
+    return all;
 }
 
 std::map<std::uint8_t, std::uint64_t> Tally::latency_counts() const {
@@ -193,7 +202,7 @@ std::map<std::uint8_t, std::uint64_t> Tally::latency_counts() const {
     return counts;
 }
 
-registry::Progress Tally::snapshot(std::int64_t now_ms, bool may_end) {
+Tally::Snapshot Tally::snapshot(std::int64_t now_ms, bool may_end) {
     std::lock_guard lock(mutex_);
     if (may_end && final_ == audience_ && !registry::is_final(progress_.state)) {
         const auto end = next_state(
@@ -203,23 +212,38 @@ registry::Progress Tally::snapshot(std::int64_t now_ms, bool may_end) {
         progress_.ended_at_ms = now_ms;
         progress_.waits_since_ms = 0;
     }
-    progress_.counts = named_counts();
+    progress_.counts = named(counts_);
     progress_.latency = latency_counts();
     for (auto& done : progress_.done) done.runOptimize();
-    return progress_;
+    Snapshot out{progress_, nullptr};
+    if (!registry::is_final(progress_.state))
+        out.told = std::make_shared<const Told>(Told{figures(), changes_});
+    return out;
+}
+
+void Tally::written(std::shared_ptr<const Told> told) {
+    std::lock_guard lock(mutex_);
+    if (told && told->changes >= told_->changes) told_ = std::move(told);
 }
 
 registry::Progress Tally::summary() const {
     std::lock_guard lock(mutex_);
+    return told_->figures;
+}
+
+bool Tally::told_all() const {
+    std::lock_guard lock(mutex_);
+    return told_->changes == changes_;
+}
+
+registry::Progress Tally::figures() const {
     registry::Progress summary;
-    // The end is told by the ledger, once it and the pruning before it are on disk.
-    const bool ended = registry::is_final(progress_.state);
-    summary.state = ended ? registry::SendState::processing : progress_.state;
-    if (progress_.state == registry::SendState::canceled) {
-        summary.state = registry::SendState::canceling;
-    }
+    summary.state = progress_.state;
     summary.started_at_ms = progress_.started_at_ms;
-    summary.counts = named_counts();
+    OutcomeCounts final_only = counts_;
+    for (const auto& [platform, outcome, count] : open_.entries())
+        final_only.add(platform, outcome, -count);
+    summary.counts = named(final_only);
     summary.audience = audience_;
     summary.first_push_ms = progress_.first_push_ms;
     summary.last_push_ms = progress_.last_push_ms;

@@ -1,11 +1,17 @@
 #pragma once
 
 // The running result of one send: which devices are final and how they ended. Lanes add what they
-// learned in batches; the ledger and telemetry read snapshots. Thread-safe. At every moment the
-// counts add up to `done`.
+// learned in batches; the ledger takes snapshots. Thread-safe. At every moment the counts add up to
+// `done`.
+//
+// What is told to people is what the ledger has on disk, less the marks that at-most-once sets
+// before a push goes out: so no figure goes back, neither when a mark is taken back nor after a
+// crash.
 
 #include <array>
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <string_view>
 #include <vector>
@@ -58,11 +64,16 @@ class Notes {
         counts_.add(platform, outcome);
         done_[partition].push_back(number);
         ++marked_;
-        if (!open) ++final_;
+        if (open) {
+            open_.add(platform, pns::Outcome::unknown);
+        } else {
+            ++final_;
+        }
     }
     /// A device marked open before, as Unknown of the platform it had then, has ended.
     void settle(std::size_t was_platform, std::size_t platform, pns::Outcome now) {
         counts_.add(was_platform, pns::Outcome::unknown, -1);
+        open_.add(was_platform, pns::Outcome::unknown, -1);
         counts_.add(platform, now);
         ++final_;
     }
@@ -70,6 +81,7 @@ class Notes {
     /// the next Tally::add.
     void unmark(std::size_t was_platform, std::uint16_t partition, std::uint32_t number) {
         counts_.add(was_platform, pns::Outcome::unknown, -1);
+        open_.add(was_platform, pns::Outcome::unknown, -1);
         undone_[partition].push_back(number);
         ++marked_;
     }
@@ -88,6 +100,7 @@ class Notes {
     friend class Tally;
     std::vector<std::vector<std::uint32_t>> done_, undone_;
     OutcomeCounts counts_;
+    OutcomeCounts open_;  ///< of counts_: marked, not final
     std::uint64_t marked_ = 0;
     std::uint64_t final_ = 0;
     std::int64_t first_push_ms_ = 0, last_push_ms_ = 0;
@@ -130,22 +143,39 @@ class Tally {
     /// Something changed since the last call (or touch() asked for one more checkpoint).
     bool take_touched();
     void touch();
+    /// Figures that may be told once a snapshot is on disk.
+    struct Told {
+        registry::Progress figures;  ///< without `done`
+        std::uint64_t changes = 0;
+    };
+    struct Snapshot {
+        registry::Progress progress;  ///< for the ledger
+        /// For written(); null if the snapshot ends the send: from then on the ledger tells.
+        std::shared_ptr<const Told> told;
+    };
     /// A copy for the ledger, `done` in run-length form; final state and end time are set if
     /// complete, unless `may_end` is false: then the end is left to a later snapshot.
-    registry::Progress snapshot(std::int64_t now_ms, bool may_end = true);
-    /// Counts, state and start only, cheap enough for polling. Never final: that is the ledger's
-    /// word.
+    Snapshot snapshot(std::int64_t now_ms, bool may_end = true);
+    /// The snapshot that came with this is on disk. In any order; null does nothing.
+    void written(std::shared_ptr<const Told> told);
+    /// Counts, state and start as they are on disk, cheap enough for polling. Never final: that is
+    /// the ledger's word.
     registry::Progress summary() const;
+    /// Nothing has changed since what summary() tells.
+    bool told_all() const;
 
   private:
     const std::uint64_t audience_;
     mutable std::mutex mutex_;
     registry::Progress progress_;
     OutcomeCounts counts_;
+    OutcomeCounts open_;  ///< of counts_: marked before they go out, not final
     std::array<std::uint64_t, latency_buckets> latency_{};
     std::uint64_t final_ = 0;
     std::uint64_t goal_ = 0;  ///< 0 = none
     bool touched_ = false;
+    std::uint64_t changes_ = 0;  ///< ever
+    std::shared_ptr<const Told> told_;
     struct Sample {
         std::int64_t at_ms = 0;
         std::uint64_t final_devices = 0;
@@ -153,7 +183,9 @@ class Tally {
     std::array<Sample, 8> pace_{};  ///< a ring, half a second apart
     std::size_t pace_next_ = 0;
 
-    registry::Counts named_counts() const;
+    void changed();
+    registry::Progress figures() const;
+    static registry::Counts named(const OutcomeCounts& counts);
     std::map<std::uint8_t, std::uint64_t> latency_counts() const;
 };
 
