@@ -32,7 +32,8 @@ namespace pns {
 namespace {
 
 constexpr std::int64_t fetch_interval_ms_min = 1'000;
-/// An endpoint that does not answer is asked again so soon: the first push goes out with its return.
+/// An endpoint that does not answer is asked again so soon: the first push goes out with its
+/// return.
 constexpr std::int64_t retry_wait_ms_max = 1'500;
 constexpr std::int64_t configuration_wait_ms = 60'000;
 constexpr std::int64_t retry_after_ms_max = 10 * 60'000;
@@ -430,7 +431,6 @@ Task<void> BearerUser::fetch() {
         co_return;
     }
     if (failed) {
-        trouble.configuration = failed == errc::certificate_not_trusted;
         trouble.reason = "token endpoint: " + failed.message();
         cache.fail(key_, std::move(trouble), 0, now.steady_ms);
         co_return;

@@ -25,6 +25,8 @@ class Breaker {
     explicit Breaker(Limits limits) : limits_(limits) {}
 
     bool shut() const { return shut_; }
+    /// Not shut, but nothing good has come since the last bad news.
+    bool doubtful() const { return !shut_ && bad_in_row_ > 0; }
     /// A probe may go out: it is shut, its time has come, and no other probe is on its way.
     bool may_probe(std::int64_t now_ms) const {
         return shut_ && !probing_ && now_ms >= probe_at_ms_;

@@ -53,7 +53,7 @@ void Outlet::push_front(Push& push) {
 }
 
 std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permission& permission,
-                          bool& probed) {
+                          const Push*& probe) {
     using May = Permission::May;
     const bool address_refused =
         pool_.trouble() == errc::address_not_public && pool_.connections() == 0;
@@ -111,7 +111,7 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
             probe_ = &push;
         }
         if (permission.may == May::probe) {
-            probed = true;
+            probe = &push;
             may_send = false;
         }
     }

@@ -68,10 +68,10 @@ class Outlet final : private ConnectionEvents {
     void enqueue(Push& push);
     std::size_t queued() const { return queue_.size(); }
     /// Submits what there is room for; opens connections if that is not enough. Returns when to be
-    /// called again at the latest (steady clock). True in `probed`: the one push of May::probe is
+    /// called again at the latest (steady clock). `probe`: the one push of May::probe that went
     /// out.
     std::int64_t pump(std::int64_t now_ms, std::int64_t wall_ms, const Permission& permission,
-                      bool& probed);
+                      const Push*& probe);
     /// Gives every queued push this verdict.
     void fail_queued(const NotSent& verdict);
     /// Gives every queued push of the flow back.

@@ -3,8 +3,8 @@
 // How fast a process may send with one credential or one send, all loops together: a bucket of
 // tokens that is refilled evenly. A rate is a whole number of tokens in a period of whole seconds,
 // so that 61 a minute are 61 in every minute and not a rounded number a second.
-// docs/contracts/pns.md 2.5, 11 (FCM: 600,000 messages a minute and project). Any thread; the caller
-// brings the clock, steady microseconds.
+// docs/contracts/pns.md 2.5, 11 (FCM: 600,000 messages a minute and project). Any thread; the
+// caller brings the clock, steady microseconds.
 
 #include <cstdint>
 #include <functional>

@@ -317,6 +317,8 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
         standing.told = true;
         out.may = standing.breaker.may_probe(now_ms) ? May::probe : May::nothing;
         if (out.may == May::nothing) return out;
+    } else if (standing.breaker.doubtful()) {
+        out.may = May::probe;  // not all at once to a credential that may be refused
     }
     if (const auto left_ms = held_until_ms_ - now_ms; left_ms > 0) {
         out.may = May::nothing;
@@ -384,9 +386,13 @@ std::int64_t Sender::tick() {
     if (queued() > 0) {
         for (const auto& [origin, outlet] : outlets_) {
             const Permission allowed = permission(origin, *outlet, now_ms, wall_ms);
-            bool probed = false;
-            next = std::min(next, outlet->pump(now_ms, wall_ms, allowed, probed));
-            if (probed) standing_of(origin).breaker.probe_sent();
+            const Push* probe = nullptr;
+            next = std::min(next, outlet->pump(now_ms, wall_ms, allowed, probe));
+            Standing& standing = standing_of(origin);
+            if (probe != nullptr && standing.breaker.shut()) {
+                standing.breaker.probe_sent();
+                standing.probe = probe;
+            }
         }
         settle_permits(next);
     }

@@ -126,7 +126,7 @@ TEST_CASE("what waits for a refused credential goes out when the credential is m
     hub::create_hub(client, "app", world.credentials());
     const auto told = world.finish(id);
     CHECK(told.devices("InvalidCredentials") >= 8);
-    CHECK(told.devices("InvalidCredentials") < devices / 2);  // those that were asked for
+    CHECK(told.devices("InvalidCredentials") <= 32);  // those that were asked for, on two lanes
     CHECK(told.devices("Success") == devices - told.devices("InvalidCredentials"));
 }
 
