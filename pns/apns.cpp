@@ -284,7 +284,11 @@ Judgement Apns::judge(const Push& push, const Answer& answer) const {
     if (to_channel)
         return judge_apns_refusal(ApnsSurface::channel, push.handle.substr(channel_prefix.size()),
                                   answer);
-    return judge_apns_refusal(ApnsSurface::device, push.handle, answer);
+    // A suffix comes with the push type, which is the message's choice too.
+    const bool by_default =
+        !push.prepared || (!setup_.app.empty() && push.prepared->app == setup_.app);
+    return judge_apns_refusal(ApnsSurface::device, push.handle, answer,
+                              by_default ? ApnsTopic::of_credential : ApnsTopic::of_message);
 }
 
 }  // namespace

@@ -312,6 +312,7 @@ Judgement judge_error_code(const ErrorBody& error, const Answer& answer, std::st
     // credential goes on.
     if (code == "THIRD_PARTY_AUTH_ERROR" || code == "APNS_AUTH_ERROR")
         return refused(Outcome::invalid_credentials, std::move(reason));
+    if (answer.status >= 500) return unlisted(answer, std::move(reason));
     return refused(Outcome::unknown_error, std::move(reason));
 }
 

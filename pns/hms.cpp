@@ -36,6 +36,7 @@ enum class Rule {
     reauthorise,
     throttle,
     retry,
+    down,
 };
 struct Row {
     std::string_view code;
@@ -61,13 +62,13 @@ constexpr std::array<Row, 26> rows = {{
     {"80300007", Rule::suspect},
     {"80300008", Rule::drop_size},
     {"80300010", Rule::drop_interface},
-    {"80300011", Rule::config},
+    {"80300011", Rule::drop},  // the body asks for a priority that the app may not have
     {"80300013", Rule::drop},
     {"80300029", Rule::throttle},  // of test messages
     {"80300030", Rule::drop_interface},
     {"80300036", Rule::config},  // a token signed for more than a day: our clock or theirs
     {"80300037", Rule::config},  // the app is penalised
-    {"80600003", Rule::retry},
+    {"80600003", Rule::down},    // their own login service
     {"81000001", Rule::retry},
 }};
 
@@ -279,6 +280,22 @@ Reply read_reply(std::string_view body) {
     return out;
 }
 
+/// Huawei calls a token failed also for what the message asks: a kind of push that the app may not
+/// send, pictures that were not approved for it.
+bool blames_message(std::string_view message) {
+    constexpr std::array<std::string_view, 5> words = {
+        "noPushTypeRight", "differentImgVerifyPolicy", "notSupportPlayVoice",
+        "noRightToSendThisLiveNotificationEvent", "atomicUnableSendUnsubscribedMsg"};
+    return std::any_of(words.begin(), words.end(), [&](std::string_view word) {
+        return message.find(word) != std::string_view::npos;
+    });
+}
+
+/// As code 80300037 does.
+bool blames_app(std::string_view message) {
+    return message.find("disableSendHuaweiMsgBecauseOfPenalty") != std::string_view::npos;
+}
+
 /// `msg` of a partial success is JSON text itself; it must name the token that was sent.
 bool names_illegal(std::string_view message, std::string_view handle) {
     const Json inner = Json::parse(message, nullptr, false);
@@ -296,10 +313,18 @@ Judgement follow(Rule rule, const Push& push, const Reply& reply, const Answer& 
         case Rule::accept:
             return accepted(reply.request_id);
         case Rule::prune:
+            if (blames_app(reply.message))
+                return misconfigured(Outcome::invalid_credentials, std::move(reason));
+            if (blames_message(reply.message))
+                return refused(Outcome::invalid_notification_format, std::move(reason));
             if (names_illegal(reply.message, push.handle))
                 return retired(Outcome::expired_channel, std::move(reason));
             return suspected(Outcome::bad_channel, std::move(reason));
         case Rule::suspect:
+            if (blames_app(reply.message))
+                return misconfigured(Outcome::invalid_credentials, std::move(reason));
+            if (blames_message(reply.message))
+                return refused(Outcome::invalid_notification_format, std::move(reason));
             return suspected(Outcome::bad_channel, std::move(reason));
         case Rule::drop:
             return refused(Outcome::invalid_notification_format, std::move(reason));
@@ -313,6 +338,8 @@ Judgement follow(Rule rule, const Push& push, const Reply& reply, const Answer& 
             return unauthorised(std::move(reason));
         case Rule::throttle:
             return throttled(std::move(reason), retry_after_ms(answer, flow_pause_ms));
+        case Rule::down:
+            return unwell(Outcome::pns_unavailable, std::move(reason), retry_after_ms(answer, 0));
         case Rule::retry:
             break;
     }

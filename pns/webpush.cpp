@@ -79,6 +79,23 @@ bool keeps_few_topics(const Origin& origin) {
            within_domain(origin.host, "google.com") || is_wns(origin);
 }
 
+/// A client may name any path of a known service's hosts. What is said where the service takes no
+/// pushes is no verdict on the key.
+bool takes_pushes(std::string_view handle) {
+    const auto to = read_subscription(handle);
+    if (!to) return false;
+    const auto begins = [&](std::initializer_list<std::string_view> paths) {
+        return std::any_of(paths.begin(), paths.end(), [&](std::string_view path) {
+            return std::string_view(to->endpoint.target).starts_with(path);
+        });
+    };
+    const std::string& host = to->endpoint.origin.host;
+    if (within_domain(host, "google.com") || within_domain(host, "googleapis.com"))
+        return begins({"/fcm/send/", "/gcm/send/", "/wp/", "/preprod/wp/"});
+    if (within_domain(host, "push.services.mozilla.com")) return begins({"/wpush/"});
+    return true;
+}
+
 class WebPushPrepared final : public Prepared {
   public:
     std::int64_t ttl_s = ttl_s_max;
@@ -255,9 +272,11 @@ Judgement WebPush::judge(const Push& push, const Answer& answer) const {
         return said.text.find(words) != std::string::npos;
     };
     // The subscription was made for another key: only the browser can make a new one.
-    const bool refused_key = answer.status == 400 || answer.status == 403;
+    const bool refused_key = answer.status == 400 || answer.status == 401 || answer.status == 403;
     if (refused_key && says("VapidPkHashMismatch"))
         return retired(Outcome::wrong_channel, std::move(reason));
+    if (refused_key && says("key mismatch"))
+        return suspected(Outcome::wrong_channel, std::move(reason));
     switch (answer.status) {
         case 400:
             if (says("4096 bytes"))
@@ -266,9 +285,11 @@ Judgement WebPush::judge(const Push& push, const Answer& answer) const {
                 return misconfigured(Outcome::invalid_credentials, std::move(reason));
             return refused(Outcome::invalid_notification_format, std::move(reason));
         case 401:
+            if (!takes_pushes(push.handle))
+                return suspected(Outcome::wrong_channel, std::move(reason));
             return unauthorised(std::move(reason));
         case 403:
-            if (says("BadJwtToken"))
+            if ((says("BadJwtToken") || says("invalid JWT")) && takes_pushes(push.handle))
                 return misconfigured(Outcome::invalid_credentials, std::move(reason));
             return suspected(Outcome::wrong_channel, std::move(reason));
         case 404:
@@ -297,8 +318,8 @@ Judgement WebPush::judge(const Push& push, const Answer& answer) const {
         }
         default:
             if (answer.status >= 300 && answer.status <= 399)
-                return misconfigured(Outcome::pns_interface_error,
-                                     "a redirection, which is never followed");
+                return refused(Outcome::pns_interface_error,
+                               "a redirection, which is never followed");
             return unlisted(answer, std::move(reason));
     }
 }

@@ -28,16 +28,22 @@ struct Round final : pns::PushOwner {
         for (std::size_t i = 0; i < handles.size(); ++i) devices[i].handle = std::move(handles[i]);
     }
 
-    void run(const std::string& platform, const pns::Network& network,
-             const pns::Message& message) {
+    /// Devices from `others_from` on get `other`.
+    void run(const std::string& platform, const pns::Network& network, const pns::Message& message,
+             std::size_t others_from = SIZE_MAX, const pns::Message& other = {}) {
         sender = pns::Sender::create(io, support::made_credential(platform).credential,
                                      pns::default_settings(platform), network, bearers);
-        auto prepared = sender->prepare(message);
-        REQUIRE(std::holds_alternative<std::shared_ptr<const pns::Prepared>>(prepared));
+        const auto prepared = [&](const pns::Message& one) {
+            auto made = sender->prepare(one);
+            REQUIRE(std::holds_alternative<std::shared_ptr<const pns::Prepared>>(made));
+            return std::get<std::shared_ptr<const pns::Prepared>>(made);
+        };
+        const auto plain = prepared(message);
+        const auto odd = others_from < devices.size() ? prepared(other) : nullptr;
         for (std::size_t i = 0; i < devices.size(); ++i) {
             pns::Push& push = devices[i].push;
             push.handle = devices[i].handle;
-            push.prepared = std::get<std::shared_ptr<const pns::Prepared>>(prepared);
+            push.prepared = i < others_from ? plain : odd;
             push.id[0] = static_cast<std::uint8_t>(i >> 8);
             push.id[1] = static_cast<std::uint8_t>(i);
             push.owner = this;
@@ -215,6 +221,23 @@ TEST_CASE("senders and simulators agree on every push of all four providers", "[
         CHECK(received.size() == accepted);
         sim->stop();
         CHECK(sim->counters().connections == 0);
+    }
+}
+
+TEST_CASE("pushes with a topic of their own stop no others", "[pns]") {
+    constexpr std::size_t good = 100, foreign = 600;
+    const auto sim = support::start_sim("apns");
+    Round round(handles_of("apns", good + foreign));
+    auto other = message_for("apns");
+    other.headers.emplace_back("apns-topic", "com.example.foreign");
+    // The last ones are submitted first.
+    round.run("apns", support::network_of(*sim), message_for("apns"), good, other);
+    for (std::size_t i = 0; i < good + foreign; ++i) {
+        const Round::Device& device = round.devices[i];
+        CHECK(device.attempts == 1);
+        CHECK(!device.last->is<pns::NotSent>());
+        CHECK(device.last->is<pns::Accepted>() == (i < good));
+        CHECK(!device.last->blames_credential());
     }
 }
 
