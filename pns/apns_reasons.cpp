@@ -38,6 +38,7 @@ enum class Rule {
     reconnect_retry,
     throttle_credential,
     throttle_handle,
+    throttle_perhaps,
     retry_error,
     retry_down,
     shutdown,
@@ -80,7 +81,7 @@ constexpr std::array<Row, 36> device_rows = {{
     {413, "", Rule::drop_size},
     {429, "TooManyProviderTokenUpdates", Rule::throttle_credential},
     {429, "TooManyRequests", Rule::throttle_handle},
-    {429, "", Rule::throttle_handle},
+    {429, "", Rule::throttle_perhaps},
     {500, "InternalServerError", Rule::retry_error},
     {500, "", Rule::retry_error},
     {503, "ServiceUnavailable", Rule::retry_down},
@@ -117,7 +118,7 @@ constexpr std::array<Row, 33> channel_rows = {{
     {413, "", Rule::drop_size},
     {429, "TooManyProviderTokenUpdates", Rule::throttle_credential},
     {429, "TooManyRequests", Rule::throttle_handle},
-    {429, "", Rule::throttle_handle},
+    {429, "", Rule::throttle_perhaps},
     {500, "InternalServerError", Rule::retry_error},
     {500, "", Rule::retry_error},
     {503, "ServiceUnavailable", Rule::retry_down},
@@ -192,8 +193,9 @@ Judgement follow(Rule rule, ApnsTopic topic, const ErrorBody& error, const Answe
         case Rule::throttle_credential:
             return throttled(std::move(reason), retry_after_ms(answer, token_updates_pause_ms));
         case Rule::throttle_handle:
-            return retry(Outcome::channel_throttled, std::move(reason),
-                         retry_after_ms(answer, minute_ms));
+            return target_throttled(std::move(reason), retry_after_ms(answer, minute_ms));
+        case Rule::throttle_perhaps:
+            return perhaps_throttled(std::move(reason), retry_after_ms(answer, minute_ms));
         case Rule::retry_error:
             return retry(Outcome::pns_server_error, std::move(reason), retry_after_ms(answer, 0));
         case Rule::retry_down:

@@ -227,6 +227,8 @@ void Fcm::encode(const Push& push, Encoded& out) const {
 
 struct ErrorBody {
     std::string status, message, error_code, error_info, apns_reason;
+    std::string quota;          ///< all that is said about the limit that was met, in lower case
+    bool quota_metric = false;  ///< ... by the name of its metric
     bool names_token = false;
 };
 
@@ -254,6 +256,15 @@ bool names_target(std::string_view field) {
     return field == "message.token" || field == "message.fid";
 }
 
+/// Metadata of an ErrorInfo, or a violation of a QuotaFailure.
+void read_quota(const Json& said, ErrorBody& out) {
+    for (const char* name :
+         {"quota_metric", "quotaMetric", "quota_limit", "quotaId", "quota_unit", "description"})
+        out.quota += lower(text_member(said, name)) + ' ';
+    out.quota_metric = out.quota_metric || !text_member(said, "quota_metric").empty() ||
+                       !text_member(said, "quotaMetric").empty();
+}
+
 ErrorBody read_error(std::string_view text) {
     ErrorBody out;
     const Json body = Json::parse(text, nullptr, false);
@@ -266,8 +277,12 @@ ErrorBody read_error(std::string_view text) {
         const std::string type = text_member(detail, "@type");
         if (type.ends_with("google.firebase.fcm.v1.FcmError"))
             out.error_code = text_member(detail, "errorCode");
-        else if (type.ends_with("google.rpc.ErrorInfo"))
+        else if (type.ends_with("google.rpc.ErrorInfo")) {
             out.error_info = text_member(detail, "reason");
+            if (detail.contains("metadata")) read_quota(detail["metadata"], out);
+        } else if (type.ends_with("google.rpc.QuotaFailure"))
+            for (const Json& violation : list_member(detail, "violations"))
+                read_quota(violation, out);
         else if (type.ends_with("google.firebase.fcm.v1.ApnsError"))
             out.apns_reason = text_member(detail, "reason");
         else if (type.ends_with("google.rpc.BadRequest"))
@@ -289,12 +304,15 @@ Judgement judge_invalid(const ErrorBody& error, std::string reason) {
         std::move(reason));
 }
 
-/// The project, a topic or one device sends too much (docs/contracts/pns.md 2).
-Judgement over_quota(const Answer& answer, std::string reason) {
+/// The code is the same for the project, a topic and a device (docs/contracts/pns.md 2.5). The
+/// details tell them apart, where there are any.
+Judgement over_quota(const ErrorBody& error, const Answer& answer, std::string reason) {
     const std::int64_t after_ms = retry_after_ms(answer, quota_pause_ms);
-    Judgement out = unwell(Outcome::throttled, std::move(reason), after_ms);
-    out.throttle_if_many_ms = after_ms;
-    return out;
+    const std::string said = error.quota + lower(error.message);
+    const auto says = [&](std::string_view word) { return said.find(word) != std::string::npos; };
+    if (says("device") || says("topic")) return target_throttled(std::move(reason), after_ms);
+    if (error.quota_metric || says("project")) return throttled(std::move(reason), after_ms);
+    return perhaps_throttled(std::move(reason), after_ms);
 }
 
 Judgement judge_error_code(const ErrorBody& error, const Answer& answer, std::string reason) {
@@ -302,7 +320,7 @@ Judgement judge_error_code(const ErrorBody& error, const Answer& answer, std::st
     if (code == "UNREGISTERED") return retired(Outcome::expired_channel, std::move(reason));
     if (code == "INVALID_ARGUMENT") return judge_invalid(error, std::move(reason));
     if (code == "SENDER_ID_MISMATCH") return suspected(Outcome::wrong_token, std::move(reason));
-    if (code == "QUOTA_EXCEEDED") return over_quota(answer, std::move(reason));
+    if (code == "QUOTA_EXCEEDED") return over_quota(error, answer, std::move(reason));
     if (code == "INTERNAL")
         return retry(Outcome::pns_server_error, std::move(reason),
                      retry_after_ms(answer, error_pause_ms));
@@ -358,7 +376,7 @@ Judgement judge_class(const ErrorBody& error, const Answer& answer, std::string 
         if (answer.body_cut) return refused(Outcome::unknown_error, std::move(reason));
         return misconfigured(Outcome::invalid_credentials, std::move(reason));
     }
-    if (status == "RESOURCE_EXHAUSTED") return over_quota(answer, std::move(reason));
+    if (status == "RESOURCE_EXHAUSTED") return over_quota(error, answer, std::move(reason));
     if (status == "INTERNAL")
         return retry(Outcome::pns_server_error, std::move(reason),
                      retry_after_ms(answer, error_pause_ms));

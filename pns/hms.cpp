@@ -34,7 +34,8 @@ enum class Rule {
     drop_interface,
     config,
     reauthorise,
-    throttle,
+    throttle_perhaps,
+    throttle_push,
     retry,
     down,
 };
@@ -51,7 +52,7 @@ constexpr std::array<Row, 26> rows = {{
     {"80100004", Rule::drop},  // the time to live is over
     {"80100013", Rule::drop},
     {"80100016", Rule::drop},
-    {"80100017", Rule::throttle},
+    {"80100017", Rule::throttle_perhaps},  // of messages to topics, says the reference
     {"80100018", Rule::drop},
     {"80100022", Rule::drop},  // an image that Huawei has not approved
     {"80200001", Rule::reauthorise},
@@ -64,7 +65,7 @@ constexpr std::array<Row, 26> rows = {{
     {"80300010", Rule::drop_interface},
     {"80300011", Rule::drop},  // the body asks for a priority that the app may not have
     {"80300013", Rule::drop},
-    {"80300029", Rule::throttle},  // of test messages
+    {"80300029", Rule::throttle_push},  // of test messages alone
     {"80300030", Rule::drop_interface},
     {"80300036", Rule::config},  // a token signed for more than a day: our clock or theirs
     {"80300037", Rule::config},  // the app is penalised
@@ -336,8 +337,10 @@ Judgement follow(Rule rule, const Push& push, const Reply& reply, const Answer& 
             return misconfigured(Outcome::invalid_credentials, std::move(reason));
         case Rule::reauthorise:
             return unauthorised(std::move(reason));
-        case Rule::throttle:
-            return throttled(std::move(reason), retry_after_ms(answer, flow_pause_ms));
+        case Rule::throttle_perhaps:
+            return perhaps_throttled(std::move(reason), retry_after_ms(answer, flow_pause_ms));
+        case Rule::throttle_push:
+            return target_throttled(std::move(reason), retry_after_ms(answer, flow_pause_ms));
         case Rule::down:
             return unwell(Outcome::pns_unavailable, std::move(reason), retry_after_ms(answer, 0));
         case Rule::retry:

@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::int64_t ttl_s_max = 28 * 24 * 3600;  // what the services clamp to
 constexpr std::int64_t token_life_s = 12 * 3600;    // RFC 8292 allows a day
-constexpr std::int64_t origin_pause_ms_max = 5'000;
+constexpr std::int64_t rate_pause_ms = 5'000;
 constexpr std::size_t topic_bytes_max = 32;
 constexpr std::size_t subject_bytes_max = 256;
 constexpr std::array<std::string_view, 4> urgencies = {"very-low", "low", "normal", "high"};
@@ -303,13 +303,13 @@ Judgement WebPush::judge(const Push& push, const Answer& answer) const {
         }
         case 413:
             return refused(Outcome::invalid_notification_size, std::move(reason));
-        case 429: {
-            // Meant for this subscription or for all of them, the answer does not say.
-            const std::int64_t after_ms = retry_after_ms(answer, 0);
-            Judgement out = retry(Outcome::channel_throttled, std::move(reason), after_ms);
-            out.throttle_origin_ms = std::min(after_ms, origin_pause_ms_max);
-            return out;
-        }
+        case 406:  // WNS
+        case 429:
+            if (answer.status == 406 && !is_of_wns(answer))
+                return unlisted(answer, std::move(reason));
+            if (says("TooManyRequests"))  // Apple counts them for each device
+                return target_throttled(std::move(reason), retry_after_ms(answer, rate_pause_ms));
+            return perhaps_throttled(std::move(reason), retry_after_ms(answer, rate_pause_ms));
         case 503: {
             const std::int64_t after_ms = retry_after_ms(answer, 0);
             Judgement out = unwell(Outcome::pns_unavailable, std::move(reason), after_ms);

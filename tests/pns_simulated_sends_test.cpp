@@ -241,6 +241,25 @@ TEST_CASE("pushes with a topic of their own stop no others", "[pns]") {
     }
 }
 
+TEST_CASE("hot devices do not stop the project", "[pns]") {
+    constexpr std::size_t hot = 8, each = 10, good = 100;
+    auto options = support::sim_options("fcmv1");
+    options.handle_minute_max = 2;
+    const auto sim = support::start_sim(std::move(options));
+    auto handles = handles_of("fcmv1", good + hot);
+    for (std::size_t i = 0; i < hot * (each - 1); ++i) handles.push_back(handles[good + i % hot]);
+    Round round(std::move(handles));
+    round.run("fcmv1", support::network_of(*sim), message_for("fcmv1"));
+    std::size_t throttled = 0;
+    for (std::size_t i = 0; i < round.devices.size(); ++i) {
+        const Round::Device& device = round.devices[i];
+        CHECK(!device.last->is<pns::NotSent>());
+        if (i < good) CHECK((device.attempts == 1 && device.last->is<pns::Accepted>()));
+        throttled += device.last->outcome() == pns::Outcome::channel_throttled;
+    }
+    CHECK(throttled == hot * (each - 2));
+}
+
 TEST_CASE("an ADM rotation reaches the caller as the new handle", "[pns]") {
     const auto sim = support::start_sim("adm");
     sim->set_rules(

@@ -370,7 +370,9 @@ TEST_CASE("answers of push services are judged by the table", "[pns]") {
         {410, R"({"code":410,"errno":106,"error":"Gone"})", Kind::dead, "ExpiredChannel"},
         {410, "push subscription has unsubscribed or expired.", Kind::dead, "ExpiredChannel"},
         {413, "", Kind::refused, "InvalidNotificationSize"},
-        {429, "", Kind::retry_later, "ChannelThrottled"},
+        {406, "", Kind::refused, "PnsInterfaceError"},
+        {429, "", Kind::retry_later, "Throttled"},
+        {429, R"({"reason":"TooManyRequests"})", Kind::retry_later, "ChannelThrottled"},
         {500, "", Kind::retry_later, "PnsServerError"},
         {502, R"({"code":502,"errno":902})", Kind::retry_later, "PnsUnavailable"},
         {503, R"({"code":503,"errno":201})", Kind::retry_later, "PnsUnavailable"},
@@ -418,7 +420,11 @@ TEST_CASE("answers of push services are judged by the table", "[pns]") {
     CHECK(overload.throttle_origin_ms == 120'000);
     const auto rate = judged(429, "", "retry-after", "120");
     CHECK(rate.verdict.get<pns::RetryLater>()->after_ms == 120'000);
-    CHECK(rate.throttle_origin_ms == 5'000);
+    // One hot subscription holds nobody else.
+    CHECK(rate.throttle_origin_ms == 0);
+    CHECK(rate.throttle_if_many_ms == 60'000);
+    CHECK(rate.verdict.get<pns::RetryLater>()->of_provider);
+    CHECK(judged(406, "", "x-wns-status", "x").throttle_if_many_ms == 5'000);
     // Neither the handle nor its secret part is repeated.
     const auto echo = judged(400, R"({"message":"bad /wpush/v2/gAAAAABsecret here"})");
     CHECK(echo.verdict.reason() == "bad * here");

@@ -172,12 +172,13 @@ class Fcm final : public Provider {
             push.handle = (*message)["fid"].get<std::string>();
         auto bad = check_message(*message, push);
         // What is refused for its content counts as usage too, what is refused by quota does not.
-        if (!quota_.take({}, now_ms)) return over_quota(quota_.wait_ms({}, now_ms));
+        if (!quota_.take({}, now_ms))
+            return over_quota(project_quota(), quota_.wait_ms({}, now_ms));
         if (!bad && !push.handle.empty()) {
             if (!per_minute_.take(push.handle, now_ms))
-                return over_quota(per_minute_.wait_ms(push.handle, now_ms));
+                return over_quota(device_quota(), per_minute_.wait_ms(push.handle, now_ms));
             if (!per_hour_.take(push.handle, now_ms))
-                return over_quota(per_hour_.wait_ms(push.handle, now_ms));
+                return over_quota(device_quota(), per_hour_.wait_ms(push.handle, now_ms));
         }
         push.dry_run = !bad && body.value("validate_only", Json()) == true;
         return bad;
@@ -282,10 +283,22 @@ class Fcm final : public Provider {
         return std::nullopt;
     }
 
-    static Reply over_quota(std::int64_t wait_ms) {
-        Reply reply =
-            refusal(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "Quota exceeded for quota metric.",
-                    Json::array({fcm_error("QUOTA_EXCEEDED")}));
+    /// As Google answers: no FcmError, the metric in an ErrorInfo.
+    static Reply project_quota() {
+        Json info = error_info("RATE_LIMIT_EXCEEDED");
+        info["metadata"]["quota_metric"] = "fcm.googleapis.com/send_requests";
+        info["metadata"]["quota_limit"] = "SendsPerMinutePerProject";
+        info["metadata"]["quota_unit"] = "1/min/{project}";
+        return refusal(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED",
+                       "Quota exceeded for quota metric 'Send requests' and limit 'Send requests "
+                       "per minute' of service 'fcm.googleapis.com'.",
+                       Json::array({std::move(info)}));
+    }
+    static Reply device_quota() {
+        return refusal(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "Device message rate exceeded.",
+                       Json::array({fcm_error("QUOTA_EXCEEDED")}));
+    }
+    static Reply over_quota(Reply reply, std::int64_t wait_ms) {
         reply.headers.emplace_back(
             "retry-after", std::to_string(std::max<std::int64_t>((wait_ms + 999) / 1000, 1)));
         return reply;
