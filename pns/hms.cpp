@@ -275,7 +275,9 @@ Reply read_reply(std::string_view body) {
     Reply out;
     const Json object = Json::parse(body, nullptr, false);
     if (!object.is_object()) return out;
-    out.code = text_member(object, "code");
+    const auto code = object.find("code");
+    if (code != object.end() && code->is_number_integer()) out.code = code->dump();
+    if (code != object.end() && code->is_string()) out.code = code->get<std::string>();
     out.message = text_member(object, "msg");
     out.request_id = text_member(object, "requestId");
     return out;
@@ -297,15 +299,18 @@ bool blames_app(std::string_view message) {
     return message.find("disableSendHuaweiMsgBecauseOfPenalty") != std::string_view::npos;
 }
 
-/// `msg` of a partial success is JSON text itself; it must name the token that was sent.
-bool names_illegal(std::string_view message, std::string_view handle) {
-    const Json inner = Json::parse(message, nullptr, false);
-    if (!inner.is_object()) return false;
-    const auto tokens = inner.find("illegal_tokens");
-    return tokens != inner.end() && tokens->is_array() &&
-           std::any_of(tokens->begin(), tokens->end(), [&](const Json& token) {
-               return token.is_string() && token.get_ref<const std::string&>() == handle;
-           });
+/// `msg` of a partial success is JSON text itself, and lists the tokens that failed.
+Judgement judge_partial(const Push& push, const Reply& reply, std::string reason) {
+    const Json said = Json::parse(reply.message, nullptr, false);
+    const Json tokens = said.is_object() ? said.value("illegal_tokens", Json()) : Json();
+    if (!tokens.is_array() || tokens.empty())
+        return suspected(Outcome::bad_channel, std::move(reason));
+    if (std::find(tokens.begin(), tokens.end(), Json(std::string(push.handle))) != tokens.end())
+        return retired(Outcome::expired_channel, std::move(reason));
+    // Not about ours, and it says that some were taken: ours was the only one.
+    const Json taken = said.value("success", Json());
+    if (taken.is_number_integer() && taken > 0) return accepted(reply.request_id);
+    return refused(Outcome::unknown_error, std::move(reason));
 }
 
 Judgement follow(Rule rule, const Push& push, const Reply& reply, const Answer& answer,
@@ -318,9 +323,7 @@ Judgement follow(Rule rule, const Push& push, const Reply& reply, const Answer& 
                 return misconfigured(Outcome::invalid_credentials, std::move(reason));
             if (blames_message(reply.message))
                 return refused(Outcome::invalid_notification_format, std::move(reason));
-            if (names_illegal(reply.message, push.handle))
-                return retired(Outcome::expired_channel, std::move(reason));
-            return suspected(Outcome::bad_channel, std::move(reason));
+            return judge_partial(push, reply, std::move(reason));
         case Rule::suspect:
             if (blames_app(reply.message))
                 return misconfigured(Outcome::invalid_credentials, std::move(reason));

@@ -24,6 +24,7 @@ namespace {
 constexpr std::int64_t ttl_s_max = 28 * 24 * 3600;  // what the services clamp to
 constexpr std::int64_t token_life_s = 12 * 3600;    // RFC 8292 allows a day
 constexpr std::int64_t rate_pause_ms = 5'000;
+constexpr std::int64_t channel_pause_ms = 600'000;
 constexpr std::size_t topic_bytes_max = 32;
 constexpr std::size_t subject_bytes_max = 256;
 constexpr std::array<std::string_view, 4> urgencies = {"very-low", "low", "normal", "high"};
@@ -264,8 +265,14 @@ std::string reason_of(const Said& said, const Push& push, int status) {
 }
 
 Judgement WebPush::judge(const Push& push, const Answer& answer) const {
-    if (answer.status == 200 || answer.status == 201 || answer.status == 202)
+    if (answer.status == 200 || answer.status == 201 || answer.status == 202) {
+        // Edge: taken is not all that WNS may say with a success.
+        const std::string state = wns_state(answer);
+        if (state == "dropped") return refused(Outcome::dropped, state);
+        if (state == "channelthrottled")
+            return target_throttled(state, retry_after_ms(answer, channel_pause_ms));
         return accepted(answer.header("apns-id"));
+    }
     const Said said = read_said(answer.body);
     std::string reason = reason_of(said, push, answer.status);
     const auto says = [&](std::string_view words) {

@@ -332,6 +332,14 @@ TEST_CASE("walking a JSON text tells where each value stands", "[pns]") {
     };
     CHECK(pns::walk_json(R"({"a":1,"b":{"c":"x","d":[true,{"e":null}]},"f":-2.5})", note));
     CHECK(seen == "0= 1/a=1 1/b= 2/b/c=x 2/b/d= 3/b/d/=true 3/b/d/= 4/b/d//e= 1/f=-2.5 ");
+    std::size_t names = 0, deepest = 0;
+    CHECK(pns::walk_json(R"({"a":{"b":{"c":{"d":{"ef":{"ghi":[1,2]}}}}}})",
+                         [&](const pns::JsonPlace& place, pns::JsonKind, std::string_view) {
+                             names += place.name_bytes;
+                             deepest = std::max(deepest, place.depth);
+                         }));
+    CHECK(names == 9);
+    CHECK(deepest == 7);
     for (const char* bad : {"", "{", "{}{}", "{\"a\":}", "[1,]", "\"\xff\"", "nul"})
         CHECK(!pns::walk_json(bad, note));
     const std::string deep(100'000, '[');

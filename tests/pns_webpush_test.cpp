@@ -415,6 +415,14 @@ TEST_CASE("answers of push services are judged by the table", "[pns]") {
         push.handle = handle;
     }
     CHECK(judged(201, "", "apns-id", "id-1").verdict.get<pns::Accepted>()->provider_id == "id-1");
+    CHECK(judged(201, "", "x-wns-status", "received").verdict.is<pns::Accepted>());
+    for (const char* name : {"x-wns-status", "x-wns-notificationstatus"}) {
+        const auto dropped = judged(201, "", name, "Dropped");
+        CHECK(dropped.verdict.is<pns::Refused>());
+        CHECK(dropped.verdict.outcome() == pns::Outcome::dropped);
+        CHECK(judged(200, "", name, "channelthrottled").verdict.outcome() ==
+              pns::Outcome::channel_throttled);
+    }
     const auto overload = judged(503, "", "retry-after", "120");
     CHECK(overload.verdict.get<pns::RetryLater>()->after_ms == 120'000);
     CHECK(overload.throttle_origin_ms == 120'000);
