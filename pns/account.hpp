@@ -74,8 +74,8 @@ struct Judgement {
     bool reconnect = false;                   ///< take this connection out of service
     std::int64_t throttle_credential_ms = 0;  ///< hold all pushes of this credential for so long
     std::int64_t throttle_origin_ms = 0;      ///< hold all its pushes to this origin for so long
-    /// The answer does not say whether it means this target or all of the credential: hold the
-    /// credential for so long if several targets get it within a short time.
+    /// The answer does not say whether it means this target or all: hold the credential (the origin
+    /// if tokens_per_origin) for so long if several targets get it within a short time.
     std::int64_t throttle_if_many_ms = 0;
 };
 

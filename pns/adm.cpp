@@ -33,6 +33,7 @@ enum class Rule {
     drop_interface,
     reauthorise,
     throttle,
+    throttle_perhaps,
     retry
 };
 struct Row {
@@ -41,7 +42,7 @@ struct Row {
     Rule rule;
 };
 // docs/contracts/pns.md 4.3. An empty reason stands for any that is not listed above it.
-constexpr std::array<Row, 12> rows = {{
+constexpr std::array<Row, 13> rows = {{
     {400, "InvalidRegistrationId", Rule::prune_bad},
     {400, "Unregistered", Rule::prune_gone},
     {400, "InvalidData", Rule::drop},
@@ -51,7 +52,8 @@ constexpr std::array<Row, 12> rows = {{
     {400, "InvalidType", Rule::drop_interface},
     {401, "", Rule::reauthorise},
     {413, "", Rule::drop_size},
-    {429, "", Rule::throttle},
+    {429, "MaxRateExceeded", Rule::throttle},
+    {429, "", Rule::throttle_perhaps},
     {500, "", Rule::retry},
     {503, "", Rule::retry},
 }};
@@ -184,6 +186,8 @@ Judgement follow(Rule rule, const Answer& answer, std::string reason) {
             return unauthorised(std::move(reason));
         case Rule::throttle:
             return throttled(std::move(reason), retry_after_ms(answer, rate_pause_ms));
+        case Rule::throttle_perhaps:
+            return perhaps_throttled(std::move(reason), retry_after_ms(answer, rate_pause_ms));
         case Rule::retry:
             break;
     }

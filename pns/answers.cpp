@@ -5,6 +5,8 @@
 // printable and freed from the handle before it may reach a log or a trace.
 #include "pns/answers.hpp"
 
+#include <algorithm>
+
 #include "pns/http_date.hpp"
 #include "pns/text.hpp"
 
@@ -14,6 +16,7 @@ namespace {
 
 constexpr std::size_t reason_bytes_max = 200;
 constexpr std::size_t provider_id_bytes_max = 128;
+constexpr std::int64_t hold_if_many_ms_max = 60'000;
 
 }  // namespace
 
@@ -24,6 +27,11 @@ std::int64_t retry_after_ms(const Answer& answer, std::int64_t otherwise_ms) {
 bool is_of_wns(const Answer& answer) {
     return std::any_of(answer.headers.begin(), answer.headers.end(),
                        [](const auto& header) { return header.first.starts_with("x-wns-"); });
+}
+
+std::string wns_state(const Answer& answer) {
+    const std::string_view state = answer.header("x-wns-status");
+    return lower(state.empty() ? answer.header("x-wns-notificationstatus") : state);
 }
 
 std::string clean_reason(std::string_view text, std::string_view handle) {
@@ -74,6 +82,16 @@ Judgement unwell(Outcome outcome, std::string reason, std::int64_t after_ms) {
 Judgement throttled(std::string reason, std::int64_t after_ms) {
     Judgement out = unwell(Outcome::throttled, std::move(reason), after_ms);
     out.throttle_credential_ms = after_ms;
+    return out;
+}
+
+Judgement target_throttled(std::string reason, std::int64_t after_ms) {
+    return unwell(Outcome::channel_throttled, std::move(reason), after_ms);
+}
+
+Judgement perhaps_throttled(std::string reason, std::int64_t after_ms) {
+    Judgement out = unwell(Outcome::throttled, std::move(reason), after_ms);
+    out.throttle_if_many_ms = std::min(after_ms, hold_if_many_ms_max);
     return out;
 }
 

@@ -23,6 +23,8 @@ constexpr std::size_t body_bytes_max = 4096;
 constexpr std::size_t voip_body_bytes_max = 5120;
 constexpr std::size_t broadcast_body_bytes_max = 5120;
 constexpr std::size_t collapse_id_bytes_max = 64;
+/// Apple keeps a push for 30 days, so a later time says nothing more, and 32 bits hold this one.
+constexpr std::int64_t expiration_s_max = 2'147'483'647;
 
 struct PushType {
     std::string_view name, topic_suffix;
@@ -152,8 +154,10 @@ Checked<Expiration> expiration_for(const Message& message, std::string_view othe
         if (!seconds || *seconds < 0 || *seconds > std::numeric_limits<std::int64_t>::max() / 1000)
             return bad_format("apns-expiration must be Unix seconds, or 0 for one attempt.");
         if (*seconds > 0) out.at_ms = std::min(out.at_ms, *seconds * 1000);
+        if (*seconds > expiration_s_max) out.header = std::to_string(expiration_s_max);
     } else if (message.expires_at_ms != std::numeric_limits<std::int64_t>::max()) {
-        out.header = std::to_string(std::max<std::int64_t>(message.expires_at_ms, 0) / 1000);
+        out.header = std::to_string(
+            std::clamp<std::int64_t>(message.expires_at_ms / 1000, 0, expiration_s_max));
     } else {
         out.header = otherwise;
     }
@@ -284,7 +288,11 @@ Judgement Apns::judge(const Push& push, const Answer& answer) const {
     if (to_channel)
         return judge_apns_refusal(ApnsSurface::channel, push.handle.substr(channel_prefix.size()),
                                   answer);
-    return judge_apns_refusal(ApnsSurface::device, push.handle, answer);
+    // A suffix comes with the push type, which is the message's choice too.
+    const bool by_default =
+        !push.prepared || (!setup_.app.empty() && push.prepared->app == setup_.app);
+    return judge_apns_refusal(ApnsSurface::device, push.handle, answer,
+                              by_default ? ApnsTopic::of_credential : ApnsTopic::of_message);
 }
 
 }  // namespace

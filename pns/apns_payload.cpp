@@ -6,6 +6,12 @@
 
 namespace pns {
 
+namespace {
+
+constexpr std::size_t seconds_digits_max = 11;  // the year 5138
+
+}  // namespace
+
 ApnsPayload look_at_payload(std::string_view body) {
     ApnsPayload out;
     const bool valid =
@@ -22,9 +28,12 @@ ApnsPayload look_at_payload(std::string_view body) {
                 out.visible = out.visible || kind != JsonKind::null;
             else if (name == "event" && is_text)
                 out.event = text;
-            else if (name == "timestamp")
+            else if (name == "timestamp") {
                 out.timestamp = kind == JsonKind::number;
-            else if (name == "content-state")
+                out.timestamp_in_ms =
+                    text.size() > seconds_digits_max &&
+                    text.find_first_not_of("0123456789") == std::string_view::npos;
+            } else if (name == "content-state")
                 out.content_state = is_object;
             else if (name == "attributes-type")
                 out.attributes_type = is_text && !text.empty();
@@ -38,8 +47,10 @@ ApnsPayload look_at_payload(std::string_view body) {
 
 std::optional<Refusal> check_live_activity(const ApnsPayload& payload, bool broadcast) {
     if (!payload.timestamp) return bad_format("A Live Activity needs aps.timestamp: Unix seconds.");
+    if (payload.timestamp_in_ms)
+        return bad_format("aps.timestamp must be Unix seconds; it looks like milliseconds.");
     const bool start = payload.event == "start";
-    if (!start && payload.event != "update" && payload.event != "end")
+    if (!payload.is_live_event())
         return bad_format("A Live Activity needs aps.event: start, update or end.");
     if (start && broadcast)
         return bad_format("aps.event must be update or end: a broadcast cannot start an activity.");

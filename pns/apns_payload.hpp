@@ -16,8 +16,11 @@ struct ApnsPayload {
     bool alert = false, visible = false;  ///< visible: alert, badge or sound
     std::string event;                    ///< of a Live Activity
     bool timestamp = false, content_state = false, attributes_type = false, attributes = false;
+    bool timestamp_in_ms = false;  ///< so far ahead that it cannot be seconds
 
-    bool is_live_activity() const { return timestamp && !event.empty(); }
+    /// Any payload may have an event of its own.
+    bool is_live_activity() const { return timestamp && is_live_event(); }
+    bool is_live_event() const { return event == "start" || event == "update" || event == "end"; }
 };
 
 ApnsPayload look_at_payload(std::string_view body);

@@ -2,7 +2,8 @@
 //
 // Two tables, one for pushes and one for channels, lead from status and reason to a rule; follow()
 // turns a rule into a judgement. A reason that no table has is judged by the class of its status.
-// Only Apple's own word about a handle may lead to its retirement.
+// Only Apple's own word about a handle may lead to its retirement. A topic that a message chose
+// speaks for that push alone: neither the credential nor the handle is accused by it.
 #include "pns/apns_reasons.hpp"
 
 #include <array>
@@ -25,6 +26,8 @@ enum class Rule {
     drop_size,
     drop_interface,
     config,
+    topic,
+    feature,
     suspect_handle,
     suspect_app,
     prune,
@@ -35,6 +38,7 @@ enum class Rule {
     reconnect_retry,
     throttle_credential,
     throttle_handle,
+    throttle_perhaps,
     retry_error,
     retry_down,
     shutdown,
@@ -51,15 +55,15 @@ constexpr std::array<Row, 36> device_rows = {{
     {400, "BadExpirationDate", Rule::drop},
     {400, "BadMessageId", Rule::drop},
     {400, "BadPriority", Rule::drop},
-    {400, "BadTopic", Rule::config},
+    {400, "BadTopic", Rule::topic},
     {400, "DeviceTokenNotForTopic", Rule::suspect_app},
     {400, "DuplicateHeaders", Rule::drop},
     {400, "IdleTimeout", Rule::reconnect_retry},
     {400, "InvalidPushType", Rule::drop},
     {400, "MissingDeviceToken", Rule::drop_interface},
-    {400, "MissingTopic", Rule::config},
+    {400, "MissingTopic", Rule::topic},
     {400, "PayloadEmpty", Rule::drop},
-    {400, "TopicDisallowed", Rule::config},
+    {400, "TopicDisallowed", Rule::topic},
     {403, "BadCertificate", Rule::config},
     {403, "BadCertificateEnvironment", Rule::config},
     {403, "ExpiredProviderToken", Rule::reauthorise},
@@ -77,7 +81,7 @@ constexpr std::array<Row, 36> device_rows = {{
     {413, "", Rule::drop_size},
     {429, "TooManyProviderTokenUpdates", Rule::throttle_credential},
     {429, "TooManyRequests", Rule::throttle_handle},
-    {429, "", Rule::throttle_handle},
+    {429, "", Rule::throttle_perhaps},
     {500, "InternalServerError", Rule::retry_error},
     {500, "", Rule::retry_error},
     {503, "ServiceUnavailable", Rule::retry_down},
@@ -88,9 +92,9 @@ constexpr std::array<Row, 36> device_rows = {{
 constexpr std::array<Row, 33> channel_rows = {{
     {400, "BadChannelId", Rule::prune},
     {400, "ChannelNotRegistered", Rule::prune},
-    {400, "FeatureNotEnabled", Rule::config},
+    {400, "FeatureNotEnabled", Rule::feature},
     {400, "TopicDisallowed", Rule::config},
-    {400, "CannotCreateChannelConfig", Rule::config},
+    {400, "CannotCreateChannelConfig", Rule::feature},
     {400, "MissingChannelId", Rule::drop_interface},
     {400, "BadRequestParams", Rule::drop},
     {400, "BadRequestPayload", Rule::drop},
@@ -114,7 +118,7 @@ constexpr std::array<Row, 33> channel_rows = {{
     {413, "", Rule::drop_size},
     {429, "TooManyProviderTokenUpdates", Rule::throttle_credential},
     {429, "TooManyRequests", Rule::throttle_handle},
-    {429, "", Rule::throttle_handle},
+    {429, "", Rule::throttle_perhaps},
     {500, "InternalServerError", Rule::retry_error},
     {500, "", Rule::retry_error},
     {503, "ServiceUnavailable", Rule::retry_down},
@@ -137,7 +141,8 @@ ErrorBody read_error(std::string_view text) {
     return out;
 }
 
-Judgement follow(Rule rule, const ErrorBody& error, const Answer& answer, std::string reason) {
+Judgement follow(Rule rule, ApnsTopic topic, const ErrorBody& error, const Answer& answer,
+                 std::string reason) {
     switch (rule) {
         case Rule::drop:
             return refused(Outcome::invalid_notification_format, std::move(reason));
@@ -147,9 +152,17 @@ Judgement follow(Rule rule, const ErrorBody& error, const Answer& answer, std::s
             return refused(Outcome::pns_interface_error, std::move(reason));
         case Rule::config:
             return misconfigured(Outcome::invalid_credentials, std::move(reason));
+        case Rule::topic:
+            if (topic == ApnsTopic::of_message)
+                return refused(Outcome::invalid_notification_format, std::move(reason));
+            return misconfigured(Outcome::invalid_credentials, std::move(reason));
+        case Rule::feature:  // pushes to devices go on
+            return refused(Outcome::invalid_credentials, std::move(reason));
         case Rule::suspect_handle:
             return suspected(Outcome::bad_channel, std::move(reason));
         case Rule::suspect_app:
+            if (topic == ApnsTopic::of_message)
+                return refused(Outcome::wrong_token, std::move(reason));
             return suspected(Outcome::wrong_token, std::move(reason));
         case Rule::prune:
             return retired(Outcome::bad_channel, std::move(reason));
@@ -180,8 +193,9 @@ Judgement follow(Rule rule, const ErrorBody& error, const Answer& answer, std::s
         case Rule::throttle_credential:
             return throttled(std::move(reason), retry_after_ms(answer, token_updates_pause_ms));
         case Rule::throttle_handle:
-            return retry(Outcome::channel_throttled, std::move(reason),
-                         retry_after_ms(answer, minute_ms));
+            return target_throttled(std::move(reason), retry_after_ms(answer, minute_ms));
+        case Rule::throttle_perhaps:
+            return perhaps_throttled(std::move(reason), retry_after_ms(answer, minute_ms));
         case Rule::retry_error:
             return retry(Outcome::pns_server_error, std::move(reason), retry_after_ms(answer, 0));
         case Rule::retry_down:
@@ -204,13 +218,14 @@ std::span<const Row> rows_of(ApnsSurface surface) {
 
 }  // namespace
 
-Judgement judge_apns_refusal(ApnsSurface surface, std::string_view handle, const Answer& answer) {
+Judgement judge_apns_refusal(ApnsSurface surface, std::string_view handle, const Answer& answer,
+                             ApnsTopic topic) {
     const ErrorBody error = read_error(answer.body);
     std::string reason = clean_reason(error.reason, handle);
     if (reason.empty()) reason = "HTTP " + std::to_string(answer.status);
     for (const Row& row : rows_of(surface))
         if (row.status == answer.status && row.reason == error.reason)
-            return follow(row.rule, error, answer, std::move(reason));
+            return follow(row.rule, topic, error, answer, std::move(reason));
     return unlisted(answer, std::move(reason));
 }
 

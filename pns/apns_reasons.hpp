@@ -10,8 +10,12 @@
 namespace pns {
 
 enum class ApnsSurface { device, channel };
+/// Who chose the topic of a push. Whoever may send or register chooses the headers of messages and
+/// templates.
+enum class ApnsTopic { of_credential, of_message };
 
 /// The judgement of an answer that is no success. `handle` never shows in a reason.
-Judgement judge_apns_refusal(ApnsSurface surface, std::string_view handle, const Answer& answer);
+Judgement judge_apns_refusal(ApnsSurface surface, std::string_view handle, const Answer& answer,
+                             ApnsTopic topic = ApnsTopic::of_credential);
 
 }  // namespace pns

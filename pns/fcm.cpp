@@ -19,8 +19,12 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t body_bytes_max = 4096;
-constexpr std::size_t identity_bytes = 22;
+/// Of decoded names and values, for each platform.
+constexpr std::size_t payload_bytes_max = 4096;
+/// Of the JSON around them, where a character may be an escape of six: what an API request may
+/// have.
+constexpr std::size_t body_bytes_max = 64 * 1024;
+constexpr std::size_t own_tag_bytes = 3 + 22;  // the name tag, and an identity
 constexpr std::int64_t second_ms = 1000;
 constexpr std::int64_t quota_pause_ms = 60 * second_ms;
 constexpr std::int64_t error_pause_ms = 10 * second_ms;
@@ -88,13 +92,44 @@ class Fcm final : public Account {
     std::string path_;
 };
 
+/// Decoded bytes of the names and values in a block.
+struct Weight {
+    std::size_t data = 0, notification = 0, payload = 0;
+};
+struct Weights {
+    Weight common, android, webpush, apns;
+
+    void add(const JsonPlace& place, std::string_view text) {
+        if (place.depth < 3 || place.keys[0] != "message") return;
+        Weight* block = place.keys[1] == "android"   ? &android
+                        : place.keys[1] == "webpush" ? &webpush
+                        : place.keys[1] == "apns"    ? &apns
+                                                     : nullptr;
+        if (block != nullptr && place.depth < 4) return;
+        const std::string& part = place.keys[block != nullptr ? 2 : 1];
+        if (block == nullptr) block = &common;
+        const std::size_t bytes = place.name_bytes + text.size();
+        if (part == "data") block->data += bytes;
+        if (part == "notification") block->notification += bytes;
+        if (part == "payload") block->payload += bytes;
+    }
+    /// What a device of one platform gets, at least: blocks of its own replace those that all
+    /// share.
+    std::size_t of(const Weight& own) const {
+        if (own.payload > 0) return own.payload;
+        return (own.data > 0 ? own.data : common.data) +
+               (own.notification > 0 ? own.notification : common.notification);
+    }
+};
+
 /// What keeps a body from being one that the hub can add a token to.
-std::optional<Refusal> check_body(std::string_view body) {
+std::optional<Refusal> check_body(std::string_view body, Weights& weights) {
     std::string fault;
     bool has_message = false, empty_message = true;
     const bool valid =
-        walk_json(body, [&](const JsonPlace& place, JsonKind kind, std::string_view) {
+        walk_json(body, [&](const JsonPlace& place, JsonKind kind, std::string_view text) {
             if (!fault.empty()) return;
+            weights.add(place, text);
             if (place.depth == 0 && kind != JsonKind::object) {
                 fault = R"(An FCM v1 body must be a JSON object {"message":{…}}.)";
             } else if (place.is("message")) {
@@ -122,6 +157,12 @@ std::optional<Refusal> check_body(std::string_view body) {
     if (fault.empty() && !valid) fault = "An FCM v1 body must be valid JSON in UTF-8.";
     if (fault.empty() && !has_message) fault = R"(An FCM v1 body must be {"message":{…}}.)";
     if (!fault.empty()) return bad_format(std::move(fault));
+    const std::pair<const char*, std::size_t> platforms[] = {
+        {"The FCM message for Android", weights.of(weights.android)},
+        {"The FCM message for browsers", weights.of(weights.webpush)},
+        {"The FCM message for Apple", weights.of(weights.apns)}};
+    for (const auto& [what, bytes] : platforms)
+        if (bytes > payload_bytes_max) return bad_size(what, bytes, payload_bytes_max);
     return std::nullopt;
 }
 
@@ -163,7 +204,6 @@ void make_replaceable(std::string_view body, std::size_t message_at, FcmPrepared
         before = R"("tag":")";
         after = "\"";
     }
-    if (body.size() + before.size() + identity_bytes + after.size() >= body_bytes_max) return;
     const std::string_view rest = body.substr(at + 1);
     if (rest[rest.find_first_not_of(" \t\r\n")] != '}') after += ',';
     const bool in_message = at == message_at;
@@ -183,7 +223,8 @@ Checked<std::shared_ptr<const Prepared>> Fcm::prepare(const Message& message) co
     if (message.body.empty()) return bad_format("An FCM body must not be empty.");
     if (message.body.size() > body_bytes_max)
         return bad_size("The FCM body", message.body.size(), body_bytes_max);
-    if (auto refusal = check_body(message.body)) return std::move(*refusal);
+    Weights weights;
+    if (auto refusal = check_body(message.body, weights)) return std::move(*refusal);
     const auto at = find_object_member(message.body, "message");
     if (!at) return bad_format("The name message must be written without escapes.");
 
@@ -197,7 +238,11 @@ Checked<std::shared_ptr<const Prepared>> Fcm::prepare(const Message& message) co
     if (message.target == Message::Target::condition) prepared->body_head += R"("condition":")";
     prepared->body_tail = rest[first] == '}' ? "\"" : "\",";
     prepared->body_tail += rest;
-    if (message.target == Message::Target::device) make_replaceable(message.body, *at, *prepared);
+    // The tag has to find room.
+    const std::size_t android_bytes =
+        std::max(weights.of(weights.android), weights.of(weights.common)) + own_tag_bytes;
+    if (message.target == Message::Target::device && android_bytes <= payload_bytes_max)
+        make_replaceable(message.body, *at, *prepared);
     prepared->headers.emplace_back("content-type", "application/json");
     prepared->expires_at_ms = message.expires_at_ms;
     return std::shared_ptr<const Prepared>(std::move(prepared));
@@ -227,6 +272,8 @@ void Fcm::encode(const Push& push, Encoded& out) const {
 
 struct ErrorBody {
     std::string status, message, error_code, error_info, apns_reason;
+    std::string quota;          ///< all that is said about the limit that was met, in lower case
+    bool quota_metric = false;  ///< ... by the name of its metric
     bool names_token = false;
 };
 
@@ -254,6 +301,15 @@ bool names_target(std::string_view field) {
     return field == "message.token" || field == "message.fid";
 }
 
+/// Metadata of an ErrorInfo, or a violation of a QuotaFailure.
+void read_quota(const Json& said, ErrorBody& out) {
+    for (const char* name :
+         {"quota_metric", "quotaMetric", "quota_limit", "quotaId", "quota_unit", "description"})
+        out.quota += lower(text_member(said, name)) + ' ';
+    out.quota_metric = out.quota_metric || !text_member(said, "quota_metric").empty() ||
+                       !text_member(said, "quotaMetric").empty();
+}
+
 ErrorBody read_error(std::string_view text) {
     ErrorBody out;
     const Json body = Json::parse(text, nullptr, false);
@@ -266,8 +322,12 @@ ErrorBody read_error(std::string_view text) {
         const std::string type = text_member(detail, "@type");
         if (type.ends_with("google.firebase.fcm.v1.FcmError"))
             out.error_code = text_member(detail, "errorCode");
-        else if (type.ends_with("google.rpc.ErrorInfo"))
+        else if (type.ends_with("google.rpc.ErrorInfo")) {
             out.error_info = text_member(detail, "reason");
+            if (detail.contains("metadata")) read_quota(detail["metadata"], out);
+        } else if (type.ends_with("google.rpc.QuotaFailure"))
+            for (const Json& violation : list_member(detail, "violations"))
+                read_quota(violation, out);
         else if (type.ends_with("google.firebase.fcm.v1.ApnsError"))
             out.apns_reason = text_member(detail, "reason");
         else if (type.ends_with("google.rpc.BadRequest"))
@@ -289,12 +349,15 @@ Judgement judge_invalid(const ErrorBody& error, std::string reason) {
         std::move(reason));
 }
 
-/// The project, a topic or one device sends too much (docs/contracts/pns.md 2).
-Judgement over_quota(const Answer& answer, std::string reason) {
+/// The code is the same for the project, a topic and a device (docs/contracts/pns.md 2.5). The
+/// details tell them apart, where there are any.
+Judgement over_quota(const ErrorBody& error, const Answer& answer, std::string reason) {
     const std::int64_t after_ms = retry_after_ms(answer, quota_pause_ms);
-    Judgement out = unwell(Outcome::throttled, std::move(reason), after_ms);
-    out.throttle_if_many_ms = after_ms;
-    return out;
+    const std::string said = error.quota + lower(error.message);
+    const auto says = [&](std::string_view word) { return said.find(word) != std::string::npos; };
+    if (says("device") || says("topic")) return target_throttled(std::move(reason), after_ms);
+    if (error.quota_metric || says("project")) return throttled(std::move(reason), after_ms);
+    return perhaps_throttled(std::move(reason), after_ms);
 }
 
 Judgement judge_error_code(const ErrorBody& error, const Answer& answer, std::string reason) {
@@ -302,7 +365,7 @@ Judgement judge_error_code(const ErrorBody& error, const Answer& answer, std::st
     if (code == "UNREGISTERED") return retired(Outcome::expired_channel, std::move(reason));
     if (code == "INVALID_ARGUMENT") return judge_invalid(error, std::move(reason));
     if (code == "SENDER_ID_MISMATCH") return suspected(Outcome::wrong_token, std::move(reason));
-    if (code == "QUOTA_EXCEEDED") return over_quota(answer, std::move(reason));
+    if (code == "QUOTA_EXCEEDED") return over_quota(error, answer, std::move(reason));
     if (code == "INTERNAL")
         return retry(Outcome::pns_server_error, std::move(reason),
                      retry_after_ms(answer, error_pause_ms));
@@ -312,6 +375,7 @@ Judgement judge_error_code(const ErrorBody& error, const Answer& answer, std::st
     // credential goes on.
     if (code == "THIRD_PARTY_AUTH_ERROR" || code == "APNS_AUTH_ERROR")
         return refused(Outcome::invalid_credentials, std::move(reason));
+    if (answer.status >= 500) return unlisted(answer, std::move(reason));
     return refused(Outcome::unknown_error, std::move(reason));
 }
 
@@ -357,7 +421,7 @@ Judgement judge_class(const ErrorBody& error, const Answer& answer, std::string 
         if (answer.body_cut) return refused(Outcome::unknown_error, std::move(reason));
         return misconfigured(Outcome::invalid_credentials, std::move(reason));
     }
-    if (status == "RESOURCE_EXHAUSTED") return over_quota(answer, std::move(reason));
+    if (status == "RESOURCE_EXHAUSTED") return over_quota(error, answer, std::move(reason));
     if (status == "INTERNAL")
         return retry(Outcome::pns_server_error, std::move(reason),
                      retry_after_ms(answer, error_pause_ms));

@@ -34,8 +34,10 @@ enum class Rule {
     drop_interface,
     config,
     reauthorise,
-    throttle,
+    throttle_perhaps,
+    throttle_push,
     retry,
+    down,
 };
 struct Row {
     std::string_view code;
@@ -50,7 +52,7 @@ constexpr std::array<Row, 26> rows = {{
     {"80100004", Rule::drop},  // the time to live is over
     {"80100013", Rule::drop},
     {"80100016", Rule::drop},
-    {"80100017", Rule::throttle},
+    {"80100017", Rule::throttle_perhaps},  // of messages to topics, says the reference
     {"80100018", Rule::drop},
     {"80100022", Rule::drop},  // an image that Huawei has not approved
     {"80200001", Rule::reauthorise},
@@ -61,13 +63,13 @@ constexpr std::array<Row, 26> rows = {{
     {"80300007", Rule::suspect},
     {"80300008", Rule::drop_size},
     {"80300010", Rule::drop_interface},
-    {"80300011", Rule::config},
+    {"80300011", Rule::drop},  // the body asks for a priority that the app may not have
     {"80300013", Rule::drop},
-    {"80300029", Rule::throttle},  // of test messages
+    {"80300029", Rule::throttle_push},  // of test messages alone
     {"80300030", Rule::drop_interface},
     {"80300036", Rule::config},  // a token signed for more than a day: our clock or theirs
     {"80300037", Rule::config},  // the app is penalised
-    {"80600003", Rule::retry},
+    {"80600003", Rule::down},    // their own login service
     {"81000001", Rule::retry},
 }};
 
@@ -273,21 +275,42 @@ Reply read_reply(std::string_view body) {
     Reply out;
     const Json object = Json::parse(body, nullptr, false);
     if (!object.is_object()) return out;
-    out.code = text_member(object, "code");
+    const auto code = object.find("code");
+    if (code != object.end() && code->is_number_integer()) out.code = code->dump();
+    if (code != object.end() && code->is_string()) out.code = code->get<std::string>();
     out.message = text_member(object, "msg");
     out.request_id = text_member(object, "requestId");
     return out;
 }
 
-/// `msg` of a partial success is JSON text itself; it must name the token that was sent.
-bool names_illegal(std::string_view message, std::string_view handle) {
-    const Json inner = Json::parse(message, nullptr, false);
-    if (!inner.is_object()) return false;
-    const auto tokens = inner.find("illegal_tokens");
-    return tokens != inner.end() && tokens->is_array() &&
-           std::any_of(tokens->begin(), tokens->end(), [&](const Json& token) {
-               return token.is_string() && token.get_ref<const std::string&>() == handle;
-           });
+/// Huawei calls a token failed also for what the message asks: a kind of push that the app may not
+/// send, pictures that were not approved for it.
+bool blames_message(std::string_view message) {
+    constexpr std::array<std::string_view, 5> words = {
+        "noPushTypeRight", "differentImgVerifyPolicy", "notSupportPlayVoice",
+        "noRightToSendThisLiveNotificationEvent", "atomicUnableSendUnsubscribedMsg"};
+    return std::any_of(words.begin(), words.end(), [&](std::string_view word) {
+        return message.find(word) != std::string_view::npos;
+    });
+}
+
+/// As code 80300037 does.
+bool blames_app(std::string_view message) {
+    return message.find("disableSendHuaweiMsgBecauseOfPenalty") != std::string_view::npos;
+}
+
+/// `msg` of a partial success is JSON text itself, and lists the tokens that failed.
+Judgement judge_partial(const Push& push, const Reply& reply, std::string reason) {
+    const Json said = Json::parse(reply.message, nullptr, false);
+    const Json tokens = said.is_object() ? said.value("illegal_tokens", Json()) : Json();
+    if (!tokens.is_array() || tokens.empty())
+        return suspected(Outcome::bad_channel, std::move(reason));
+    if (std::find(tokens.begin(), tokens.end(), Json(std::string(push.handle))) != tokens.end())
+        return retired(Outcome::expired_channel, std::move(reason));
+    // Not about ours, and it says that some were taken: ours was the only one.
+    const Json taken = said.value("success", Json());
+    if (taken.is_number_integer() && taken > 0) return accepted(reply.request_id);
+    return refused(Outcome::unknown_error, std::move(reason));
 }
 
 Judgement follow(Rule rule, const Push& push, const Reply& reply, const Answer& answer,
@@ -296,10 +319,16 @@ Judgement follow(Rule rule, const Push& push, const Reply& reply, const Answer& 
         case Rule::accept:
             return accepted(reply.request_id);
         case Rule::prune:
-            if (names_illegal(reply.message, push.handle))
-                return retired(Outcome::expired_channel, std::move(reason));
-            return suspected(Outcome::bad_channel, std::move(reason));
+            if (blames_app(reply.message))
+                return misconfigured(Outcome::invalid_credentials, std::move(reason));
+            if (blames_message(reply.message))
+                return refused(Outcome::invalid_notification_format, std::move(reason));
+            return judge_partial(push, reply, std::move(reason));
         case Rule::suspect:
+            if (blames_app(reply.message))
+                return misconfigured(Outcome::invalid_credentials, std::move(reason));
+            if (blames_message(reply.message))
+                return refused(Outcome::invalid_notification_format, std::move(reason));
             return suspected(Outcome::bad_channel, std::move(reason));
         case Rule::drop:
             return refused(Outcome::invalid_notification_format, std::move(reason));
@@ -311,8 +340,12 @@ Judgement follow(Rule rule, const Push& push, const Reply& reply, const Answer& 
             return misconfigured(Outcome::invalid_credentials, std::move(reason));
         case Rule::reauthorise:
             return unauthorised(std::move(reason));
-        case Rule::throttle:
-            return throttled(std::move(reason), retry_after_ms(answer, flow_pause_ms));
+        case Rule::throttle_perhaps:
+            return perhaps_throttled(std::move(reason), retry_after_ms(answer, flow_pause_ms));
+        case Rule::throttle_push:
+            return target_throttled(std::move(reason), retry_after_ms(answer, flow_pause_ms));
+        case Rule::down:
+            return unwell(Outcome::pns_unavailable, std::move(reason), retry_after_ms(answer, 0));
         case Rule::retry:
             break;
     }

@@ -33,6 +33,7 @@ class Walk final : public nlohmann::json_sax<Json> {
     bool end_object() override { return close(); }
     bool end_array() override { return close(); }
     bool key(string_t& name) override {
+        name_bytes_ = name.size();
         if (place_.depth <= JsonPlace::keys_max && place_.depth > 0)
             place_.keys[place_.depth - 1] = name;
         return true;
@@ -44,22 +45,27 @@ class Walk final : public nlohmann::json_sax<Json> {
   private:
     // Between two values `place_.depth` is the depth of a member of the innermost open container.
     bool value(JsonKind kind, std::string_view text) {
-        if (place_.depth <= JsonPlace::keys_max) visit_(place_, kind, text);
+        place_.name_bytes = !arrays_.empty() && !arrays_.back() ? name_bytes_ : 0;
+        visit_(place_, kind, text);
         return true;
     }
     bool open(JsonKind kind) {
         value(kind, {});
+        arrays_.push_back(kind == JsonKind::array);
         ++place_.depth;
         if (place_.depth <= JsonPlace::keys_max) place_.keys[place_.depth - 1].clear();
         return true;
     }
     bool close() {
+        arrays_.pop_back();
         --place_.depth;
         return true;
     }
 
     const Visit& visit_;
     JsonPlace place_;
+    std::vector<bool> arrays_;  // the open containers, outermost first: is it an array?
+    std::size_t name_bytes_ = 0;
 };
 
 }  // namespace

@@ -18,7 +18,8 @@ struct JsonPlace {
     static constexpr std::size_t keys_max = 4;
     std::size_t depth = 0;  ///< 0 = the document itself
     std::array<std::string, keys_max>
-        keys;  ///< names on the way, outermost first; an array item has an empty name
+        keys;  ///< the first names on the way, outermost first; an array item has an empty name
+    std::size_t name_bytes = 0;  ///< of the value's own name, at any depth
     bool is(std::string_view a) const { return depth == 1 && keys[0] == a; }
     bool is(std::string_view a, std::string_view b) const {
         return depth == 2 && keys[0] == a && keys[1] == b;
@@ -28,9 +29,9 @@ struct JsonPlace {
     }
 };
 
-/// Calls `visit` for every value at depth 0 to keys_max, objects and arrays when they begin. `text`
-/// is the unescaped value of a string, the digits of a number, true or false. False: `json` is no
-/// single valid JSON value in UTF-8.
+/// Calls `visit` for every value, objects and arrays when they begin. `text` is the unescaped value
+/// of a string, the digits of a number, true or false. False: `json` is no single valid JSON value
+/// in UTF-8.
 bool walk_json(std::string_view json,
                const std::function<void(const JsonPlace&, JsonKind, std::string_view text)>& visit);
 

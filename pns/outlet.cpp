@@ -218,7 +218,7 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
     auto judgement = owner_.judge(push, answer);
     const bool probe = take_probe(push);
     const auto* later = judgement.verdict.get<RetryLater>();
-    if (later != nullptr && later->of_provider) {
+    if (later != nullptr && later->of_provider && later->outcome != Outcome::channel_throttled) {
         if (later->outcome != Outcome::throttled) {
             const bool was_shut = breaker_.shut();
             breaker_.bad(last_answer_ms_, std::max(later->after_ms, judgement.throttle_origin_ms),

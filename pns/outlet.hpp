@@ -28,8 +28,9 @@ class OutletOwner {
     /// Encodes and submits. False if the connection did not take it.
     virtual bool send(Push& push, Connection& connection) = 0;
     virtual Judgement judge(const Push& push, const Answer& answer) = 0;
-    /// An answer was judged: what it says about the credential. `origin_gate` as given.
-    virtual void heard(const Push& push, const Judgement& judgement) = 0;
+    /// An answer was judged: what it says about the credential. May add what it says about the
+    /// origin.
+    virtual void heard(const Push& push, Judgement& judgement) = 0;
     /// True if a newer token is there or on its way.
     virtual bool token_refused(const Push& push) = 0;
     virtual void hold_credential(std::int64_t ms) = 0;

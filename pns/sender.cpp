@@ -109,7 +109,10 @@ Sender::Standing& Sender::standing_of(const Origin& origin) {
     const auto found = standings_.find(key);
     if (found != standings_.end()) return found->second;
     Standing fresh{Breaker(credential_limits),
-                   NotSent{Outcome::invalid_credentials, {}, 0, credential_gate}, nullptr, false};
+                   NotSent{Outcome::invalid_credentials, {}, 0, credential_gate},
+                   nullptr,
+                   false,
+                   {}};
     return standings_.emplace(key, std::move(fresh)).first->second;
 }
 
@@ -288,10 +291,14 @@ void Sender::finish(Push& push, Verdict&& verdict) {
     push.owner->on_verdict(push, std::move(verdict));
 }
 
-void Sender::heard(const Push& push, const Judgement& judgement) {
+void Sender::heard(const Push& push, Judgement& judgement) {
     if (judgement.throttle_credential_ms > 0) hold_credential(judgement.throttle_credential_ms);
-    if (judgement.throttle_if_many_ms > 0 && throttled_.seen(push.handle, steady_now_ms()))
-        hold_credential(judgement.throttle_if_many_ms);
+    const std::int64_t if_many_ms = judgement.throttle_if_many_ms;
+    if (if_many_ms == 0 || !standing_of(push).throttled.seen(push.handle, steady_now_ms())) return;
+    if (account_->tokens_per_origin())
+        judgement.throttle_origin_ms = std::max(judgement.throttle_origin_ms, if_many_ms);
+    else
+        hold_credential(if_many_ms);
 }
 
 bool Sender::token_refused(const Push& push) {

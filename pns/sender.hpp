@@ -85,6 +85,7 @@ class Sender final : private OutletOwner {
         NotSent why;                  ///< while it is shut
         const Push* probe = nullptr;  ///< out while it is shut
         bool told = false;            ///< somebody waits to hear that it opens
+        ManyTargets throttled{};      ///< who was told to wait, and not whether alone
     };
 
     Outlet* outlet_for(const Origin& origin);
@@ -115,7 +116,7 @@ class Sender final : private OutletOwner {
     Judgement judge(const Push& push, const Answer& answer) override {
         return account_->judge(push, answer);
     }
-    void heard(const Push& push, const Judgement& judgement) override;
+    void heard(const Push& push, Judgement& judgement) override;
     bool token_refused(const Push& push) override;
     void hold_credential(std::int64_t ms) override;
     bool take_permit() override;
@@ -147,7 +148,6 @@ class Sender final : private OutletOwner {
     std::vector<Push*> unroutable_;                   // no outlet to spare
     std::vector<Push*> put_off_;                      // retries over the budget
     RetryBudget budget_;
-    ManyTargets throttled_;
     std::shared_ptr<SenderTotals> totals_;
     SenderFigures told_;  // of figures_, what is in totals_
     std::mt19937_64 random_;

@@ -23,7 +23,8 @@ namespace {
 
 constexpr std::int64_t ttl_s_max = 28 * 24 * 3600;  // what the services clamp to
 constexpr std::int64_t token_life_s = 12 * 3600;    // RFC 8292 allows a day
-constexpr std::int64_t origin_pause_ms_max = 5'000;
+constexpr std::int64_t rate_pause_ms = 5'000;
+constexpr std::int64_t channel_pause_ms = 600'000;
 constexpr std::size_t topic_bytes_max = 32;
 constexpr std::size_t subject_bytes_max = 256;
 constexpr std::array<std::string_view, 4> urgencies = {"very-low", "low", "normal", "high"};
@@ -77,6 +78,23 @@ bool is_wns(const Origin& origin) {
 bool keeps_few_topics(const Origin& origin) {
     return within_domain(origin.host, "googleapis.com") ||
            within_domain(origin.host, "google.com") || is_wns(origin);
+}
+
+/// A client may name any path of a known service's hosts. What is said where the service takes no
+/// pushes is no verdict on the key.
+bool takes_pushes(std::string_view handle) {
+    const auto to = read_subscription(handle);
+    if (!to) return false;
+    const auto begins = [&](std::initializer_list<std::string_view> paths) {
+        return std::any_of(paths.begin(), paths.end(), [&](std::string_view path) {
+            return std::string_view(to->endpoint.target).starts_with(path);
+        });
+    };
+    const std::string& host = to->endpoint.origin.host;
+    if (within_domain(host, "google.com") || within_domain(host, "googleapis.com"))
+        return begins({"/fcm/send/", "/gcm/send/", "/wp/", "/preprod/wp/"});
+    if (within_domain(host, "push.services.mozilla.com")) return begins({"/wpush/"});
+    return true;
 }
 
 class WebPushPrepared final : public Prepared {
@@ -247,17 +265,25 @@ std::string reason_of(const Said& said, const Push& push, int status) {
 }
 
 Judgement WebPush::judge(const Push& push, const Answer& answer) const {
-    if (answer.status == 200 || answer.status == 201 || answer.status == 202)
+    if (answer.status == 200 || answer.status == 201 || answer.status == 202) {
+        // Edge: taken is not all that WNS may say with a success.
+        const std::string state = wns_state(answer);
+        if (state == "dropped") return refused(Outcome::dropped, state);
+        if (state == "channelthrottled")
+            return target_throttled(state, retry_after_ms(answer, channel_pause_ms));
         return accepted(answer.header("apns-id"));
+    }
     const Said said = read_said(answer.body);
     std::string reason = reason_of(said, push, answer.status);
     const auto says = [&](std::string_view words) {
         return said.text.find(words) != std::string::npos;
     };
     // The subscription was made for another key: only the browser can make a new one.
-    const bool refused_key = answer.status == 400 || answer.status == 403;
+    const bool refused_key = answer.status == 400 || answer.status == 401 || answer.status == 403;
     if (refused_key && says("VapidPkHashMismatch"))
         return retired(Outcome::wrong_channel, std::move(reason));
+    if (refused_key && says("key mismatch"))
+        return suspected(Outcome::wrong_channel, std::move(reason));
     switch (answer.status) {
         case 400:
             if (says("4096 bytes"))
@@ -266,9 +292,11 @@ Judgement WebPush::judge(const Push& push, const Answer& answer) const {
                 return misconfigured(Outcome::invalid_credentials, std::move(reason));
             return refused(Outcome::invalid_notification_format, std::move(reason));
         case 401:
+            if (!takes_pushes(push.handle))
+                return suspected(Outcome::wrong_channel, std::move(reason));
             return unauthorised(std::move(reason));
         case 403:
-            if (says("BadJwtToken"))
+            if ((says("BadJwtToken") || says("invalid JWT")) && takes_pushes(push.handle))
                 return misconfigured(Outcome::invalid_credentials, std::move(reason));
             return suspected(Outcome::wrong_channel, std::move(reason));
         case 404:
@@ -282,13 +310,13 @@ Judgement WebPush::judge(const Push& push, const Answer& answer) const {
         }
         case 413:
             return refused(Outcome::invalid_notification_size, std::move(reason));
-        case 429: {
-            // Meant for this subscription or for all of them, the answer does not say.
-            const std::int64_t after_ms = retry_after_ms(answer, 0);
-            Judgement out = retry(Outcome::channel_throttled, std::move(reason), after_ms);
-            out.throttle_origin_ms = std::min(after_ms, origin_pause_ms_max);
-            return out;
-        }
+        case 406:  // WNS
+        case 429:
+            if (answer.status == 406 && !is_of_wns(answer))
+                return unlisted(answer, std::move(reason));
+            if (says("TooManyRequests"))  // Apple counts them for each device
+                return target_throttled(std::move(reason), retry_after_ms(answer, rate_pause_ms));
+            return perhaps_throttled(std::move(reason), retry_after_ms(answer, rate_pause_ms));
         case 503: {
             const std::int64_t after_ms = retry_after_ms(answer, 0);
             Judgement out = unwell(Outcome::pns_unavailable, std::move(reason), after_ms);
@@ -297,8 +325,8 @@ Judgement WebPush::judge(const Push& push, const Answer& answer) const {
         }
         default:
             if (answer.status >= 300 && answer.status <= 399)
-                return misconfigured(Outcome::pns_interface_error,
-                                     "a redirection, which is never followed");
+                return refused(Outcome::pns_interface_error,
+                               "a redirection, which is never followed");
             return unlisted(answer, std::move(reason));
     }
 }

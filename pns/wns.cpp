@@ -196,17 +196,15 @@ std::int64_t continue_after_ms(const Answer& answer, std::int64_t otherwise_ms) 
 Judgement Wns::judge(const Push& push, const Answer& answer) const {
     std::string reason = clean_reason(answer.header("x-wns-error-description"), push.handle);
     if (reason.empty() && answer.status != 200) reason = "HTTP " + std::to_string(answer.status);
+    const std::string state = wns_state(answer);
+    if (reason.empty()) reason = clean_reason(state, push.handle);
+    // With 406 and 429 too, where the state says that the service means this channel alone.
+    if (state == "channelthrottled")
+        return target_throttled(std::move(reason), continue_after_ms(answer, channel_pause_ms));
     switch (answer.status) {
-        case 200: {
-            auto status = lower(answer.header("x-wns-status"));
-            if (status.empty()) status = lower(answer.header("x-wns-notificationstatus"));
-            if (reason.empty()) reason = clean_reason(status, push.handle);
-            if (status == "dropped") return refused(Outcome::dropped, std::move(reason));
-            if (status == "channelthrottled")
-                return retry(Outcome::channel_throttled, std::move(reason),
-                             continue_after_ms(answer, channel_pause_ms));
+        case 200:
+            if (state == "dropped") return refused(Outcome::dropped, std::move(reason));
             return accepted(answer.header("x-wns-msg-id"));
-        }
         case 400:
             return refused(Outcome::invalid_notification_format, std::move(reason));
         case 401:

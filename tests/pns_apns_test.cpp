@@ -205,6 +205,8 @@ TEST_CASE("a Live Activity that the device would drop silently is refused", "[pn
         {aps(state + R"("event":"update")"), false},
         {aps(time + state + R"("event":"begin")"), false},
         {aps(time + state + R"("alert":"x")"), false},
+        {aps(R"("timestamp":1795200000000,)" + state + R"("event":"update")"), false},
+        {aps(R"("timestamp":1795200000.5,)" + state + R"("event":"update")"), true},
         {aps(R"("timestamp":"now",)" + state + R"("event":"update")"), false},
         {aps(time + state + R"("event":"start")"), false},
         {aps(time + state + R"("event":"start","attributes-type":"A","attributes":{})"), false},
@@ -217,6 +219,22 @@ TEST_CASE("a Live Activity that the device would drop silently is refused", "[pn
             "(taken)";
         CHECK(taken == row.taken);
     }
+}
+
+TEST_CASE("only the events of Live Activities make one", "[pns]") {
+    const auto account = support::open_account("apns");
+    const auto type_of = [&](const std::string& event) {
+        const auto body = R"({"aps":{"timestamp":1795200000,"event":")" + event +
+                          R"(","content-state":{},"alert":"Tonight at eight"}})";
+        return header_of(support::prepare(*account, message_of(body))->headers, "apns-push-type");
+    };
+    CHECK(type_of("concert") == "alert");
+    CHECK(type_of("update") == "liveactivity");
+    CHECK(type_of("end") == "liveactivity");
+    const auto refused =
+        account->prepare(message_of(R"({"aps":{"timestamp":1795200000000,"event":"end"}})"));
+    REQUIRE(std::holds_alternative<pns::Refusal>(refused));
+    CHECK(std::get<pns::Refusal>(refused).message.find("milliseconds") != std::string::npos);
 }
 
 TEST_CASE("a push-to-talk push is tried once unless it says otherwise", "[pns]") {
@@ -237,6 +255,17 @@ TEST_CASE("apns-expiration bounds how long the hub keeps trying", "[pns]") {
     const auto once = support::prepare(*account, message_of(alert, {{"apns-expiration", "0"}}));
     CHECK(once->expires_at_ms == std::numeric_limits<std::int64_t>::max());
     CHECK(header_of(once->headers, "apns-expiration") == "0");
+    // The year 9999 and what else stands for never.
+    for (const char* late : {"253402300799", "9223372036854775"}) {
+        const auto never =
+            support::prepare(*account, message_of(alert, {{"apns-expiration", late}}));
+        CHECK(header_of(never->headers, "apns-expiration") == "2147483647");
+        CHECK(never->expires_at_ms == std::stoll(late) * 1000);
+    }
+    auto message = message_of(alert);
+    message.expires_at_ms = 253'402'300'799'000;
+    CHECK(header_of(support::prepare(*account, message)->headers, "apns-expiration") ==
+          "2147483647");
 }
 
 TEST_CASE("the Endpoint of a credential chooses the environment", "[pns]") {

@@ -79,12 +79,48 @@ TEST_CASE("an FCM body that Firebase would refuse is refused before it is sent",
         INFO(body);
         CHECK(refusal_of(*account, message_of(body)) == "InvalidNotificationFormat");
     }
-    const auto sized = [](std::size_t bytes) {
-        return R"({"message":{"data":{"x":")" + std::string(bytes - 29, 'x') + "\"}}}";
+}
+
+TEST_CASE("what FCM bounds are decoded names and values, for each platform", "[pns]") {
+    const auto account = support::open_account("fcmv1");
+    const auto outcome = [&](const std::string& message) {
+        return refusal_of(*account, message_of(R"({"message":{)" + message + "}}"));
     };
-    REQUIRE(sized(4096).size() == 4096);
-    CHECK(refusal_of(*account, message_of(sized(4096))) == "(taken)");
-    CHECK(refusal_of(*account, message_of(sized(4097))) == "InvalidNotificationSize");
+    const auto repeated = [](std::string_view text, std::size_t times) {
+        std::string out;
+        for (std::size_t i = 0; i < times; ++i) out += text;
+        return out;
+    };
+    const auto data = [](const std::string& text) { return R"("data":{"x":")" + text + "\"}"; };
+    const std::string taken = "(taken)", size = "InvalidNotificationSize";
+    CHECK(outcome(data(repeated("x", 4095))) == taken);
+    CHECK(outcome(data(repeated("x", 4096))) == size);
+    // The same text, as it is and as escapes.
+    CHECK(outcome(data(repeated("\xd0\xbf", 2047))) == taken);
+    CHECK(outcome(data(repeated("\\u043f", 2047))) == taken);
+    CHECK(outcome(data(repeated("\\u043f", 2048))) == size);
+    CHECK(outcome(data(repeated("\\n", 4095))) == taken);
+    CHECK(outcome(R"("notification":{"body":")" + repeated("x", 2000) + R"("},)" +
+                  data(repeated("x", 2091))) == taken);
+    CHECK(outcome(R"("notification":{"body":")" + repeated("x", 2000) + R"("},)" +
+                  data(repeated("x", 2092))) == size);
+    // Overrides do not add up.
+    const std::string some = repeated("x", 1'500);
+    CHECK(outcome(R"("android":{"notification":{"body":")" + some +
+                  R"("}},"webpush":{"data":{"b":")" + some +
+                  R"("}},"apns":{"payload":{"aps":{"alert":{"body":")" + some + R"("}}}})") ==
+          taken);
+    CHECK(outcome(R"("android":{)" + data(repeated("x", 4095)) + "}") == taken);
+    CHECK(outcome(R"("android":{)" + data(repeated("x", 4096)) + "}") == size);
+    CHECK(outcome(R"("webpush":{)" + data(repeated("x", 4096)) + "}") == size);
+    CHECK(outcome(R"("apns":{"payload":{"aps":{"alert":{"loc-args":[")" + repeated("x", 4077) +
+                  R"("]}}}})") == taken);
+    CHECK(outcome(R"("apns":{"payload":{"aps":{"alert":{"loc-args":[")" + repeated("x", 4081) +
+                  R"("]}}}})") == size);
+    CHECK(outcome(R"("android":{)" + data("y") + "}," + data(repeated("x", 4000))) == taken);
+    // The JSON itself has a bound too.
+    CHECK(refusal_of(*account, message_of(R"({"message":{"data":{}}})" +
+                                          std::string(64 * 1024, ' '))) == size);
 }
 
 TEST_CASE("an FCM token is asked for with a signed assertion", "[pns]") {

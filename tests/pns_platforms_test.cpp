@@ -48,10 +48,25 @@ std::string filled(std::string text, const std::string& handle) {
     return at == std::string::npos ? text : text.replace(at, 8, handle);
 }
 
+/// A plain message with the headers of a case.
+pns::Message message_of(std::string_view platform, const json& headers) {
+    pns::Message out;
+    out.body = platform == "apns"    ? R"({"aps":{"alert":"a"}})"
+               : platform == "fcmv1" ? R"({"message":{"data":{"a":"b"}}})"
+               : platform == "wns"   ? "<toast/>"
+               : platform == "hms"   ? R"({"message":{"data":"a"}})"
+                                     : R"({"data":{"a":"b"}})";
+    for (const auto& [name, value] : headers.items())
+        out.headers.emplace_back(name, value.get<std::string>());
+    return out;
+}
+
 void check_case(const pns::Account& account, const json& item, std::int64_t now_ms) {
     const std::string handle = support::sample_handle(std::string(account.platform().name));
     pns::Push push;
     push.handle = handle;
+    push.prepared = support::prepare(
+        account, message_of(account.platform().name, item.value("message", json::object())));
     std::vector<std::pair<std::string, std::string>> texts;
     const json given = item.value("headers", json::object());
     for (const auto& [name, value] : given.items())
@@ -77,8 +92,10 @@ void check_case(const pns::Account& account, const json& item, std::int64_t now_
     if (const auto* dead = got.verdict.get<pns::Dead>())
         CHECK(dead->dead_since_ms ==
               expect.value("dead_since_ms", std::numeric_limits<std::int64_t>::max()));
-    if (const auto* later = got.verdict.get<pns::RetryLater>())
+    if (const auto* later = got.verdict.get<pns::RetryLater>()) {
         CHECK(later->after_ms == expect.value("retry_after_ms", 0));
+        CHECK(later->of_provider == expect.value("unwell", false));
+    }
     if (const auto* accepted = got.verdict.get<pns::Accepted>()) {
         CHECK(accepted->new_handle == expect.value("new_handle", ""));
         CHECK(accepted->provider_id == expect.value("provider_id", ""));
@@ -315,6 +332,14 @@ TEST_CASE("walking a JSON text tells where each value stands", "[pns]") {
     };
     CHECK(pns::walk_json(R"({"a":1,"b":{"c":"x","d":[true,{"e":null}]},"f":-2.5})", note));
     CHECK(seen == "0= 1/a=1 1/b= 2/b/c=x 2/b/d= 3/b/d/=true 3/b/d/= 4/b/d//e= 1/f=-2.5 ");
+    std::size_t names = 0, deepest = 0;
+    CHECK(pns::walk_json(R"({"a":{"b":{"c":{"d":{"ef":{"ghi":[1,2]}}}}}})",
+                         [&](const pns::JsonPlace& place, pns::JsonKind, std::string_view) {
+                             names += place.name_bytes;
+                             deepest = std::max(deepest, place.depth);
+                         }));
+    CHECK(names == 9);
+    CHECK(deepest == 7);
     for (const char* bad : {"", "{", "{}{}", "{\"a\":}", "[1,]", "\"\xff\"", "nul"})
         CHECK(!pns::walk_json(bad, note));
     const std::string deep(100'000, '[');

@@ -388,6 +388,37 @@ TEST_CASE("an HTTP/1.1 sender serves many hosts with few connections each", "[pn
     bench.end(server);
 }
 
+TEST_CASE("several targets that have to wait hold their origin, not the others", "[pns]") {
+    Bench bench;
+    H1Server server(bench.loop, {"a.notify.test", "b.notify.test"});
+    server.reply = [&](const H1Server::Request& r) {
+        return H1Server::answer(r.head.find("/hot") == std::string::npos ? 200 : 420, "", "");
+    };
+    bench.rules = {server.rule("*.notify.test")};
+    support::FakeProvider provider;
+    provider.protocol = pns::Account::Protocol::h1;
+    provider.host_in_handle = provider.tokens_per_origin = true;
+    bench.open(provider);
+    // As many targets as it takes, but of two origins.
+    for (const char* handle :
+         {"a.notify.test/hot1", "a.notify.test/hot2", "a.notify.test/hot3", "b.notify.test/hot4"})
+        bench.send(handle);
+    REQUIRE(bench.wait_for(4));
+    bench.send("a.notify.test/x");
+    bench.send("b.notify.test/x");
+    REQUIRE(bench.wait_for(6));
+    for (std::size_t i : {4U, 5U}) CHECK(bench.items[i].verdicts[0].is<pns::Accepted>());
+    bench.send("a.notify.test/hot4");
+    REQUIRE(bench.wait_for(7));
+    bench.send("a.notify.test/y");
+    bench.send("b.notify.test/y");
+    REQUIRE(bench.wait_for(8));
+    CHECK(bench.items[7].verdicts.empty());
+    CHECK(bench.items[8].verdicts.at(0).is<pns::Accepted>());
+    bench.stop();
+    bench.end(server);
+}
+
 TEST_CASE("under random faults every push gets exactly one verdict", "[pns]") {
     const auto seed = GENERATE(range(1U, 9U));
     CAPTURE(seed);

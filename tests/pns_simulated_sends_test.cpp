@@ -28,16 +28,22 @@ struct Round final : pns::PushOwner {
         for (std::size_t i = 0; i < handles.size(); ++i) devices[i].handle = std::move(handles[i]);
     }
 
-    void run(const std::string& platform, const pns::Network& network,
-             const pns::Message& message) {
+    /// Devices from `others_from` on get `other`.
+    void run(const std::string& platform, const pns::Network& network, const pns::Message& message,
+             std::size_t others_from = SIZE_MAX, const pns::Message& other = {}) {
         sender = pns::Sender::create(io, support::made_credential(platform).credential,
                                      pns::default_settings(platform), network, bearers);
-        auto prepared = sender->prepare(message);
-        REQUIRE(std::holds_alternative<std::shared_ptr<const pns::Prepared>>(prepared));
+        const auto prepared = [&](const pns::Message& one) {
+            auto made = sender->prepare(one);
+            REQUIRE(std::holds_alternative<std::shared_ptr<const pns::Prepared>>(made));
+            return std::get<std::shared_ptr<const pns::Prepared>>(made);
+        };
+        const auto plain = prepared(message);
+        const auto odd = others_from < devices.size() ? prepared(other) : nullptr;
         for (std::size_t i = 0; i < devices.size(); ++i) {
             pns::Push& push = devices[i].push;
             push.handle = devices[i].handle;
-            push.prepared = std::get<std::shared_ptr<const pns::Prepared>>(prepared);
+            push.prepared = i < others_from ? plain : odd;
             push.id[0] = static_cast<std::uint8_t>(i >> 8);
             push.id[1] = static_cast<std::uint8_t>(i);
             push.owner = this;
@@ -216,6 +222,42 @@ TEST_CASE("senders and simulators agree on every push of all four providers", "[
         sim->stop();
         CHECK(sim->counters().connections == 0);
     }
+}
+
+TEST_CASE("pushes with a topic of their own stop no others", "[pns]") {
+    constexpr std::size_t good = 100, foreign = 600;
+    const auto sim = support::start_sim("apns");
+    Round round(handles_of("apns", good + foreign));
+    auto other = message_for("apns");
+    other.headers.emplace_back("apns-topic", "com.example.foreign");
+    // The last ones are submitted first.
+    round.run("apns", support::network_of(*sim), message_for("apns"), good, other);
+    for (std::size_t i = 0; i < good + foreign; ++i) {
+        const Round::Device& device = round.devices[i];
+        CHECK(device.attempts == 1);
+        CHECK(!device.last->is<pns::NotSent>());
+        CHECK(device.last->is<pns::Accepted>() == (i < good));
+        CHECK(!device.last->blames_credential());
+    }
+}
+
+TEST_CASE("hot devices do not stop the project", "[pns]") {
+    constexpr std::size_t hot = 8, each = 10, good = 100;
+    auto options = support::sim_options("fcmv1");
+    options.handle_minute_max = 2;
+    const auto sim = support::start_sim(std::move(options));
+    auto handles = handles_of("fcmv1", good + hot);
+    for (std::size_t i = 0; i < hot * (each - 1); ++i) handles.push_back(handles[good + i % hot]);
+    Round round(std::move(handles));
+    round.run("fcmv1", support::network_of(*sim), message_for("fcmv1"));
+    std::size_t throttled = 0;
+    for (std::size_t i = 0; i < round.devices.size(); ++i) {
+        const Round::Device& device = round.devices[i];
+        CHECK(!device.last->is<pns::NotSent>());
+        if (i < good) CHECK((device.attempts == 1 && device.last->is<pns::Accepted>()));
+        throttled += device.last->outcome() == pns::Outcome::channel_throttled;
+    }
+    CHECK(throttled == hot * (each - 2));
 }
 
 TEST_CASE("an ADM rotation reaches the caller as the new handle", "[pns]") {

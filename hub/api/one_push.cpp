@@ -109,7 +109,7 @@ Response one_push_answer(const Request& request, const pns::Verdict& verdict,
     const std::string detail = "The provider answered: " + reason + '.';
     if (const auto* later = verdict.get<pns::RetryLater>())
         return come_back(problem(request, 503, "provider-busy", detail), later->after_ms);
-    if (verdict.get<pns::Refused>()->of_credential)
+    if (verdict.outcome() == pns::Outcome::invalid_credentials)
         return problem(request, 502, "credential-refused",
                        "The provider refuses the hub's credential or app. " + detail);
     return problem(request, 400, "provider-refused", detail);

@@ -4,6 +4,7 @@
 // answers in Google's shapes, HTML pages among them. The token endpoint verifies the assertion
 // with the account's public key. Shared by all loops; the quota and the rates of devices are
 // meters with locks of their own.
+#include <array>
 #include <charconv>
 #include <nlohmann/json.hpp>
 
@@ -49,6 +50,29 @@ Reply refusal(int http, std::string_view status, std::string_view word, std::str
     Reply reply = reply_of(http, std::string(word), Json{{"error", std::move(error)}}.dump());
     reply.headers.emplace_back("content-type", "application/json; charset=UTF-8");
     return reply;
+}
+
+constexpr std::array<const char*, 3> overrides = {"android", "webpush", "apns"};
+
+/// Decoded names and values.
+std::size_t decoded_bytes(const Json& value) {
+    if (value.is_string()) return value.get_ref<const std::string&>().size();
+    if (!value.is_structured()) return value.is_null() ? 0 : value.dump().size();
+    std::size_t bytes = 0;
+    for (const auto& [name, item] : value.items())
+        bytes += (value.is_object() ? name.size() : 0) + decoded_bytes(item);
+    return bytes;
+}
+
+/// What a device of one platform gets: its override in place of what all share.
+std::size_t bytes_for(const Json& message, const char* platform) {
+    const Json own = message.value(platform, Json::object());
+    if (!own.is_object()) return 0;
+    if (own.contains("payload")) return decoded_bytes(own["payload"]);
+    std::size_t bytes = 0;
+    for (const char* part : {"data", "notification"})
+        bytes += decoded_bytes((own.contains(part) ? own : message).value(part, Json()));
+    return bytes;
 }
 
 Reply invalid(std::string_view message) {
@@ -172,12 +196,13 @@ class Fcm final : public Provider {
             push.handle = (*message)["fid"].get<std::string>();
         auto bad = check_message(*message, push);
         // What is refused for its content counts as usage too, what is refused by quota does not.
-        if (!quota_.take({}, now_ms)) return over_quota(quota_.wait_ms({}, now_ms));
+        if (!quota_.take({}, now_ms))
+            return over_quota(project_quota(), quota_.wait_ms({}, now_ms));
         if (!bad && !push.handle.empty()) {
             if (!per_minute_.take(push.handle, now_ms))
-                return over_quota(per_minute_.wait_ms(push.handle, now_ms));
+                return over_quota(device_quota(), per_minute_.wait_ms(push.handle, now_ms));
             if (!per_hour_.take(push.handle, now_ms))
-                return over_quota(per_hour_.wait_ms(push.handle, now_ms));
+                return over_quota(device_quota(), per_hour_.wait_ms(push.handle, now_ms));
         }
         push.dry_run = !bad && body.value("validate_only", Json()) == true;
         return bad;
@@ -260,32 +285,42 @@ class Fcm final : public Provider {
         if (targets == 0) return invalid("Recipient of the message is not set.");
         if (targets > 1) return invalid("Exactly one target must be set.");
         if (message.contains("token") && push.handle.empty()) return invalid_token();
-        std::size_t bytes = 0;
         if (const auto data = message.find("data"); data != message.end()) {
             if (!data->is_object()) return invalid("Invalid value at 'message.data'");
             for (const auto& [key, value] : data->items()) {
                 if (!value.is_string())
                     return invalid("Invalid value at 'message.data[0].value' (TYPE_STRING)");
                 if (is_reserved(key)) return invalid("Invalid data payload key: " + key);
-                bytes += key.size() + value.get_ref<const std::string&>().size();
             }
         }
-        if (const auto shown = message.find("notification"); shown != message.end())
-            bytes += shown->dump().size();
         if (const auto android = message.find("android");
             android != message.end() && android->is_object() && android->contains("ttl") &&
             !is_ttl((*android)["ttl"]))
             return invalid("Invalid ttl");
-        if (bytes > payload_bytes_max)
+        if (std::any_of(overrides.begin(), overrides.end(), [&](const char* name) {
+                return bytes_for(message, name) > payload_bytes_max;
+            }))
             return refusal(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT size",
                            "Android message is too big");
         return std::nullopt;
     }
 
-    static Reply over_quota(std::int64_t wait_ms) {
-        Reply reply =
-            refusal(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "Quota exceeded for quota metric.",
-                    Json::array({fcm_error("QUOTA_EXCEEDED")}));
+    /// As Google answers: no FcmError, the metric in an ErrorInfo.
+    static Reply project_quota() {
+        Json info = error_info("RATE_LIMIT_EXCEEDED");
+        info["metadata"]["quota_metric"] = "fcm.googleapis.com/send_requests";
+        info["metadata"]["quota_limit"] = "SendsPerMinutePerProject";
+        info["metadata"]["quota_unit"] = "1/min/{project}";
+        return refusal(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED",
+                       "Quota exceeded for quota metric 'Send requests' and limit 'Send requests "
+                       "per minute' of service 'fcm.googleapis.com'.",
+                       Json::array({std::move(info)}));
+    }
+    static Reply device_quota() {
+        return refusal(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "Device message rate exceeded.",
+                       Json::array({fcm_error("QUOTA_EXCEEDED")}));
+    }
+    static Reply over_quota(Reply reply, std::int64_t wait_ms) {
         reply.headers.emplace_back(
             "retry-after", std::to_string(std::max<std::int64_t>((wait_ms + 999) / 1000, 1)));
         return reply;

@@ -27,6 +27,7 @@ class FakeAccount final : public pns::Account {
     const pns::Platform& platform() const override { return *pns::platform_by_name("apns"); }
     Protocol protocol() const override { return provider_.protocol; }
     bool starts_with_one_stream() const override { return provider_.one_stream; }
+    bool tokens_per_origin() const override { return provider_.tokens_per_origin; }
     pns::TokenSource token_source() const override { return provider_.tokens; }
     std::string token_key() const override { return provider_.key; }
     bool tokens_per_origin() const override { return provider_.tokens_per_origin; }
@@ -74,6 +75,12 @@ class FakeAccount final : public pns::Account {
                 pns::Judgement out{
                     pns::RetryLater{Outcome::throttled, std::move(reason), after_ms, true}};
                 out.throttle_credential_ms = after_ms;
+                return out;
+            }
+            case 420: {
+                pns::Judgement out{
+                    pns::RetryLater{Outcome::throttled, std::move(reason), 60'000, true}};
+                out.throttle_if_many_ms = 60'000;
                 return out;
             }
             case 502:
