@@ -123,7 +123,10 @@ Sender::Standing& Sender::standing_of(const Push& push) {
 Outlet* Sender::outlet_for(const Origin& origin) {
     const auto found = outlets_.find(origin);
     if (found != outlets_.end()) return found->second.get();
-    if (outlets_.size() >= origins_max && !make_place(steady_now_ms())) return nullptr;
+    if (outlets_.size() >= origins_max) {
+        wants_place_ = true;
+        return nullptr;
+    }
     PoolSettings pool;
     pool.protocol = account_->protocol();
     pool.connection.origin = origin;
@@ -143,17 +146,17 @@ Outlet* Sender::outlet_for(const Origin& origin) {
 }
 
 // Places are for origins that work: one that has nothing to do ends its connections, one that is
-// shut gives back what waits and is remembered as unwell. The place is free when they have ended.
-bool Sender::make_place(std::int64_t now_ms) {
+// shut gives back what waits and is remembered as unwell. The place is free when they have ended:
+// the next turn forgets those. Never from inside a call on an outlet.
+void Sender::make_place(std::int64_t now_ms) {
     constexpr int ended_max = 8;
     int ended = 0;
-    bool free = false;
-    for (auto it = outlets_.begin(); it != outlets_.end() && ended < ended_max;) {
-        Outlet& outlet = *it->second;
-        const auto next = std::next(it);
+    for (const auto& [origin, place] : outlets_) {
+        if (ended == ended_max) break;
+        Outlet& outlet = *place;
         if (outlet.shut() && outlet.pool().ready() == 0) {
             if (unwell_until_ms_.size() < unwell_origins_max)
-                unwell_until_ms_[it->first] = now_ms + unwell_ms;
+                unwell_until_ms_[origin] = now_ms + unwell_ms;
             outlet.pool().close(errc::stopped);
             outlet.fail_queued(
                 {Outcome::pns_unreachable, "the push service cannot be reached", unwell_ms, 0});
@@ -163,13 +166,7 @@ bool Sender::make_place(std::int64_t now_ms) {
             outlet.pool().close(errc::stopped);
             ++ended;
         }
-        if (outlet.idle()) {
-            forget_origin(it);
-            free = true;
-        }
-        it = next;
     }
-    return free;
 }
 
 void Sender::submit(Push& push) {
@@ -403,7 +400,10 @@ std::int64_t Sender::tick() {
         }
         settle_permits(next);
     }
-    if (outlets_.size() >= origins_max) forget_unused_origins();
+    if (outlets_.size() >= origins_max) {
+        forget_unused_origins();
+        if (std::exchange(wants_place_, false)) make_place(now_ms);
+    }
     return next;
 }
 

@@ -89,7 +89,7 @@ class Sender final : private OutletOwner {
     };
 
     Outlet* outlet_for(const Origin& origin);
-    bool make_place(std::int64_t now_ms);
+    void make_place(std::int64_t now_ms);
     bool over_budget(Push& push);
     bool may_be_sent_to(const Origin& origin) const {
         if (origin.host.empty()) return false;
@@ -164,6 +164,7 @@ class Sender final : private OutletOwner {
     bool hold_told_ = false;  // somebody waits to hear that the credential is open
     bool token_missing_ = false;
     std::uint32_t gates_ = credential_gate;
+    bool wants_place_ = false;  // a push found all places for origins taken
     bool started_ = false;
     bool stopping_ = false;
 };

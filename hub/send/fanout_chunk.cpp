@@ -348,6 +348,7 @@ void FanoutLane::build(Chunk& chunk) {
 pns::Task<bool> FanoutLane::mark_before_submit(Chunk& chunk) {
     LaneRun& mine = *chunk.run;
     const std::shared_ptr<SendRun>& run = mine.run;
+    flush(mine);  // marks that were taken back before these
     for (const pns::Push& push : chunk.pushes) {
         mine.notes.mark(chunk.platforms[push.index], pns::Outcome::unknown, chunk.partition,
                         chunk.numbers[push.index], true);
