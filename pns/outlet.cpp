@@ -37,6 +37,11 @@ Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std:
       breaker_(unwell_limits),
       why_{Outcome::pns_unreachable, {}, 0, gate} {}
 
+void Outlet::close() {
+    closing_ = true;
+    pool_.close(errc::stopped);
+}
+
 void Outlet::enqueue(Push& push) {
     queue_.push_back(push);
     ++owner_.counters().queued;

@@ -81,6 +81,9 @@ class Outlet final : private ConnectionEvents {
     /// Neither waits nor works; it may have connections.
     bool unused() const { return queued() == 0 && pool_.in_flight() == 0; }
     bool shut() const { return breaker_.shut(); }
+    /// Ends its connections and takes no more pushes: its place is needed.
+    void close();
+    bool closing() const { return closing_; }
     std::uint32_t gate() const { return gate_; }
     Pool& pool() { return pool_; }
     const Pool& pool() const { return pool_; }
@@ -120,7 +123,8 @@ class Outlet final : private ConnectionEvents {
     Breaker breaker_;
     const Push* probe_ = nullptr;  ///< out while the breaker is shut
     NotSent why_;                  ///< while it is shut
-    bool told_shut_ = false;       ///< somebody waits to hear that it opens
+    bool closing_ = false;
+    bool told_shut_ = false;  ///< somebody waits to hear that it opens
     std::int64_t hold_until_ms_ = 0;
     unsigned refused_in_row_ = 0;
     unsigned hold_level_ = 0;

@@ -122,7 +122,7 @@ Sender::Standing& Sender::standing_of(const Push& push) {
 
 Outlet* Sender::outlet_for(const Origin& origin) {
     const auto found = outlets_.find(origin);
-    if (found != outlets_.end()) return found->second.get();
+    if (found != outlets_.end()) return found->second->closing() ? nullptr : found->second.get();
     if (outlets_.size() >= origins_max) {
         wants_place_ = true;
         return nullptr;
@@ -154,16 +154,17 @@ void Sender::make_place(std::int64_t now_ms) {
     for (const auto& [origin, place] : outlets_) {
         if (ended == ended_max) break;
         Outlet& outlet = *place;
+        if (outlet.closing()) continue;
         if (outlet.shut() && outlet.pool().ready() == 0) {
             if (unwell_until_ms_.size() < unwell_origins_max)
                 unwell_until_ms_[origin] = now_ms + unwell_ms;
-            outlet.pool().close(errc::stopped);
+            outlet.close();
             outlet.fail_queued(
                 {Outcome::pns_unreachable, "the push service cannot be reached", unwell_ms, 0});
             opened(outlet.gate());
             ++ended;
-        } else if (outlet.unused() && !outlet.idle()) {
-            outlet.pool().close(errc::stopped);
+        } else if (outlet.unused()) {
+            outlet.close();
             ++ended;
         }
     }

@@ -30,7 +30,6 @@ class FakeAccount final : public pns::Account {
     bool tokens_per_origin() const override { return provider_.tokens_per_origin; }
     pns::TokenSource token_source() const override { return provider_.tokens; }
     std::string token_key() const override { return provider_.key; }
-    bool tokens_per_origin() const override { return provider_.tokens_per_origin; }
     pns::Checked<std::shared_ptr<const pns::Prepared>> prepare(
         const pns::Message& message) const override {
         auto out = std::make_shared<pns::Prepared>();
