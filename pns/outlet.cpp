@@ -67,7 +67,9 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
     if (address_refused)
         fail_queued({Outcome::bad_channel, pool_.trouble().message(), never_ms, 0});
     const Push* const oldest = queue_.front();
-    const bool silent = last_answer_ms_ + request_timeout_ms_ <= now_ms;
+    const bool paced = now_ms < hold_until_ms_;
+    if (paced || permission.may != May::send) barred_ms_ = now_ms;
+    const bool silent = std::max(last_answer_ms_, barred_ms_) + request_timeout_ms_ <= now_ms;
     if (oldest != nullptr && silent && oldest->queued_at_ms + request_timeout_ms_ <= now_ms &&
         permission.may == May::send && !breaker_.shut()) {
         trip(now_ms, calm_ms, Outcome::pns_unavailable, "the provider takes or answers nothing");
@@ -78,7 +80,6 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
         bounce(*why);
         told_shut_ = told_shut_ || queued() > 0 || breaker_.shut();
     }
-    const bool paced = now_ms < hold_until_ms_;
     bool may_send = !paced && (permission.may == May::send || permission.may == May::probe);
     std::size_t in_flight = pool_.in_flight();
     bool enough = false;
@@ -201,13 +202,14 @@ void Outlet::fail_flow(std::uint32_t flow) {
 }
 
 void Outlet::again(Push& push, Verdict&& otherwise) {
-    if (push.resends >= resends_max || owner_.stopping()) {
+    if (push.resends >= resends_max || pool_.closing()) {
         return owner_.finish(push, std::move(otherwise));
     }
     ++push.resends;
     ++owner_.counters().resends;
     push.queued_at_ms = steady_now_ms();
     push_front(push);
+    owner_.returned(push);
     owner_.wake();
 }
 

@@ -31,6 +31,8 @@ class OutletOwner {
     /// An answer was judged: what it says about the credential. May add what it says about the
     /// origin.
     virtual void heard(const Push& push, Judgement& judgement) = 0;
+    /// The push did not leave after all and is in its queue again.
+    virtual void returned(const Push& push) = 0;
     /// True if a newer token is there or on its way.
     virtual bool token_refused(const Push& push) = 0;
     virtual void hold_credential(std::int64_t ms) = 0;
@@ -129,7 +131,8 @@ class Outlet final : private ConnectionEvents {
     unsigned refused_in_row_ = 0;
     unsigned hold_level_ = 0;
     std::int64_t last_answer_ms_ = 0;
-    std::string goaway_debug_;  // of the last GOAWAY that had some, until it is judged
+    std::int64_t barred_ms_ = 0;  ///< when it last could not send for a reason of ours
+    std::string goaway_debug_;    // of the last GOAWAY that had some, until it is judged
 };
 
 }  // namespace pns

@@ -42,6 +42,8 @@ class Pool {
     /// No connection is opened any more; those there are drained.
     void drain();
     void close(error_code why);
+    /// drain() or close() was called: nothing can be sent here any more.
+    bool closing() const { return draining_; }
 
     std::size_t connections() const { return connections_.size(); }
     std::size_t ready() const;

@@ -23,8 +23,8 @@ constexpr std::size_t unwell_origins_max = 4'096;
 constexpr std::int64_t unwell_ms = 30'000;   // an origin that was given up is left alone so long
 constexpr std::int64_t place_wait_ms = 500;  // for a place among the origins
 constexpr std::int64_t queue_wait_ms_max = 2'000;
-/// A refused credential is tried again with one push at a time.
-constexpr Breaker::Limits credential_limits{8, 0, 30'000, 10 * 60'000};
+constexpr unsigned refusals_max = 8;  // in a row, of the credential
+constexpr std::int64_t refused_wait_ms_max = 10 * 60'000;
 
 template <class T>
 T or_throw(Result<T>&& made) {
@@ -108,7 +108,10 @@ Sender::Standing& Sender::standing_of(const Origin& origin) {
     const auto key = key_of(origin);
     const auto found = standings_.find(key);
     if (found != standings_.end()) return found->second;
-    Standing fresh{Breaker(credential_limits),
+    // A refused credential is tried again with one push at a time.
+    const Breaker::Limits limits{refusals_max, 0, settings_.refused_wait_ms_first,
+                                 refused_wait_ms_max};
+    Standing fresh{Breaker(limits),
                    NotSent{Outcome::invalid_credentials, {}, 0, credential_gate},
                    nullptr,
                    false,
@@ -122,7 +125,11 @@ Sender::Standing& Sender::standing_of(const Push& push) {
 
 Outlet* Sender::outlet_for(const Origin& origin) {
     const auto found = outlets_.find(origin);
-    if (found != outlets_.end()) return found->second->closing() ? nullptr : found->second.get();
+    if (found != outlets_.end()) {
+        if (!found->second->closing()) return found->second.get();
+        wants_place_ = true;  // its own, once it has ended
+        return nullptr;
+    }
     if (outlets_.size() >= origins_max) {
         wants_place_ = true;
         return nullptr;
@@ -299,6 +306,13 @@ void Sender::heard(const Push& push, Judgement& judgement) {
         hold_credential(if_many_ms);
 }
 
+void Sender::returned(const Push& push) {
+    Standing& standing = standing_of(push);
+    if (standing.probe != &push) return;
+    standing.probe = nullptr;
+    standing.breaker.probe_lost();
+}
+
 bool Sender::token_refused(const Push& push) {
     const Origin origin = account_->tokens_per_origin() ? account_->origin(push.handle) : Origin();
     return bearer_of(origin).refused(push.bearer_serial);
@@ -401,10 +415,9 @@ std::int64_t Sender::tick() {
         }
         settle_permits(next);
     }
-    if (outlets_.size() >= origins_max) {
-        forget_unused_origins();
-        if (std::exchange(wants_place_, false)) make_place(now_ms);
-    }
+    const bool wanted = std::exchange(wants_place_, false);
+    if (wanted || outlets_.size() >= origins_max) forget_unused_origins();
+    if (wanted && outlets_.size() >= origins_max) make_place(now_ms);
     return next;
 }
 
@@ -415,7 +428,10 @@ void Sender::forget_origin(std::map<Origin, std::unique_ptr<Outlet>>::iterator i
         origin_bearers_.erase(bearer);
     }
     if (account_->tokens_per_origin()) standings_.erase(it->first);
+    const auto gate = it->second->gate();
+    const bool shut = it->second->shut();
     outlets_.erase(it);
+    if (shut) opened(gate);  // nobody would tell it later
 }
 
 void Sender::forget_unused_origins() {
@@ -437,11 +453,17 @@ void Sender::withdraw(std::uint32_t flow) {
 }
 
 void Sender::fail_unroutable() {
+    // Not through finish(): these say nothing of the credential, and their hosts, which a handle
+    // names, are not to be remembered.
+    const auto give_back = [](Push& push, NotSent&& why) {
+        push.owner->on_verdict(push, std::move(why));
+    };
     const auto put_off = std::exchange(put_off_, {});
     figures_.queued -= put_off.size();
     for (Push* push : put_off) {
-        finish(*push, NotSent{Outcome::throttled, "the retry budget of the credential is used up",
-                              push->queued_at_ms, 0});
+        give_back(*push,
+                  NotSent{Outcome::throttled, "the retry budget of the credential is used up",
+                          push->queued_at_ms, 0});
     }
     const auto pushes = std::exchange(unroutable_, {});
     figures_.queued -= pushes.size();
@@ -449,15 +471,16 @@ void Sender::fail_unroutable() {
         const Origin origin = account_->origin(push->handle);
         const auto unwell = unwell_until_ms_.find(origin);
         if (!may_be_sent_to(origin)) {
-            finish(*push,
-                   NotSent{Outcome::bad_channel,
-                           "the host of the handle is not a push service that this hub sends to",
-                           never_ms, 0});
+            give_back(*push,
+                      NotSent{Outcome::bad_channel,
+                              "the host of the handle is not a push service that this hub sends to",
+                              never_ms, 0});
         } else if (unwell != unwell_until_ms_.end()) {
-            finish(*push, NotSent{Outcome::pns_unreachable, "the push service cannot be reached",
-                                  unwell->second - steady_now_ms(), 0});
+            give_back(*push, NotSent{Outcome::pns_unreachable, "the push service cannot be reached",
+                                     unwell->second - steady_now_ms(), 0});
         } else {
-            finish(*push, NotSent{Outcome::throttled, "too many hosts at once", place_wait_ms, 0});
+            give_back(*push,
+                      NotSent{Outcome::throttled, "too many hosts at once", place_wait_ms, 0});
         }
     }
 }

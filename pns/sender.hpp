@@ -117,6 +117,7 @@ class Sender final : private OutletOwner {
         return account_->judge(push, answer);
     }
     void heard(const Push& push, Judgement& judgement) override;
+    void returned(const Push& push) override;
     bool token_refused(const Push& push) override;
     void hold_credential(std::int64_t ms) override;
     bool take_permit() override;

@@ -91,8 +91,9 @@ struct NoAnswer {
 
 /// Never left this process: no attempt was made, and it may come again at any time.
 struct NotSent {
-    Outcome outcome;  ///< what the push is counted as if its time runs out
-    std::string reason;
+    /// What the push is counted as if its time runs out; without a word about it, never a success.
+    Outcome outcome = Outcome::abandoned;
+    std::string reason{};
     std::int64_t after_ms = 0;  ///< not worth trying before
     /// What it waits for, as Sender::Gates::on_open tells it; 0 = for time only.
     std::uint32_t gate = 0;

@@ -146,3 +146,24 @@ TEST_CASE("what could not be sent by the deadline ends as what stood in its way"
     CHECK(told.devices() == 20);
     world.sim("apns").set_faults({});
 }
+
+TEST_CASE("what was in a sender's queue when its send was paused is no success at the deadline",
+          "[hub]") {
+    World world({}, {"apns"});
+    install_all(world, "apns", 20);
+    strike(world, "apns", connection(29, "refused", 60'000));
+    const auto reply = world.call("POST", "/app/messages", apple_body,
+                                  {{"servicebusnotification-format", "apple"},
+                                   {"servicebusnotification-tags", "all"},
+                                   {"pushhub-deadline", "PT2S"}});
+    REQUIRE(reply.status == 201);
+    std::string id(reply.header("location"));
+    id = id.substr(0, id.find('?'));
+    id = id.substr(id.rfind('/') + 1);
+    CHECK(world.call("POST", "/app/sends/" + id + "/pause").status == 200);
+    const auto told = world.finish(id);
+    CHECK(told.devices() == 20);
+    CHECK(told.devices("Success") == 0);
+    CHECK(told.devices("AbandonedNotificationMessages") + told.devices("PnsUnreachable") == 20);
+    world.sim("apns").set_faults({});
+}

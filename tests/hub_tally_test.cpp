@@ -108,6 +108,20 @@ TEST_CASE("a mark that is taken back leaves no trace", "[hub]") {
     CHECK(tally.snapshot(2).progress.counts.at({"apns", "Success"}) == 3);
 }
 
+TEST_CASE("a mark that is taken back and set again at once is on disk", "[hub]") {
+    Tally tally(2, {});
+    Notes notes(1);
+    for (std::uint32_t i = 0; i < 2; ++i) notes.mark(0, Outcome::unknown, 0, i, true);
+    CHECK_FALSE(tally.add(notes));
+    for (std::uint32_t i = 0; i < 2; ++i) notes.unmark(0, 0, i);
+    notes.mark(0, Outcome::unknown, 0, 0, true);  // goes out again
+    notes.mark(0, Outcome::abandoned, 0, 1);      // or is cancelled
+    CHECK_FALSE(tally.add(notes));
+    const auto snapshot = tally.snapshot(1).progress;
+    CHECK(marked(snapshot) == 2);
+    CHECK(total(snapshot.counts) == 2);
+}
+
 TEST_CASE("what is told is on disk, and never goes back", "[hub]") {
     const auto seed = GENERATE(range(1u, 21u));
     INFO("seed " << seed);

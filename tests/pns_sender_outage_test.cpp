@@ -3,16 +3,27 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <utility>
 
 #include "tests/support/sender_bench.hpp"
 
 namespace {
 
 using pns::Outcome;
+using support::H1Server;
 using support::H2Server;
 using support::run_until;
 using Bench = support::SenderBench;
 using Kind = pns::Verdict::Kind;
+
+pns::TokenSource signed_tokens(int& minted) {
+    pns::SelfSigned source;
+    source.renew_s_min = 0;
+    source.mint = [&minted](std::int64_t) -> pns::Result<std::string> {
+        return "token-" + std::to_string(++minted);
+    };
+    return source;
+}
 
 }  // namespace
 
@@ -155,6 +166,92 @@ TEST_CASE("pushes to more hosts than there are places wait for a place, and all 
         return accepted == hosts;
     }));
     CHECK(arrived == hosts);
+    bench.then = nullptr;
+    bench.stop();
+    bench.end(server);
+}
+
+TEST_CASE("a probe that comes back into the queue goes out again, and the credential opens",
+          "[pns]") {
+    Bench bench;
+    H2Server server(bench.loop, {"push.test"});
+    const bool token_refused = GENERATE(false, true);
+    CAPTURE(token_refused);
+    server.limits.streams_max_offered = 1;
+    int minted = 0;
+    bool returned = false;
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        if (!bench.sender->shut()) return p.answer(r.stream, 403);
+        if (std::exchange(returned, true)) return p.answer(r.stream, 200);
+        if (token_refused) return p.answer(r.stream, 401);
+        p.session().reset(r.stream, 7);  // not processed
+        p.flush();
+    };
+    bench.rules = {server.rule("push.test")};
+    bench.settings.refused_wait_ms_first = 50;
+    support::FakeProvider provider;
+    provider.one_stream = true;
+    provider.tokens = signed_tokens(minted);
+    bench.open(provider);
+    for (int i = 0; i < 40; ++i) bench.send("x");
+    REQUIRE(bench.wait_for(40));
+    CHECK(returned);
+    CHECK_FALSE(bench.sender->shut());
+    CHECK(bench.opened == std::vector<std::uint32_t>{pns::Sender::credential_gate});
+    CHECK(bench.sender->figures().accepted >= 1);
+    bench.stop();
+    bench.end(server);
+}
+
+TEST_CASE("a queue that a hold of ours kept from going is no silence of the provider", "[pns]") {
+    Bench bench;
+    H2Server server(bench.loop, {"push.test"});
+    server.limits.streams_max_offered = 1;
+    bool first = true;
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        if (std::exchange(first, false))
+            return p.answer(r.stream, 429, {}, {{"x-throttle-ms", "1900"}});
+        p.answer(r.stream, 200);
+    };
+    bench.rules = {server.rule("push.test")};
+    bench.settings.request_timeout_ms = 1'000;
+    support::FakeProvider provider;
+    provider.one_stream = true;
+    bench.open(provider);
+    for (int i = 0; i < 6; ++i) bench.send("x");
+    REQUIRE(bench.wait_for(6));
+    for (std::size_t i = 1; i < 6; ++i) CHECK(bench.items[i].verdicts.at(0).is<pns::Accepted>());
+    CHECK(bench.opened.empty());
+    bench.stop();
+    bench.end(server);
+}
+
+TEST_CASE("a host whose connections were ended for another one is connected to again", "[pns]") {
+    constexpr int hosts = 256;  // as many as have a place
+    Bench bench;
+    H1Server server(bench.loop, {"*.notify.test"});
+    bench.rules = {server.rule("*.notify.test")};
+    support::FakeProvider provider;
+    provider.protocol = pns::Account::Protocol::h1;
+    provider.host_in_handle = true;
+    bench.open(provider);
+    const auto handle = [](int host) { return "h" + std::to_string(host) + ".notify.test/x"; };
+    for (int i = 0; i < hosts; ++i) bench.send(handle(i));
+    REQUIRE(bench.wait_for(hosts));
+    bench.send(handle(hosts));
+    REQUIRE(bench.wait_for(hosts + 1));
+    CHECK(bench.items.back().verdicts.at(0).is<pns::NotSent>());
+    // Some at once, while those connections end, and all again when they have ended.
+    bench.then = [&](Bench::Item& item) {
+        if (!item.verdicts.back().is<pns::NotSent>()) return;
+        item.verdicts.clear();
+        --bench.told;
+        bench.sender->submit(item.push);
+    };
+    for (int i = 0; i < hosts; ++i) bench.send(handle(i));
+    CHECK(bench.wait_for(2 * hosts + 1));
+    for (int i = 0; i < hosts; ++i) bench.send(handle(i));
+    CHECK(bench.wait_for(3 * hosts + 1));
     bench.then = nullptr;
     bench.stop();
     bench.end(server);

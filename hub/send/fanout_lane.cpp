@@ -114,6 +114,7 @@ void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform
 }
 
 void FanoutLane::forget_senders(std::uint32_t hub) {
+    if (stopping_) return;  // drain() ends them
     for (auto& [key, slot] : slots_) {
         if (key.first != hub || !slot->sender) continue;
         nursery_.start(retire_sender(std::move(slot->sender)));

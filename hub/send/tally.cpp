@@ -40,16 +40,17 @@ bool Tally::add(Notes& notes) {
     std::lock_guard lock(mutex_);
     const bool was_complete = final_ == audience_;
     const bool was_there = final_ >= goal_;
+    // First what was taken back: it may have been marked again since, never the other way round.
+    for (std::size_t p = 0; p < notes.undone_.size(); ++p) {
+        for (const std::uint32_t number : notes.undone_[p]) progress_.done[p].remove(number);
+        notes.undone_[p].clear();
+    }
     for (std::size_t p = 0; p < notes.done_.size(); ++p) {
         auto& numbers = notes.done_[p];
         if (numbers.empty()) continue;
         if (progress_.done.size() <= p) progress_.done.resize(p + 1);
         progress_.done[p].addMany(numbers.size(), numbers.data());
         numbers.clear();
-    }
-    for (std::size_t p = 0; p < notes.undone_.size(); ++p) {
-        for (const std::uint32_t number : notes.undone_[p]) progress_.done[p].remove(number);
-        notes.undone_[p].clear();
     }
     for (const auto& [platform, outcome, count] : notes.counts_.entries())
         counts_.add(platform, outcome, count);

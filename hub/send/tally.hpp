@@ -77,8 +77,8 @@ class Notes {
         counts_.add(platform, now);
         ++final_;
     }
-    /// A device marked open before never went out and may go out later. Not marked again before
-    /// the next Tally::add.
+    /// A device marked open before the last Tally::add never went out and may go out later. It may
+    /// be marked again at once.
     void unmark(std::size_t was_platform, std::uint16_t partition, std::uint32_t number) {
         counts_.add(was_platform, pns::Outcome::unknown, -1);
         open_.add(was_platform, pns::Outcome::unknown, -1);
