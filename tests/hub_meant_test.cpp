@@ -26,14 +26,7 @@ std::size_t pushes_to(World& world, int device) {
 }
 
 std::string held_send(World& world, const std::string& format, const std::string& body) {
-    const auto reply = world.call("POST", "/app/messages", body,
-                                  {{"servicebusnotification-format", format},
-                                   {"servicebusnotification-tags", "all"},
-                                   {"pushhub-canary", "1%; hold"}});
-    REQUIRE(reply.status == 201);
-    std::string id(reply.header("location"));
-    id = id.substr(0, id.find('?'));
-    return id.substr(id.rfind('/') + 1);
+    return world.send_with(format, "all", body, {{"pushhub-canary", "1%; hold"}});
 }
 
 void wait_until_held(World& world, const std::string& id) {

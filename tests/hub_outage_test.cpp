@@ -134,14 +134,8 @@ TEST_CASE("what could not be sent by the deadline ends as what stood in its way"
     World world({}, {"apns"});
     install_all(world, "apns", 20);
     strike(world, "apns", connection(29, "refused", 60'000));
-    const auto reply = world.call("POST", "/app/messages", apple_body,
-                                  {{"servicebusnotification-format", "apple"},
-                                   {"servicebusnotification-tags", "all"},
-                                   {"pushhub-deadline", "PT2S"}});
-    REQUIRE(reply.status == 201);
-    std::string id(reply.header("location"));
-    id = id.substr(0, id.find('?'));
-    const auto told = world.finish(id.substr(id.rfind('/') + 1));
+    const auto id = world.send_with("apple", "all", apple_body, {{"pushhub-deadline", "PT2S"}});
+    const auto told = world.finish(id);
     CHECK(told.devices("PnsUnreachable") == 20);
     CHECK(told.devices() == 20);
     world.sim("apns").set_faults({});
@@ -152,14 +146,7 @@ TEST_CASE("what was in a sender's queue when its send was paused is no success a
     World world({}, {"apns"});
     install_all(world, "apns", 20);
     strike(world, "apns", connection(29, "refused", 60'000));
-    const auto reply = world.call("POST", "/app/messages", apple_body,
-                                  {{"servicebusnotification-format", "apple"},
-                                   {"servicebusnotification-tags", "all"},
-                                   {"pushhub-deadline", "PT2S"}});
-    REQUIRE(reply.status == 201);
-    std::string id(reply.header("location"));
-    id = id.substr(0, id.find('?'));
-    id = id.substr(id.rfind('/') + 1);
+    const auto id = world.send_with("apple", "all", apple_body, {{"pushhub-deadline", "PT2S"}});
     CHECK(world.call("POST", "/app/sends/" + id + "/pause").status == 200);
     const auto told = world.finish(id);
     CHECK(told.devices() == 20);

@@ -104,10 +104,16 @@ class World {
     }
     std::string send(const std::string& format, const std::string& tags, const std::string& body,
                      const std::string& delivery = {}) {
-        std::vector<std::pair<std::string, std::string>> headers{
-            {"servicebusnotification-format", format}};
-        if (!tags.empty()) headers.emplace_back("servicebusnotification-tags", tags);
+        std::vector<std::pair<std::string, std::string>> headers;
         if (!delivery.empty()) headers.emplace_back("pushhub-delivery", delivery);
+        return send_with(format, tags, body, std::move(headers));
+    }
+    /// With more headers: the id of the send.
+    std::string send_with(const std::string& format, const std::string& tags,
+                          const std::string& body,
+                          std::vector<std::pair<std::string, std::string>> headers) {
+        headers.emplace_back("servicebusnotification-format", format);
+        if (!tags.empty()) headers.emplace_back("servicebusnotification-tags", tags);
         const auto reply = call("POST", "/app/messages", body, std::move(headers));
         INFO(reply.body);
         REQUIRE(reply.status == 201);
