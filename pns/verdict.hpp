@@ -95,7 +95,7 @@ struct NotSent {
     Outcome outcome = Outcome::abandoned;
     std::string reason{};
     std::int64_t after_ms = 0;  ///< not worth trying before
-    /// What it waits for, as Sender::Gates::on_open tells it; 0 = for time only.
+    /// What it waits for, as Sender::on_open tells it; 0 = for time only.
     std::uint32_t gate = 0;
 };
 
