@@ -57,6 +57,8 @@ struct Send {
     Delivery delivery = Delivery::at_least_once;
     std::int64_t enqueued_at_ms = 0;
     std::int64_t scheduled_at_ms = 0;  ///< 0 = at once
+    /// When its audience was frozen; 0 = when it was accepted. A scheduled send sets it as it fires.
+    std::int64_t frozen_at_ms = 0;
     std::int64_t deadline_ms = never_ms;
     bool deadline_given = false;   ///< by the back end: holds while paused, too
     std::uint32_t canary_ppm = 0;  ///< share that goes out first, in millionths; 0 = no canary

@@ -602,21 +602,29 @@ Result<InstallationRecord> decode_installation(std::string_view id, std::string_
 namespace {
 
 constexpr std::uint8_t flag_released = 1, flag_gave_up = 2;
-constexpr std::uint8_t flag_deadline_given = 1, flag_per_minute = 2, flag_per_hour = 4;
+constexpr std::uint8_t flag_deadline_given = 1, flag_per_minute = 2, flag_per_hour = 4,
+                       flag_frozen_later = 8;
 
 std::uint8_t flags_of(const Send& send) {
     return static_cast<std::uint8_t>((send.deadline_given ? flag_deadline_given : 0) |
+                                     (send.frozen_at_ms != 0 ? flag_frozen_later : 0) |
                                      (send.rate.period_s == 60 ? flag_per_minute : 0) |
                                      (send.rate.period_s == 3'600 ? flag_per_hour : 0));
 }
 
-/// False: flags that nobody writes.
-bool take_flags(std::uint8_t flags, Send& send) {
+/// Also takes what follows flag_frozen_later.
+void take_flags(ByteReader& in, Send& send) {
+    const std::uint8_t flags = in.u8();
     send.deadline_given = (flags & flag_deadline_given) != 0;
-    const auto period = static_cast<std::uint8_t>(flags & ~flag_deadline_given);
+    if ((flags & flag_frozen_later) != 0) {
+        send.frozen_at_ms = in.zigzag();
+        if (send.frozen_at_ms == 0) in.fail();
+    }
+    const auto period =
+        static_cast<std::uint8_t>(flags & ~(flag_deadline_given | flag_frozen_later));
     if (period == flag_per_minute) send.rate.period_s = 60;
     if (period == flag_per_hour) send.rate.period_s = 3'600;
-    return period == 0 || send.rate.period_s != 1;
+    if (period != 0 && send.rate.period_s == 1) in.fail();  // flags that nobody writes
 }
 
 }  // namespace
@@ -636,6 +644,7 @@ std::string encode_send(const Send& send, const Progress& first, const KeptSelec
     out.zigzag(send.scheduled_at_ms);
     out.zigzag(send.deadline_ms);
     out.u8(flags_of(send));
+    if (send.frozen_at_ms != 0) out.zigzag(send.frozen_at_ms);
     out.varint(send.canary_ppm);
     out.varint(send.rate.count);
     out.text(encode_progress(first));
@@ -688,7 +697,7 @@ Result<SendRecord> decode_send(std::string_view bytes) {
     send.enqueued_at_ms = in.zigzag();
     send.scheduled_at_ms = in.zigzag();
     send.deadline_ms = in.zigzag();
-    if (!take_flags(in.u8(), send)) in.fail();
+    take_flags(in, send);
     send.canary_ppm = get_number(in);
     send.rate.count = get_number(in);
     auto first = decode_progress(in.text());

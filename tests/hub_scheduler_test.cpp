@@ -224,6 +224,38 @@ TEST_CASE("a scheduled send fires once, to whom is there when it fires", "[hub]"
     CHECK(figures.late_ms == 7);
 }
 
+TEST_CASE("who came a moment before a scheduled send fired is meant by it", "[hub]") {
+    registry_test::TempDirectory directory;
+    const bool stopped = GENERATE(false, true);  // between firing and the first checkpoint
+    const auto skipped = [](const registry::Progress& progress) {
+        return progress.counts.count({"apns", "Skipped"});
+    };
+    {
+        Desk desk(directory.path());
+        desk.add_device(1);
+        desk.add_device(2, "$UserId:{new}");
+        auto send = desk.schedule("s", start_ms, "all || $UserId:{new}");
+        desk.clock_ms = hub::now_ms();
+        if (!stopped) {
+            CHECK(desk.fire(desk.clock_ms) == 1);
+            const auto [fired, progress] = desk.ended("s");
+            CHECK(fired.frozen_at_ms == desk.clock_ms);
+            CHECK(devices(progress) == 2);
+            CHECK(skipped(progress) == 0);
+            return;
+        }
+        send.frozen_at_ms = desk.clock_ms;
+        const auto plan = hub::plan_of(send.tag_expression, desk.config);
+        const auto selected = desk.store()->select(desk.hub(), std::get<tagexpr::Plan>(plan), {});
+        REQUIRE(desk.store().accept(desk.hub(), send, *selected, {}).has_value());
+    }
+    Desk desk(directory.path());
+    CHECK(desk.resumed == 1);
+    const auto progress = desk.ended("s").second;
+    CHECK(devices(progress) == 2);
+    CHECK(skipped(progress) == 0);
+}
+
 TEST_CASE("a scheduled send without an audience ends as NoTargetFound", "[hub]") {
     registry_test::TempDirectory directory;
     Desk desk(directory.path());

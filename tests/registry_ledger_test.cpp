@@ -43,7 +43,9 @@ TEST_CASE("what steers a send survives the ledger", "[registry]") {
     CHECK(decode_send(old_bytes).value().send.rate == registry::PushRate{500, 1});
     send.rate.period_s = 3'600;
     CHECK(decode_send(encode_send(send, {}, {})).value().send.rate == send.rate);
-    for (const int flags : {6, 8, 15}) {
+    send.frozen_at_ms = 1'700'000'000'000;
+    CHECK(decode_send(encode_send(send, {}, {})).value().send.frozen_at_ms == send.frozen_at_ms);
+    for (const int flags : {6, 8, 16, 31}) {
         *differs.first = static_cast<char>(flags);
         CHECK(decode_send(bytes).error() == registry::errc::corrupt);
     }

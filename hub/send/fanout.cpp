@@ -56,12 +56,6 @@ std::vector<Strand> split(const registry::Registry& registry, const SendRun& run
     return strands;
 }
 
-/// When the selection of a send was frozen: when it was accepted, or fired.
-std::int64_t frozen_ms_of(const registry::Send& send, std::int64_t started_ms) {
-    constexpr std::int64_t fire_ms = 2'000;  // from the look at the audience to the start
-    return send.scheduled_at_ms == 0 ? send.enqueued_at_ms : started_ms - fire_ms;
-}
-
 enum class Phase { drain, park };
 
 pns::Task<void> stop_lane(FanoutLane& lane, Phase phase, std::int64_t drain_ms,
@@ -340,7 +334,6 @@ void Fanout::start(std::shared_ptr<const HubState> hub,
     run->results = results ? std::move(results) : impl_->keep(DeviceResults::Keep::failures);
     run->on_ended = std::move(ended);
     if (run->send.canary_ppm != 0) run->whole = run->todo.partitions;
-    run->frozen_ms = frozen_ms_of(run->send, now_ms());
     run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
     impl_->keep_at_home(*run);
     impl_->launch(run);
@@ -372,7 +365,6 @@ void Fanout::resume(std::vector<registry::OpenSend> open) {
         run->failures_anew = true;
         run->whole = std::move(whole);
         run->done_before = std::move(done_before);
-        run->frozen_ms = frozen_ms_of(run->send, run->tally.summary().started_at_ms);
         run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
         log_info("taking up a send that was open",
                  {{"send", run->send.id}, {"devices_left", std::to_string(run->todo.count())}});

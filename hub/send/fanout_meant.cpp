@@ -35,7 +35,7 @@ bool same_push(const pns::Prepared& a, const pns::Prepared& b) {
 }  // namespace
 
 bool FanoutLane::needs_check(const Chunk& chunk) const {
-    const std::int64_t frozen_ms = chunk.run->run->frozen_ms;
+    const std::int64_t frozen_ms = chunk.run->run->frozen_ms();
     for (const Device& row : chunk.rows.devices) {
         if (row.shares_handle || row.audience_at_ms > frozen_ms - written_later_ms) return true;
     }
@@ -44,8 +44,8 @@ bool FanoutLane::needs_check(const Chunk& chunk) const {
 
 registry::Result<bool> FanoutLane::has_moved(const SendRun& run, std::uint16_t partition,
                                              const Device& row) const {
-    if (row.audience_at_ms <= run.frozen_ms - written_later_ms) return false;
-    if (row.user_at_ms > run.frozen_ms) return true;
+    if (row.audience_at_ms <= run.frozen_ms() - written_later_ms) return false;
+    if (row.user_at_ms > run.frozen_ms()) return true;
     const auto plan = plan_of(run.send.tag_expression, parts_.config);
     if (!ok(plan)) return false;  // it was read when the send was accepted
     const auto matches = parts_.registry.matches(run.hub->row.number, partition, row.number,

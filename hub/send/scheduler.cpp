@@ -155,6 +155,7 @@ pns::Task<Scheduler::Fired> Scheduler::try_fire(const Entry& entry, std::int64_t
         auto select = [this, &entry, &plan, &universe] {
             return parts_.registry.select(entry.hub, std::get<tagexpr::Plan>(plan), universe);
         };
+        send.frozen_at_ms = clock_();
         auto selected = co_await on_store(parts_.store, std::move(select));
         if (!selected) {
             log_error("the audience of a scheduled send cannot be read: tried again shortly",

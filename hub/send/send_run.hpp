@@ -100,7 +100,9 @@ struct SendRun {
     std::vector<registry::Bitmap> done_before;  ///< devices that were final before a restart
     /// When the selection was frozen, or a moment before: rows whose user or tags have not changed
     /// since are meant.
-    std::int64_t frozen_ms = 0;
+    std::int64_t frozen_ms() const {
+        return send.frozen_at_ms != 0 ? send.frozen_at_ms : send.enqueued_at_ms;
+    }
 
     /// Orders snapshots: whoever takes one hands it to the registry under this lock.
     std::mutex checkpoint_mutex;
