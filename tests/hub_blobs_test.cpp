@@ -8,11 +8,11 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <thread>
 
 #include "hub/api/parts.hpp"
 #include "hub/http/http.hpp"
 #include "hub/service.hpp"
+#include "tests/support/comes_true.hpp"
 #include "tests/support/http_client.hpp"
 #include "tests/support/hub_world.hpp"
 
@@ -301,9 +301,9 @@ TEST_CASE("blob clients list, read and write with a signed URL and not without",
         return std::distance(files, fs::directory_iterator());
     };
     const int half = second.start("PUT", path + "/half/b" + query, block, larger);
-    while (unfinished() == 0) std::this_thread::yield();
+    REQUIRE(support::comes_true([&] { return unfinished() > 0; }));
     second.reset(half);
-    while (unfinished() > 0) std::this_thread::yield();
+    REQUIRE(support::comes_true([&] { return unfinished() == 0; }));
     CHECK(second.request("GET", path + "/half/b" + query).status == 404);
 
     // Deleting the hub frees its blobs and ends its URLs.

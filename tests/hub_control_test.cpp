@@ -6,13 +6,13 @@
 #include <nlohmann/json.hpp>
 #include <random>
 #include <set>
-#include <thread>
 
 #include "hub/process/latency_buckets.hpp"
 #include "hub/send/send_options.hpp"
 #include "hub/send/send_run.hpp"
 #include "hub/send/send_states.hpp"
 #include "hub/text/times.hpp"
+#include "tests/support/comes_true.hpp"
 #include "tests/support/http_client.hpp"
 #include "tests/support/world.hpp"
 
@@ -110,14 +110,14 @@ struct Desk {
     }
     template <class Predicate>
     json wait(const std::string& id, Predicate until) {
-        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-        for (;;) {
-            const json now = figures(id);
-            if (until(now)) return now;
-            INFO(now.dump());
-            REQUIRE(std::chrono::steady_clock::now() < end);
-            std::this_thread::yield();
-        }
+        json now;
+        const bool came = support::comes_true([&] {
+            now = figures(id);
+            return until(now);
+        });
+        INFO(now.dump());
+        REQUIRE(came);
+        return now;
     }
     json ended(const std::string& id) {
         return wait(id, [](const json& now) { return now.contains("endedAt"); });

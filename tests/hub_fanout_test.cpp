@@ -8,9 +8,9 @@
 #include <pugixml.hpp>
 #include <set>
 #include <sstream>
-#include <thread>
 
 #include "hub/api/parts.hpp"
+#include "tests/support/comes_true.hpp"
 #include "tests/support/world.hpp"
 
 namespace {
@@ -187,7 +187,7 @@ TEST_CASE("error details have what failed before a restart and after it, once ea
         for (const auto& [key, some] : progress->counts) count += some;
         return count;
     };
-    while (final_devices() < devices - (silent - early)) std::this_thread::yield();
+    REQUIRE(support::comes_true([&] { return final_devices() >= devices - (silent - early); }));
     world.stop();
     {
         // As if it had been killed between a failure and the checkpoint that counts its device.
@@ -223,11 +223,12 @@ TEST_CASE("error details have what failed before a restart and after it, once ea
     world.start();
     CHECK(world.finish(id).devices("Success") == devices - late);
     std::string url;
-    while (url.empty()) {
+    REQUIRE(support::comes_true([&] {
         pugi::xml_document told;
         REQUIRE(told.load_string(world.call("GET", "/app/messages/" + id).body.c_str()));
         url = told.document_element().child_value("PnsErrorDetailsUri");
-    }
+        return !url.empty();
+    }));
     const auto blob = world.call("GET", url.substr(url.find("/$blobs/")));
     REQUIRE(blob.status == 200);
     std::multiset<std::string> listed;
@@ -258,7 +259,7 @@ TEST_CASE("at most once never doubles over a restart", "[hub]") {
     }
     world.sim("apns").set_rules(rules);
     const auto id = world.send("apple", "all", apple_body, "at-most-once");
-    while (world.sim("apns").counters().received < devices) std::this_thread::yield();
+    REQUIRE(support::comes_true([&] { return world.sim("apns").counters().received >= devices; }));
     world.stop();
     world.sim("apns").set_rules({});
     world.start();

@@ -6,12 +6,12 @@
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <pugixml.hpp>
 
 #include "hub/api/parts.hpp"
+#include "tests/support/comes_true.hpp"
 #include "tests/support/hub_world.hpp"
 
 namespace {
@@ -211,14 +211,13 @@ TEST_CASE("telemetry of a send with failures leads to what became of each device
     id = id.substr(0, id.find('?'));
     id = id.substr(id.rfind('/') + 1);
     std::string url;
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (url.empty()) {
-        REQUIRE(std::chrono::steady_clock::now() < until);
+    REQUIRE(support::comes_true([&] {
         const auto told = client.request("GET", "/orders/messages/" + id, world.root_headers());
         pugi::xml_document document;
         REQUIRE(document.load_string(told.body.c_str()));
         url = document.document_element().child_value("PnsErrorDetailsUri");
-    }
+        return !url.empty();
+    }));
     const auto target = url.substr(url.find("/$blobs/"));
     const auto blob = client.request("GET", target);
     REQUIRE(blob.status == 200);

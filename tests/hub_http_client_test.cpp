@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/comes_true.hpp"
 #include "tests/support/hub_world.hpp"
 
 namespace {
@@ -187,10 +188,7 @@ TEST_CASE("what does not answer is given up, by time or by a stop", "[hub]") {
     std::atomic<bool> stop = false;
     HttpClient::Settings settings;
     settings.stop = &stop;
-    std::thread stopper([&] {
-        while (!server.silent) std::this_thread::yield();
-        stop = true;
-    });
+    std::thread stopper([&] { stop = support::comes_true([&] { return server.silent.load(); }); });
     const auto stopped = std::get<HttpFailure>(HttpClient(settings).call(get(server.url())));
     stopper.join();
     CHECK(stopped.why == "the process stops");

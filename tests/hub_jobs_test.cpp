@@ -8,9 +8,9 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
-#include <thread>
 
 #include "hub/api/parts.hpp"
+#include "tests/support/comes_true.hpp"
 #include "tests/support/hub_world.hpp"
 
 namespace {
@@ -85,15 +85,13 @@ class World : public support::HubWorld {
         return service().parts().jobs.find(number(), id);
     }
     /// Polls, as the SDKs do, until the job has ended.
-    std::string ended(const std::string& id, double seconds_max = 60) {
-        const auto until = Clock::now() + std::chrono::duration<double>(seconds_max);
-        for (;;) {
+    std::string ended(const std::string& id) {
+        REQUIRE(support::comes_true([&] {
             const auto job = record(id);
             REQUIRE(job);
-            if (hub::is_final(job->status)) return entry(id);
-            if (Clock::now() > until) FAIL("the job does not end");
-            std::this_thread::sleep_for(std::chrono::milliseconds(2));
-        }
+            return hub::is_final(job->status);
+        }));
+        return entry(id);
     }
     std::vector<std::string> rows(const std::string& id, const std::string& file) {
         std::ifstream in(area() / "jobs" / "pushhub" / "orders" / id / file);
@@ -315,14 +313,12 @@ TEST_CASE("an import that was stopped in the middle goes on where it was", "[hub
     const auto id = world.started("ImportCreateRegistrations", world.upload("big.txt", file));
     int stops = 0;
     for (std::uint64_t line = 0;;) {
-        const auto until = Clock::now() + std::chrono::seconds(60);
-        auto job = world.record(id);
-        while (job && !hub::is_final(job->status) && job->line < line + 3'000) {
-            REQUIRE(Clock::now() < until);
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        std::optional<hub::JobRecord> job;
+        REQUIRE(support::comes_true([&] {
             job = world.record(id);
-        }
-        REQUIRE(job);
+            REQUIRE(job);
+            return hub::is_final(job->status) || job->line >= line + 3'000;
+        }));
         if (hub::is_final(job->status) || stops >= 4) break;
         line = job->line;
         CHECK(job->progress < 100);
@@ -454,15 +450,15 @@ TEST_CASE("a large import needs little memory and little time", "[hub][slow]") {
     double progress = 0;
     const auto begun = Clock::now();
     const auto id = world.started("ImportUpsertRegistrations", import);
-    for (;;) {
+    REQUIRE(support::comes_true([&] {
         const auto job = world.record(id);
         REQUIRE(job);
         peak = std::max(peak, resident_bytes());
-        if (hub::is_final(job->status)) break;
+        if (hub::is_final(job->status)) return true;
         CHECK(job->progress >= progress);
         progress = job->progress;
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
+        return false;
+    }));
     const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
     INFO("import of " << count << " lines: " << seconds << " s, " << (peak - before) / 1'048'576
                       << " MiB more memory");

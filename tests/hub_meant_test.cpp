@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "tests/support/comes_true.hpp"
 #include "tests/support/world.hpp"
 
 namespace {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "hub/cli/hub_setup.hpp"
+#include "tests/support/comes_true.hpp"
 #include "tests/support/world.hpp"
 
 namespace {

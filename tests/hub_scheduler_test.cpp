@@ -14,6 +14,7 @@
 #include "hub/send/send_request.hpp"
 #include "hub/send/trace.hpp"
 #include "hub/text/times.hpp"
+#include "tests/support/comes_true.hpp"
 #include "tests/support/registry_fixture.hpp"
 #include "tests/support/world.hpp"
 
@@ -118,11 +119,12 @@ class Desk {
     SendState state(const std::string& id) { return store_->send(hub(), id).value().second.state; }
     /// Of a send that has fired: waits until it is final.
     std::pair<registry::Send, registry::Progress> ended(const std::string& id) {
-        for (;;) {
-            auto stored = store_->send(hub(), id).value();
-            if (registry::is_final(stored.second.state)) return stored;
-            std::this_thread::yield();
-        }
+        std::pair<registry::Send, registry::Progress> stored;
+        REQUIRE(support::comes_true([&] {
+            stored = store_->send(hub(), id).value();
+            return registry::is_final(stored.second.state);
+        }));
+        return stored;
     }
 
     void create_hub() {

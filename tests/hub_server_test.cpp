@@ -7,6 +7,7 @@
 #include <future>
 #include <map>
 #include <thread>
+#include <utility>
 
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
@@ -14,6 +15,7 @@
 #include "hub/server/dispatch.hpp"
 #include "hub/server/listener.hpp"
 #include "hub/server/tls_files.hpp"
+#include "tests/support/comes_true.hpp"
 #include "tests/support/http_client.hpp"
 
 namespace {
@@ -26,16 +28,25 @@ using support::H1Client;
 using support::H2Client;
 using Clock = std::chrono::steady_clock;
 
-/// Handlers wait here until a test lets them go on.
+struct Barrier;
+Barrier* barrier = nullptr;  ///< where handlers wait; null while no test holds them
+
+/// Handlers wait here until a test, or the end of its server, lets them go on.
 struct Barrier {
-    std::atomic<int> waiting = 0;
-    std::promise<void> open;
-    std::shared_future<void> opened = open.get_future().share();
+    Barrier() { barrier = this; }
+    ~Barrier() { barrier = nullptr; }
     void wait_for(int count) {
-        while (waiting.load() < count) std::this_thread::yield();
+        REQUIRE(support::comes_true([&] { return waiting >= count; }));
     }
+    void let_go() {
+        if (!std::exchange(open, true)) opening.set_value();
+    }
+
+    std::atomic<int> waiting = 0;
+    bool open = false;
+    std::promise<void> opening;
+    std::shared_future<void> opened = opening.get_future().share();
 };
-Barrier* barrier = nullptr;
 
 pns::Task<Response> echo(Call call) {
     Response response;
@@ -199,7 +210,10 @@ class Server {
         plain_port = plain_at.port();
         loops_.run();
     }
-    ~Server() { stop(std::chrono::milliseconds(0)); }
+    ~Server() {
+        if (barrier != nullptr) barrier->let_go();
+        stop(std::chrono::milliseconds(0));
+    }
 
     void begin_stop(std::chrono::milliseconds drain) {
         if (stopping_) return;
@@ -487,7 +501,7 @@ TEST_CASE("a malformed request gets 400 with the reason and loses its connection
     H1Client torn(server.plain_port, plain());
     torn.send("GET /ec");
     const H1Client after(server.plain_port, plain());
-    while (server.connections() < 2) std::this_thread::yield();
+    REQUIRE(support::comes_true([&] { return server.connections() >= 2; }));
     torn.send("ho HTTP/1.1\nHost: h\n\n");
     check_error(torn.read_answer(), 400);
     CHECK(H1Client(server.plain_port, plain()).request("GET", "/echo").status == 200);
@@ -515,7 +529,7 @@ TEST_CASE("a client that is slow with handshake, head, body or reading is cut", 
     H1Client deaf(server.plain_port, options);
     for (int i = 0; i < 8; ++i) deaf.send("GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
     CHECK(!deaf.wire().receive().empty());  // the connection is accepted and being answered
-    while (server.connections() > 0) std::this_thread::yield();
+    REQUIRE(support::comes_true([&] { return server.connections() == 0; }));
     CHECK(deaf.wire().receive_all().size() < 8U * (3U << 20));
 
     H2Client two(server.port);
@@ -530,7 +544,6 @@ TEST_CASE("a client that is slow with handshake, head, body or reading is cut", 
 }
 
 TEST_CASE("a body in pieces is the same over both protocols", "[hub]") {
-    barrier = nullptr;
     Server server;
     H2Client two(server.port);
     std::string body(3'000'001, '\0');
@@ -578,7 +591,6 @@ TEST_CASE("a body in pieces is the same over both protocols", "[hub]") {
 
 TEST_CASE("a body in pieces comes no faster than it is taken", "[hub]") {
     Barrier held;
-    barrier = &held;
     Server server;
     H2Client client(server.port);
     const std::string body(2'000'000, 'x');
@@ -589,13 +601,11 @@ TEST_CASE("a body in pieces comes no faster than it is taken", "[hub]") {
         CHECK(client.request("PUT", "/big", {}, std::string(200'000, 'y')).body.size() == 200'000);
     }
     CHECK(pieces_bytes <= 65'535);
-    held.open.set_value();
+    held.let_go();
     CHECK(client.wait(stream).body == added_up(body));
-    barrier = nullptr;
 }
 
 TEST_CASE("an upload that is reset or stalls ends, and its connection goes on", "[hub]") {
-    barrier = nullptr;
     auto config = quick_config();
     config.body_timeout_ms = 300;
     Server server(config);
@@ -604,29 +614,29 @@ TEST_CASE("an upload that is reset or stalls ends, and its connection goes on", 
     const std::string body(2'000'000, 'x');
     SECTION("reset") {
         const int stream = client.start("PUT", "/pieces", {}, body);
-        while (opened_files == 0) std::this_thread::yield();
+        REQUIRE(support::comes_true([] { return opened_files > 0; }));
         client.reset(stream);
-        while (held_files > 0) std::this_thread::yield();
+        REQUIRE(support::comes_true([] { return held_files == 0; }));
     }
     SECTION("stalled over HTTP/2") {
         const int stream = client.start("PUT", "/pieces", {}, body);  // sends one window
-        while (opened_files == 0) std::this_thread::yield();
-        while (held_files > 0) std::this_thread::yield();
+        REQUIRE(support::comes_true([] { return opened_files > 0; }));
+        REQUIRE(support::comes_true([] { return held_files == 0; }));
         CHECK(client.wait(stream).status == 0);
     }
     SECTION("stalled over HTTP/1.1") {
         H1Client stalled(server.plain_port, plain());
         stalled.send("PUT /pieces HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
         CHECK(stalled.ended());
-        while (held_files > 0) std::this_thread::yield();
+        REQUIRE(support::comes_true([] { return held_files == 0; }));
     }
     SECTION("disconnected") {
         {
             H2Client gone(server.port);
             gone.start("PUT", "/pieces", {}, body);
-            while (opened_files == 0) std::this_thread::yield();
+            REQUIRE(support::comes_true([] { return opened_files > 0; }));
         }
-        while (held_files > 0) std::this_thread::yield();
+        REQUIRE(support::comes_true([] { return held_files == 0; }));
     }
     // What was not taken has given the connection's window back.
     for (int i = 0; i < 5; ++i) {
@@ -643,8 +653,8 @@ TEST_CASE("who does not read a large answer holds little memory and no file for 
     SECTION("one stream") {
         H2Client client(server.port);
         const int stream = client.start("GET", "/endless");
-        while (opened_files == 0) std::this_thread::yield();
-        while (held_files > 0) std::this_thread::yield();
+        REQUIRE(support::comes_true([] { return opened_files > 0; }));
+        REQUIRE(support::comes_true([] { return held_files == 0; }));
         CHECK(pieces_bytes <= some_bytes);
         CHECK(client.wait(stream).status == 200);  // cut
         CHECK(client.request("GET", "/echo").status == 200);
@@ -652,26 +662,26 @@ TEST_CASE("who does not read a large answer holds little memory and no file for 
     SECTION("many streams") {
         H2Client client(server.port);
         for (int i = 0; i < 30; ++i) client.start("GET", "/endless");
-        while (opened_files < 30) std::this_thread::yield();
-        while (held_files > 0) std::this_thread::yield();
+        REQUIRE(support::comes_true([] { return opened_files >= 30; }));
+        REQUIRE(support::comes_true([] { return held_files == 0; }));
         CHECK(pieces_bytes <= 30 * some_bytes);
         CHECK(client.request("GET", "/echo").status == 200);
     }
     SECTION("reset by the reader") {
         H2Client client(server.port);
         const int stream = client.start("GET", "/endless");
-        while (opened_files == 0) std::this_thread::yield();
+        REQUIRE(support::comes_true([] { return opened_files > 0; }));
         client.reset(stream);
-        while (held_files > 0) std::this_thread::yield();
+        REQUIRE(support::comes_true([] { return held_files == 0; }));
         CHECK(client.request("GET", "/echo").status == 200);
     }
     SECTION("gone") {
         {
             H2Client client(server.port);
             client.start("GET", "/endless");
-            while (opened_files == 0) std::this_thread::yield();
+            REQUIRE(support::comes_true([] { return opened_files > 0; }));
         }
-        while (held_files > 0) std::this_thread::yield();
+        REQUIRE(support::comes_true([] { return held_files == 0; }));
     }
     H2Client client(server.port);
     const auto cut = client.request("GET", "/broken-off");
@@ -746,7 +756,6 @@ TEST_CASE("many streams of many connections are answered, each with its own", "[
 
 TEST_CASE("requests beyond the bound get 503 at once", "[hub]") {
     Barrier held;
-    barrier = &held;
     auto config = quick_config();
     config.requests_in_flight_max = 10;
     Server server(config);
@@ -757,21 +766,20 @@ TEST_CASE("requests beyond the bound get 503 at once", "[hub]") {
     const auto busy = client.request("GET", "/echo");
     check_error(busy, 503);
     CHECK(busy.header("retry-after") == "1");
-    held.open.set_value();
+    held.let_go();
     for (const int stream : streams) CHECK(client.wait(stream).body == "late");
     CHECK(client.request("GET", "/echo").status == 200);
 }
 
 TEST_CASE("streams that are reset do not let more handlers run than streams", "[hub]") {
     Barrier held;
-    barrier = &held;
     Server server;
     H2Client client(server.port);
     client.request("GET", "/echo");
     for (int i = 0; i < 200; ++i) client.reset(client.start("GET", "/slow"));
     CHECK(client.request("GET", "/echo").status == 0);
     CHECK(held.waiting <= 50);
-    held.open.set_value();
+    held.let_go();
     H2Client other(server.port);
     CHECK(other.request("GET", "/echo").status == 200);
 }
@@ -788,13 +796,12 @@ TEST_CASE("connections beyond the bound are closed at once", "[hub]") {
         H1Client third(server.plain_port, plain());
         CHECK(third.ended());
     }
-    while (server.connections() > 1) std::this_thread::yield();
+    REQUIRE(support::comes_true([&] { return server.connections() <= 1; }));
     CHECK(H1Client(server.plain_port, plain()).request("GET", "/echo").status == 200);
 }
 
 TEST_CASE("stopping lets requests at work finish and closes the rest", "[hub]") {
     Barrier held;
-    barrier = &held;
     Server server;
     H1Client idle(server.port, trusting());
     CHECK(idle.request("GET", "/echo").status == 200);
@@ -808,7 +815,7 @@ TEST_CASE("stopping lets requests at work finish and closes the rest", "[hub]") 
     server.begin_stop(std::chrono::seconds(20));
     CHECK(idle.ended());
     CHECK(idle_two.ended_with_goaway());
-    held.open.set_value();
+    held.let_go();
     const auto answer = one.read_answer();
     CHECK(answer.body == "late");
     CHECK(answer.header("connection") == "close");
@@ -821,7 +828,6 @@ TEST_CASE("stopping lets requests at work finish and closes the rest", "[hub]") 
 
 TEST_CASE("stopping cuts what does not finish in time", "[hub]") {
     Barrier held;
-    barrier = &held;
     Server server;
     H2Client two(server.port);
     const int stream = two.start("GET", "/slow");
@@ -831,6 +837,6 @@ TEST_CASE("stopping cuts what does not finish in time", "[hub]") {
     server.begin_stop(std::chrono::milliseconds(30));
     CHECK(half.ended());
     CHECK(two.wait(stream).status == 0);
-    held.open.set_value();
+    held.let_go();
     server.stop(std::chrono::milliseconds(30));
 }

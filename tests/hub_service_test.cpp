@@ -23,6 +23,7 @@
 #include "hub/api/parts.hpp"
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
+#include "tests/support/comes_true.hpp"
 #include "tests/support/http_client.hpp"
 #include "tests/support/registry_fixture.hpp"
 #include "tests/support/world.hpp"
@@ -289,11 +290,10 @@ TEST_CASE("what ended while the hub was away is removed soon after it starts", "
     }
     const auto service = started(config);
     auto client = client_of(*service);
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(15);
-    while (service->parts().registry.figures().registrations > 0 &&
-           std::chrono::steady_clock::now() < end)
+    CHECK(support::comes_true([&] {
         REQUIRE(client.request("GET", "/healthz").status == 200);
-    CHECK(service->parts().registry.figures().registrations == 0);
+        return service->parts().registry.figures().registrations == 0;
+    }));
 }
 
 TEST_CASE("what cannot start says why in one line", "[hub]") {
@@ -384,11 +384,8 @@ TEST_CASE("stopping waits for no provider, whatever a handler asked it for", "[h
     std::vector<std::thread> callers;
     for (const Call& call : calls) {
         callers.emplace_back(make, std::cref(call));
-        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-        while (at_work() < call.at_work && std::chrono::steady_clock::now() < end)
-            std::this_thread::yield();
         INFO(call.alpn << ' ' << call.target);
-        CHECK(at_work() >= call.at_work);
+        CHECK(support::comes_true([&] { return at_work() >= call.at_work; }));
     }
     auto stopped = std::async(std::launch::async, [&world] { world.service().stop(); });
     CHECK(stopped.wait_for(std::chrono::seconds(15)) == std::future_status::ready);

@@ -5,6 +5,7 @@
 
 #include "registry/numbers.hpp"
 #include "registry/postings.hpp"
+#include "tests/support/comes_true.hpp"
 #include "tests/support/registry_fixture.hpp"
 
 using namespace registry;
@@ -258,9 +259,9 @@ TEST_CASE("what waits together is one batch", "[registry]") {
     CHECK(overloaded == 50);
     CHECK(registry->figures().write_queue_changes == 100);
     held.release();
-    while (registry.put(hub, registration("2-1-1", "h", {"t"})).has_error()) {
-        std::this_thread::yield();  // until the writer has taken the queue
-    }
+    // Refused until the writer has taken the queue.
+    REQUIRE(support::comes_true(
+        [&] { return registry.put(hub, registration("2-1-1", "h", {"t"})).has_value(); }));
     CHECK(written == 100);
     CHECK(other == 0);
     CHECK(registry->figures().batches <= batches + 2);

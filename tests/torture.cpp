@@ -26,6 +26,7 @@
 
 #include "bench/machine.hpp"
 #include "tests/support/bad_disk.hpp"
+#include "tests/support/comes_true.hpp"
 #include "tests/torture_hub.hpp"
 #include "tests/torture_load.hpp"
 
@@ -61,16 +62,6 @@ double seconds_since(Clock::time_point begun) {
 
 void sleep_ms(int ms) {
     std::this_thread::sleep_for(std::chrono::milliseconds(ms));
-}
-
-template <class Condition>
-bool comes_true(double within_s, Condition condition) {
-    const auto begun = Clock::now();
-    while (!condition()) {
-        if (seconds_since(begun) > within_s) return false;
-        sleep_ms(5);
-    }
-    return true;
 }
 
 /// A directory, a disk if asked for, a hub, its clients: everything that is new for each run.
@@ -316,11 +307,11 @@ class Run {
             disk_->make_read_only(hub_->data(), hub_->pid());
         }
         const auto is_refused = [&] { return load_->refusals() > before + 2; };
-        bool refused = comes_true(2, is_refused);
+        bool refused = support::comes_true(is_refused, 2);
         if (!refused && full) disk_->leave_free(0);
-        refused = refused || comes_true(refusal_s_max, is_refused);
+        refused = refused || support::comes_true(is_refused, refusal_s_max);
         verdict_.expect(refused, what + "writes are not refused");
-        verdict_.expect(comes_true(5, [&] { return hub_->plain("/readyz") == 503; }),
+        verdict_.expect(support::comes_true([&] { return hub_->plain("/readyz") == 503; }, 5),
                         what + "/readyz does not say so");
         verdict_.expect(hub_->plain("/healthz") == 200, what + "/healthz says no");
         verdict_.expect(hub_->metric("pushhub_store_writable") == 0, what + "the metric says 1");
@@ -335,7 +326,7 @@ class Run {
         }
         const auto begun = Clock::now();
         const bool recovered =
-            comes_true(recovery_s_max, [this] { return hub_->plain("/readyz") == 200; });
+            support::comes_true([this] { return hub_->plain("/readyz") == 200; }, recovery_s_max);
         slowest_recovery_s_ = std::max(slowest_recovery_s_, seconds_since(begun));
         if (full) end_starvation(full);
         verdict_.expect(hub_->running(), what + "the hub ended");
@@ -386,11 +377,12 @@ class Run {
 
     /// What goes out without progress on disk would go out again after a crash.
     void check_stalls(const std::string& what, const std::string& slow) {
-        const bool stalls = comes_true(5, [&] {
+        const auto is_still = [&] {
             const std::size_t before = load_->received(slow);
             sleep_ms(500);
             return load_->received(slow) == before;
-        });
+        };
+        const bool stalls = support::comes_true(is_still, 5);
         const auto all = static_cast<std::size_t>(options_.devices);
         verdict_.expect(stalls && load_->received(slow) < all,
                         what + "a send goes on whose progress cannot be written");

@@ -14,6 +14,7 @@
 
 #include "bench/machine.hpp"
 #include "pns/own_authority.hpp"
+#include "tests/support/comes_true.hpp"
 
 namespace torture {
 
@@ -68,12 +69,7 @@ std::size_t LogPipe::size() const {
 }
 
 bool LogPipe::says(const std::string& words, std::size_t from) const {
-    const auto begun = Clock::now();
-    while (text().find(words, from) == std::string::npos) {
-        if (seconds_since(begun) > 5) return false;
-        breathe();
-    }
-    return true;
+    return support::comes_true([&] { return text().find(words, from) != std::string::npos; }, 5);
 }
 
 Hub::Hub(const std::string& program, std::filesystem::path directory, std::filesystem::path data,

@@ -15,6 +15,7 @@
 #include "hub/process/clock.hpp"
 #include "hub/text/times.hpp"
 #include "registry/registry.hpp"
+#include "tests/support/comes_true.hpp"
 
 namespace torture {
 
@@ -138,7 +139,8 @@ void Load::stop() {
 
 void Load::pause() {
     paused_ = true;
-    while (resting_ < workers_.size()) sleep_ms(1);
+    if (!support::comes_true([this] { return resting_ == workers_.size(); }, options_.settle_s))
+        throw std::runtime_error("the clients do not come to rest");
 }
 
 void Load::quiesce() {

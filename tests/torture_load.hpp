@@ -75,7 +75,7 @@ class Load {
     void populate();
     void start();
     void stop();  ///< idempotent
-    /// Returns once no request of ours is open; until resume().
+    /// Returns once no request of ours is open; until resume(). Throws after settle_s.
     void pause();
     void resume() { paused_ = false; }
     /// pause(), and waits until no send is open or scheduled. Throws after settle_s.

@@ -13,6 +13,7 @@
 #include <map>
 #include <regex>
 #include <set>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -412,6 +413,35 @@ TEST_CASE("no condition awaits, which g++ 12 lays out wrongly now and then", "[t
         if (source.path == "tests/tree_tidy_test.cpp") continue;
         INFO(source.path);
         CHECK_FALSE(std::regex_search(code_only(source.text), doubtful));
+    }
+}
+
+TEST_CASE("tests wait with a bound", "[tree]") {
+    // A race may take turns that it counts; the torture program paces itself.
+    static const std::regex wait(R"(this_thread::(yield|sleep_for|sleep_until))");
+    static const std::regex counted(R"(\bfor \(int turn = 0; turn < [^;]+; \+\+turn\))");
+    const auto unbounded = [](const std::string& code) {
+        std::vector<std::size_t> lines;
+        std::istringstream in(code);
+        std::size_t number = 0;
+        for (std::string line; std::getline(in, line);) {
+            ++number;
+            if (std::regex_search(line, wait) && !std::regex_search(line, counted))
+                lines.push_back(number);
+        }
+        return lines;
+    };
+    CHECK(unbounded("while (!ready) std::this_thread::yield();").size() == 1);
+    CHECK(unbounded("for (;;) {\n    std::this_thread::sleep_for(ms);\n}").size() == 1);
+    CHECK(unbounded("for (int turn = 0; turn < n; ++turn) std::this_thread::yield();").empty());
+    for (const Source& source : cpp_sources()) {
+        if (!source.path.starts_with("tests/") || source.path.starts_with("tests/torture") ||
+            source.path == "tests/support/comes_true.hpp")
+            continue;
+        for (const std::size_t line : unbounded(code_only(source.text))) {
+            INFO(source.path << ":" << line << " waits without support::comes_true()");
+            CHECK(line == 0);
+        }
     }
 }
 

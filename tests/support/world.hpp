@@ -6,14 +6,12 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -23,6 +21,7 @@
 #include "hub/service.hpp"
 #include "pns/own_authority.hpp"
 #include "pns/sim/simulator.hpp"
+#include "tests/support/comes_true.hpp"
 
 namespace support {
 
@@ -148,18 +147,6 @@ class World {
     std::unique_ptr<hub::Service> service_;
     std::unique_ptr<hub::HubClient> client_;
 };
-
-/// Asks again and again, for world_wait_s at most.
-template <class Condition>
-bool comes_true(Condition&& condition) {
-    const auto until =
-        std::chrono::steady_clock::now() + std::chrono::duration<double>(world_wait_s);
-    while (std::chrono::steady_clock::now() < until) {
-        if (condition()) return true;
-        std::this_thread::yield();
-    }
-    return false;
-}
 
 inline std::string handle_of(const std::string& platform, int i) {
     char hex[17];
