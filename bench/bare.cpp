@@ -69,7 +69,7 @@ int run(const hub::Config& config) {
     std::string why;
     const auto idle = hub::Service::start(config, why);  // lends its parts; nobody calls it
     if (!idle) throw std::runtime_error(why);
-    asio::ssl::context tls = hub::make_tls_context(hub::prepare_tls_files(config));
+    const pns::TlsContext tls = hub::make_tls_context(hub::prepare_tls_files(config));
     hub::Parts& parts = idle->parts();
     hub::Dispatch dispatch(config, parts.metrics, routes, {}, parts, nullptr);
     std::atomic<std::size_t> connections = 0;
@@ -78,7 +78,7 @@ int run(const hub::Config& config) {
     std::vector<std::unique_ptr<Lane>> lanes;
     asio::ip::tcp::endpoint at(asio::ip::address_v4::loopback(), 0);
     for (std::size_t i = 0; i < loops.size(); ++i) {
-        lanes.push_back(std::make_unique<Lane>(loops.lane(i), dispatch, config, tls, connections));
+        lanes.push_back(std::make_unique<Lane>(loops.lane(i), dispatch, config, *tls, connections));
         if (const auto failure = lanes.back()->listener.open(at))
             throw std::runtime_error("cannot listen: " + failure.message());
         at.port(lanes.back()->listener.port());

@@ -233,7 +233,7 @@ struct Service::Impl {
     std::unique_ptr<registry::Registry> registry;
     Hubs hubs;
     TlsFiles tls_files;
-    asio::ssl::context tls;
+    pns::TlsContext tls;
     Loops loops;
     StorePool store;
     Metrics metrics;
@@ -422,7 +422,7 @@ void Service::Impl::open_listeners() {
         }
         return at.port();
     };
-    port = open(config.listen, &tls);
+    port = open(config.listen, tls.get());
     if (!config.listen_plain.empty()) plain_port = open(config.listen_plain, nullptr);
 }
 

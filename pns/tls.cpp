@@ -13,6 +13,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ssl/error.hpp>
+#include <stdexcept>
 
 #include "pns/errc.hpp"
 
@@ -88,23 +89,24 @@ bool is_address(const std::string& host) {
 
 }  // namespace
 
-Result<std::shared_ptr<x509_store_st>> TrustStore::anchors(const std::string& ca_file) {
+Result<std::shared_ptr<x509_store_st>> TrustStore::anchors(const std::string& ca_file,
+                                                           bool system) {
     const std::lock_guard lock(mutex_);
-    for (const auto& [file, store] : stores_) {
-        if (file == ca_file) return store;
+    for (const Parsed& one : parsed_) {
+        if (one.ca_file == ca_file && one.system == system) return one.store;
     }
     const std::shared_ptr<X509_STORE> store(X509_STORE_new(), &X509_STORE_free);
     if (!store) throw std::bad_alloc();
-    X509_STORE_set_default_paths(store.get());
+    if (system) X509_STORE_set_default_paths(store.get());
     const bool read = ca_file.empty() || X509_STORE_load_file(store.get(), ca_file.c_str()) == 1;
     forget_errors();
     if (!read) return error_code(errc::bad_pem);
-    stores_.emplace_back(ca_file, store);
+    parsed_.push_back({ca_file, system, store});
     return store;
 }
 
 Result<TlsContext> make_client_context(TrustStore& trust, const TlsClientOptions& options) {
-    auto store = trust.anchors(options.ca_file);
+    auto store = trust.anchors(options.ca_file, options.system_anchors);
     if (!store) return store.error();
     auto context = base_context(asio::ssl::context::tls_client);
     SSL_CTX_set1_cert_store(context->native_handle(), store->get());
@@ -131,6 +133,9 @@ Result<TlsContext> make_server_context(const TlsServerOptions& options) {
         return error_code(errc::bad_pem);
     }
     SSL_CTX* raw = context->native_handle();
+    SSL_CTX_set_options(raw, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    if (SSL_CTX_set_cipher_list(raw, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1)
+        throw std::runtime_error("this OpenSSL has none of the ciphers for TLS 1.2");
     if (!options.alpn.empty()) {
         SSL_CTX_set_ex_data(raw, alpn_index(), new std::string(alpn_wire(options.alpn)));
         SSL_CTX_set_alpn_select_cb(raw, &select_alpn, nullptr);

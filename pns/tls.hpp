@@ -1,7 +1,7 @@
 #pragma once
 
-// TLS contexts of clients and servers: TLS 1.2 or newer, no compression, no renegotiation. Clients
-// always verify.
+// The TLS contexts of all our clients and servers: TLS 1.2 or newer, no compression, no
+// renegotiation. Clients always verify. Servers take only ciphers with forward secrecy.
 //
 // A TrustStore parses the system's anchors (and an extra CA file) once for all contexts of a
 // process: parsing costs tens of milliseconds, a context per credential costs little. Any thread;
@@ -26,17 +26,23 @@ using TlsContext = std::shared_ptr<asio::ssl::context>;
 /// Trust anchors by CA file, parsed once each.
 class TrustStore {
   public:
-    /// The system's anchors and those of `ca_file` (PEM; may be empty). errc::bad_pem if the file
-    /// has none.
-    Result<std::shared_ptr<x509_store_st>> anchors(const std::string& ca_file);
+    /// The system's anchors, if asked for, and those of `ca_file` (PEM; may be empty).
+    /// errc::bad_pem if the file has none.
+    Result<std::shared_ptr<x509_store_st>> anchors(const std::string& ca_file, bool system);
 
   private:
+    struct Parsed {
+        std::string ca_file;
+        bool system;
+        std::shared_ptr<x509_store_st> store;
+    };
     std::mutex mutex_;
-    std::vector<std::pair<std::string, std::shared_ptr<x509_store_st>>> stores_;
+    std::vector<Parsed> parsed_;
 };
 
 struct TlsClientOptions {
     std::string ca_file;          ///< extra trust anchors
+    bool system_anchors = true;   ///< trust those of the system, too
     std::string certificate_pem;  ///< client certificate chain and key; empty = none
     std::string key_pem;
     std::string alpn;           ///< "h2", "http/1.1"

@@ -203,7 +203,7 @@ class Server {
         boost::asio::ip::tcp::endpoint plain_at = at;
         for (std::size_t i = 0; i < loops_.size(); ++i) {
             nurseries_.push_back(std::make_unique<pns::Nursery>(loops_.lane(i).get_executor()));
-            at.port(add(i, at, &tls_));
+            at.port(add(i, at, tls_.get()));
             plain_at.port(add(i, plain_at, nullptr));
         }
         port = at.port();
@@ -270,7 +270,7 @@ class Server {
     }
 
     hub::Config config_;
-    boost::asio::ssl::context tls_;
+    pns::TlsContext tls_;
     hub::Loops loops_;
     hub::StorePool store_;
     hub::Metrics metrics_;

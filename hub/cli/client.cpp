@@ -21,6 +21,7 @@
 
 #include "hub/access/sas.hpp"
 #include "pns/h2_session.hpp"
+#include "pns/tls.hpp"
 
 namespace hub {
 namespace {
@@ -41,14 +42,10 @@ class Connection final : public pns::H2Events {
         tcp::resolver resolver(io);
         asio::connect(stream_.next_layer(), resolver.resolve(target.host, target.port));
         stream_.next_layer().set_option(tcp::no_delay(true));
-        SSL_set_tlsext_host_name(stream_.native_handle(), target.host.c_str());
-        stream_.set_verify_mode(asio::ssl::verify_peer);
-        stream_.set_verify_callback(asio::ssl::host_name_verification(target.host));
+        if (!pns::expect_host(stream_.native_handle(), target.host))
+            throw std::runtime_error("no host name: " + target.host);
         stream_.handshake(Tls::client);
-        const unsigned char* protocol = nullptr;
-        unsigned length = 0;
-        SSL_get0_alpn_selected(stream_.native_handle(), &protocol, &length);
-        if (std::string_view(reinterpret_cast<const char*>(protocol), length) != "h2")
+        if (pns::chosen_protocol(stream_.native_handle()) != "h2")
             throw std::runtime_error("the hub did not choose HTTP/2");
         pns::H2Limits limits;
         limits.body_bytes_max = 16u << 20;
@@ -195,26 +192,26 @@ ConnectionString ConnectionString::parse(std::string_view text) {
     return out;
 }
 
-void trust_only(ssl_ctx_st* context, const std::string& ca_file) {
-    if (SSL_CTX_load_verify_locations(context, ca_file.c_str(), nullptr) != 1)
-        throw std::runtime_error("no certificates can be read from " + ca_file);
-}
-
 struct HubClient::Impl {
     Impl(const std::string& connection_string, const std::string& ca_file,
          unsigned connections_wanted)
-        : target(ConnectionString::parse(connection_string)), tls(asio::ssl::context::tls_client) {
-        if (ca_file.empty())
-            tls.set_default_verify_paths();
-        else
-            trust_only(tls.native_handle(), ca_file);
-        const auto* const only_h2 = reinterpret_cast<const unsigned char*>("\x02h2");
-        if (SSL_CTX_set_alpn_protos(tls.native_handle(), only_h2, 3) != 0) throw std::bad_alloc();
+        : target(ConnectionString::parse(connection_string)), tls(context(ca_file)) {
         for (unsigned i = 0; i < std::max(1u, connections_wanted); ++i)
-            connections.push_back(std::make_unique<Connection>(io, tls, target));
+            connections.push_back(std::make_unique<Connection>(io, *tls, target));
         const std::string resource = "https://" + target.host + ":" + target.port + "/";
         authorization =
             make_sas(resource, target.key_name, target.key, std::time(nullptr) + token_life_s);
+    }
+
+    static pns::TlsContext context(const std::string& ca_file) {
+        pns::TrustStore trust;
+        pns::TlsClientOptions options;
+        options.ca_file = ca_file;
+        options.system_anchors = ca_file.empty();
+        options.alpn = "h2";
+        const auto made = pns::make_client_context(trust, options);
+        if (!made) throw std::runtime_error("no certificates can be read from " + ca_file);
+        return *made;
     }
 
     /// Connects anew where the server ended an idle connection.
@@ -222,14 +219,14 @@ struct HubClient::Impl {
         for (auto& connection : connections) {
             if (!connection->ended()) continue;
             connection->on_change(nullptr);
-            auto fresh = std::make_unique<Connection>(io, tls, target);
+            auto fresh = std::make_unique<Connection>(io, *tls, target);
             ended.push_back(std::exchange(connection, std::move(fresh)));
         }
     }
 
     ConnectionString target;
     asio::io_context io{1};
-    asio::ssl::context tls;
+    pns::TlsContext tls;
     std::vector<std::unique_ptr<Connection>> connections;
     std::vector<std::unique_ptr<Connection>> ended;  ///< their callbacks may still come
     std::string authorization;

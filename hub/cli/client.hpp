@@ -15,12 +15,7 @@
 
 #include "hub/process/http_client.hpp"
 
-struct ssl_ctx_st;
-
 namespace hub {
-
-/// Trust anchors from a PEM file in place of the system's; throws std::runtime_error that names it.
-void trust_only(ssl_ctx_st* context, const std::string& ca_file);
 
 struct ClientRequest {
     std::string method = "GET";
@@ -43,6 +38,7 @@ struct ConnectionString {
 
 class HubClient {
   public:
+    /// Trusts the anchors in `ca_file`, or those of the system if it is empty.
     HubClient(const std::string& connection_string, const std::string& ca_file,
               unsigned connections = 1);
     ~HubClient();

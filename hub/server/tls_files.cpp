@@ -2,11 +2,8 @@
 
 #include "hub/server/tls_files.hpp"
 
-#include <openssl/ssl.h>
-
 #include <algorithm>
 #include <stdexcept>
-#include <string_view>
 
 #include "hub/process/private_file.hpp"
 #include "pns/own_authority.hpp"
@@ -14,8 +11,6 @@
 namespace hub {
 
 namespace {
-
-namespace ssl = boost::asio::ssl;
 
 pns::CertificatePair authority(const std::filesystem::path& folder) {
     const auto certificate = folder / "ca.pem";
@@ -28,28 +23,6 @@ pns::CertificatePair authority(const std::filesystem::path& folder) {
     write_private_file(certificate, made.certificate_pem);
     std::filesystem::permissions(certificate, std::filesystem::perms(0644));
     return made;
-}
-
-bool offers(std::string_view list, std::string_view protocol) {
-    while (!list.empty()) {
-        const auto size = static_cast<unsigned char>(list.front());
-        list.remove_prefix(1);
-        if (list.substr(0, size) == protocol) return true;
-        list.remove_prefix(std::min<std::size_t>(size, list.size()));
-    }
-    return false;
-}
-
-int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size,
-                    const unsigned char* in, unsigned in_size, void*) {
-    static constexpr std::string_view h2 = "h2";
-    static constexpr std::string_view h1 = "http/1.1";
-    const std::string_view offered(reinterpret_cast<const char*>(in), in_size);
-    const auto chosen = offers(offered, h2) ? h2 : offers(offered, h1) ? h1 : std::string_view();
-    if (chosen.empty()) return SSL_TLSEXT_ERR_ALERT_FATAL;
-    *out = reinterpret_cast<const unsigned char*>(chosen.data());
-    *out_size = static_cast<unsigned char>(chosen.size());
-    return SSL_TLSEXT_ERR_OK;
 }
 
 }  // namespace
@@ -73,28 +46,18 @@ TlsFiles prepare_tls_files(const Config& config) {
     return files;
 }
 
-ssl::context make_tls_context(const TlsFiles& files) {
-    ssl::context context(ssl::context::tls_server);
-    SSL_CTX* native = context.native_handle();
-    SSL_CTX_set_min_proto_version(native, TLS1_2_VERSION);
-    SSL_CTX_set_options(
-        native, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    if (SSL_CTX_set_cipher_list(native, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1)
-        throw std::runtime_error("this OpenSSL has none of the ciphers for TLS 1.2");
-    SSL_CTX_set_mode(native, SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_alpn_select_cb(native, choose_protocol, nullptr);
-    pns::error_code failure;
-    context.use_certificate_chain_file(files.certificate.string(), failure);
-    if (failure) {
-        throw std::runtime_error("cannot use the certificate " + files.certificate.string() + ": " +
-                                 failure.message());
+pns::TlsContext make_tls_context(const TlsFiles& files) {
+    pns::TlsServerOptions options;
+    options.certificate_pem = read_small_file(files.certificate);
+    options.key_pem = read_small_file(files.key);
+    options.alpn = {"h2", "http/1.1"};
+    const auto made = pns::make_server_context(options);
+    if (!made) {
+        throw std::runtime_error("cannot use the certificate " + files.certificate.string() +
+                                 " with the key " + files.key.string() +
+                                 ": one of them is no PEM, or they do not belong together");
     }
-    context.use_private_key_file(files.key.string(), ssl::context::pem, failure);
-    if (failure || SSL_CTX_check_private_key(native) != 1) {
-        throw std::runtime_error("cannot use the key " + files.key.string() +
-                                 ": it does not belong to the certificate or is no PEM key");
-    }
-    return context;
+    return *made;
 }
 
 }  // namespace hub

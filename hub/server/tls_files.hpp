@@ -3,10 +3,10 @@
 // The certificate of the listener: the operator's, or one of our own making. Start-up only:
 // failures are exceptions.
 
-#include <boost/asio/ssl/context.hpp>
 #include <filesystem>
 
 #include "hub/process/config.hpp"
+#include "pns/tls.hpp"
 
 namespace hub {
 
@@ -21,7 +21,7 @@ struct TlsFiles {
 /// 0600.
 TlsFiles prepare_tls_files(const Config& config);
 
-/// TLS 1.2 or later, ALPN h2 before http/1.1. Any thread may open streams on it.
-boost::asio::ssl::context make_tls_context(const TlsFiles& files);
+/// ALPN h2 before http/1.1. Any thread may open streams on it.
+pns::TlsContext make_tls_context(const TlsFiles& files);
 
 }  // namespace hub

@@ -38,7 +38,7 @@ TlsContext WrongTls::make(std::string_view variant) const {
     if (!made) return nullptr;
     if (variant == "tls11") {
         SSL_CTX* context = (*made)->native_handle();
-        SSL_CTX_set_security_level(context, 0);
+        SSL_CTX_set_cipher_list(context, "DEFAULT:@SECLEVEL=0");
         SSL_CTX_clear_options(context, SSL_OP_NO_TLSv1 | SSL_OP_NO_TLSv1_1);
         SSL_CTX_set_min_proto_version(context, TLS1_VERSION);
         SSL_CTX_set_max_proto_version(context, TLS1_1_VERSION);
