@@ -1,4 +1,10 @@
 // Tested by tests/pns_apns_channels_test.cpp.
+//
+// All on the caller's loop, in three layers: attempt() is one connection with one request, ask()
+// gets the token and repeats once if the answer refuses it, exchange() owns what both use. A
+// nursery runs the fetch of a token beside them, and is joined even when the caller is cancelled or
+// something throws: its child works on locals of this frame.
+
 #include "pns/exchange.hpp"
 
 #include <boost/asio/steady_timer.hpp>

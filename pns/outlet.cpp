@@ -1,4 +1,10 @@
 // Tested by tests/pns_sender_test.cpp.
+//
+// The owner calls pump() when something has changed or a time has come; it sends what may go and
+// says when to be called again. Answers, losses and ends of connections come from the pool, on the
+// same loop, and wake the owner in place of pumping themselves: finish() may destroy or submit
+// pushes, so nothing here holds a push over it. A push is in the queue or at a connection, and is
+// given back once.
 
 #include "pns/outlet.hpp"
 

@@ -1,4 +1,8 @@
 // Tested by tests/registry_migration_test.cpp.
+//
+// Runs on the thread that opens the store, before there is a writer or a reader. A batch reads from
+// one snapshot and writes its changes and its place together. Each step may see an entry that it
+// has mended already, so mending twice must change nothing.
 
 #include "registry/migrate.hpp"
 

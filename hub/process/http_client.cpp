@@ -1,4 +1,10 @@
 // Tested by tests/hub_http_client_test.cpp.
+//
+// A call runs on the thread that makes it: drive() lets libcurl work in slices of `slice_ms`, and
+// between two of them looks at the stop flag and at the deadline, which each byte moves. libcurl
+// calls back into this file only in between, from the same thread: on_header and on_body fill the
+// reply, on_room gives the body, and whatever they refuse ends the call. Connections stay for the
+// next call to the same host; options do not, prepare() sets all of them anew.
 
 #include "hub/process/http_client.hpp"
 

@@ -1,3 +1,11 @@
+// Tested by tests/hub_fanout_test.cpp.
+//
+// What the lanes share: which sends are open, who is the home lane of each, and in which rounds
+// (canary, then the rest) and strands (one for each platform) a selection is handed out. Members of
+// Fanout may be called from any thread; `mutex` guards the tables alone and is never held over a
+// call. Work of a lane is posted to it, but for a small send: it stays on the lane that accepted
+// it. What takes long (split, canary_of) runs on a store thread.
+
 #include "hub/send/fanout.hpp"
 
 #include <algorithm>

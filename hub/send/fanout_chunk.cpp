@@ -1,4 +1,13 @@
-// Chunks of a selection on their way: loaded, rendered, submitted, judged.
+// Chunks of a selection on their way: loaded, rendered, submitted, judged. Tested by
+// tests/hub_fanout_test.cpp.
+//
+// walk() is one coroutine for each strand of a send on this lane; it awaits rates, windows and
+// store threads. From build() to judge() everything is a plain call on the lane's loop. A chunk
+// belongs to its lane and lives until its last push has a verdict, so pushes point into its rows;
+// `open` counts them, plus one while the chunk is being filled. Each device leaves a chunk on
+// exactly one way: finish() ends it, again(), put_off() and set_aside() make it wait. While a walk
+// awaits, a command may change the mode and the sender may be replaced: what was looked at before
+// must be looked at again.
 
 #include <algorithm>
 #include <boost/asio/post.hpp>

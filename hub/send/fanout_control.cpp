@@ -1,5 +1,10 @@
 // Commands to a running send: what its home lane decides and what every lane does about it.
 // Tested by tests/hub_control_test.cpp.
+//
+// The home lane of a send applies a command to the tally and sets the mode; then each lane obeys on
+// its own loop: it wakes its walks, and drops or keeps what waits. The answer comes last, when the
+// figures after the command are on disk. Deadlines are of this kind, too: the home lane finds them
+// over and drops the rest. No lane touches the walks of another.
 
 #include <algorithm>
 #include <boost/asio/post.hpp>

@@ -1,3 +1,11 @@
+// Tested by tests/hub_fanout_test.cpp.
+//
+// The frame of one lane: it begins its share of a send, opens and replaces senders, and moves what
+// chunks have learned to the tally, the prune gates and the ledger. All of it runs on the lane's
+// loop and awaits only in tick(), drain(), park() and retire_sender(). Answers of the ledger's
+// writer come through the mailbox. A LaneRun may be in use further up the stack, so end_soon() only
+// posts its removal.
+
 #include "hub/send/fanout_lane.hpp"
 
 #include <boost/asio/post.hpp>

@@ -1,4 +1,9 @@
 // Tested by tests/hub_prune_gate_test.cpp and tests/hub_prune_test.cpp.
+//
+// Evidence lies in a ring of steps, so what is older than an hour falls out without a timer; `all`
+// is of the hour, `round` of the round. What is held or suspected has a ticket once it is stored:
+// take_unsaved() gives tickets to what came since, take_dropped() names those that are no longer
+// needed. Both queues keep their order, since unsaved entries are found as the last of them.
 
 #include "hub/send/prune_gate.hpp"
 

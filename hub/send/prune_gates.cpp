@@ -1,4 +1,9 @@
 // Tested by tests/hub_prune_test.cpp.
+//
+// One mutex guards all gates; under it nothing is called but a gate and the queues of the trace.
+// A retirement goes the way lane -> pass() -> retire() -> writer of the registry -> settled(),
+// which runs on the writer's thread. What was stored as held stays so until then: a process that
+// ends meanwhile holds it again, and so does settled() if the write failed.
 
 #include "hub/send/prune_gates.hpp"
 

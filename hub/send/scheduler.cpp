@@ -1,4 +1,9 @@
 // Tested by tests/hub_scheduler_test.cpp.
+//
+// Coroutines run on one lane; Schedule has a mutex, since handlers of any lane add and remove. An
+// entry that is due is taken out of the schedule before it is fired, and put back with a later time
+// if it cannot fire now. Between reading the send and writing that it fires, somebody may cancel
+// it: accept() then fails, and the entry is forgotten.
 
 #include "hub/send/scheduler.hpp"
 

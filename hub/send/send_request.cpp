@@ -1,4 +1,8 @@
 // Tested by tests/hub_send_request_test.cpp.
+//
+// A request passes from the headers over the format to the body; the first thing that is wrong is
+// the answer. Bodies are checked for their shape and stay as they came: what only the provider can
+// judge becomes an outcome later. Headers that concern no provider go no further.
 
 #include "hub/send/send_request.hpp"
 

@@ -1,3 +1,10 @@
+// Tested by tests/hub_tally_test.cpp.
+//
+// Two sets of figures: those of now, which lanes add to and snapshots are made of, and those that
+// are told, which written() replaces when the ledger has them. Lanes, handlers and the writer's
+// thread call in; one mutex is held for the length of a call. A device that is marked before its
+// push (at most once) counts as Unknown until settle() puts the outcome in its place.
+
 #include "hub/send/tally.hpp"
 
 #include <algorithm>

@@ -1,4 +1,9 @@
 // Tested by tests/hub_trace_test.cpp.
+//
+// The lock of a lane's buffer is taken by the lane and by who writes, and never held over a write:
+// lanes do not wait for the disk. `mutex_` guards the queues of retirements likewise. One thread
+// writes at a time (`write_mutex_`): the trace's own, or one that erases a device. An erasure first
+// writes what is queued, so that this goes, too.
 
 #include "hub/send/trace.hpp"
 
