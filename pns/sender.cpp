@@ -111,11 +111,9 @@ Sender::Standing& Sender::standing_of(const Origin& origin) {
     // A refused credential is tried again with one push at a time.
     const Breaker::Limits limits{refusals_max, 0, settings_.refused_wait_ms_first,
                                  refused_wait_ms_max};
-    Standing fresh{Breaker(limits),
-                   NotSent{Outcome::invalid_credentials, {}, 0, credential_gate},
-                   nullptr,
-                   false,
-                   {}};
+    Standing fresh{Breaker(limits), NotSent{Outcome::invalid_credentials, {}, 0, credential_gate},
+                   nullptr,         false,
+                   false,           {}};
     return standings_.emplace(key, std::move(fresh)).first->second;
 }
 
@@ -351,12 +349,12 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
     if (!bearer.needed()) return out;
     token_ = bearer.current();
     if (token_) {
-        if (std::exchange(token_missing_, false)) opened(gate);
+        if (std::exchange(standing.token_missing, false)) opened(gate);
         return out;
     }
     out.may = May::connect;  // while the first token is on its way
     if (const auto trouble = bearer.trouble()) {
-        token_missing_ = true;
+        standing.token_missing = true;
         out.may = May::nothing;
         out.shut = NotSent{trouble->outcome, trouble->reason,
                            std::max<std::int64_t>(0, trouble->retry_at_ms - wall_ms), gate};
@@ -367,9 +365,10 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
 bool Sender::shut() const {
     if (held_until_ms_ - steady_now_ms() > queue_wait_ms_max) return hold_told_;
     if (account_->hosts() != Account::Hosts::fixed) return false;
-    if (token_missing_) return true;
     const auto standing = standings_.find(Origin());
-    if (standing != standings_.end() && standing->second.breaker.shut()) return true;
+    if (standing != standings_.end() &&
+        (standing->second.token_missing || standing->second.breaker.shut()))
+        return true;
     return outlets_.size() == 1 && outlets_.begin()->second->shut();
 }
 
@@ -427,11 +426,15 @@ void Sender::forget_origin(std::map<Origin, std::unique_ptr<Outlet>>::iterator i
         figures_.token_fetches += bearer->second->fetches();
         origin_bearers_.erase(bearer);
     }
-    if (account_->tokens_per_origin()) standings_.erase(it->first);
+    bool awaited = it->second->shut();
+    if (const auto known = standings_.find(it->first);
+        account_->tokens_per_origin() && known != standings_.end()) {
+        awaited = awaited || known->second.told || known->second.token_missing;
+        standings_.erase(known);
+    }
     const auto gate = it->second->gate();
-    const bool shut = it->second->shut();
     outlets_.erase(it);
-    if (shut) opened(gate);  // nobody would tell it later
+    if (awaited) opened(gate);  // nobody would tell it later
 }
 
 void Sender::forget_unused_origins() {

@@ -85,6 +85,7 @@ class Sender final : private OutletOwner {
         NotSent why;                  ///< while it is shut
         const Push* probe = nullptr;  ///< out while it is shut
         bool told = false;            ///< somebody waits to hear that it opens
+        bool token_missing = false;   ///< somebody waits to hear that there is a token
         ManyTargets throttled{};      ///< who was told to wait, and not whether alone
     };
 
@@ -163,7 +164,6 @@ class Sender final : private OutletOwner {
     std::vector<H2Header> headers_;
     std::int64_t held_until_ms_ = 0;
     bool hold_told_ = false;  // somebody waits to hear that the credential is open
-    bool token_missing_ = false;
     std::uint32_t gates_ = credential_gate;
     bool wants_place_ = false;  // a push found all places for origins taken
     bool started_ = false;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "pns/errc.hpp"
+#include "tests/support/manual_clock.hpp"
 #include "tests/support/sender_bench.hpp"
 
 namespace {
@@ -253,6 +255,45 @@ TEST_CASE("a host whose connections were ended for another one is connected to a
     for (int i = 0; i < hosts; ++i) bench.send(handle(i));
     CHECK(bench.wait_for(3 * hosts + 1));
     bench.then = nullptr;
+    bench.stop();
+    bench.end(server);
+}
+
+TEST_CASE("a host whose token is there again is told, whatever other hosts have", "[pns]") {
+    support::ManualClock clock;
+    Bench bench(clock);
+    H2Server server(bench.loop, {"*.push.test"});
+    bench.rules = {server.rule("*.push.test")};
+    bool mended = false;
+    support::FakeProvider provider;
+    provider.host_in_handle = provider.tokens_per_origin = true;
+    provider.tokens_of = [&mended](const pns::Origin& origin) {
+        pns::SelfSigned source;
+        source.mint = [&mended, broken = origin.host == "z.push.test"](std::int64_t) {
+            using Token = pns::Result<std::string>;
+            return broken && !mended ? Token(pns::make_error_code(pns::errc::bad_key))
+                                     : Token("token");
+        };
+        return pns::TokenSource(source);
+    };
+    bench.open(provider);
+    for (int i = 0; i < 3; ++i) bench.send("z.push.test/x");
+    REQUIRE(bench.wait_for(2));
+    const auto* unsent = bench.items.front().verdicts.empty()
+                             ? bench.items[1].verdicts.at(0).get<pns::NotSent>()
+                             : bench.items[0].verdicts.at(0).get<pns::NotSent>();
+    REQUIRE(unsent != nullptr);
+    const std::uint32_t gate = unsent->gate;
+    bench.send("a.push.test/x");
+    REQUIRE(bench.wait_for(3));
+    CHECK(bench.opened.empty());
+    // Another host has something to do in the same turn.
+    mended = true;
+    clock.pass_ms(120'000);
+    bench.send("a.push.test/x");
+    REQUIRE(bench.wait_for(5));
+    CHECK(bench.opened == std::vector<std::uint32_t>{gate});
+    CHECK(bench.sender->figures().accepted == 3);
     bench.stop();
     bench.end(server);
 }
