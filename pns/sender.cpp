@@ -48,6 +48,7 @@ Sender::Sender(asio::io_context& loop, std::unique_ptr<Account> account,
       bearer_settings_(bearer_settings(network)),
       bearer_(bearers, nursery_, bearer_settings_),
       budget_(settings.retry_budget_percent),
+      running_(steady_now_ms()),
       totals_(network.totals),
       random_(std::random_device{}()) {
     if (settings_.pushes_per_s_max > 0) {
@@ -389,6 +390,7 @@ std::int64_t Sender::tick() {
     tell_totals();
     const auto now_ms = steady_now_ms();
     const auto wall_ms = wall_now_ms();
+    running_.look(now_ms);
     if (stopping_) {
         fail_all({Outcome::pns_unavailable, "the sender stops", 0, 0});
         if (!has_connections()) stopped_.cancel();
@@ -417,6 +419,7 @@ std::int64_t Sender::tick() {
     const bool wanted = std::exchange(wants_place_, false);
     if (wanted || outlets_.size() >= origins_max) forget_unused_origins();
     if (wanted && outlets_.size() >= origins_max) make_place(now_ms);
+    running_.expect(next);
     return next;
 }
 

@@ -26,6 +26,7 @@
 #include "pns/nursery.hpp"
 #include "pns/outlet.hpp"
 #include "pns/retry_policy.hpp"
+#include "pns/running_clock.hpp"
 #include "pns/sender_settings.hpp"
 #include "pns/tls.hpp"
 
@@ -130,6 +131,7 @@ class Sender final : private OutletOwner {
     }
     void wake() override { alarm_.wake(); }
     bool stopping() const override { return stopping_; }
+    std::int64_t running_ms() override { return running_.at(steady_now_ms()); }
     SenderFigures& counters() override { return figures_; }
 
     std::unique_ptr<Account> account_;
@@ -150,6 +152,7 @@ class Sender final : private OutletOwner {
     std::vector<Push*> unroutable_;                   // no outlet to spare
     std::vector<Push*> put_off_;                      // retries over the budget
     RetryBudget budget_;
+    RunningClock running_;  // for whether an origin answers nothing
     std::shared_ptr<SenderTotals> totals_;
     SenderFigures told_;  // of figures_, what is in totals_
     std::mt19937_64 random_;

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "pns/errc.hpp"
@@ -294,6 +295,36 @@ TEST_CASE("a host whose token is there again is told, whatever other hosts have"
     REQUIRE(bench.wait_for(5));
     CHECK(bench.opened == std::vector<std::uint32_t>{gate});
     CHECK(bench.sender->figures().accepted == 3);
+    bench.stop();
+    bench.end(server);
+}
+
+TEST_CASE("a loop that stood still is no silence of the provider", "[pns]") {
+    Bench bench;
+    H2Server server(bench.loop, {"push.test"});
+    server.limits.streams_max_offered = 1;
+    std::function<void()> answer_first;
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        if (answer_first) return p.answer(r.stream, 200);
+        answer_first = [&p, stream = r.stream] { p.answer(stream, 200); };
+    };
+    bench.rules = {server.rule("push.test")};
+    bench.settings.request_timeout_ms = 2'000;
+    support::FakeProvider provider;
+    provider.one_stream = true;
+    bench.open(provider);
+    for (int i = 0; i < 6; ++i) bench.send("x");
+    REQUIRE(run_until(bench.loop, [&] { return answer_first != nullptr; }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(2'200));
+    // The sender looks at its queue before the answer comes.
+    boost::asio::steady_timer later(bench.loop, std::chrono::milliseconds(100));
+    later.async_wait([&](boost::system::error_code) { answer_first(); });
+    REQUIRE(bench.wait_for(6));
+    for (const auto& item : bench.items) {
+        INFO(item.verdicts.at(0).reason());
+        CHECK(item.verdicts.at(0).is<pns::Accepted>());
+    }
+    CHECK(bench.opened.empty());
     bench.stop();
     bench.end(server);
 }
