@@ -384,7 +384,7 @@ void FanoutLane::submit(Chunk& chunk) {
     mine.notes.pushed(chunk.built_ms);
     for (pns::Push& push : chunk.pushes) {
         Slot& to = slot(hub, chunk.platforms[push.index]);
-        if (!senders_stopped_ && to.sender && to.sender->room() > 0) {
+        if (to.sender && to.sender->room() > 0) {
             to.sender->submit(push);
             continue;
         }

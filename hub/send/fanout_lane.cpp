@@ -271,6 +271,11 @@ pns::Task<void> FanoutLane::drain(std::int64_t drain_ms) {
     mixed_window_.close();
     for (auto& [key, slot] : slots_) slot->window.close();
     for (LaneRun& run : runs_) wake(run);
+    // What was never sent comes back at once; what is with the provider is waited for.
+    pns::Nursery stops(loop_.get_executor());
+    for (auto& [key, slot] : slots_) {
+        if (slot->sender) stops.start(slot->sender->stop(drain_ms));
+    }
     const std::int64_t until = pns::steady_now_ms() + drain_ms;
     Timer timer(loop_.get_executor());
     while (in_flight_ > 0 && pns::steady_now_ms() < until) {
@@ -278,10 +283,7 @@ pns::Task<void> FanoutLane::drain(std::int64_t drain_ms) {
         const auto [ec] = co_await timer.async_wait(pns::as_result);
         if (ec) break;
     }
-    senders_stopped_ = true;
-    for (auto& [key, slot] : slots_) {
-        if (slot->sender) co_await slot->sender->stop(0);
-    }
+    co_await stops.join();
     for (LaneRun& run : runs_) flush(run);
 }
 

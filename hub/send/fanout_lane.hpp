@@ -231,7 +231,6 @@ class FanoutLane {
     FanoutParts& parts_;
     pns::Nursery nursery_;
     bool stopping_ = false;
-    bool senders_stopped_ = false;
     bool end_posted_ = false;
     bool withdrawing_ = false;  ///< verdicts of this moment are of pushes taken back
     std::chrono::steady_clock::time_point disk_looked_{};
