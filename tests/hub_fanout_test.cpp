@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "hub/api/parts.hpp"
+#include "hub/process/log.hpp"
 #include "tests/support/world.hpp"
 
 namespace {
@@ -42,6 +43,16 @@ std::multiset<std::string> accepted(World& world, const std::string& platform) {
     std::multiset<std::string> handles;
     for (const auto& entry : world.sim(platform).entries(true)) handles.insert(entry.handle);
     return handles;
+}
+
+/// Changes the hub's APNs credential where senders look for it.
+void set_apns(World& world, const std::string& property, const std::string& value) {
+    auto& parts = world.service().parts();
+    const auto hub = parts.hubs.find("app");
+    hub::HubDescription changed = hub->description;
+    changed.credentials.at("apns").at(property) = value;
+    parts.hubs.put(hub->row, std::move(changed));
+    parts.fanout.forget_senders(hub->row.number);
 }
 
 }  // namespace
@@ -278,4 +289,36 @@ TEST_CASE("a new credential takes effect without a restart", "[hub]") {
     hub::create_hub(client, "app", {wrong.credential});
     CHECK(world.finish(world.send("apple", "", apple_body)).devices("InvalidCredentials") == 1);
     CHECK_FALSE(world.expired("one"));
+}
+
+TEST_CASE("a stored credential that does not open is told once, and again when it changed",
+          "[hub]") {
+    std::ostringstream log;
+    hub::open_log("error", "text", &log);
+    World world({}, {"apns"});
+    constexpr int devices = 50;
+    for (int i = 0; i < devices; ++i) world.install(id_of("apns", i), "apns", handle_of("apns", i));
+    const auto lines = [&] {
+        const std::string text = log.str(), line = "a stored credential cannot be used";
+        int count = 0;
+        for (auto at = text.find(line); at != std::string::npos; at = text.find(line, at + 1))
+            ++count;
+        return count;
+    };
+    const auto key =
+        world.service().parts().hubs.find("app")->description.credentials.at("apns").at("Token");
+    set_apns(world, "Token", "no key");
+    for (int i = 0; i < 3; ++i) {
+        CHECK(world.finish(world.send("apple", "all", apple_body)).devices("InvalidCredentials") ==
+              devices);
+    }
+    CHECK(lines() == 1);
+    set_apns(world, "Token", key);
+    CHECK(world.finish(world.send("apple", "all", apple_body)).devices("Success") == devices);
+    set_apns(world, "Token", "another one");
+    CHECK(world.finish(world.send("apple", "all", apple_body)).devices("InvalidCredentials") ==
+          devices);
+    world.stop();
+    CHECK(lines() == 2);
+    hub::open_log("off", "text");
 }

@@ -71,7 +71,7 @@ FanoutLane::Slot& FanoutLane::slot(std::uint32_t hub, std::size_t platform) {
     if (!slot) {
         slot = std::make_unique<Slot>(loop_.get_executor(), parts_.config.fanout_window_pushes);
     }
-    if (!slot->sender && !stopping_) open_sender(*slot, hub, platform);
+    if (!slot->sender && !slot->broken && !stopping_) open_sender(*slot, hub, platform);
     return *slot;
 }
 
@@ -97,6 +97,8 @@ void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform
     }
     auto found = pns::open_account(credential);
     if (const auto* refusal = std::get_if<pns::Refusal>(&found)) {
+        slot.broken = true;
+        if (!parts_.broken.is_news(hub, platform)) return;
         log_error("a stored credential cannot be used: its sends end as InvalidCredentials",
                   {{"hub", state->row.name},
                    {"platform", credential.platform},
@@ -116,7 +118,9 @@ void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform
 void FanoutLane::forget_senders(std::uint32_t hub) {
     if (stopping_) return;  // drain() ends them
     for (auto& [key, slot] : slots_) {
-        if (key.first != hub || !slot->sender) continue;
+        if (key.first != hub) continue;
+        slot->broken = false;
+        if (!slot->sender) continue;
         nursery_.start(retire_sender(std::move(slot->sender)));
         opened(hub, key.second, 0);
     }

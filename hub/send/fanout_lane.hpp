@@ -11,8 +11,10 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +35,24 @@
 namespace hub {
 
 class Trace;
+
+/// Stored credentials that do not open and are in the log. Thread-safe.
+class BrokenCredentials {
+  public:
+    /// False: it was told before, and has not changed since.
+    bool is_news(std::uint32_t hub, std::size_t platform) {
+        std::lock_guard lock(mutex_);
+        return told_.emplace(hub, platform).second;
+    }
+    void forget(std::uint32_t hub) {
+        std::lock_guard lock(mutex_);
+        std::erase_if(told_, [hub](const auto& one) { return one.first == hub; });
+    }
+
+  private:
+    std::mutex mutex_;
+    std::set<std::pair<std::uint32_t, std::size_t>> told_;
+};
 
 /// What all lanes work with. Outlives them.
 struct FanoutParts {
@@ -55,6 +75,7 @@ struct FanoutParts {
     std::function<void(const std::shared_ptr<SendRun>&, std::function<void()> done)> tell_lanes;
     std::atomic<std::int64_t> backlog{0};  ///< devices of open sends that are not final
     std::atomic<bool> disk_low{false};     ///< as lane 0 last saw it
+    BrokenCredentials broken;
 };
 
 /// What became of a command to a send.
@@ -187,6 +208,7 @@ class FanoutLane {
         PushWindow window;
         std::unique_ptr<pns::Sender> sender;
         std::uint64_t epoch = 0;
+        bool broken = false;  ///< the stored credential does not open; until forget_senders()
     };
 
     /// Rows of the same send with the handle of one device, that come before it.
