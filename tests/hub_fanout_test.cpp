@@ -322,3 +322,38 @@ TEST_CASE("a stored credential that does not open is told once, and again when i
     CHECK(lines() == 2);
     hub::open_log("off", "text");
 }
+
+TEST_CASE("a push at most once goes out as the new credential wants it", "[hub]") {
+    World world({}, {"apns"});
+    for (int i = 0; i < 2; ++i) world.install(id_of("apns", i), "apns", handle_of("apns", i));
+    auto& parts = world.service().parts();
+    const auto app = parts.hubs.find("app")->description.credentials.at("apns").at("AppName");
+    const auto id =
+        world.send_with("apple", "all", apple_body,
+                        {{"pushhub-delivery", "at-most-once"}, {"pushhub-canary", "0.01%; hold"}});
+    REQUIRE(support::comes_true([&] {
+        return world.call("GET", "/app/sends/" + id).body.find("\"Held\"") != std::string::npos;
+    }));
+    set_apns(world, "AppName", "com.example.wrong");
+    // The writer stands still, so that the mark of the second push waits for the disk.
+    std::promise<void> stands, release;
+    const auto hub = parts.hubs.find("app")->row.number;
+    parts.registry.rotate(hub, {}, [&](registry::Result<std::size_t>) {
+        stands.set_value();
+        release.get_future().wait();
+    });
+    stands.get_future().wait();
+    const auto queued = [&] { return parts.registry.figures().write_queue_changes; };
+    const auto before = queued();
+    auto resumed = std::async(std::launch::async, [&] {
+        return world.call("POST", "/app/sends/" + id + "/resume").status;
+    });
+    const bool marked = support::comes_true([&] { return queued() >= before + 2; });
+    set_apns(world, "AppName", app);
+    release.set_value();
+    CHECK(marked);
+    CHECK(resumed.get() == 200);
+    const auto told = world.finish(id);
+    CHECK(told.devices("Success") == 2);
+    CHECK(told.devices() == 2);
+}

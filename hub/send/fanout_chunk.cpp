@@ -184,6 +184,7 @@ FanoutLane::Chunk& FanoutLane::take_chunk(LaneRun& run, std::uint16_t partition)
     chunk.marked = false;
     chunk.marked_as.clear();
     chunk.pushes.clear();
+    chunk.epochs.clear();
     chunk.platforms.clear();
     chunk.open = 1;
     ++run.walks;
@@ -334,6 +335,7 @@ void FanoutLane::build(Chunk& chunk) {
             finish(chunk, i, pns::Outcome::skipped, copy_reason);
             continue;
         }
+        chunk.epochs.push_back(to.epoch);
         pns::Push& push = chunk.pushes.emplace_back();
         push.handle = device.handle;
         push.prepared = prepared;
@@ -382,14 +384,19 @@ void FanoutLane::submit(Chunk& chunk) {
     chunk.open += chunk.pushes.size();
     chunk.submitted_us = pns::steady_now_us();
     mine.notes.pushed(chunk.built_ms);
-    for (pns::Push& push : chunk.pushes) {
+    for (std::size_t k = 0; k < chunk.pushes.size(); ++k) {
+        pns::Push& push = chunk.pushes[k];
         Slot& to = slot(hub, chunk.platforms[push.index]);
-        if (to.sender && to.sender->room() > 0) {
+        // The sender may have been replaced while the ledger wrote the marks: what the old one
+        // prepared is not for the new one.
+        const bool prepared = to.epoch == chunk.epochs[k];
+        if (prepared && to.sender && to.sender->room() > 0) {
             to.sender->submit(push);
             continue;
         }
         --chunk.open;
-        put_off(chunk, push.index, no_room_wait_ms, {pns::Outcome::throttled, {}, 0, 0});
+        put_off(chunk, push.index, prepared ? no_room_wait_ms : 0,
+                {pns::Outcome::throttled, {}, 0, 0});
     }
 }
 

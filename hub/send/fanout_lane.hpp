@@ -243,6 +243,7 @@ class FanoutLane {
         std::int64_t submitted_us = 0;           ///< steady clock
         registry::DeviceChunk rows;
         std::vector<pns::Push> pushes;
+        std::vector<std::uint64_t> epochs;  ///< by push: Slot::epoch of the sender that prepared it
         std::vector<std::size_t> platforms;  ///< by device
         std::size_t open = 0;  ///< pushes without a verdict, plus one while being filled
     };
