@@ -159,6 +159,7 @@ class FanoutLane {
         std::shared_ptr<SendRun> run;
         Mode mode;
         const bool rated;
+        const std::int64_t begun_ms = pns::steady_now_ms();  ///< on this lane
         std::vector<Timer*> sleepers;  ///< walks that wait for a command or for their rate
         std::int64_t in_flight = 0;    ///< loaded and neither final nor put off
         std::int64_t in_flight_told = 0, retries_told = 0;
@@ -211,10 +212,20 @@ class FanoutLane {
         bool broken = false;  ///< the stored credential does not open; until forget_senders()
     };
 
-    /// Rows of the same send with the handle of one device, that come before it.
+    /// A row of the same send with the handle of a device, that comes before it.
+    struct Rival {
+        bool done = false;  ///< it was final before it was read
+        std::unique_ptr<registry::DeviceChunk> row;
+    };
     struct Rivals {
         std::size_t device = 0;  ///< index in the chunk
-        std::vector<std::unique_ptr<registry::DeviceChunk>> rows;
+        std::vector<Rival> rows;
+    };
+    /// Does another row with its handle get the same push?
+    enum class Copy : std::uint8_t {
+        no,
+        maybe,  ///< it is that one's turn: what becomes of it is not known yet
+        yes,
     };
 
     /// Rows that were read together and their pushes in flight.
@@ -301,8 +312,7 @@ class FanoutLane {
     registry::Result<bool> has_moved(const SendRun& run, std::uint16_t partition,
                                      const registry::Device& row) const;
     registry::Result<void> find_rivals(Chunk& chunk, std::size_t device) const;
-    /// Another row with its handle gets the same push.
-    bool is_copy(Chunk& chunk, std::size_t device, const Slot& to, const pns::Prepared& push);
+    Copy copy_of(Chunk& chunk, std::size_t device, const Slot& to, const pns::Prepared& push);
     pns::Task<bool> mark_before_submit(Chunk& chunk);
     pns::Task<void> retire_sender(std::unique_ptr<pns::Sender> sender);
 
