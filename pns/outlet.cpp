@@ -49,6 +49,7 @@ void Outlet::close() {
 }
 
 void Outlet::enqueue(Push& push) {
+    if (queued() == 0) heard_ms_ = owner_.running_ms();
     queue_.push_back(push);
     ++owner_.counters().queued;
 }
@@ -74,8 +75,9 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
         fail_queued({Outcome::bad_channel, pool_.trouble().message(), never_ms, 0});
     const Push* const oldest = queue_.front();
     const bool paced = now_ms < hold_until_ms_;
-    if (paced || permission.may != May::send) barred_ms_ = now_ms;
-    const bool silent = std::max(last_answer_ms_, barred_ms_) + request_timeout_ms_ <= now_ms;
+    const std::int64_t running_ms = owner_.running_ms();
+    if (paced || permission.may != May::send) heard_ms_ = running_ms;
+    const bool silent = heard_ms_ + request_timeout_ms_ <= running_ms;
     if (oldest != nullptr && silent && oldest->queued_at_ms + request_timeout_ms_ <= now_ms &&
         permission.may == May::send && !breaker_.shut()) {
         trip(now_ms, calm_ms, Outcome::pns_unavailable, "the provider takes or answers nothing");
@@ -221,7 +223,8 @@ void Outlet::again(Push& push, Verdict&& otherwise) {
 
 void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) {
     Push& push = *static_cast<Push*>(tag);
-    last_answer_ms_ = steady_now_ms();
+    const std::int64_t now_ms = steady_now_ms();
+    heard_ms_ = owner_.running_ms();
     if (measured_.push == &push) {
         const std::int64_t now_us = steady_now_us();
         limit_.answered(now_us, now_us - measured_.sent_us, measured_.in_flight);
@@ -234,8 +237,7 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
     if (later != nullptr && later->of_provider && later->outcome != Outcome::channel_throttled) {
         if (later->outcome != Outcome::throttled) {
             const bool was_shut = breaker_.shut();
-            breaker_.bad(last_answer_ms_, std::max(later->after_ms, judgement.throttle_origin_ms),
-                         probe);
+            breaker_.bad(now_ms, std::max(later->after_ms, judgement.throttle_origin_ms), probe);
             if (breaker_.shut() && !was_shut) {
                 why_.outcome = later->outcome;
                 why_.reason = later->reason;
@@ -244,7 +246,7 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
             breaker_.probe_lost();
         }
     } else {
-        good(last_answer_ms_);
+        good(now_ms);
     }
     if (judgement.reconnect) connection.drain();
     owner_.heard(push, judgement);

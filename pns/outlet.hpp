@@ -43,6 +43,8 @@ class OutletOwner {
     virtual void opened(std::uint32_t gate) = 0;
     virtual void wake() = 0;
     virtual bool stopping() const = 0;
+    /// Time in which the loop ran (pns/running_clock.hpp).
+    virtual std::int64_t running_ms() = 0;
     /// The outlet counts here what it does; `queued` is exact at any time.
     virtual SenderFigures& counters() = 0;
 
@@ -130,9 +132,9 @@ class Outlet final : private ConnectionEvents {
     std::int64_t hold_until_ms_ = 0;
     unsigned refused_in_row_ = 0;
     unsigned hold_level_ = 0;
-    std::int64_t last_answer_ms_ = 0;
-    std::int64_t barred_ms_ = 0;  ///< when it last could not send for a reason of ours
-    std::string goaway_debug_;    // of the last GOAWAY that had some, until it is judged
+    /// Running time: the last answer, the first push in the queue, or a bar of our own.
+    std::int64_t heard_ms_ = 0;
+    std::string goaway_debug_;  // of the last GOAWAY that had some, until it is judged
 };
 
 }  // namespace pns

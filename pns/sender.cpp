@@ -48,6 +48,7 @@ Sender::Sender(asio::io_context& loop, std::unique_ptr<Account> account,
       bearer_settings_(bearer_settings(network)),
       bearer_(bearers, nursery_, bearer_settings_),
       budget_(settings.retry_budget_percent),
+      running_(steady_now_ms()),
       totals_(network.totals),
       random_(std::random_device{}()) {
     if (settings_.pushes_per_s_max > 0) {
@@ -111,11 +112,9 @@ Sender::Standing& Sender::standing_of(const Origin& origin) {
     // A refused credential is tried again with one push at a time.
     const Breaker::Limits limits{refusals_max, 0, settings_.refused_wait_ms_first,
                                  refused_wait_ms_max};
-    Standing fresh{Breaker(limits),
-                   NotSent{Outcome::invalid_credentials, {}, 0, credential_gate},
-                   nullptr,
-                   false,
-                   {}};
+    Standing fresh{Breaker(limits), NotSent{Outcome::invalid_credentials, {}, 0, credential_gate},
+                   nullptr,         false,
+                   false,           {}};
     return standings_.emplace(key, std::move(fresh)).first->second;
 }
 
@@ -351,12 +350,12 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
     if (!bearer.needed()) return out;
     token_ = bearer.current();
     if (token_) {
-        if (std::exchange(token_missing_, false)) opened(gate);
+        if (std::exchange(standing.token_missing, false)) opened(gate);
         return out;
     }
     out.may = May::connect;  // while the first token is on its way
     if (const auto trouble = bearer.trouble()) {
-        token_missing_ = true;
+        standing.token_missing = true;
         out.may = May::nothing;
         out.shut = NotSent{trouble->outcome, trouble->reason,
                            std::max<std::int64_t>(0, trouble->retry_at_ms - wall_ms), gate};
@@ -367,9 +366,10 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
 bool Sender::shut() const {
     if (held_until_ms_ - steady_now_ms() > queue_wait_ms_max) return hold_told_;
     if (account_->hosts() != Account::Hosts::fixed) return false;
-    if (token_missing_) return true;
     const auto standing = standings_.find(Origin());
-    if (standing != standings_.end() && standing->second.breaker.shut()) return true;
+    if (standing != standings_.end() &&
+        (standing->second.token_missing || standing->second.breaker.shut()))
+        return true;
     return outlets_.size() == 1 && outlets_.begin()->second->shut();
 }
 
@@ -390,6 +390,7 @@ std::int64_t Sender::tick() {
     tell_totals();
     const auto now_ms = steady_now_ms();
     const auto wall_ms = wall_now_ms();
+    running_.look(now_ms);
     if (stopping_) {
         fail_all({Outcome::pns_unavailable, "the sender stops", 0, 0});
         if (!has_connections()) stopped_.cancel();
@@ -418,6 +419,7 @@ std::int64_t Sender::tick() {
     const bool wanted = std::exchange(wants_place_, false);
     if (wanted || outlets_.size() >= origins_max) forget_unused_origins();
     if (wanted && outlets_.size() >= origins_max) make_place(now_ms);
+    running_.expect(next);
     return next;
 }
 
@@ -427,11 +429,15 @@ void Sender::forget_origin(std::map<Origin, std::unique_ptr<Outlet>>::iterator i
         figures_.token_fetches += bearer->second->fetches();
         origin_bearers_.erase(bearer);
     }
-    if (account_->tokens_per_origin()) standings_.erase(it->first);
+    bool awaited = it->second->shut();
+    if (const auto known = standings_.find(it->first);
+        account_->tokens_per_origin() && known != standings_.end()) {
+        awaited = awaited || known->second.told || known->second.token_missing;
+        standings_.erase(known);
+    }
     const auto gate = it->second->gate();
-    const bool shut = it->second->shut();
     outlets_.erase(it);
-    if (shut) opened(gate);  // nobody would tell it later
+    if (awaited) opened(gate);  // nobody would tell it later
 }
 
 void Sender::forget_unused_origins() {

@@ -26,6 +26,7 @@
 #include "pns/nursery.hpp"
 #include "pns/outlet.hpp"
 #include "pns/retry_policy.hpp"
+#include "pns/running_clock.hpp"
 #include "pns/sender_settings.hpp"
 #include "pns/tls.hpp"
 
@@ -85,6 +86,7 @@ class Sender final : private OutletOwner {
         NotSent why;                  ///< while it is shut
         const Push* probe = nullptr;  ///< out while it is shut
         bool told = false;            ///< somebody waits to hear that it opens
+        bool token_missing = false;   ///< somebody waits to hear that there is a token
         ManyTargets throttled{};      ///< who was told to wait, and not whether alone
     };
 
@@ -129,6 +131,7 @@ class Sender final : private OutletOwner {
     }
     void wake() override { alarm_.wake(); }
     bool stopping() const override { return stopping_; }
+    std::int64_t running_ms() override { return running_.at(steady_now_ms()); }
     SenderFigures& counters() override { return figures_; }
 
     std::unique_ptr<Account> account_;
@@ -149,6 +152,7 @@ class Sender final : private OutletOwner {
     std::vector<Push*> unroutable_;                   // no outlet to spare
     std::vector<Push*> put_off_;                      // retries over the budget
     RetryBudget budget_;
+    RunningClock running_;  // for whether an origin answers nothing
     std::shared_ptr<SenderTotals> totals_;
     SenderFigures told_;  // of figures_, what is in totals_
     std::mt19937_64 random_;
@@ -163,7 +167,6 @@ class Sender final : private OutletOwner {
     std::vector<H2Header> headers_;
     std::int64_t held_until_ms_ = 0;
     bool hold_told_ = false;  // somebody waits to hear that the credential is open
-    bool token_missing_ = false;
     std::uint32_t gates_ = credential_gate;
     bool wants_place_ = false;  // a push found all places for origins taken
     bool started_ = false;

@@ -22,6 +22,7 @@
 
 #include "registry/bitmap.hpp"
 #include "registry/store.hpp"
+#include "tagexpr/keyed_hash.hpp"
 
 namespace registry {
 
@@ -59,7 +60,8 @@ class PostingDeltas {
 
   private:
     void touch(const std::string& prefix, std::uint32_t number, bool added);
-    std::unordered_map<std::string, std::vector<std::pair<std::uint32_t, bool>>> changes_;
+    std::unordered_map<std::string, std::vector<std::pair<std::uint32_t, bool>>, tagexpr::KeyedHash>
+        changes_;
 };
 
 /// The numbers of one posting as a selection works on them: the cached bitmap itself as long as
@@ -166,7 +168,7 @@ class PostingCache {
     // Prefixes that share a slot are only refused more often.
     std::vector<std::uint64_t> changed_at_ = std::vector<std::uint64_t>(slots);
     std::list<Entry> entries_;  // front = used last
-    std::unordered_map<std::string_view, std::list<Entry>::iterator> index_;
+    std::unordered_map<std::string_view, std::list<Entry>::iterator, tagexpr::KeyedHash> index_;
 };
 
 }  // namespace registry

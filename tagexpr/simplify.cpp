@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "tagexpr/expression.hpp"
+#include "tagexpr/keyed_hash.hpp"
 
 namespace tagexpr {
 namespace {
@@ -123,7 +124,7 @@ class Interner {
   private:
     const Compound& compound(Id id) const { return *compounds_[id - compound_base]; }
 
-    std::unordered_map<std::string, Id> tag_ids_;
+    std::unordered_map<std::string, Id, KeyedHash> tag_ids_;
     std::vector<const std::string*> tags_;
     std::map<Compound, Id> compound_ids_;  // nodes of a map stay where they are
     std::vector<const Compound*> compounds_;

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "hub/api/parts.hpp"
+#include "hub/process/log.hpp"
 #include "tests/support/comes_true.hpp"
 #include "tests/support/world.hpp"
 
@@ -42,6 +43,16 @@ std::multiset<std::string> accepted(World& world, const std::string& platform) {
     std::multiset<std::string> handles;
     for (const auto& entry : world.sim(platform).entries(true)) handles.insert(entry.handle);
     return handles;
+}
+
+/// Changes the hub's APNs credential where senders look for it.
+void set_apns(World& world, const std::string& property, const std::string& value) {
+    auto& parts = world.service().parts();
+    const auto hub = parts.hubs.find("app");
+    hub::HubDescription changed = hub->description;
+    changed.credentials.at("apns").at(property) = value;
+    parts.hubs.put(hub->row, std::move(changed));
+    parts.fanout.forget_senders(hub->row.number);
 }
 
 }  // namespace
@@ -279,4 +290,71 @@ TEST_CASE("a new credential takes effect without a restart", "[hub]") {
     hub::create_hub(client, "app", {wrong.credential});
     CHECK(world.finish(world.send("apple", "", apple_body)).devices("InvalidCredentials") == 1);
     CHECK_FALSE(world.expired("one"));
+}
+
+TEST_CASE("a stored credential that does not open is told once, and again when it changed",
+          "[hub]") {
+    std::ostringstream log;
+    hub::open_log("error", "text", &log);
+    World world({}, {"apns"});
+    constexpr int devices = 50;
+    for (int i = 0; i < devices; ++i) world.install(id_of("apns", i), "apns", handle_of("apns", i));
+    const auto lines = [&] {
+        const std::string text = log.str(), line = "a stored credential cannot be used";
+        int count = 0;
+        for (auto at = text.find(line); at != std::string::npos; at = text.find(line, at + 1))
+            ++count;
+        return count;
+    };
+    const auto key =
+        world.service().parts().hubs.find("app")->description.credentials.at("apns").at("Token");
+    set_apns(world, "Token", "no key");
+    for (int i = 0; i < 3; ++i) {
+        CHECK(world.finish(world.send("apple", "all", apple_body)).devices("InvalidCredentials") ==
+              devices);
+    }
+    CHECK(lines() == 1);
+    set_apns(world, "Token", key);
+    CHECK(world.finish(world.send("apple", "all", apple_body)).devices("Success") == devices);
+    set_apns(world, "Token", "another one");
+    CHECK(world.finish(world.send("apple", "all", apple_body)).devices("InvalidCredentials") ==
+          devices);
+    world.stop();
+    CHECK(lines() == 2);
+    hub::open_log("off", "text");
+}
+
+TEST_CASE("a push at most once goes out as the new credential wants it", "[hub]") {
+    World world({}, {"apns"});
+    for (int i = 0; i < 2; ++i) world.install(id_of("apns", i), "apns", handle_of("apns", i));
+    auto& parts = world.service().parts();
+    const auto app = parts.hubs.find("app")->description.credentials.at("apns").at("AppName");
+    const auto id =
+        world.send_with("apple", "all", apple_body,
+                        {{"pushhub-delivery", "at-most-once"}, {"pushhub-canary", "0.01%; hold"}});
+    REQUIRE(support::comes_true([&] {
+        return world.call("GET", "/app/sends/" + id).body.find("\"Held\"") != std::string::npos;
+    }));
+    set_apns(world, "AppName", "com.example.wrong");
+    // The writer stands still, so that the mark of the second push waits for the disk.
+    std::promise<void> stands, release;
+    const auto hub = parts.hubs.find("app")->row.number;
+    parts.registry.rotate(hub, {}, [&](registry::Result<std::size_t>) {
+        stands.set_value();
+        release.get_future().wait();
+    });
+    stands.get_future().wait();
+    const auto queued = [&] { return parts.registry.figures().write_queue_changes; };
+    const auto before = queued();
+    auto resumed = std::async(std::launch::async, [&] {
+        return world.call("POST", "/app/sends/" + id + "/resume").status;
+    });
+    const bool marked = support::comes_true([&] { return queued() >= before + 2; });
+    set_apns(world, "AppName", app);
+    release.set_value();
+    CHECK(marked);
+    CHECK(resumed.get() == 200);
+    const auto told = world.finish(id);
+    CHECK(told.devices("Success") == 2);
+    CHECK(told.devices() == 2);
 }

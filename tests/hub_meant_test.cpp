@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "hub/api/parts.hpp"
+#include "hub/send/fanout.hpp"
 #include "tests/support/comes_true.hpp"
 #include "tests/support/world.hpp"
 
@@ -34,6 +36,19 @@ void wait_until_held(World& world, const std::string& id) {
     REQUIRE(support::comes_true([&] {
         return world.call("GET", "/app/sends/" + id).body.find("\"Held\"") != std::string::npos;
     }));
+}
+
+/// The installation whose row comes first of those with this handle.
+std::string first_with(World& world, const std::string& handle) {
+    auto& parts = world.service().parts();
+    const auto hub = parts.hubs.find("app")->row.number;
+    const auto places = parts.registry.places_of_handle(hub, "apns", handle, 8);
+    REQUIRE(places.has_value());
+    REQUIRE_FALSE(places->empty());
+    registry::DeviceChunk chunk;
+    const std::vector<std::uint32_t> numbers{places->front().number};
+    REQUIRE(parts.registry.load(hub, places->front().partition, numbers, 0, chunk).has_value());
+    return std::string(chunk.devices.front().installation_id);
 }
 
 }  // namespace
@@ -123,4 +138,44 @@ TEST_CASE("one handle gets one copy of one rendering, over a hold and a restart"
     CHECK(told.devices("Success") == copies);
     CHECK(told.devices("Skipped") == 8 - copies);
     CHECK(pushes_to(world, 7) == copies);
+}
+
+TEST_CASE("of two rows with one handle the second gets the push if the first is deleted before it",
+          "[hub]") {
+    World world({}, {"apns"});
+    for (int i = 0; i < 2; ++i)
+        world.install("same-" + std::to_string(i), "apns", handle_of("apns", 7));
+    pns::sim::Fault untrusted;
+    untrusted.row = pns::sim::fault_row(27, "ca");
+    world.sim("apns").set_faults({untrusted}, 7);
+    const auto id = world.send("apple", "all", apple_body);
+    REQUIRE(support::comes_true([&] {
+        return world.service().parts().fanout.figures().retries_waiting > 0 ||
+               world.call("GET", "/app/sends/" + id).body.find("Skipped") != std::string::npos;
+    }));
+    const auto first = first_with(world, handle_of("apns", 7));
+    REQUIRE(world.call("DELETE", "/app/installations/" + first).status == 204);
+    world.sim("apns").set_faults({});
+    const auto told = world.finish(id);
+    CHECK(told.state == "Completed");
+    CHECK(told.devices("Success") == 1);
+    CHECK(told.devices("Skipped") == 1);
+    CHECK(pushes_to(world, 7) == 1);
+}
+
+TEST_CASE(
+    "of two rows with one handle the second gets nothing if the first got the push and is gone",
+    "[hub]") {
+    World world({}, {"apns"});
+    for (int i = 0; i < 2; ++i)
+        world.install("same-" + std::to_string(i), "apns", handle_of("apns", 7));
+    const auto id = world.send_with("apple", "all", apple_body, {{"pushhub-rate", "15/m"}});
+    REQUIRE(support::comes_true([&] { return world.sim("apns").counters().accepted == 1; }));
+    const auto first = first_with(world, handle_of("apns", 7));
+    REQUIRE(world.call("DELETE", "/app/installations/" + first).status == 204);
+    const auto told = world.finish(id);
+    CHECK(told.state == "Completed");
+    CHECK(told.devices("Success") == 1);
+    CHECK(told.devices("Skipped") == 1);
+    CHECK(pushes_to(world, 7) == 1);
 }

@@ -3,9 +3,12 @@
 
 #include <catch2/catch.hpp>
 
+#include <future>
 #include <set>
 
+#include "hub/api/parts.hpp"
 #include "hub/cli/hub_setup.hpp"
+#include "hub/send/fanout.hpp"
 #include "tests/support/comes_true.hpp"
 #include "tests/support/world.hpp"
 
@@ -154,4 +157,35 @@ TEST_CASE("what was in a sender's queue when its send was paused is no success a
     CHECK(told.devices("Success") == 0);
     CHECK(told.devices("AbandonedNotificationMessages") + told.devices("PnsUnreachable") == 20);
     world.sim("apns").set_faults({});
+}
+
+TEST_CASE("a stop waits for what is with the provider, and for nothing that was never sent",
+          "[hub]") {
+    World world({}, {"apns", "fcmv1"});
+    world.config().drain_ms_max = 150'000;
+    world.stop();
+    world.start();
+    install_all(world, "apns", 20);
+    install_all(world, "fcmv1", 1);
+    strike(world, "apns", connection(27, "ca", 600'000));
+    pns::sim::Rules rules;
+    rules.handles[handle_of("fcmv1", 0)].delay_ms = 3'000;
+    world.sim("fcmv1").set_rules(rules);
+    const auto apple = world.send("apple", "all", apple_body);
+    const auto google =
+        world.send("fcmv1", "all", R"({"message":{"notification":{"title":"t","body":"b"}}})");
+    REQUIRE(support::comes_true([&] {
+        return world.service().parts().fanout.figures().retries_waiting > 0 &&
+               world.sim("fcmv1").counters().received == 1;
+    }));
+    auto stopping = std::async(std::launch::async, [&] { world.stop(); });
+    const bool stopped = support::comes_true(
+        [&] { return stopping.wait_for(std::chrono::seconds(0)) == std::future_status::ready; });
+    CHECK(stopped);
+    stopping.get();
+    world.sim("apns").set_faults({});
+    world.start();
+    CHECK(world.finish(apple).devices("Success") == 20);
+    CHECK(world.finish(google).devices("Success") == 1);
+    CHECK(world.sim("fcmv1").counters().received == 1);
 }

@@ -237,6 +237,22 @@ class Server {
     std::uint16_t port = 0;
     std::uint16_t plain_port = 0;
     std::string metrics() const { return metrics_.text(); }
+    /// No lane does anything until the end of `meanwhile`.
+    template <class Function>
+    void freeze(Function&& meanwhile) {
+        std::promise<void> thaw;
+        const std::shared_future<void> thawed = thaw.get_future().share();
+        std::atomic<std::size_t> frozen = 0;
+        for (std::size_t i = 0; i < loops_.size(); ++i) {
+            boost::asio::post(loops_.lane(i), [&frozen, thawed] {
+                ++frozen;
+                thawed.wait();
+            });
+        }
+        while (frozen < loops_.size()) std::this_thread::yield();
+        meanwhile();
+        thaw.set_value();
+    }
     std::size_t connections() const { return connections_.load(); }
 
   private:
@@ -298,8 +314,8 @@ ClientOptions plain() {
 
 /// An HTTP/2 frame (RFC 9113 4.1); types: 0 DATA, 1 HEADERS, 4 SETTINGS.
 std::string frame(int type, int flags, int stream, const std::string& payload) {
-    const std::string head{'\0',
-                           '\0',
+    const std::string head{static_cast<char>(payload.size() >> 16),
+                           static_cast<char>(payload.size() >> 8),
                            static_cast<char>(payload.size()),
                            static_cast<char>(type),
                            static_cast<char>(flags),
@@ -541,6 +557,54 @@ TEST_CASE("a client that is slow with handshake, head, body or reading is cut", 
     stalled.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, "") +
                  frame(1, 4, 1, "\x83\x87\x04\x05/echo\x01\x01h") + frame(0, 0, 1, "ab"));
     stalled.receive_all();
+}
+
+TEST_CASE("a server that stood still reads what has come before it judges who was late", "[hub]") {
+    auto config = quick_config();
+    config.header_timeout_ms = config.body_timeout_ms = config.idle_timeout_ms = 1'000;
+    Server server(config);
+    const std::chrono::milliseconds longer(1'500);
+    // Several reads' worth, and less than what a socket takes without a reader.
+    const std::string body(48'000, 'x'), target = GENERATE(as<std::string>(), "/big", "/pieces");
+    const std::string answer = target == "/big" ? body : added_up(body);
+    barrier = nullptr;
+    SECTION("over HTTP/1.1") {
+        H1Client client(server.plain_port, plain());
+        client.send("PUT " + target +
+                    " HTTP/1.1\r\nHost: h\r\nContent-Length: 48000\r\nExpect: "
+                    "100-continue\r\n\r\n");
+        CHECK(client.read_answer().status == 100);
+        server.freeze([&] {
+            client.send(body);
+            std::this_thread::sleep_for(longer);
+        });
+        CHECK(client.read_answer().body == answer);
+    }
+    SECTION("over HTTP/2") {
+        auto options = trusting();
+        options.alpn = "h2";
+        support::Wire wire(server.port, options);
+        const std::string head = "\x02\x03PUT\x87\x04" +
+                                 std::string(1, static_cast<char>(target.size())) + target +
+                                 "\x01\x01h";
+        wire.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, "") + frame(1, 4, 1, head));
+        std::string seen;  // the answer to the settings says that the head was read, too
+        while (seen.find(frame(4, 1, 0, "")) == std::string::npos) seen += wire.receive();
+        server.freeze([&] {
+            for (const int part : {0, 1, 2})
+                wire.send(frame(0, part == 2, 1, body.substr(0, body.size() / 3)));
+            std::this_thread::sleep_for(longer);
+        });
+        const auto whole = [&] {
+            return target == "/pieces" ? seen.find(answer) != std::string::npos
+                                       : std::count(seen.begin(), seen.end(), 'x') == 48'000;
+        };
+        for (auto some = wire.receive(); !some.empty(); some = wire.receive()) {
+            seen += some;
+            if (whole()) break;
+        }
+        CHECK(whole());
+    }
 }
 
 TEST_CASE("a body in pieces is the same over both protocols", "[hub]") {

@@ -3,8 +3,11 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
+#include "pns/errc.hpp"
+#include "tests/support/manual_clock.hpp"
 #include "tests/support/sender_bench.hpp"
 
 namespace {
@@ -253,6 +256,75 @@ TEST_CASE("a host whose connections were ended for another one is connected to a
     for (int i = 0; i < hosts; ++i) bench.send(handle(i));
     CHECK(bench.wait_for(3 * hosts + 1));
     bench.then = nullptr;
+    bench.stop();
+    bench.end(server);
+}
+
+TEST_CASE("a host whose token is there again is told, whatever other hosts have", "[pns]") {
+    support::ManualClock clock;
+    Bench bench(clock);
+    H2Server server(bench.loop, {"*.push.test"});
+    bench.rules = {server.rule("*.push.test")};
+    bool mended = false;
+    support::FakeProvider provider;
+    provider.host_in_handle = provider.tokens_per_origin = true;
+    provider.tokens_of = [&mended](const pns::Origin& origin) {
+        pns::SelfSigned source;
+        source.mint = [&mended, broken = origin.host == "z.push.test"](std::int64_t) {
+            using Token = pns::Result<std::string>;
+            return broken && !mended ? Token(pns::make_error_code(pns::errc::bad_key))
+                                     : Token("token");
+        };
+        return pns::TokenSource(source);
+    };
+    bench.open(provider);
+    for (int i = 0; i < 3; ++i) bench.send("z.push.test/x");
+    REQUIRE(bench.wait_for(2));
+    const auto* unsent = bench.items.front().verdicts.empty()
+                             ? bench.items[1].verdicts.at(0).get<pns::NotSent>()
+                             : bench.items[0].verdicts.at(0).get<pns::NotSent>();
+    REQUIRE(unsent != nullptr);
+    const std::uint32_t gate = unsent->gate;
+    bench.send("a.push.test/x");
+    REQUIRE(bench.wait_for(3));
+    CHECK(bench.opened.empty());
+    // Another host has something to do in the same turn.
+    mended = true;
+    clock.pass_ms(120'000);
+    bench.send("a.push.test/x");
+    REQUIRE(bench.wait_for(5));
+    CHECK(bench.opened == std::vector<std::uint32_t>{gate});
+    CHECK(bench.sender->figures().accepted == 3);
+    bench.stop();
+    bench.end(server);
+}
+
+TEST_CASE("a loop that stood still is no silence of the provider", "[pns]") {
+    Bench bench;
+    H2Server server(bench.loop, {"push.test"});
+    server.limits.streams_max_offered = 1;
+    std::function<void()> answer_first;
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        if (answer_first) return p.answer(r.stream, 200);
+        answer_first = [&p, stream = r.stream] { p.answer(stream, 200); };
+    };
+    bench.rules = {server.rule("push.test")};
+    bench.settings.request_timeout_ms = 2'000;
+    support::FakeProvider provider;
+    provider.one_stream = true;
+    bench.open(provider);
+    for (int i = 0; i < 6; ++i) bench.send("x");
+    REQUIRE(run_until(bench.loop, [&] { return answer_first != nullptr; }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(2'200));
+    // The sender looks at its queue before the answer comes.
+    boost::asio::steady_timer later(bench.loop, std::chrono::milliseconds(100));
+    later.async_wait([&](boost::system::error_code) { answer_first(); });
+    REQUIRE(bench.wait_for(6));
+    for (const auto& item : bench.items) {
+        INFO(item.verdicts.at(0).reason());
+        CHECK(item.verdicts.at(0).is<pns::Accepted>());
+    }
+    CHECK(bench.opened.empty());
     bench.stop();
     bench.end(server);
 }

@@ -276,6 +276,25 @@ TEST_CASE("nothing in registry/ stands on the face it shows", "[tree]") {
     }
 }
 
+TEST_CASE("tables whose keys are texts are keyed, so that no stranger can fill one bucket",
+          "[tree]") {
+    // Names of metrics are ours; what lies in the others comes from who started them.
+    const std::set<std::string> exempt{"hub/process/metrics.cpp", "hub/cli/winter_games.cpp"};
+    static const std::regex table(R"(unordered_(multi)?(map|set)\s*<\s*std::string)");
+    for (const Source& source : cpp_sources()) {
+        const bool served = starts_with_any(source.path, {"tagexpr/", "registry/", "pns/", "hub/"});
+        if (!served || source.path.starts_with("pns/sim/") || exempt.contains(source.path))
+            continue;
+        const std::string code = code_only(source.text);
+        for (std::sregex_iterator it(code.begin(), code.end(), table), end; it != end; ++it) {
+            const auto at = static_cast<std::size_t>(it->position());
+            const std::string declaration = code.substr(at, code.find_first_of(";)", at) - at);
+            INFO(source.path << ":" << line_of(code, at) << " has " << declaration);
+            CHECK(declaration.find("KeyedHash") != std::string::npos);
+        }
+    }
+}
+
 TEST_CASE("rooms include only rooms below them", "[tree]") {
     // Each room with those right below it; what lies below these may be included, too.
     const std::map<std::string, std::vector<std::string>> below{

@@ -14,9 +14,9 @@
 #include <map>
 #include <optional>
 
-#include "hub/text/keyed_hash.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
+#include "tagexpr/keyed_hash.hpp"
 
 namespace hub {
 namespace {
@@ -125,7 +125,9 @@ const std::string& kept_signature(std::string_view key, std::string_view sr, std
         std::string key, sr, se, signature;
     };
     thread_local std::array<Kept, 256> all;
-    Kept& kept = all[(keyed_hash(key) ^ keyed_hash(sr) * 31 ^ keyed_hash(se)) % all.size()];
+    Kept& kept =
+        all[(tagexpr::keyed_hash(key) ^ tagexpr::keyed_hash(sr) * 31 ^ tagexpr::keyed_hash(se)) %
+            all.size()];
     if (kept.key != key || kept.sr != sr || kept.se != se)
         kept = {std::string(key), std::string(sr), std::string(se), sas_signature(key, sr, se)};
     return kept.signature;

@@ -23,9 +23,9 @@
 #include "hub/device/atom.hpp"
 #include "hub/process/clock.hpp"
 #include "hub/process/log.hpp"
-#include "hub/text/keyed_hash.hpp"
 #include "hub/text/xml.hpp"
 #include "tagexpr/expression.hpp"
+#include "tagexpr/keyed_hash.hpp"
 
 namespace hub {
 
@@ -120,7 +120,7 @@ class Run {
     JobInput input_;
     JobOutput output_, failed_;
     std::shared_ptr<const HubState> hub_;
-    std::unordered_set<std::string, KeyedHash>
+    std::unordered_set<std::string, tagexpr::KeyedHash>
         under_way_;  // ids that lines of a create brought along
     Clock::time_point checkpoint_at_ = Clock::now() + checkpoint_interval;
 };

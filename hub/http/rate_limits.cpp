@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "hub/text/keyed_hash.hpp"
+#include "tagexpr/keyed_hash.hpp"
 
 namespace hub {
 
@@ -28,7 +28,7 @@ bool TokenBucket::full(std::int64_t now_ms) const {
 std::int64_t KeyLimits::take(std::uint32_t hub, std::string_view rule, std::int64_t now_ms) {
     if (requests_ == 0) return 0;
     Key key{hub, std::string(rule)};
-    const std::size_t hash = keyed_hash(key.second) ^ hub;
+    const std::size_t hash = tagexpr::keyed_hash(key.second) ^ hub;
     Shard& shard = shards_[hash % shards_.size()];
     std::lock_guard lock(shard.mutex);
     auto bucket = shard.buckets.find(key);

@@ -94,7 +94,7 @@ struct Fanout::Impl {
           room(std::make_shared<ResultsRoom>(config.device_results_max)),
           gates(&trace),
           parts{store, registry, hubs, metrics, config, gates, trace, tokens, network_of(config),
-                {},    {},       {},   {},      {},     {}} {
+                {},    {},       {},   {},      {},     {},    {}} {
         parts.on_ended = [this](const std::shared_ptr<SendRun>& run) {
             const auto never_final =
                 static_cast<std::int64_t>(run->tally.audience() - run->tally.final_devices());
@@ -447,6 +447,7 @@ PruneGates& Fanout::prune_gates() {
 
 void Fanout::forget_senders(std::uint32_t hub) {
     impl_->gates.forget(hub);
+    impl_->parts.broken.forget(hub);
     for (auto& lane : impl_->lanes) {
         asio::post(lane->executor(), [&lane = *lane, hub] { lane.forget_senders(hub); });
     }

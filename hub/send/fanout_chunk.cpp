@@ -34,6 +34,9 @@ constexpr std::int64_t no_room_wait_ms = 250;
 constexpr std::chrono::seconds shut_wait{1};  // at most: the lane is told when a sender opens
 constexpr std::size_t chunks_free_max = 32;
 constexpr std::int64_t store_fault_wait_ms = 1'000;
+/// A row that may turn out to be a copy is looked at again after a quarter of the time that the
+/// send has taken so far.
+constexpr std::int64_t copy_wait_ms_min = 250, copy_wait_ms_max = 30'000;
 constexpr std::string_view no_sender_reason = "the hub cannot send to this platform";
 constexpr std::string_view moved_reason =
     "the device has another user or no longer matches since the send was accepted";
@@ -193,6 +196,7 @@ FanoutLane::Chunk& FanoutLane::take_chunk(LaneRun& run, std::uint16_t partition)
     chunk.marked = false;
     chunk.marked_as.clear();
     chunk.pushes.clear();
+    chunk.epochs.clear();
     chunk.platforms.clear();
     chunk.open = 1;
     ++run.walks;
@@ -339,10 +343,18 @@ void FanoutLane::build(Chunk& chunk) {
             continue;
         }
         const std::shared_ptr<const pns::Prepared> prepared = rendered.prepared;
-        if (!chunk.rivals.empty() && is_copy(chunk, i, to, *prepared)) {
+        const Copy copy = copy_of(chunk, i, to, *prepared);
+        if (copy == Copy::yes) {
             finish(chunk, i, pns::Outcome::skipped, copy_reason);
             continue;
         }
+        if (copy == Copy::maybe) {
+            const std::int64_t age_ms = pns::steady_now_ms() - mine.begun_ms;
+            const auto wait_ms = std::clamp(age_ms / 4, copy_wait_ms_min, copy_wait_ms_max);
+            put_off(chunk, i, wait_ms, {pns::Outcome::skipped, std::string(copy_reason), 0, 0});
+            continue;
+        }
+        chunk.epochs.push_back(to.epoch);
         pns::Push& push = chunk.pushes.emplace_back();
         push.handle = device.handle;
         push.prepared = prepared;
@@ -391,29 +403,46 @@ void FanoutLane::submit(Chunk& chunk) {
     chunk.open += chunk.pushes.size();
     chunk.submitted_us = pns::steady_now_us();
     mine.notes.pushed(chunk.built_ms);
-    for (pns::Push& push : chunk.pushes) {
+    for (std::size_t k = 0; k < chunk.pushes.size(); ++k) {
+        pns::Push& push = chunk.pushes[k];
         Slot& to = slot(hub, chunk.platforms[push.index]);
-        if (!senders_stopped_ && to.sender && to.sender->room() > 0) {
+        // The sender may have been replaced while the ledger wrote the marks: what the old one
+        // prepared is not for the new one.
+        const bool prepared = to.epoch == chunk.epochs[k];
+        if (prepared && to.sender && to.sender->room() > 0) {
             to.sender->submit(push);
             continue;
         }
         --chunk.open;
-        put_off(chunk, push.index, no_room_wait_ms, {pns::Outcome::throttled, {}, 0, 0});
+        put_off(chunk, push.index, prepared ? no_room_wait_ms : 0,
+                {pns::Outcome::throttled, {}, 0, 0});
     }
 }
 
 bool FanoutLane::still_meant(const Chunk& chunk, const pns::Push& push) const {
-    const SendRun& run = *chunk.run->run;
-    return !run.send.direct_handles.empty() ||
-           !parts_.registry.may_have_changed(run.hub->row.number, chunk.partition,
-                                             chunk.numbers[push.index], chunk.stamp);
+    SendRun& run = *chunk.run->run;
+    if (!run.send.direct_handles.empty()) return true;
+    const std::uint32_t number = chunk.numbers[push.index];
+    if (parts_.registry.may_have_changed(run.hub->row.number, chunk.partition, number,
+                                         chunk.stamp)) {
+        return false;
+    }
+    const bool shared = chunk.rows.devices[push.index].shares_handle;
+    if (!shared && !run.claims.any()) return true;
+    return run.claims.take(push.handle, *push.prepared, {chunk.partition, number}, shared);
 }
 
 void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
     LaneRun& mine = *chunk.run;
-    const SendRun& run = *mine.run;
+    SendRun& run = *mine.run;
     const std::size_t i = push.index;
     const Device& device = chunk.rows.devices[i];
+    if (run.claims.any()) {
+        const bool at_most_once = run.send.delivery == registry::Delivery::at_most_once;
+        const bool got =
+            verdict.is<pns::Accepted>() || (verdict.is<pns::NoAnswer>() && at_most_once);
+        if (!got) run.claims.release(push.handle, *push.prepared, {chunk.partition, device.number});
+    }
     if (const auto* unsent = verdict.get<pns::NotSent>()) {
         if (withdrawing_) {
             set_aside(chunk, i, unsent->outcome, unsent->reason);

@@ -79,7 +79,7 @@ FanoutLane::Slot& FanoutLane::slot(std::uint32_t hub, std::size_t platform) {
     if (!slot) {
         slot = std::make_unique<Slot>(loop_.get_executor(), parts_.config.fanout_window_pushes);
     }
-    if (!slot->sender && !stopping_) open_sender(*slot, hub, platform);
+    if (!slot->sender && !slot->broken && !stopping_) open_sender(*slot, hub, platform);
     return *slot;
 }
 
@@ -105,6 +105,8 @@ void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform
     }
     auto found = pns::open_account(credential);
     if (const auto* refusal = std::get_if<pns::Refusal>(&found)) {
+        slot.broken = true;
+        if (!parts_.broken.is_news(hub, platform)) return;
         log_error("a stored credential cannot be used: its sends end as InvalidCredentials",
                   {{"hub", state->row.name},
                    {"platform", credential.platform},
@@ -124,7 +126,9 @@ void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform
 void FanoutLane::forget_senders(std::uint32_t hub) {
     if (stopping_) return;  // drain() ends them
     for (auto& [key, slot] : slots_) {
-        if (key.first != hub || !slot->sender) continue;
+        if (key.first != hub) continue;
+        slot->broken = false;
+        if (!slot->sender) continue;
         nursery_.start(retire_sender(std::move(slot->sender)));
         opened(hub, key.second, 0);
     }
@@ -279,6 +283,11 @@ pns::Task<void> FanoutLane::drain(std::int64_t drain_ms) {
     mixed_window_.close();
     for (auto& [key, slot] : slots_) slot->window.close();
     for (LaneRun& run : runs_) wake(run);
+    // What was never sent comes back at once; what is with the provider is waited for.
+    pns::Nursery stops(loop_.get_executor());
+    for (auto& [key, slot] : slots_) {
+        if (slot->sender) stops.start(slot->sender->stop(drain_ms));
+    }
     const std::int64_t until = pns::steady_now_ms() + drain_ms;
     Timer timer(loop_.get_executor());
     while (in_flight_ > 0 && pns::steady_now_ms() < until) {
@@ -286,10 +295,7 @@ pns::Task<void> FanoutLane::drain(std::int64_t drain_ms) {
         const auto [ec] = co_await timer.async_wait(pns::as_result);
         if (ec) break;
     }
-    senders_stopped_ = true;
-    for (auto& [key, slot] : slots_) {
-        if (slot->sender) co_await slot->sender->stop(0);
-    }
+    co_await stops.join();
     for (LaneRun& run : runs_) flush(run);
 }
 

@@ -11,8 +11,10 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +35,24 @@
 namespace hub {
 
 class Trace;
+
+/// Stored credentials that do not open and are in the log. Thread-safe.
+class BrokenCredentials {
+  public:
+    /// False: it was told before, and has not changed since.
+    bool is_news(std::uint32_t hub, std::size_t platform) {
+        std::lock_guard lock(mutex_);
+        return told_.emplace(hub, platform).second;
+    }
+    void forget(std::uint32_t hub) {
+        std::lock_guard lock(mutex_);
+        std::erase_if(told_, [hub](const auto& one) { return one.first == hub; });
+    }
+
+  private:
+    std::mutex mutex_;
+    std::set<std::pair<std::uint32_t, std::size_t>> told_;
+};
 
 /// What all lanes work with. Outlives them.
 struct FanoutParts {
@@ -55,6 +75,7 @@ struct FanoutParts {
     std::function<void(const std::shared_ptr<SendRun>&, std::function<void()> done)> tell_lanes;
     std::atomic<std::int64_t> backlog{0};  ///< devices of open sends that are not final
     std::atomic<bool> disk_low{false};     ///< as lane 0 last saw it
+    BrokenCredentials broken;
 };
 
 /// What became of a command to a send.
@@ -138,6 +159,7 @@ class FanoutLane {
         std::shared_ptr<SendRun> run;
         Mode mode;
         const bool rated;
+        const std::int64_t begun_ms = pns::steady_now_ms();  ///< on this lane
         std::vector<Timer*> sleepers;  ///< walks that wait for a command or for their rate
         std::int64_t in_flight = 0;    ///< loaded and neither final nor put off
         std::int64_t in_flight_told = 0, retries_told = 0;
@@ -187,12 +209,23 @@ class FanoutLane {
         PushWindow window;
         std::unique_ptr<pns::Sender> sender;
         std::uint64_t epoch = 0;
+        bool broken = false;  ///< the stored credential does not open; until forget_senders()
     };
 
-    /// Rows of the same send with the handle of one device, that come before it.
+    /// A row of the same send with the handle of a device, that comes before it.
+    struct Rival {
+        bool done = false;  ///< it was final before it was read
+        std::unique_ptr<registry::DeviceChunk> row;
+    };
     struct Rivals {
         std::size_t device = 0;  ///< index in the chunk
-        std::vector<std::unique_ptr<registry::DeviceChunk>> rows;
+        std::vector<Rival> rows;
+    };
+    /// Does another row with its handle get the same push?
+    enum class Copy : std::uint8_t {
+        no,
+        maybe,  ///< it is that one's turn: what becomes of it is not known yet
+        yes,
     };
 
     /// Rows that were read together and their pushes in flight.
@@ -221,6 +254,7 @@ class FanoutLane {
         std::int64_t submitted_us = 0;           ///< steady clock
         registry::DeviceChunk rows;
         std::vector<pns::Push> pushes;
+        std::vector<std::uint64_t> epochs;  ///< by push: Slot::epoch of the sender that prepared it
         std::vector<std::size_t> platforms;  ///< by device
         std::size_t open = 0;  ///< pushes without a verdict, plus one while being filled
     };
@@ -231,7 +265,6 @@ class FanoutLane {
     FanoutParts& parts_;
     pns::Nursery nursery_;
     bool stopping_ = false;
-    bool senders_stopped_ = false;
     bool end_posted_ = false;
     bool withdrawing_ = false;  ///< verdicts of this moment are of pushes taken back
     std::chrono::steady_clock::time_point disk_looked_{};
@@ -279,8 +312,7 @@ class FanoutLane {
     registry::Result<bool> has_moved(const SendRun& run, std::uint16_t partition,
                                      const registry::Device& row) const;
     registry::Result<void> find_rivals(Chunk& chunk, std::size_t device) const;
-    /// Another row with its handle gets the same push.
-    bool is_copy(Chunk& chunk, std::size_t device, const Slot& to, const pns::Prepared& push);
+    Copy copy_of(Chunk& chunk, std::size_t device, const Slot& to, const pns::Prepared& push);
     pns::Task<bool> mark_before_submit(Chunk& chunk);
     pns::Task<void> retire_sender(std::unique_ptr<pns::Sender> sender);
 

@@ -4,8 +4,10 @@
 // A send freezes device numbers, and days may pass before a push goes out. A row that has another
 // user since, or whose tags no longer match the expression, is skipped. Of rows with one handle the
 // first by partition and number gets the push: a rule that needs no memory, so that it holds over
-// lanes and restarts. Everything but is_copy() runs on a store thread and reads the disk; only rows
-// that changed or share their handle come here.
+// lanes and restarts. The others wait until the first is final, and go themselves if it is deleted
+// before it got its push. That a row got its push and was deleted then is known by the run's claims
+// (hub/send/handle_claims.hpp). Everything but copy_of() runs on a store thread and reads the disk;
+// only rows that changed or share their handle come here.
 
 #include <array>
 
@@ -92,6 +94,7 @@ registry::Result<void> FanoutLane::find_rivals(Chunk& chunk, std::size_t device)
                 !run.meant(place.partition, place.number)) {
                 continue;
             }
+            const bool done = run.tally.is_done(place.partition, place.number);
             auto row = std::make_unique<registry::DeviceChunk>();
             const std::array<std::uint32_t, 1> number{place.number};
             const auto loaded =
@@ -104,26 +107,40 @@ registry::Result<void> FanoutLane::find_rivals(Chunk& chunk, std::size_t device)
             }
             const auto moved = has_moved(run, place.partition, other);
             if (!moved) return moved.error();
-            if (!*moved) rivals.rows.push_back(std::move(row));
+            if (!*moved) rivals.rows.push_back({done, std::move(row)});
         }
     }
     if (!rivals.rows.empty()) chunk.rivals.push_back(std::move(rivals));
     return {};
 }
 
-bool FanoutLane::is_copy(Chunk& chunk, std::size_t device, const Slot& to,
-                         const pns::Prepared& push) {
+FanoutLane::Copy FanoutLane::copy_of(Chunk& chunk, std::size_t device, const Slot& to,
+                                     const pns::Prepared& push) {
+    const SendRun& run = *chunk.run->run;
+    const Device& row = chunk.rows.devices[device];
+    Copy found = Copy::no;
     const auto mine = std::find_if(chunk.rivals.begin(), chunk.rivals.end(),
                                    [device](const Rivals& one) { return one.device == device; });
-    if (mine == chunk.rivals.end()) return false;
-    for (const auto& row : mine->rows) {
-        const Device& other = row->devices.front();
-        if (other.template_bytes.empty()) return true;
-        const RenderedPush& theirs =
-            chunk.run->rendering.get(other, chunk.platforms[device], *to.sender, to.epoch);
-        if (theirs.prepared && same_push(*theirs.prepared, push)) return true;
+    if (mine != chunk.rivals.end()) {
+        for (const Rival& rival : mine->rows) {
+            const Device& other = rival.row->devices.front();
+            const RenderedPush& theirs =
+                chunk.run->rendering.get(other, chunk.platforms[device], *to.sender, to.epoch);
+            if (!theirs.prepared || !same_push(*theirs.prepared, push)) continue;
+            if (rival.done) return Copy::yes;
+            found = Copy::maybe;
+        }
     }
-    return false;
+    if (run.claims.any()) {
+        const auto holder = run.claims.holder(row.handle, push);
+        if (holder && *holder != HandleClaims::Holder{chunk.partition, row.number}) {
+            if (run.tally.is_done(holder->partition, holder->number)) return Copy::yes;
+            found = Copy::maybe;
+        }
+    }
+    // A canary does not wait for a row that may come after it.
+    const bool canary = run.send.canary_ppm != 0 && !run.tally.released();
+    return found == Copy::maybe && canary ? Copy::yes : found;
 }
 
 }  // namespace hub

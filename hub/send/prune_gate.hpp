@@ -28,8 +28,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "hub/text/keyed_hash.hpp"
 #include "registry/registry.hpp"
+#include "tagexpr/keyed_hash.hpp"
 
 namespace hub {
 
@@ -101,7 +101,8 @@ class PruneGate {
     std::list<registry::Retirement> suspects_;  ///< in the order in which they came
     std::size_t unsaved_suspects_ = 0;          ///< at the back of suspects_
     /// By handle, a view into the suspicion.
-    std::unordered_map<std::string_view, std::list<registry::Retirement>::iterator, KeyedHash>
+    std::unordered_map<std::string_view, std::list<registry::Retirement>::iterator,
+                       tagexpr::KeyedHash>
         suspect_of_;
     std::vector<std::uint64_t> dropped_;
 

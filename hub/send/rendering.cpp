@@ -56,7 +56,8 @@ const RenderedPush& Rendering::get(const registry::Device& device, std::size_t p
         epochs_[platform] = epoch;
     }
     const auto& variables = device.variables_bytes;
-    const Key key{device.template_hash, variables.empty() ? 0 : keyed_hash(variables), platform};
+    const Key key{device.template_hash, variables.empty() ? 0 : tagexpr::keyed_hash(variables),
+                  platform};
     const auto known = templated_.find(key);
     if (known != templated_.end() && known->second.variables_bytes == variables &&
         known->second.source->template_bytes == device.template_bytes) {

@@ -16,9 +16,9 @@
 
 #include "hub/send/send_run.hpp"
 #include "hub/template/templates.hpp"
-#include "hub/text/keyed_hash.hpp"
 #include "pns/sender.hpp"
 #include "registry/registry.hpp"
+#include "tagexpr/keyed_hash.hpp"
 
 namespace hub {
 
@@ -49,7 +49,7 @@ class Rendering {
     };
     struct KeyHash {
         std::size_t operator()(const Key& key) const {
-            return keyed_hash({reinterpret_cast<const char*>(&key), sizeof key});
+            return tagexpr::keyed_hash({reinterpret_cast<const char*>(&key), sizeof key});
         }
     };
     struct Source {

@@ -14,6 +14,7 @@
 
 #include "hub/device/hubs.hpp"
 #include "hub/send/device_results.hpp"
+#include "hub/send/handle_claims.hpp"
 #include "hub/send/tally.hpp"
 #include "hub/template/templates.hpp"
 #include "pns/rate_bucket.hpp"
@@ -98,6 +99,7 @@ struct SendRun {
         return in(todo.partitions) || in(done_before);
     }
     std::vector<registry::Bitmap> done_before;  ///< devices that were final before a restart
+    HandleClaims claims;                        ///< thread-safe
     /// When the selection was frozen, or a moment before: rows whose user or tags have not changed
     /// since are meant.
     std::int64_t frozen_ms() const {

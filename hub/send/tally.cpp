@@ -145,6 +145,11 @@ double Tally::rate_per_s() const {
            static_cast<double>(last.at_ms - first->at_ms);
 }
 
+bool Tally::is_done(std::uint16_t partition, std::uint32_t number) const {
+    std::lock_guard lock(mutex_);
+    return partition < progress_.done.size() && progress_.done[partition].contains(number);
+}
+
 std::uint64_t Tally::final_devices() const {
     std::lock_guard lock(mutex_);
     return final_;

@@ -131,6 +131,8 @@ class Tally {
 
     std::uint64_t audience() const { return audience_; }
     std::uint64_t final_devices() const;
+    /// The device is final, or marked before its push goes out, as far as lanes have told.
+    bool is_done(std::uint16_t partition, std::uint32_t number) const;
     registry::SendState state() const;
     bool released() const;
     std::int64_t waits_since_ms() const;

@@ -33,10 +33,6 @@ class Listener {
     pns::Task<void> stop(std::chrono::steady_clock::time_point deadline);
 
   private:
-    using Timer =
-        boost::asio::basic_waitable_timer<Peer::Clock, boost::asio::wait_traits<Peer::Clock>,
-                                          pns::Executor>;
-
     pns::Task<void> accept_loop();
     pns::Task<void> serve(Peer::Socket socket);
     pns::Task<void> converse(Peer& peer);
@@ -46,7 +42,7 @@ class Listener {
     boost::asio::ssl::context* tls_;
     std::atomic<std::size_t>& connections_;
     boost::asio::basic_socket_acceptor<boost::asio::ip::tcp, pns::Executor> acceptor_;
-    Timer pause_;  // accept errors and the wait of stop()
+    pns::SteadyTimer pause_;  // accept errors and the wait of stop()
     pns::Nursery children_;
     std::list<Peer*> peers_;
     std::uint16_t port_ = 0;

@@ -2,6 +2,7 @@
 
 #include "hub/server/peer.hpp"
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/write.hpp>
 
@@ -10,7 +11,9 @@ namespace hub {
 namespace asio = boost::asio;
 
 Peer::Peer(Socket socket, asio::ssl::context* tls, std::int64_t write_ms)
-    : socket_(std::move(socket)), timer_(socket_.get_executor()), write_ms_(write_ms) {
+    : socket_(std::move(socket)),
+      alarm_(socket_.get_executor(), [this](std::int64_t now) { return look(now); }),
+      write_ms_(write_ms) {
     if (tls != nullptr) tls_.emplace(socket_, *tls);
 }
 
@@ -40,8 +43,8 @@ pns::Task<std::pair<pns::error_code, std::size_t>> Peer::read_some(asio::mutable
 }
 
 pns::Task<pns::error_code> Peer::write(asio::const_buffer bytes) {
-    write_by_ = Clock::now() + std::chrono::milliseconds(write_ms_);
-    wake_for(write_by_);
+    write_by_ms_ = now_ms() + write_ms_;
+    alarm_.at_latest(write_by_ms_);
     pns::error_code outcome;
     if (tls_) {
         auto [failure, size] = co_await asio::async_write(*tls_, bytes, pns::as_result);
@@ -50,32 +53,26 @@ pns::Task<pns::error_code> Peer::write(asio::const_buffer bytes) {
         auto [failure, size] = co_await asio::async_write(socket_, bytes, pns::as_result);
         outcome = failure;
     }
-    write_by_ = Clock::time_point::max();
+    write_by_ms_ = pns::never_ms;
     co_return outcome;
 }
 
 void Peer::expect_within(std::int64_t ms) {
-    read_by_ = Clock::now() + std::chrono::milliseconds(ms);
-    wake_for(read_by_);
+    read_by_ms_ = now_ms() + ms;
+    alarm_.at_latest(read_by_ms_);
 }
 
-void Peer::wake_for(Clock::time_point deadline) {
-    // A later deadline is found when the timer fires for the earlier one.
-    if (deadline < timer_.expiry()) timer_.cancel();
-}
-
-pns::Task<void> Peer::watch() {
-    while (open_) {
-        timer_.expires_at(deadline());
-        co_await timer_.async_wait(pns::as_result);
-        if (!open_ || Clock::now() < deadline()) continue;
-        const bool unread = write_by_ <= Clock::now();
+std::int64_t Peer::look(std::int64_t now_ms) {
+    const bool unread = write_by_ms_ <= now_ms;
+    if (unread || read_by_ms_ <= now_ms) {
         if (unread || !on_late) {
             cut();
         } else {
             on_late();
         }
     }
+    const std::int64_t next_ms = open_ && on_look ? on_look(now_ms) : pns::never_ms;
+    return std::min({read_by_ms_, write_by_ms_, next_ms});
 }
 
 void Peer::drain() {
@@ -121,7 +118,7 @@ void Peer::cut() {
     open_ = false;
     pns::error_code ignored;
     socket_.close(ignored);
-    timer_.cancel();
+    alarm_.stop();
 }
 
 }  // namespace hub

@@ -7,17 +7,20 @@
 // Nothing here is cancelled from outside: a deadline, a drain that takes too long and a lost
 // connection all close the socket, and every wait on it ends with an error. What a handler waits
 // for is not the peer's: give_up() is for that.
+//
+// Deadlines count time in which the loop ran: after a gap it reads first and judges then
+// (pns/alarm.hpp).
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "pns/alarm.hpp"
 #include "pns/task.hpp"
 
 namespace hub {
@@ -25,7 +28,6 @@ namespace hub {
 class Peer {
   public:
     using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, pns::Executor>;
-    using Clock = std::chrono::steady_clock;
 
     /// `tls` null: a plain connection. `write_ms` bounds each write.
     Peer(Socket socket, boost::asio::ssl::context* tls, std::int64_t write_ms);
@@ -41,12 +43,18 @@ class Peer {
 
     /// What is being waited for must have come in `ms` from now. Replaces the deadline before.
     void expect_within(std::int64_t ms);
-    void expect_nothing() { read_by_ = Clock::time_point::max(); }
+    void expect_nothing() { read_by_ms_ = pns::never_ms; }
+    /// The time of deadlines.
+    std::int64_t now_ms() { return alarm_.now_ms(); }
+    /// What serves the connection has a deadline of its own, maybe before all others.
+    void look_by(std::int64_t deadline_ms) { alarm_.at_latest(deadline_ms); }
+    /// Does what is due of such deadlines and returns the next one, or pns::never_ms.
+    std::function<std::int64_t(std::int64_t now_ms)> on_look;
     /// Called instead of cut() when what was expected did not come; must set a new deadline.
     std::function<void()> on_late;
 
     /// Ends when the connection is cut.
-    pns::Task<void> watch();
+    pns::Task<void> watch() { return alarm_.run(); }
 
     /// The process wants to stop: no further requests.
     void drain();
@@ -67,14 +75,13 @@ class Peer {
     pns::Executor executor() { return socket_.get_executor(); }
 
   private:
-    void wake_for(Clock::time_point deadline);
-    Clock::time_point deadline() const { return read_by_ < write_by_ ? read_by_ : write_by_; }
+    std::int64_t look(std::int64_t now_ms);
 
     Socket socket_;
     std::optional<boost::asio::ssl::stream<Socket&>> tls_;
-    boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>, pns::Executor> timer_;
-    Clock::time_point read_by_ = Clock::time_point::max();
-    Clock::time_point write_by_ = Clock::time_point::max();
+    pns::RunningAlarm alarm_;
+    std::int64_t read_by_ms_ = pns::never_ms;
+    std::int64_t write_by_ms_ = pns::never_ms;
     std::int64_t write_ms_;
     bool open_ = true;
     bool draining_ = false;

@@ -4,7 +4,8 @@
 // writes what the session has to say, and each stream that reached a handler has a coroutine of
 // its own. Events of the session run inside feed() and only note things, start such a coroutine or
 // answer at once. A handler that wants the next piece of a body, or waits until a piece is read,
-// sleeps in wait_for() and is woken by stir(). The connection outlives its handlers: run() joins
+// sleeps in wait_for() and is woken by stir(), or by look() when its time is over. All times are
+// Peer::now_ms(). The connection outlives its handlers: run() joins
 // them before it returns, and streams that were reset still count against streams_max until their
 // handler has ended.
 
@@ -50,14 +51,12 @@ class H2Connection final : pns::H2Events {
           rate_(config.requests_per_second_per_connection, now_ms()),
           session_(pns::H2Session::Role::server, limits_for(config), *this),
           children_(peer.executor()),
-          wake_(peer.executor()) {}
+          wake_(peer.executor(), Latch::time_point::max()) {}
 
     pns::Task<void> run();
 
   private:
-    using Clock = Peer::Clock;
-    using Timer =
-        boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>, pns::Executor>;
+    using Latch = pns::SteadyTimer;  // never rings by itself
 
     void on_message(std::int32_t stream, const pns::H2Message& message) override;
     void on_lost(std::int32_t stream, const pns::H2Lost& lost) override;
@@ -74,18 +73,19 @@ class H2Connection final : pns::H2Events {
     struct Upload {
         std::int32_t stream;
         std::size_t bytes_max;
-        Clock::time_point end_by;
+        std::int64_t end_by_ms;
         std::size_t bytes = 0;
     };
     pns::Task<void> answer_upload(Upload upload, Request request, Routed routed);
     pns::Task<Parsed<std::string>> more(Upload& upload);
-    pns::Task<void> wait_for(std::int32_t stream, Clock::time_point until);
+    pns::Task<void> wait_for(std::int32_t stream, std::int64_t until_ms);
+    std::int64_t look(std::int64_t now_ms);
     void stir(std::int32_t stream);
     void give_up(std::int32_t stream, std::uint32_t error_code);
     Request request_of(const pns::H2Message& message) const;
     /// Its head is complete, its body is not.
     struct Receiving {
-        Clock::time_point since;
+        std::int64_t since_ms;
         std::size_t bytes_max;
         Request request;
         Routed routed;
@@ -104,9 +104,13 @@ class H2Connection final : pns::H2Events {
     TokenBucket rate_;
     pns::H2Session session_;
     pns::Nursery children_;  // the writer and one for each request at work
-    Timer wake_;
+    Latch wake_;
     std::map<std::int32_t, Receiving> receiving_;  // by age as well as by id
-    std::map<std::int32_t, Timer*> waiting_;       // handlers, each for something of its stream
+    struct Waiting {
+        Latch* latch;
+        std::int64_t until_ms;
+    };
+    std::map<std::int32_t, Waiting> waiting_;  // handlers, each for something of its stream
     std::size_t working_ = 0;
     bool ended_ = false;
     bool went_away_ = false;
@@ -121,6 +125,7 @@ pns::Task<void> H2Connection::run() {
         constexpr std::int64_t goodbye_ms = 1'000;
         peer_.expect_within(goodbye_ms);
     };
+    peer_.on_look = [this](std::int64_t now_ms) { return look(now_ms); };
     peer_.expect_within(config_.header_timeout_ms);
     peer_.on_give_up = [this] { children_.cancel(); };
     if (peer_.draining()) say_goaway();
@@ -128,8 +133,9 @@ pns::Task<void> H2Connection::run() {
     co_await read_loop();
     ended_ = true;
     wake();
-    for (const auto& [stream, timer] : waiting_) timer->cancel();
+    for (const auto& [stream, waiting] : waiting_) waiting.latch->cancel();
     peer_.on_drain = [] {};
+    peer_.on_look = nullptr;
     co_await children_.join();
     peer_.on_give_up = nullptr;
     session_.abandon();
@@ -162,7 +168,6 @@ pns::Task<void> H2Connection::write_loop() {
         }
         if (ended_) break;
         if (!session_.alive()) peer_.interrupt();  // nothing more to read
-        wake_.expires_at(Clock::time_point::max());
         co_await wake_.async_wait(pns::as_result);
     }
 }
@@ -177,8 +182,8 @@ void H2Connection::say_goaway() {
 /// Each body has body_timeout_ms from its head on; a stream that is too slow is reset, the others
 /// go on.
 void H2Connection::reset_slow_streams() {
-    const auto oldest = Clock::now() - std::chrono::milliseconds(config_.body_timeout_ms);
-    while (!receiving_.empty() && receiving_.begin()->second.since < oldest) {
+    const auto oldest_ms = peer_.now_ms() - config_.body_timeout_ms;
+    while (!receiving_.empty() && receiving_.begin()->second.since_ms < oldest_ms) {
         session_.reset(receiving_.begin()->first, error_cancel);
         receiving_.erase(receiving_.begin());
         set_deadline();
@@ -242,12 +247,12 @@ bool H2Connection::on_request_headers(std::int32_t stream, const pns::H2Message&
     if (takes_pieces(routed)) {
         session_.hand_out(stream);
         ++working_;
-        const auto end_by = Clock::now() + std::chrono::milliseconds(config_.body_timeout_ms);
-        children_.start(answer_upload(Upload{stream, bytes_max, end_by}, std::move(request),
+        const auto end_by_ms = peer_.now_ms() + config_.body_timeout_ms;
+        children_.start(answer_upload(Upload{stream, bytes_max, end_by_ms}, std::move(request),
                                       std::move(routed)));
     } else {
         receiving_.emplace(
-            stream, Receiving{Clock::now(), bytes_max, std::move(request), std::move(routed)});
+            stream, Receiving{peer_.now_ms(), bytes_max, std::move(request), std::move(routed)});
     }
     set_deadline();
     return true;
@@ -256,7 +261,7 @@ bool H2Connection::on_request_headers(std::int32_t stream, const pns::H2Message&
 void H2Connection::on_message(std::int32_t stream, const pns::H2Message& message) {
     auto received = receiving_.extract(stream);
     if (received.empty()) return;  // answered at its head
-    auto& [since, bytes_max, request, routed] = received.mapped();
+    auto& [since_ms, bytes_max, request, routed] = received.mapped();
     if (refused(stream, request, bytes_max, message.body.size())) return set_deadline();
     request.received_at_ms = now_ms();
     request.body = std::string(message.body);
@@ -271,17 +276,31 @@ void H2Connection::on_lost(std::int32_t stream, const pns::H2Lost&) {
     set_deadline();
 }
 
-/// Until something happens to `stream`, or the connection ends.
-pns::Task<void> H2Connection::wait_for(std::int32_t stream, Clock::time_point until) {
-    Timer timer(peer_.executor(), until);
-    waiting_.emplace(stream, &timer);
-    co_await timer.async_wait(pns::as_result);
+/// Until something happens to `stream`, its time is over, or the connection ends.
+pns::Task<void> H2Connection::wait_for(std::int32_t stream, std::int64_t until_ms) {
+    Latch latch(peer_.executor(), Latch::time_point::max());
+    waiting_.emplace(stream, Waiting{&latch, until_ms});
+    peer_.look_by(until_ms);
+    co_await latch.async_wait(pns::as_result);
     waiting_.erase(stream);
+}
+
+/// Wakes those whose time is over; the next time.
+std::int64_t H2Connection::look(std::int64_t now_ms) {
+    std::int64_t next_ms = pns::never_ms;
+    for (const auto& [stream, waiting] : waiting_) {
+        if (waiting.until_ms <= now_ms) {
+            waiting.latch->cancel();
+        } else {
+            next_ms = std::min(next_ms, waiting.until_ms);
+        }
+    }
+    return next_ms;
 }
 
 void H2Connection::stir(std::int32_t stream) {
     const auto at = waiting_.find(stream);
-    if (at != waiting_.end()) at->second->cancel();
+    if (at != waiting_.end()) at->second.latch->cancel();
 }
 
 void H2Connection::give_up(std::int32_t stream, std::uint32_t error_code) {
@@ -302,13 +321,13 @@ pns::Task<Parsed<std::string>> H2Connection::more(Upload& upload) {
         if (!piece->bytes.empty()) wake();  // its window opens
         upload.bytes += piece->bytes.size();
         if (upload.bytes > upload.bytes_max) co_return body_too_large(upload.bytes_max);
-        const bool late = !piece->last && Clock::now() >= upload.end_by;
+        const bool late = !piece->last && peer_.now_ms() >= upload.end_by_ms;
         if (late) {
             give_up(upload.stream, error_cancel);
             break;
         }
         if (piece->last || !piece->bytes.empty()) co_return std::move(piece->bytes);
-        co_await wait_for(upload.stream, upload.end_by);
+        co_await wait_for(upload.stream, upload.end_by_ms);
     }
     co_return body_ended_early();
 }
@@ -389,13 +408,13 @@ pns::Task<void> H2Connection::send_pieces(std::int32_t stream, Response response
 
 /// False: nobody is there to read what was appended. The time is that of a write (peer.hpp).
 pns::Task<bool> H2Connection::drained(std::int32_t stream) {
-    const auto end_by = Clock::now() + std::chrono::milliseconds(config_.body_timeout_ms);
+    const auto end_by_ms = peer_.now_ms() + config_.body_timeout_ms;
     while (session_.unread(stream) > 0 && !ended_) {
-        if (Clock::now() >= end_by) {
+        if (peer_.now_ms() >= end_by_ms) {
             give_up(stream, error_cancel);
             co_return false;
         }
-        co_await wait_for(stream, end_by);
+        co_await wait_for(stream, end_by_ms);
     }
     co_return !ended_;
 }

@@ -3,6 +3,7 @@
 // An account of a provider that does not exist: its answers say by their status what to do, its
 // handle is the path.
 
+#include <functional>
 #include <string>
 
 #include "pns/account.hpp"
@@ -18,6 +19,7 @@ struct FakeProvider {
     std::string host = "push.test";
     bool host_in_handle = false;  ///< handle is "host/rest"
     bool tokens_per_origin = false;
+    std::function<pns::TokenSource(const pns::Origin&)> tokens_of;  ///< then, instead of `tokens`
 };
 
 class FakeAccount final : public pns::Account {
@@ -30,6 +32,12 @@ class FakeAccount final : public pns::Account {
     bool tokens_per_origin() const override { return provider_.tokens_per_origin; }
     pns::TokenSource token_source() const override { return provider_.tokens; }
     std::string token_key() const override { return provider_.key; }
+    pns::TokenSource token_source_for(const pns::Origin& origin) const override {
+        return provider_.tokens_of ? provider_.tokens_of(origin) : provider_.tokens;
+    }
+    std::string token_key_for(const pns::Origin& origin) const override {
+        return provider_.tokens_of ? provider_.key + ' ' + origin.host : provider_.key;
+    }
     pns::Checked<std::shared_ptr<const pns::Prepared>> prepare(
         const pns::Message& message) const override {
         auto out = std::make_shared<pns::Prepared>();

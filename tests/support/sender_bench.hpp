@@ -25,7 +25,11 @@ struct SenderBench final : pns::PushOwner {
         std::vector<pns::Verdict> verdicts;
     };
 
-    SenderBench() { settings.connect_timeout_ms = 5'000; }
+    /// `clock`: of tokens and connections.
+    explicit SenderBench(const pns::Clock& clock = pns::system_clock())
+        : bearers(pns::BearerCache::Settings{&clock, nullptr, {}}) {
+        settings.connect_timeout_ms = 5'000;
+    }
 
     void open(FakeProvider provider = {}) {
         pns::Network network;

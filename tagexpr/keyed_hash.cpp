@@ -1,12 +1,12 @@
-// Tested by tests/hub_keyed_hash_test.cpp.
+// Tested by tests/tagexpr_keyed_hash_test.cpp.
 
-#include "hub/text/keyed_hash.hpp"
+#include "tagexpr/keyed_hash.hpp"
 
 #include <bit>
 #include <cstring>
 #include <random>
 
-namespace hub {
+namespace tagexpr {
 
 namespace {
 
@@ -68,4 +68,4 @@ std::uint64_t keyed_hash(std::string_view bytes) {
     return siphash_1_3(secret.key0, secret.key1, bytes);
 }
 
-}  // namespace hub
+}  // namespace tagexpr

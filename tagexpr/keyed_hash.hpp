@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace hub {
+namespace tagexpr {
 
 std::uint64_t keyed_hash(std::string_view bytes);
 
@@ -21,4 +21,4 @@ struct KeyedHash {
 /// The function itself (Aumasson, Bernstein 2012, with one and three rounds), for a key given.
 std::uint64_t siphash_1_3(std::uint64_t key0, std::uint64_t key1, std::string_view bytes);
 
-}  // namespace hub
+}  // namespace tagexpr
