@@ -30,7 +30,7 @@ pns::TokenSource signed_tokens(int& minted) {
 
 }  // namespace
 
-TEST_CASE("a provider that is unwell is asked by one push, and its first answer opens the gate",
+TEST_CASE("a provider that is unwell is asked by one push, and its first answer opens the door",
           "[pns]") {
     Bench bench;
     H2Server server(bench.loop, {"push.test"});
@@ -42,7 +42,7 @@ TEST_CASE("a provider that is unwell is asked by one push, and its first answer 
     };
     bench.rules = {server.rule("push.test")};
     bench.open();
-    // The owner gives back what may come again, as the fan-out does while the gate is open.
+    // The owner gives back what may come again, as the fan-out does while the door is open.
     std::vector<Bench::Item*> waiting;
     std::size_t accepted = 0;
     bench.then = [&](Bench::Item& item) {
@@ -74,7 +74,7 @@ TEST_CASE("a provider that is unwell is asked by one push, and its first answer 
     CHECK(arrived <= before + 3);  // probes only
     for (const Bench::Item* item : waiting) {
         if (const auto* unsent = item->verdicts.back().get<pns::NotSent>())
-            CHECK(unsent->gate > pns::Sender::credential_gate);
+            CHECK(unsent->door > pns::Sender::credential_door);
     }
     well = true;
     REQUIRE(run_until(bench.loop, [&] {
@@ -200,7 +200,7 @@ TEST_CASE("a probe that comes back into the queue goes out again, and the creden
     REQUIRE(bench.wait_for(40));
     CHECK(returned);
     CHECK_FALSE(bench.sender->shut());
-    CHECK(bench.opened == std::vector<std::uint32_t>{pns::Sender::credential_gate});
+    CHECK(bench.opened == std::vector<std::uint32_t>{pns::Sender::credential_door});
     CHECK(bench.sender->figures().accepted >= 1);
     bench.stop();
     bench.end(server);

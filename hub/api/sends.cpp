@@ -16,8 +16,8 @@
 #include "hub/api/telemetry_xml.hpp"
 #include "hub/api/test_send.hpp"
 #include "hub/device/handle_check.hpp"
-#include "hub/http/answers.hpp"
 #include "hub/http/rate_limits.hpp"
+#include "hub/http/responses.hpp"
 #include "hub/process/clock.hpp"
 #include "hub/process/metrics.hpp"
 #include "hub/send/fanout.hpp"
@@ -61,35 +61,35 @@ pns::Task<Response> accept(Call call, Send send, registry::Selection selection) 
     }
     if (is_test(request)) keep_first(selection, test_devices_max);
     registry::Progress progress;
-    const auto accepted = registry::accepted(std::move(send), std::move(selection));
-    const bool nobody = accepted->selection.count() == 0;
+    const auto frozen = registry::frozen(std::move(send), std::move(selection));
+    const bool nobody = frozen->selection.count() == 0;
     if (nobody) {
         progress.state = registry::SendState::no_target;
         progress.started_at_ms = progress.ended_at_ms = request.received_at_ms;
     }
     const std::string location =
-        absolute_url(request, {call.hub->row.name, "messages", accepted->send.id});
-    Response response = done(201);
+        absolute_url(request, {call.hub->row.name, "messages", frozen->send.id});
+    Response response = empty_response(201);
     Response planned = response;
     planned.headers.emplace_back("Location", location);
-    auto write = [&call, &accepted, &progress, &planned](registry::Done<void> done) {
+    auto write = [&call, &frozen, &progress, &planned](registry::Done<void> done) {
         const std::uint32_t hub = call.hub->row.number;
         if (call.once != nullptr) {
-            call.parts.registry.accept_once(hub, accepted, progress, call.once->answer(planned),
+            call.parts.registry.accept_once(hub, frozen, progress, call.once->answer(planned),
                                             std::move(done));
         } else {
-            call.parts.registry.accept(hub, accepted, progress, std::move(done));
+            call.parts.registry.accept(hub, frozen, progress, std::move(done));
         }
     };
     const auto written = co_await committed<void>(std::move(write));
     if (!written) co_return refused(request, written.error(), "");
     // The answer of a test send is kept again when it is complete.
     if (call.once != nullptr && !is_test(request)) call.once->kept();
-    call.parts.metrics.send_accepted(accepted->send.format);
+    call.parts.metrics.send_opened(frozen->send.format);
     if (is_test(request)) {
-        response = co_await answer_test_send(call, accepted);
+        response = co_await answer_test_send(call, frozen);
     } else if (!nobody) {
-        call.parts.fanout.start(call.hub, accepted);
+        call.parts.fanout.start(call.hub, frozen);
     }
     response.headers.emplace_back("Location", location);
     co_return response;
@@ -154,8 +154,7 @@ pns::Task<Response> post_message(Call call) {
     if (!ok(plan)) co_return refused(request, std::get<Refusal>(plan));
     const registry::Universe universe = universe_of(send, call.parts.config);
     const std::uint32_t hub = call.hub->row.number;
-    auto selected =
-        call.parts.registry.select_at_once(hub, std::get<tagexpr::Plan>(plan), universe);
+    auto selected = call.parts.registry.try_select(hub, std::get<tagexpr::Plan>(plan), universe);
     if (!selected && selected.error() == registry::errc::not_in_memory) {
         auto read = [&call, hub, &plan, &universe] {
             return call.parts.registry.select(hub, std::get<tagexpr::Plan>(plan), universe);
@@ -193,7 +192,7 @@ pns::Task<Response> get_message(Call call) {
     const auto& [send, progress] = *stored;
     // What is live is fresher than the last checkpoint, unless the last checkpoint was the end.
     const bool fresher = live && !registry::is_final(progress.state);
-    Response response = done(200);
+    Response response = empty_response(200);
     std::string location = absolute_url(request, {call.hub->row.name, "messages", id});
     location.replace(0, std::string_view("https").size(), "sb");
     const std::string errors = co_await error_details_url(call, id);

@@ -9,7 +9,7 @@
 #include "hub/api/handlers.hpp"
 #include "hub/api/outcome_xml.hpp"
 #include "hub/api/parts.hpp"
-#include "hub/http/answers.hpp"
+#include "hub/http/responses.hpp"
 #include "hub/send/fanout.hpp"
 
 namespace asio = boost::asio;
@@ -41,9 +41,9 @@ void keep_first(registry::Selection& selection, std::size_t devices) {
 }
 
 pns::Task<Response> answer_test_send(Call call,
-                                     std::shared_ptr<const registry::AcceptedSend> accepted) {
+                                     std::shared_ptr<const registry::FrozenSend> frozen) {
     const auto results = call.parts.fanout.results_of_all();
-    if (accepted->selection.count() > 0) {
+    if (frozen->selection.count() > 0) {
         const pns::Executor loop = co_await asio::this_coro::executor;
         const auto waiting = std::make_shared<Waiting>(loop);
         waiting->timer.expires_after(std::chrono::milliseconds(test_wait_ms_max));
@@ -53,10 +53,10 @@ pns::Task<Response> answer_test_send(Call call,
                 waiting->timer.cancel();
             });
         };
-        call.parts.fanout.start(call.hub, std::move(accepted), results, std::move(ended));
+        call.parts.fanout.start(call.hub, std::move(frozen), results, std::move(ended));
         if (!waiting->ended) co_await waiting->timer.async_wait(pns::as_result);
     }
-    Response response = done(201);
+    Response response = empty_response(201);
     response.body = notification_outcome(results->snapshot());
     co_return response;
 }

@@ -21,7 +21,6 @@ constexpr std::int64_t test_wait_ms_max = 25'000;  ///< what has no verdict by t
 void keep_first(registry::Selection& selection, std::size_t devices);
 
 /// Starts a send that the ledger has accepted and tells what became of its devices.
-pns::Task<Response> answer_test_send(Call call,
-                                     std::shared_ptr<const registry::AcceptedSend> accepted);
+pns::Task<Response> answer_test_send(Call call, std::shared_ptr<const registry::FrozenSend> frozen);
 
 }  // namespace hub

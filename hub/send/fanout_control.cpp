@@ -57,7 +57,9 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
     const std::int64_t now = now_ms();
     Tally& tally = run->tally;
     const bool waited = tally.waits_since_ms() != 0;
-    const bool canary_done = canary_open(*run) && tally.goal_reached();
+    // After a restart the state knows it before the goal is found again.
+    const bool canary_over =
+        canary_open(*run) && (tally.goal_reached() || tally.state() == registry::SendState::held);
     const bool late = run->mode == Mode::drop && event != SendEvent::cancel;
     if (late || !tally.apply(event, now)) {
         ControlAnswer refused;
@@ -71,7 +73,7 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
         set_deadline(*run,
                      waits ? now + hours * 3'600'000 : undelivered_after_ms(run->send, left, now));
     }
-    const bool releases = event == SendEvent::cancel || (event == SendEvent::resume && canary_done);
+    const bool releases = event == SendEvent::cancel || (event == SendEvent::resume && canary_over);
     if (releases && canary_open(*run)) {
         tally.set_released();
         if (run->rounds_known) parts_.open_round(run);

@@ -119,7 +119,7 @@ pns::Task<std::size_t> Scheduler::fire_due(std::int64_t now_ms) {
 pns::Task<void> Scheduler::fire(Entry entry, std::int64_t now_ms) {
     Fired fired = Fired::later;
     try {
-        fired = co_await try_fire(entry, now_ms);
+        fired = co_await attempt(entry, now_ms);
     } catch (const std::exception& bug) {
         log_error("firing a scheduled send failed: tried again shortly",
                   {{"send", entry.id}, {"what", bug.what()}});
@@ -130,7 +130,7 @@ pns::Task<void> Scheduler::fire(Entry entry, std::int64_t now_ms) {
     }
 }
 
-pns::Task<Scheduler::Fired> Scheduler::try_fire(const Entry& entry, std::int64_t now_ms) {
+pns::Task<Scheduler::Fired> Scheduler::attempt(const Entry& entry, std::int64_t now_ms) {
     const auto hub = parts_.hubs.find(entry.hub);
     if (!hub) co_return Fired::gone;
     if (hub->description.disabled) co_return Fired::held;
@@ -173,13 +173,13 @@ pns::Task<Scheduler::Fired> Scheduler::try_fire(const Entry& entry, std::int64_t
     const bool over = registry::is_final(progress.state);
     if (over) progress.started_at_ms = progress.ended_at_ms = now_ms;
 
-    const auto fired = registry::accepted(std::move(send), std::move(selection));
+    const auto fired = registry::frozen(std::move(send), std::move(selection));
     auto write = [this, &entry, &fired, &progress](registry::Done<void> done) {
         parts_.registry.accept(entry.hub, fired, progress, std::move(done));
     };
-    const auto accepted = co_await committed<void>(std::move(write));
-    if (!accepted) {
-        const auto code = accepted.error();
+    const auto written = co_await committed<void>(std::move(write));
+    if (!written) {
+        const auto code = written.error();
         if (code == registry::errc::exists || code == registry::errc::not_found) {
             co_return Fired::gone;  // cancelled meanwhile, or the hub was deleted
         }
@@ -189,7 +189,7 @@ pns::Task<Scheduler::Fired> Scheduler::try_fire(const Entry& entry, std::int64_t
     }
     ++fired_;
     late_ms_ = std::max<std::int64_t>(0, now_ms - fired->send.scheduled_at_ms);
-    parts_.metrics.send_accepted(fired->send.format);
+    parts_.metrics.send_opened(fired->send.format);
     if (!over) parts_.fanout.start(hub, fired);
     co_return Fired::yes;
 }

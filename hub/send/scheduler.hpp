@@ -103,7 +103,7 @@ class Scheduler {
     enum class Fired : std::uint8_t { yes, gone, later, held };
 
     pns::Task<void> fire(Entry entry, std::int64_t now_ms);
-    pns::Task<Fired> try_fire(const Entry& entry, std::int64_t now_ms);
+    pns::Task<Fired> attempt(const Entry& entry, std::int64_t now_ms);
 
     Parts parts_;
     std::function<std::int64_t()> clock_;
