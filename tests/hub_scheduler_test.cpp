@@ -14,6 +14,7 @@
 #include "hub/send/send_request.hpp"
 #include "hub/send/trace.hpp"
 #include "hub/text/times.hpp"
+#include "pns/clock.hpp"
 #include "tests/support/registry_fixture.hpp"
 #include "tests/support/world.hpp"
 
@@ -50,7 +51,7 @@ class Desk {
         std::string why;
         hub::Trace::Settings settings;
         settings.key = "key";
-        settings.now = hub::now_ms;
+        settings.now = [] { return pns::system_clock().wall_ms(); };
         trace_ = std::make_unique<hub::Trace>(
             std::move(registry::TraceStore::open(traced, why).value()), settings, loops_.size());
         fanout_ = std::make_unique<hub::Fanout>(loops_, pool_, *store_, *hubs_, metrics_, config,
@@ -146,7 +147,7 @@ class Desk {
     hub::Metrics metrics_;
     std::unique_ptr<hub::Hubs> hubs_;
     std::unique_ptr<hub::Trace> trace_;
-    pns::BearerCache bearers_;
+    pns::BearerCache bearers_{pns::system_clock()};
     std::unique_ptr<hub::Fanout> fanout_;
     std::unique_ptr<hub::Scheduler> scheduler_;
     pns::Nursery children_{loops_.lane(0).get_executor()};
@@ -159,7 +160,7 @@ std::uint64_t devices(const registry::Progress& progress) {
 }
 
 /// The fan-out's own deadlines look at the wall clock: the tests' clock starts there.
-const std::int64_t start_ms = hub::now_ms();
+const std::int64_t start_ms = pns::system_clock().wall_ms();
 constexpr std::int64_t hour_ms = 3'600'000;
 
 }  // namespace
@@ -235,7 +236,7 @@ TEST_CASE("who came a moment before a scheduled send fired is meant by it", "[hu
         desk.add_device(1);
         desk.add_device(2, "$UserId:{new}");
         auto send = desk.schedule("s", start_ms, "all || $UserId:{new}");
-        desk.clock_ms = hub::now_ms();
+        desk.clock_ms = pns::system_clock().wall_ms();
         if (!stopped) {
             CHECK(desk.fire(desk.clock_ms) == 1);
             const auto [fired, progress] = desk.ended("s");
@@ -428,7 +429,7 @@ std::string plain_time(std::int64_t time_ms) {
 
 TEST_CASE("a scheduled send is shown, cancelled and kept over a restart", "[hub]") {
     World world;
-    const std::int64_t now = hub::now_ms();
+    const std::int64_t now = pns::system_clock().wall_ms();
     const auto first = schedule(world, plain_time(now + hour_ms));
     const auto second =
         schedule(world, hub::iso_ms(now + 6 * 24 * hour_ms), "", "/App/ScheduledNotifications");
@@ -455,7 +456,7 @@ TEST_CASE("a scheduled send goes out in its time, one in the past at once", "[hu
     CHECK(world.finish(past.id).devices("Success") == 1);
     CHECK(cancel(world, past.id) == 404);
 
-    const std::int64_t due_ms = hub::now_ms() + 700;
+    const std::int64_t due_ms = pns::system_clock().wall_ms() + 700;
     const auto soon = schedule(world, hub::iso_ms(due_ms));
     REQUIRE(soon.status == 201);
     const auto told = world.finish(soon.id);
@@ -468,7 +469,7 @@ TEST_CASE("a schedule that cannot be kept is refused with the reason", "[hub]") 
     hub::Config config;
     config.sends_scheduled_max = 2;
     World world(config);
-    const std::int64_t now = hub::now_ms();
+    const std::int64_t now = pns::system_clock().wall_ms();
     const auto refused = [&](const std::string& time, const std::string& word,
                              const std::string& tags = "all") {
         const auto answer = schedule(world, time, tags);

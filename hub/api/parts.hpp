@@ -9,9 +9,9 @@
 #include "hub/access/sas.hpp"
 #include "hub/device/handle_check.hpp"
 #include "hub/device/hubs.hpp"
-#include "hub/process/clock.hpp"
 #include "hub/process/config.hpp"
 #include "hub/process/loops.hpp"
+#include "pns/clock.hpp"
 #include "registry/registry.hpp"
 
 namespace hub {
@@ -48,6 +48,7 @@ struct Parts {
     const std::atomic<bool>& ready;
     const std::atomic<bool>& store_writable;  ///< cleared while the store refuses what is written
     NormaliseHandle handle_rule;
+    const pns::Clock& clock;
 };
 
 }  // namespace hub

@@ -18,7 +18,6 @@
 #include "hub/device/handle_check.hpp"
 #include "hub/http/answers.hpp"
 #include "hub/http/rate_limits.hpp"
-#include "hub/process/clock.hpp"
 #include "hub/process/metrics.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/send/send_request.hpp"
@@ -45,7 +44,8 @@ std::optional<Response> refuse_early(const Call& call) {
         return slow;
     }
     if (!is_test(call.request)) return std::nullopt;
-    const auto wait_ms = call.parts.test_sends.take(call.hub->row.number, {}, now_ms());
+    const auto wait_ms =
+        call.parts.test_sends.take(call.hub->row.number, {}, call.request.received_at_ms);
     if (wait_ms == 0) return std::nullopt;
     Response slow = error(call.request, 429, "A hub may have 10 test sends a minute.");
     slow.headers.emplace_back("Retry-After", retry_after_s(wait_ms));

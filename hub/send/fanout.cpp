@@ -6,7 +6,6 @@
 #include <map>
 #include <mutex>
 
-#include "hub/process/clock.hpp"
 #include "hub/process/log.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/send_request.hpp"
@@ -85,8 +84,8 @@ struct Fanout::Impl {
         : loops(all_loops),
           room(std::make_shared<ResultsRoom>(config.device_results_max)),
           gates(&trace),
-          parts{store, registry, hubs, metrics, config, gates, trace, tokens, network_of(config),
-                {},    {},       {},   {},      {},     {}} {
+          parts{store,          registry,           hubs, metrics, config, gates, trace, tokens,
+                tokens.clock(), network_of(config), {},   {},      {},     {},    {},    {}} {
         parts.on_ended = [this](const std::shared_ptr<SendRun>& run) {
             const auto never_final =
                 static_cast<std::int64_t>(run->tally.audience() - run->tally.final_devices());
@@ -177,7 +176,7 @@ void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
         : send.deadline_given  ? send.deadline_ms
                                : undelivered_after_ms(send, run->tally.audience(),
                                                       send.deadline_ms - undelivered_ms_max);
-    run->deadline.set(deadline_ms, now_ms(), pns::steady_now_ms());
+    run->deadline.set(deadline_ms, parts.clock.wall_ms(), parts.clock.steady_ms());
     if (const auto [count, period_s] = send.rate; count != 0)
         run->rate.emplace(count, burst_of(count / period_s), 0, period_s);
     run->hub_rate = hub_rate(*run->hub);

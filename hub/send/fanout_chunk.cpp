@@ -6,7 +6,6 @@
 #include <cassert>
 #include <cstring>
 
-#include "hub/process/clock.hpp"
 #include "hub/process/log.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/trace.hpp"
@@ -39,7 +38,7 @@ std::size_t platform_index(std::string_view name, std::size_t otherwise) {
 
 DeviceResult result_of(const Device& device, std::uint16_t partition, std::uint32_t number,
                        std::size_t platform, pns::Outcome outcome, std::string_view reason,
-                       std::string_view new_handle) {
+                       std::string_view new_handle, std::int64_t now_ms) {
     DeviceResult result;
     result.partition = partition;
     result.number = number;
@@ -51,7 +50,7 @@ DeviceResult result_of(const Device& device, std::uint16_t partition, std::uint3
     result.outcome = outcome;
     result.reason = reason;
     result.new_handle = new_handle;
-    result.at_ms = now_ms();
+    result.at_ms = now_ms;
     return result;
 }
 
@@ -84,7 +83,7 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
         const auto end = strand.partitions[p].end();
         while (next != end && may_walk(run)) {
             if (run.mode == Mode::hold) {
-                co_await sleep(run, std::chrono::steady_clock::time_point::max());
+                co_await sleep(run, std::chrono::steady_clock::duration::max());
                 continue;
             }
             if (run.mode == Mode::drop) {
@@ -92,15 +91,14 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
                 continue;
             }
             if (run.run->stalled) {
-                const auto checkpoint_ms = std::chrono::milliseconds(parts_.config.checkpoint_ms);
-                co_await sleep(run, std::chrono::steady_clock::now() + checkpoint_ms);
+                co_await sleep(run, std::chrono::milliseconds(parts_.config.checkpoint_ms));
                 continue;
             }
             std::size_t room = parts_.config.fanout_chunk_devices;
             if (strand.platform != Strand::mixed) {
                 const Flow flow = flow_of(run, strand.platform);
                 if (flow == Flow::shut) {
-                    co_await sleep(run, std::chrono::steady_clock::now() + shut_wait);
+                    co_await sleep(run, shut_wait);
                     continue;
                 }
                 if (flow == Flow::probe) room = 1;
@@ -208,7 +206,7 @@ std::optional<registry::Result<void>> FanoutLane::fill_at_once(Chunk& chunk) {
     const SendRun& run = *chunk.run->run;
     in_flight_.fetch_add(chunk.numbers.size(), std::memory_order_relaxed);
     chunk.run->in_flight += static_cast<std::int64_t>(chunk.numbers.size());
-    chunk.read_ms = now_ms();
+    chunk.read_ms = parts_.clock.wall_ms();
     chunk.stamp = parts_.registry.stamp();
     if (!run.send.direct_handles.empty()) {
         fill_direct(chunk);
@@ -271,8 +269,8 @@ void FanoutLane::build(Chunk& chunk) {
     LaneRun& mine = *chunk.run;
     SendRun& run = *mine.run;
     const std::uint32_t hub = run.hub->row.number;
-    const std::int64_t now = now_ms();
-    const bool overdue = pns::steady_now_ms() >= run.deadline.steady_ms();
+    const std::int64_t now = parts_.clock.wall_ms();
+    const bool overdue = parts_.clock.steady_ms() >= run.deadline.steady_ms();
     const std::uint64_t send_hash = pns::fnv1a(run.send.id);
     assert(chunk.rows.devices.size() == chunk.numbers.size());
     chunk.built_ms = now;
@@ -380,7 +378,7 @@ void FanoutLane::submit(Chunk& chunk) {
     if (chunk.pushes.empty()) return;
     const std::uint32_t hub = mine.run->hub->row.number;
     chunk.open += chunk.pushes.size();
-    chunk.submitted_us = pns::steady_now_us();
+    chunk.submitted_us = parts_.clock.steady_us();
     mine.notes.pushed(chunk.built_ms);
     for (pns::Push& push : chunk.pushes) {
         Slot& to = slot(hub, chunk.platforms[push.index]);
@@ -415,7 +413,7 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
         }
         return close_chunk(chunk);
     }
-    if (i % latency_sample == 0) mine.notes.timed(pns::steady_now_us() - chunk.submitted_us);
+    if (i % latency_sample == 0) mine.notes.timed(parts_.clock.steady_us() - chunk.submitted_us);
     const bool registered = run.send.direct_handles.empty();
     std::string_view new_handle;
     bool ended = true;
@@ -425,7 +423,8 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
         new_handle = accepted->new_handle;
         if (!new_handle.empty() && registered) {
             mine.rotations.push_back({chunk.partition, device.number, device.generation,
-                                      std::string(device.handle), accepted->new_handle, now_ms()});
+                                      std::string(device.handle), accepted->new_handle,
+                                      parts_.clock.wall_ms()});
         }
     } else if (verdict.is<pns::Dead>() || verdict.is<pns::Suspect>()) {
         std::optional<std::int64_t> ask_again_ms;
@@ -453,7 +452,7 @@ void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
     if (results != nullptr && row.present && !results->full() &&
         results->wants(outcome, !new_handle.empty())) {
         results->add(result_of(row, chunk.partition, chunk.numbers[device], platform, outcome,
-                               reason, new_handle));
+                               reason, new_handle, parts_.clock.wall_ms()));
     }
     if (parts_.trace.on()) tell_trace(chunk, device, outcome, reason, 0);
     run.finals.add(platform, outcome);

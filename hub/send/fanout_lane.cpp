@@ -6,7 +6,6 @@
 #include <iterator>
 #include <utility>
 
-#include "hub/process/clock.hpp"
 #include "hub/process/log.hpp"
 #include "pns/account.hpp"
 
@@ -47,7 +46,7 @@ void FanoutLane::begin(std::shared_ptr<SendRun> run,
     LaneRun& mine = runs_.emplace_back(std::move(run), partitions);
     mine.self = std::prev(runs_.end());
     mine.todo = todo;
-    mine.run->tally.set_started(now_ms());
+    mine.run->tally.set_started(parts_.clock.wall_ms());
     if (mine.run->at_home && send_at_once(mine, strands->front())) return;
     mine.walks += strands->size();
     for (std::size_t s = 0; s < strands->size(); ++s) nursery_.start(walk(mine, strands, s));
@@ -145,11 +144,12 @@ void FanoutLane::flush(LaneRun& run) {
 
 void FanoutLane::prune(LaneRun& run) {
     const std::uint32_t hub = run.run->hub->row.number;
+    const std::int64_t now = parts_.clock.steady_ms();
     auto learned = std::exchange(run.learned, {});
     for (LaneRun::Learned& one : learned) {
         const PruneGates::Subject subject{hub, one.platform, one.app};
-        auto dead = parts_.gates.pass(subject, run.run->send.id, one.accepted, std::move(one.dead),
-                                      pns::steady_now_us() / 1'000);
+        auto dead =
+            parts_.gates.pass(subject, run.run->send.id, one.accepted, std::move(one.dead), now);
         if (dead.empty()) continue;
         auto told = [&metrics = parts_.metrics, name = pns::platforms()[one.platform].name](
                         registry::Result<std::size_t> retired) {
@@ -160,7 +160,8 @@ void FanoutLane::prune(LaneRun& run) {
                           {{"error", retired.error().message()}});
             }
         };
-        parts_.gates.retire(parts_.registry, subject, "provider", std::move(dead), std::move(told));
+        parts_.gates.retire(parts_.registry, subject, "provider", std::move(dead), now,
+                            std::move(told));
     }
     if (run.rotations.empty()) return;
     parts_.registry.rotate(
@@ -224,7 +225,7 @@ void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
 void FanoutLane::write_progress(const std::shared_ptr<SendRun>& run, bool may_end,
                                 registry::Done<void> done) {
     std::lock_guard lock(run->checkpoint_mutex);
-    auto [progress, told] = run->tally.snapshot(now_ms(), may_end);
+    auto [progress, told] = run->tally.snapshot(parts_.clock.wall_ms(), may_end);
     if (!registry::is_final(progress.state)) {
         // Results come before the tally counts them: what this progress counts is among them.
         progress.failures_anew = run->failures_anew.exchange(false);
@@ -249,7 +250,7 @@ pns::Task<void> FanoutLane::tick() {
         timer.expires_after(std::chrono::milliseconds(parts_.config.checkpoint_ms));
         const auto [ec] = co_await timer.async_wait(pns::as_result);
         if (ec) co_return;
-        const std::int64_t now = now_ms(), steady = pns::steady_now_ms();
+        const std::int64_t now = parts_.clock.wall_ms(), steady = parts_.clock.steady_ms();
         if (index_ == 0) look_at_disk();
         for (LaneRun& run : runs_) {
             flush(run);
@@ -271,9 +272,9 @@ pns::Task<void> FanoutLane::drain(std::int64_t drain_ms) {
     mixed_window_.close();
     for (auto& [key, slot] : slots_) slot->window.close();
     for (LaneRun& run : runs_) wake(run);
-    const std::int64_t until = pns::steady_now_ms() + drain_ms;
+    const std::int64_t until = parts_.clock.steady_ms() + drain_ms;
     Timer timer(loop_.get_executor());
-    while (in_flight_ > 0 && pns::steady_now_ms() < until) {
+    while (in_flight_ > 0 && parts_.clock.steady_ms() < until) {
         timer.expires_after(std::chrono::milliseconds(drain_poll_ms));
         const auto [ec] = co_await timer.async_wait(pns::as_result);
         if (ec) break;

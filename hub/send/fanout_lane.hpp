@@ -44,6 +44,7 @@ struct FanoutParts {
     PruneGates& gates;
     Trace& trace;
     pns::BearerCache& bearers;
+    const pns::Clock& clock;  ///< that of the tokens and senders
     pns::Network network;
     std::function<void(const std::shared_ptr<SendRun>&)>
         on_ended;  ///< final checkpoint is on disk; any thread
@@ -233,8 +234,8 @@ class FanoutLane {
     bool stopping_ = false;
     bool senders_stopped_ = false;
     bool end_posted_ = false;
-    bool withdrawing_ = false;  ///< verdicts of this moment are of pushes taken back
-    std::chrono::steady_clock::time_point disk_looked_{};
+    bool withdrawing_ = false;         ///< verdicts of this moment are of pushes taken back
+    std::int64_t disk_looked_ms_ = 0;  ///< steady clock
     std::mt19937_64 random_{std::random_device{}()};
     const pns::Verdict* verdict_ = nullptr;  ///< of the provider, while judge() deals with it
     std::list<LaneRun> runs_;
@@ -331,8 +332,8 @@ class FanoutLane {
         return run.run->tally.audience() <= parts_.config.fanout_chunk_devices;
     }
     bool may_walk(const LaneRun& run) const { return !stopping_ && !run.run->dropped; }
-    /// Until `until`, or until a command comes.
-    pns::Task<void> sleep(LaneRun& run, std::chrono::steady_clock::time_point until);
+    /// For `time`, or until a command comes.
+    pns::Task<void> sleep(LaneRun& run, std::chrono::steady_clock::duration time);
     static void wake(LaneRun& run);
     /// Waits until the send's and the hub's rate let some of `want` pushes pass; how many. 0: a
     /// command came first.

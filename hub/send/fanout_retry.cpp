@@ -8,7 +8,6 @@
 
 #include <algorithm>
 
-#include "hub/process/clock.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/trace.hpp"
 #include "pns/retry_policy.hpp"
@@ -59,13 +58,14 @@ void FanoutLane::again(Chunk& chunk, std::size_t device, std::int64_t wish_ms, b
         limits.cap_ms = otherwise == pns::Outcome::unknown ? lost_wait_ms_max : unwell_wait_ms_max;
     }
     const auto delay_ms = pns::retry_delay_ms(limits, counted, wish_ms, random_());
-    const std::int64_t due_ms = pns::steady_now_ms() + delay_ms.value_or(0);
+    const std::int64_t due_ms = parts_.clock.steady_ms() + delay_ms.value_or(0);
     if (!delay_ms || due_ms >= chunk.run->run->deadline.steady_ms() ||
         chunk.run->mode == Mode::drop) {
         finish(chunk, device, otherwise, reason);
         return;
     }
-    if (parts_.trace.on()) tell_trace(chunk, device, otherwise, reason, now_ms() + *delay_ms);
+    if (parts_.trace.on())
+        tell_trace(chunk, device, otherwise, reason, parts_.clock.wall_ms() + *delay_ms);
     wait(chunk, device, past, due_ms);
 }
 
@@ -80,7 +80,7 @@ void FanoutLane::put_off(Chunk& chunk, std::size_t device, std::int64_t wait_ms,
         run.notes.unmark(chunk.marked_as[device], chunk.partition, chunk.numbers[device]);
         past.marked = false;
     }
-    wait(chunk, device, past, pns::steady_now_ms() + wait_ms);
+    wait(chunk, device, past, parts_.clock.steady_ms() + wait_ms);
 }
 
 void FanoutLane::wait(Chunk& chunk, std::size_t device, Waiting waiting, std::int64_t due_ms) {
@@ -119,7 +119,7 @@ FanoutLane::Flow FanoutLane::flow_of(const LaneRun& run, std::size_t platform) {
 pns::Task<void> FanoutLane::walk_waiting(LaneRun& run, LaneRun::Waits& waits) {
     const std::size_t platform = waits.platform;
     while (may_walk(run) && run.mode == Mode::go && !run.run->stalled) {
-        const std::int64_t now = pns::steady_now_ms();
+        const std::int64_t now = parts_.clock.steady_ms();
         if (!waits.list.has_due(now)) break;
         const Flow flow = flow_of(run, platform);
         if (flow == Flow::shut) break;  // looked at again when it opens, or by the tick
@@ -128,7 +128,7 @@ pns::Task<void> FanoutLane::walk_waiting(LaneRun& run, LaneRun::Waits& waits) {
             room = co_await take_rate(run, room);
             if (room == 0) break;
         }
-        std::vector<Waiting> due = waits.list.take_due(pns::steady_now_ms(), room);
+        std::vector<Waiting> due = waits.list.take_due(parts_.clock.steady_ms(), room);
         if (run.rated) give_rate_back(run, room - due.size());
         if (due.empty()) continue;
         retries_waiting_.fetch_sub(due.size(), std::memory_order_relaxed);
@@ -162,7 +162,7 @@ pns::Task<void> FanoutLane::walk_waiting(LaneRun& run, LaneRun::Waits& waits) {
 }
 
 void FanoutLane::opened(std::uint32_t hub, std::size_t platform, std::uint32_t gate) {
-    const std::int64_t now = pns::steady_now_ms();
+    const std::int64_t now = parts_.clock.steady_ms();
     for (LaneRun& run : runs_) {
         if (run.run->hub->row.number != hub) continue;
         for (LaneRun::Waits& waits : run.waits) {

@@ -6,12 +6,13 @@
 
 #include <atomic>
 #include <boost/asio/ip/tcp.hpp>
-#include <chrono>
+#include <cstdint>
 #include <list>
 
 #include "hub/process/config.hpp"
 #include "hub/server/dispatch.hpp"
 #include "hub/server/peer.hpp"
+#include "pns/alarm.hpp"
 #include "pns/nursery.hpp"
 
 namespace hub {
@@ -27,16 +28,12 @@ class Listener {
     std::uint16_t port() const { return port_; }
     /// Begins to accept.
     void start();
-    /// Accepts no more, lets requests at work finish until `deadline`, then cuts what is left and
+    /// Accepts no more, lets requests at work finish for `wait_ms`, then cuts what is left and
     /// cancels what handlers wait for: a wait for a provider ends at once, one for the disk with
     /// the disk. Joins everything.
-    pns::Task<void> stop(std::chrono::steady_clock::time_point deadline);
+    pns::Task<void> stop(std::int64_t wait_ms);
 
   private:
-    using Timer =
-        boost::asio::basic_waitable_timer<Peer::Clock, boost::asio::wait_traits<Peer::Clock>,
-                                          pns::Executor>;
-
     pns::Task<void> accept_loop();
     pns::Task<void> serve(Peer::Socket socket);
     pns::Task<void> converse(Peer& peer);
@@ -46,7 +43,7 @@ class Listener {
     boost::asio::ssl::context* tls_;
     std::atomic<std::size_t>& connections_;
     boost::asio::basic_socket_acceptor<boost::asio::ip::tcp, pns::Executor> acceptor_;
-    Timer pause_;  // accept errors and the wait of stop()
+    pns::SteadyTimer pause_;  // accept errors and the wait of stop()
     pns::Nursery children_;
     std::list<Peer*> peers_;
     std::uint16_t port_ = 0;

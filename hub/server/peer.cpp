@@ -9,8 +9,11 @@ namespace hub {
 
 namespace asio = boost::asio;
 
-Peer::Peer(Socket socket, asio::ssl::context* tls, std::int64_t write_ms)
-    : socket_(std::move(socket)), timer_(socket_.get_executor()), write_ms_(write_ms) {
+Peer::Peer(Socket socket, asio::ssl::context* tls, std::int64_t write_ms, const pns::Clock& clock)
+    : socket_(std::move(socket)),
+      timer_(socket_.get_executor()),
+      write_ms_(write_ms),
+      clock_(clock) {
     if (tls != nullptr) tls_.emplace(socket_, *tls);
 }
 
@@ -40,8 +43,8 @@ pns::Task<std::pair<pns::error_code, std::size_t>> Peer::read_some(asio::mutable
 }
 
 pns::Task<pns::error_code> Peer::write(asio::const_buffer bytes) {
-    write_by_ = Clock::now() + std::chrono::milliseconds(write_ms_);
-    wake_for(write_by_);
+    write_by_ms_ = clock_.steady_ms() + write_ms_;
+    wake_for(write_by_ms_);
     pns::error_code outcome;
     if (tls_) {
         auto [failure, size] = co_await asio::async_write(*tls_, bytes, pns::as_result);
@@ -50,26 +53,33 @@ pns::Task<pns::error_code> Peer::write(asio::const_buffer bytes) {
         auto [failure, size] = co_await asio::async_write(socket_, bytes, pns::as_result);
         outcome = failure;
     }
-    write_by_ = Clock::time_point::max();
+    write_by_ms_ = pns::never_ms;
     co_return outcome;
 }
 
 void Peer::expect_within(std::int64_t ms) {
-    read_by_ = Clock::now() + std::chrono::milliseconds(ms);
-    wake_for(read_by_);
+    read_by_ms_ = clock_.steady_ms() + ms;
+    wake_for(read_by_ms_);
 }
 
-void Peer::wake_for(Clock::time_point deadline) {
+void Peer::wake_for(std::int64_t deadline_ms) {
     // A later deadline is found when the timer fires for the earlier one.
-    if (deadline < timer_.expiry()) timer_.cancel();
+    if (deadline_ms < slept_for_ms_) timer_.cancel();
 }
 
 pns::Task<void> Peer::watch() {
     while (open_) {
-        timer_.expires_at(deadline());
+        slept_for_ms_ = deadline_ms();
+        if (slept_for_ms_ == pns::never_ms) {
+            timer_.expires_at(pns::SteadyTimer::time_point::max());
+        } else {
+            // One ms more: the deadline has certainly passed then.
+            timer_.expires_after(std::chrono::milliseconds(slept_for_ms_ + 1 - clock_.steady_ms()));
+        }
         co_await timer_.async_wait(pns::as_result);
-        if (!open_ || Clock::now() < deadline()) continue;
-        const bool unread = write_by_ <= Clock::now();
+        const std::int64_t now_ms = clock_.steady_ms();
+        if (!open_ || now_ms < deadline_ms()) continue;
+        const bool unread = write_by_ms_ <= now_ms;
         if (unread || !on_late) {
             cut();
         } else {

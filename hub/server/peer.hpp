@@ -8,16 +8,17 @@
 // connection all close the socket, and every wait on it ends with an error. What a handler waits
 // for is not the peer's: give_up() is for that.
 
+#include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "pns/alarm.hpp"
 #include "pns/task.hpp"
 
 namespace hub {
@@ -25,10 +26,10 @@ namespace hub {
 class Peer {
   public:
     using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, pns::Executor>;
-    using Clock = std::chrono::steady_clock;
 
-    /// `tls` null: a plain connection. `write_ms` bounds each write.
-    Peer(Socket socket, boost::asio::ssl::context* tls, std::int64_t write_ms);
+    /// `tls` null: a plain connection. `write_ms` bounds each write. `clock` outlives it.
+    Peer(Socket socket, boost::asio::ssl::context* tls, std::int64_t write_ms,
+         const pns::Clock& clock);
     Peer(const Peer&) = delete;
     Peer& operator=(const Peer&) = delete;
 
@@ -41,7 +42,7 @@ class Peer {
 
     /// What is being waited for must have come in `ms` from now. Replaces the deadline before.
     void expect_within(std::int64_t ms);
-    void expect_nothing() { read_by_ = Clock::time_point::max(); }
+    void expect_nothing() { read_by_ms_ = pns::never_ms; }
     /// Called instead of cut() when what was expected did not come; must set a new deadline.
     std::function<void()> on_late;
 
@@ -65,17 +66,19 @@ class Peer {
     std::function<void()> on_give_up;  ///< unset: nothing but the frame works on the connection
     bool open() const { return open_; }
     pns::Executor executor() { return socket_.get_executor(); }
+    const pns::Clock& clock() const { return clock_; }
 
   private:
-    void wake_for(Clock::time_point deadline);
-    Clock::time_point deadline() const { return read_by_ < write_by_ ? read_by_ : write_by_; }
+    void wake_for(std::int64_t deadline_ms);
+    std::int64_t deadline_ms() const { return std::min(read_by_ms_, write_by_ms_); }
 
     Socket socket_;
     std::optional<boost::asio::ssl::stream<Socket&>> tls_;
-    boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>, pns::Executor> timer_;
-    Clock::time_point read_by_ = Clock::time_point::max();
-    Clock::time_point write_by_ = Clock::time_point::max();
-    std::int64_t write_ms_;
+    pns::SteadyTimer timer_;
+    const std::int64_t write_ms_;
+    const pns::Clock& clock_;
+    std::int64_t read_by_ms_ = pns::never_ms, write_by_ms_ = pns::never_ms;  ///< steady clock
+    std::int64_t slept_for_ms_ = pns::never_ms;  ///< the deadline for which the timer is set
     bool open_ = true;
     bool draining_ = false;
 };

@@ -17,7 +17,6 @@
 #include <map>
 #include <vector>
 
-#include "hub/process/clock.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
 #include "pns/h2_session.hpp"
@@ -47,7 +46,7 @@ class H2Connection final : pns::H2Events {
         : peer_(peer),
           dispatch_(dispatch),
           config_(config),
-          rate_(config.requests_per_second_per_connection, now_ms()),
+          rate_(config.requests_per_second_per_connection, peer.clock().wall_ms()),
           session_(pns::H2Session::Role::server, limits_for(config), *this),
           children_(peer.executor()),
           wake_(peer.executor()) {}
@@ -55,10 +54,6 @@ class H2Connection final : pns::H2Events {
     pns::Task<void> run();
 
   private:
-    using Clock = Peer::Clock;
-    using Timer =
-        boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>, pns::Executor>;
-
     void on_message(std::int32_t stream, const pns::H2Message& message) override;
     void on_lost(std::int32_t stream, const pns::H2Lost& lost) override;
     bool on_request_headers(std::int32_t stream, const pns::H2Message& message) override;
@@ -74,18 +69,18 @@ class H2Connection final : pns::H2Events {
     struct Upload {
         std::int32_t stream;
         std::size_t bytes_max;
-        Clock::time_point end_by;
+        std::int64_t end_by_ms;  ///< steady clock
         std::size_t bytes = 0;
     };
     pns::Task<void> answer_upload(Upload upload, Request request, Routed routed);
     pns::Task<Parsed<std::string>> more(Upload& upload);
-    pns::Task<void> wait_for(std::int32_t stream, Clock::time_point until);
+    pns::Task<void> wait_for(std::int32_t stream, std::int64_t until_ms);
     void stir(std::int32_t stream);
     void give_up(std::int32_t stream, std::uint32_t error_code);
     Request request_of(const pns::H2Message& message) const;
     /// Its head is complete, its body is not.
     struct Receiving {
-        Clock::time_point since;
+        std::int64_t since_ms;  ///< steady clock
         std::size_t bytes_max;
         Request request;
         Routed routed;
@@ -97,6 +92,7 @@ class H2Connection final : pns::H2Events {
     void set_deadline();
     void say_goaway();
     void wake() { wake_.cancel(); }
+    std::int64_t steady_ms() const { return peer_.clock().steady_ms(); }
 
     Peer& peer_;
     Dispatch& dispatch_;
@@ -104,9 +100,10 @@ class H2Connection final : pns::H2Events {
     TokenBucket rate_;
     pns::H2Session session_;
     pns::Nursery children_;  // the writer and one for each request at work
-    Timer wake_;
+    pns::SteadyTimer wake_;
     std::map<std::int32_t, Receiving> receiving_;  // by age as well as by id
-    std::map<std::int32_t, Timer*> waiting_;       // handlers, each for something of its stream
+    std::map<std::int32_t, pns::SteadyTimer*>
+        waiting_;  // handlers, each for something of its stream
     std::size_t working_ = 0;
     bool ended_ = false;
     bool went_away_ = false;
@@ -162,7 +159,7 @@ pns::Task<void> H2Connection::write_loop() {
         }
         if (ended_) break;
         if (!session_.alive()) peer_.interrupt();  // nothing more to read
-        wake_.expires_at(Clock::time_point::max());
+        wake_.expires_at(pns::SteadyTimer::time_point::max());
         co_await wake_.async_wait(pns::as_result);
     }
 }
@@ -177,8 +174,8 @@ void H2Connection::say_goaway() {
 /// Each body has body_timeout_ms from its head on; a stream that is too slow is reset, the others
 /// go on.
 void H2Connection::reset_slow_streams() {
-    const auto oldest = Clock::now() - std::chrono::milliseconds(config_.body_timeout_ms);
-    while (!receiving_.empty() && receiving_.begin()->second.since < oldest) {
+    const std::int64_t oldest_ms = steady_ms() - config_.body_timeout_ms;
+    while (!receiving_.empty() && receiving_.begin()->second.since_ms < oldest_ms) {
         session_.reset(receiving_.begin()->first, error_cancel);
         receiving_.erase(receiving_.begin());
         set_deadline();
@@ -204,7 +201,7 @@ Request H2Connection::request_of(const pns::H2Message& message) const {
     }
     request.host = std::string(message.authority);
     request.tls = peer_.tls();
-    request.received_at_ms = now_ms();
+    request.received_at_ms = peer_.clock().wall_ms();
     request.tracking_id = choose_tracking_id(request);
     return request;
 }
@@ -242,12 +239,12 @@ bool H2Connection::on_request_headers(std::int32_t stream, const pns::H2Message&
     if (takes_pieces(routed)) {
         session_.hand_out(stream);
         ++working_;
-        const auto end_by = Clock::now() + std::chrono::milliseconds(config_.body_timeout_ms);
-        children_.start(answer_upload(Upload{stream, bytes_max, end_by}, std::move(request),
+        const std::int64_t end_by_ms = steady_ms() + config_.body_timeout_ms;
+        children_.start(answer_upload(Upload{stream, bytes_max, end_by_ms}, std::move(request),
                                       std::move(routed)));
     } else {
         receiving_.emplace(
-            stream, Receiving{Clock::now(), bytes_max, std::move(request), std::move(routed)});
+            stream, Receiving{steady_ms(), bytes_max, std::move(request), std::move(routed)});
     }
     set_deadline();
     return true;
@@ -256,9 +253,9 @@ bool H2Connection::on_request_headers(std::int32_t stream, const pns::H2Message&
 void H2Connection::on_message(std::int32_t stream, const pns::H2Message& message) {
     auto received = receiving_.extract(stream);
     if (received.empty()) return;  // answered at its head
-    auto& [since, bytes_max, request, routed] = received.mapped();
+    auto& [since_ms, bytes_max, request, routed] = received.mapped();
     if (refused(stream, request, bytes_max, message.body.size())) return set_deadline();
-    request.received_at_ms = now_ms();
+    request.received_at_ms = peer_.clock().wall_ms();
     request.body = std::string(message.body);
     ++working_;
     set_deadline();
@@ -272,8 +269,8 @@ void H2Connection::on_lost(std::int32_t stream, const pns::H2Lost&) {
 }
 
 /// Until something happens to `stream`, or the connection ends.
-pns::Task<void> H2Connection::wait_for(std::int32_t stream, Clock::time_point until) {
-    Timer timer(peer_.executor(), until);
+pns::Task<void> H2Connection::wait_for(std::int32_t stream, std::int64_t until_ms) {
+    pns::SteadyTimer timer(peer_.executor(), std::chrono::milliseconds(until_ms - steady_ms()));
     waiting_.emplace(stream, &timer);
     co_await timer.async_wait(pns::as_result);
     waiting_.erase(stream);
@@ -302,13 +299,13 @@ pns::Task<Parsed<std::string>> H2Connection::more(Upload& upload) {
         if (!piece->bytes.empty()) wake();  // its window opens
         upload.bytes += piece->bytes.size();
         if (upload.bytes > upload.bytes_max) co_return body_too_large(upload.bytes_max);
-        const bool late = !piece->last && Clock::now() >= upload.end_by;
+        const bool late = !piece->last && steady_ms() >= upload.end_by_ms;
         if (late) {
             give_up(upload.stream, error_cancel);
             break;
         }
         if (piece->last || !piece->bytes.empty()) co_return std::move(piece->bytes);
-        co_await wait_for(upload.stream, upload.end_by);
+        co_await wait_for(upload.stream, upload.end_by_ms);
     }
     co_return body_ended_early();
 }
@@ -335,14 +332,14 @@ pns::Task<void> H2Connection::answer(std::int32_t stream, Request request, Route
 
 namespace {
 /// As HTTP/2 has them; they live as long as `response` does.
-std::vector<pns::H2Header> headers_of(Response& response) {
+std::vector<pns::H2Header> headers_of(Response& response, std::int64_t now_ms) {
     auto& headers = response.headers;
     for (auto& [name, value] : headers) name = lower(name);
     if (response.status != 204 && !response.streams) {
         const auto bytes = response.body.size() + response.more_bytes;
         headers.emplace_back("content-length", std::to_string(bytes));
     }
-    headers.emplace_back("date", pns::http_date(now_ms()));
+    headers.emplace_back("date", pns::http_date(now_ms));
     std::vector<pns::H2Header> lent;
     lent.reserve(headers.size());
     for (const auto& [name, value] : headers) {
@@ -357,7 +354,8 @@ std::vector<pns::H2Header> headers_of(Response& response) {
 /// Pieces as they come, until the answer ends or nobody is there to read it.
 pns::Task<void> H2Connection::stream_out(std::int32_t stream, Response response) {
     constexpr std::size_t unread_bytes_max = 256 * 1024;
-    session_.submit_response_open(stream, response.status, headers_of(response));
+    session_.submit_response_open(stream, response.status,
+                                  headers_of(response, peer_.clock().wall_ms()));
     session_.append(stream, response.body, false);
     wake();
     bool wanted = true;
@@ -375,7 +373,8 @@ pns::Task<void> H2Connection::stream_out(std::int32_t stream, Response response)
 
 /// Pieces of an answer whose size is known, each when the one before it was read.
 pns::Task<void> H2Connection::send_pieces(std::int32_t stream, Response response) {
-    session_.submit_response_open(stream, response.status, headers_of(response));
+    session_.submit_response_open(stream, response.status,
+                                  headers_of(response, peer_.clock().wall_ms()));
     bool wanted = session_.append(stream, response.body, false);
     for (std::uint64_t left = response.more_bytes; wanted && left > 0;) {
         const std::string piece = co_await response.more();
@@ -389,19 +388,19 @@ pns::Task<void> H2Connection::send_pieces(std::int32_t stream, Response response
 
 /// False: nobody is there to read what was appended. The time is that of a write (peer.hpp).
 pns::Task<bool> H2Connection::drained(std::int32_t stream) {
-    const auto end_by = Clock::now() + std::chrono::milliseconds(config_.body_timeout_ms);
+    const std::int64_t end_by_ms = steady_ms() + config_.body_timeout_ms;
     while (session_.unread(stream) > 0 && !ended_) {
-        if (Clock::now() >= end_by) {
+        if (steady_ms() >= end_by_ms) {
             give_up(stream, error_cancel);
             co_return false;
         }
-        co_await wait_for(stream, end_by);
+        co_await wait_for(stream, end_by_ms);
     }
     co_return !ended_;
 }
 
 void H2Connection::respond(std::int32_t stream, const Request& request, Response response) {
-    const auto lent = headers_of(response);
+    const auto lent = headers_of(response, peer_.clock().wall_ms());
     if (request.method == "HEAD" || response.status == 204) response.body.clear();
     session_.submit_response(stream, response.status, lent, std::move(response.body));
 }
