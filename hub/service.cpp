@@ -35,6 +35,7 @@
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
 #include "hub/process/private_file.hpp"
+#include "hub/send/admission.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/send/prune_gates.hpp"
 #include "hub/send/scheduler.hpp"
@@ -244,6 +245,7 @@ struct Service::Impl {
     TokenFiles token_files;
     pns::BearerCache bearers;
     Fanout fanout;
+    Admission admission;
     Scheduler scheduler;
     KeyLimits test_sends;
     EventStreams event_streams;
@@ -277,17 +279,30 @@ Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
                   clock.wall_ms()),
       bearers(clock, bearer_settings(token_files)),
       fanout(loops, store, *registry, hubs, metrics, config, trace, bearers),
-      scheduler(loops.lane(0), {store, *registry, hubs, fanout, metrics, config},
-                [this] { return clock.wall_ms(); }),
+      admission({store, *registry, fanout, metrics, config, clock}),
+      scheduler(loops.lane(0), {store, *registry, hubs, fanout, admission, config, clock}),
       test_sends(test_calls_max, test_period_ms),
       event_streams(config.event_streams_max),
       namespace_rules{root_rule(config)},
-      parts{config,        *registry,      store,
-            hubs,          fanout,         metrics,
-            scheduler,     test_sends,     blobs,
-            jobs,          feedback,       idempotency,
-            event_streams, trace,          namespace_rules,
-            ready,         store_writable, handle_rule(config.push_services),
+      parts{config,
+            *registry,
+            store,
+            hubs,
+            fanout,
+            admission,
+            metrics,
+            scheduler,
+            test_sends,
+            blobs,
+            jobs,
+            feedback,
+            idempotency,
+            event_streams,
+            trace,
+            namespace_rules,
+            ready,
+            store_writable,
+            handle_rule(config.push_services),
             clock},
       dispatch(config, clock, metrics, routes(),
                make_authoriser(config, hubs, namespace_rules, metrics), parts, answer_once),

@@ -6,9 +6,9 @@
 #include <random>
 #include <set>
 
-#include "hub/api/audience_guard.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/process/config.hpp"
+#include "hub/send/audience_bounds.hpp"
 #include "hub/send/audience_request.hpp"
 #include "hub/send/expected_audience.hpp"
 #include "pns/clock.hpp"

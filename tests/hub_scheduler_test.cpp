@@ -10,11 +10,13 @@
 
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
+#include "hub/send/admission.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/send/send_request.hpp"
 #include "hub/send/trace.hpp"
 #include "hub/text/times.hpp"
 #include "pns/clock.hpp"
+#include "tests/support/manual_clock.hpp"
 #include "tests/support/registry_fixture.hpp"
 #include "tests/support/world.hpp"
 
@@ -56,10 +58,11 @@ class Desk {
             std::move(registry::TraceStore::open(traced, why).value()), settings, loops_.size());
         fanout_ = std::make_unique<hub::Fanout>(loops_, pool_, *store_, *hubs_, metrics_, config,
                                                 *trace_, bearers_);
+        admission_ = std::make_unique<hub::Admission>(
+            hub::Admission::Parts{pool_, *store_, *fanout_, metrics_, config, clock});
         scheduler_ = std::make_unique<hub::Scheduler>(
             loops_.lane(0),
-            hub::Scheduler::Parts{pool_, *store_, *hubs_, *fanout_, metrics_, config},
-            [this] { return clock_ms.load(); });
+            hub::Scheduler::Parts{pool_, *store_, *hubs_, *fanout_, *admission_, config, clock});
         auto open = store_->open_sends().value();
         scheduler_->resume(open);
         resumed = open.size();
@@ -137,7 +140,7 @@ class Desk {
     }
 
     hub::Config config;
-    std::atomic<std::int64_t> clock_ms = 0;
+    support::ManualClock clock{0};
     std::size_t resumed = 0;
 
   private:
@@ -149,6 +152,7 @@ class Desk {
     std::unique_ptr<hub::Trace> trace_;
     pns::BearerCache bearers_{pns::system_clock()};
     std::unique_ptr<hub::Fanout> fanout_;
+    std::unique_ptr<hub::Admission> admission_;
     std::unique_ptr<hub::Scheduler> scheduler_;
     pns::Nursery children_{loops_.lane(0).get_executor()};
 };
@@ -236,16 +240,16 @@ TEST_CASE("who came a moment before a scheduled send fired is meant by it", "[hu
         desk.add_device(1);
         desk.add_device(2, "$UserId:{new}");
         auto send = desk.schedule("s", start_ms, "all || $UserId:{new}");
-        desk.clock_ms = pns::system_clock().wall_ms();
+        desk.clock.step_ms(pns::system_clock().wall_ms() - desk.clock.wall_ms());
         if (!stopped) {
-            CHECK(desk.fire(desk.clock_ms) == 1);
+            CHECK(desk.fire(desk.clock.wall_ms()) == 1);
             const auto [fired, progress] = desk.ended("s");
-            CHECK(fired.frozen_at_ms == desk.clock_ms);
+            CHECK(fired.frozen_at_ms == desk.clock.wall_ms());
             CHECK(devices(progress) == 2);
             CHECK(skipped(progress) == 0);
             return;
         }
-        send.frozen_at_ms = desk.clock_ms;
+        send.frozen_at_ms = desk.clock.wall_ms();
         const auto plan = hub::plan_of(send.tag_expression, desk.config);
         const auto selected = desk.store()->select(desk.hub(), std::get<tagexpr::Plan>(plan), {});
         REQUIRE(desk.store().accept(desk.hub(), send, *selected, {}).has_value());
@@ -375,12 +379,12 @@ TEST_CASE("scheduled sends of a deleted hub are forgotten", "[hub]") {
 TEST_CASE("the running scheduler follows its clock and stops", "[hub]") {
     registry_test::TempDirectory directory;
     Desk desk(directory.path());
-    desk.clock_ms = start_ms;
+    desk.clock.step_ms(start_ms - desk.clock.wall_ms());
     desk.run();
     desk.schedule("past", start_ms - 1);
     CHECK(desk.ended("past").second.state == SendState::no_target);
     desk.schedule("future", start_ms + hour_ms);
-    desk.clock_ms = start_ms + hour_ms;
+    desk.clock.step_ms(start_ms + hour_ms - desk.clock.wall_ms());
     CHECK(desk.ended("future").second.state == SendState::no_target);
 }
 

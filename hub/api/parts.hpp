@@ -16,6 +16,7 @@
 
 namespace hub {
 
+class Admission;
 class Blobs;
 class EventStreams;
 class Fanout;
@@ -34,6 +35,7 @@ struct Parts {
     StorePool& store;
     Hubs& hubs;
     Fanout& fanout;
+    Admission& admission;
     Metrics& metrics;
     Scheduler& scheduler;
     KeyLimits& test_sends;  ///< by hub number
