@@ -67,7 +67,7 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
     const bool releases = event == SendEvent::cancel || (event == SendEvent::resume && canary_done);
     if (releases && canary_open(*run)) {
         tally.set_released();
-        if (run->rounds_known) parts_.open_round(run);
+        if (run->rounds_known) owner_.open_round(run);
     }
     if (run->mode != Mode::drop) run->mode = mode_of(tally.state());
     auto told = [this, run, done = std::move(done)] {
@@ -82,7 +82,7 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
             done(taken);
         });
     };
-    parts_.tell_lanes(run, std::move(told));
+    owner_.tell_lanes(run, std::move(told));
 }
 
 void FanoutLane::reached(const std::shared_ptr<SendRun>& run) {
@@ -95,7 +95,7 @@ void FanoutLane::reached(const std::shared_ptr<SendRun>& run) {
         set_deadline(*run, now + parts_.config.sends_paused_hours_max * 3'600'000, parts_.clock);
     }
     if (run->mode != Mode::drop) run->mode = mode_of(run->tally.state());
-    parts_.tell_lanes(run, [this, run] { checkpoint(run); });
+    owner_.tell_lanes(run, [this, run] { checkpoint(run); });
 }
 
 void FanoutLane::expire(const std::shared_ptr<SendRun>& run) {
@@ -106,9 +106,9 @@ void FanoutLane::expire(const std::shared_ptr<SendRun>& run) {
     run->mode = Mode::drop;
     if (canary_open(*run)) {
         run->tally.set_released();
-        if (run->rounds_known) parts_.open_round(run);
+        if (run->rounds_known) owner_.open_round(run);
     }
-    parts_.tell_lanes(run, [] {});
+    owner_.tell_lanes(run, [] {});
 }
 
 void FanoutLane::look_at_disk() {

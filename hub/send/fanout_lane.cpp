@@ -19,8 +19,9 @@ constexpr std::int64_t drain_poll_ms = 10;
 
 }  // namespace
 
-FanoutLane::FanoutLane(Loops& loops, std::size_t index, FanoutParts& parts)
-    : loop_(loops.lane(index)),
+FanoutLane::FanoutLane(LaneOwner& owner, Loops& loops, std::size_t index, FanoutParts& parts)
+    : owner_(owner),
+      loop_(loops.lane(index)),
       mailbox_(loops.mailbox(index)),
       index_(index),
       lanes_(loops.size()),
@@ -139,7 +140,7 @@ void FanoutLane::flush(LaneRun& run) {
     prune(run);
     const bool reached = run.run->tally.add(run.notes);
     tell_figures(run);  // last: who sees nothing in flight sees what became of it
-    if (reached) parts_.on_complete(run.run);
+    if (reached) owner_.complete(run.run);
 }
 
 void FanoutLane::prune(LaneRun& run) {
@@ -213,7 +214,7 @@ void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
             }
             if (run->dropped || run->tally.ended()) {
                 std::erase(home_runs_, run);
-                parts_.on_ended(run);
+                owner_.ended(run);
             } else if (run->tally.complete()) {
                 checkpoint(run);
             }

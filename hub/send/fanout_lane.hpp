@@ -46,16 +46,24 @@ struct FanoutParts {
     pns::BearerCache& bearers;
     const pns::Clock& clock;  ///< that of the tokens and senders
     pns::Network network;
-    std::function<void(const std::shared_ptr<SendRun>&)>
-        on_ended;  ///< final checkpoint is on disk; any thread
-    std::function<void(const std::shared_ptr<SendRun>&)>
-        on_complete;  ///< every device is final, or every one of the canary; any thread
-    /// Opens the next round of the run: its canary, or what is left. Called on its home lane.
-    std::function<void(const std::shared_ptr<SendRun>&)> open_round;
-    /// Has every lane obey the run's mode, then calls `done` on the run's home lane.
-    std::function<void(const std::shared_ptr<SendRun>&, std::function<void()> done)> tell_lanes;
     std::atomic<std::int64_t> backlog{0};  ///< devices of open sends that are not final
     std::atomic<bool> disk_low{false};     ///< as lane 0 last saw it
+};
+
+/// What a lane needs of the fan-out that it is a part of: what is common to all lanes of a send.
+class LaneOwner {
+  public:
+    /// Every device is final, or every one of the canary. Any thread.
+    virtual void complete(const std::shared_ptr<SendRun>& run) = 0;
+    /// The last checkpoint is on disk. Any thread.
+    virtual void ended(const std::shared_ptr<SendRun>& run) = 0;
+    /// Opens the next round of the run: its canary, or what is left. On its home lane.
+    virtual void open_round(const std::shared_ptr<SendRun>& run) = 0;
+    /// Has every lane obey the run's mode, then calls `told` on the run's home lane.
+    virtual void tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told) = 0;
+
+  protected:
+    ~LaneOwner() = default;
 };
 
 /// What became of a command to a send.
@@ -79,7 +87,7 @@ struct Strand {
 
 class FanoutLane {
   public:
-    FanoutLane(Loops& loops, std::size_t index, FanoutParts& parts);
+    FanoutLane(LaneOwner& owner, Loops& loops, std::size_t index, FanoutParts& parts);
     ~FanoutLane();
     FanoutLane(const FanoutLane&) = delete;
     FanoutLane& operator=(const FanoutLane&) = delete;
@@ -226,6 +234,7 @@ class FanoutLane {
         std::size_t open = 0;  ///< pushes without a verdict, plus one while being filled
     };
 
+    LaneOwner& owner_;
     boost::asio::io_context& loop_;
     Mailbox& mailbox_;
     const std::size_t index_, lanes_;
