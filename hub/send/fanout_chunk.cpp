@@ -430,13 +430,13 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
         std::optional<std::int64_t> ask_again_ms;
         if (registered) ask_again_ms = accuse(chunk, push, verdict);
         ended = !ask_again_ms;
-        if (!ended) again(chunk, i, *ask_again_ms, true, verdict.outcome(), verdict.reason());
+        if (!ended) again(chunk, i, {verdict.outcome(), true, *ask_again_ms}, verdict.reason());
     } else if (const auto* later = verdict.get<pns::RetryLater>()) {
         ended = false;
-        again(chunk, i, later->after_ms, !later->of_provider, later->outcome, later->reason);
+        again(chunk, i, {later->outcome, !later->of_provider, later->after_ms}, later->reason);
     } else if (verdict.is<pns::NoAnswer>()) {
         ended = run.send.delivery == registry::Delivery::at_most_once;
-        if (!ended) again(chunk, i, 0, false, pns::Outcome::unknown, verdict.reason());
+        if (!ended) again(chunk, i, {pns::Outcome::unknown, false, 0}, verdict.reason());
     }
     if (ended) finish(chunk, i, verdict.outcome(), verdict.reason(), new_handle);
     verdict_ = nullptr;

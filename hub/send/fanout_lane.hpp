@@ -20,6 +20,7 @@
 #include "hub/process/config.hpp"
 #include "hub/process/loops.hpp"
 #include "hub/process/metrics.hpp"
+#include "hub/send/attempts.hpp"
 #include "hub/send/prune_gates.hpp"
 #include "hub/send/push_window.hpp"
 #include "hub/send/rendering.hpp"
@@ -312,10 +313,9 @@ class FanoutLane {
                                        const pns::Verdict& verdict);
     /// What is known of a device's attempts so far.
     Waiting past_of(const Chunk& chunk, std::size_t device) const;
-    /// An attempt was made and may be made again. By the push's own fault: its attempts are
-    /// bounded; else only its time is.
-    void again(Chunk& chunk, std::size_t device, std::int64_t wish_ms, bool own_fault,
-               pns::Outcome otherwise, std::string_view reason);
+    /// An attempt was made and may be made again; `reason` is told of it.
+    void again(Chunk& chunk, std::size_t device, const FailedAttempt& failed,
+               std::string_view reason);
     /// No attempt was made. `why` says what the device waits for, if it does.
     void put_off(Chunk& chunk, std::size_t device, std::int64_t wait_ms, const pns::NotSent& why);
     /// Keeps the device until `due_ms` (steady clock).
