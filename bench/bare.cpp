@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "hub/http/answers.hpp"
+#include "hub/http/responses.hpp"
 #include "hub/process/log.hpp"
 #include "hub/server/dispatch.hpp"
 #include "hub/server/listener.hpp"
@@ -29,11 +29,11 @@ constexpr std::size_t body_bytes = 64 * 1024;
 constexpr const char* ready_line = "bare server listens on port ";
 
 pns::Task<hub::Response> answer_installation(hub::Call) {
-    co_return hub::done(200);
+    co_return hub::empty_response(200);
 }
 
 pns::Task<hub::Response> answer_message(hub::Call call) {
-    hub::Response response = hub::done(201);
+    hub::Response response = hub::empty_response(201);
     response.headers.emplace_back(
         "Location",
         hub::absolute_url(call.request, {call.args.front(), "messages", call.request.tracking_id}));

@@ -31,9 +31,9 @@ constexpr std::int64_t queue_wait_ms_max = 2'000;
 
 }  // namespace
 
-Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std::uint32_t gate)
+Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std::uint32_t door)
     : owner_(owner),
-      gate_(gate),
+      door_(door),
       clock_(*settings.connection.clock),
       request_timeout_ms_(settings.connection.times.request_timeout_ms),
       pool_(nursery, std::move(settings), static_cast<ConnectionEvents&>(*this),
@@ -42,7 +42,7 @@ Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std:
                 owner_.wake();
             }),
       breaker_(unwell_limits),
-      why_{Outcome::pns_unreachable, {}, 0, gate} {}
+      why_{Outcome::pns_unreachable, {}, 0, door} {}
 
 void Outlet::close() {
     closing_ = true;
@@ -177,7 +177,7 @@ void Outlet::connection_ended(std::int64_t now_ms) {
 void Outlet::good(std::int64_t now_ms) {
     breaker_.good(now_ms);
     if (!std::exchange(told_shut_, false)) return;
-    owner_.opened(gate_);
+    owner_.opened(door_);
     owner_.wake();
 }
 

@@ -5,7 +5,7 @@
 // (docs/contracts/pns.md 0).
 //
 // An origin that cannot be reached, answers nothing or says that it is unwell is shut: what waits
-// here goes back as NotSent with the outlet's gate, but for one push that is the next probe. The
+// here goes back as NotSent with the outlet's door, but for one push that is the next probe. The
 // first good answer opens it, and the owner is told. One loop.
 
 #include <optional>
@@ -39,8 +39,8 @@ class OutletOwner {
     /// One push may go out now by the provider's rate; false: not before the owner pumps again.
     virtual bool take_permit() = 0;
     virtual void return_permit() = 0;
-    /// The gate of the outlet is open again.
-    virtual void opened(std::uint32_t gate) = 0;
+    /// The door of the outlet is open again.
+    virtual void opened(std::uint32_t door) = 0;
     virtual void wake() = 0;
     virtual bool stopping() const = 0;
     /// Time in which the loop ran (pns/running_clock.hpp).
@@ -67,8 +67,8 @@ struct Permission {
 
 class Outlet final : private ConnectionEvents {
   public:
-    /// `gate`: what NotSent and OutletOwner::opened() call this origin.
-    Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std::uint32_t gate);
+    /// `door`: what NotSent and OutletOwner::opened() call this origin.
+    Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std::uint32_t door);
 
     void enqueue(Push& push);
     std::size_t queued() const { return queue_.size(); }
@@ -88,7 +88,7 @@ class Outlet final : private ConnectionEvents {
     /// Ends its connections and takes no more pushes: its place is needed.
     void close();
     bool closing() const { return closing_; }
-    std::uint32_t gate() const { return gate_; }
+    std::uint32_t door() const { return door_; }
     Pool& pool() { return pool_; }
     const Pool& pool() const { return pool_; }
 
@@ -113,7 +113,7 @@ class Outlet final : private ConnectionEvents {
     bool take_probe(const Push& push);
 
     OutletOwner& owner_;
-    const std::uint32_t gate_;
+    const std::uint32_t door_;
     const Clock& clock_;
     std::int64_t request_timeout_ms_;
     Pool pool_;

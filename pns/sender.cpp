@@ -114,7 +114,7 @@ Sender::Standing& Sender::standing_of(const Origin& origin) {
     // A refused credential is tried again with one push at a time.
     const Breaker::Limits limits{refusals_max, 0, settings_.refused_wait_ms_first,
                                  refused_wait_ms_max};
-    Standing fresh{Breaker(limits), NotSent{Outcome::invalid_credentials, {}, 0, credential_gate},
+    Standing fresh{Breaker(limits), NotSent{Outcome::invalid_credentials, {}, 0, credential_door},
                    nullptr,         false,
                    false,           {}};
     return standings_.emplace(key, std::move(fresh)).first->second;
@@ -149,7 +149,7 @@ Outlet* Sender::outlet_for(const Origin& origin) {
     pool.connection.clock = &clock_;
     pool.connection.streams_max_before_settings = account_->starts_with_one_stream() ? 1 : 100;
     auto outlet = std::make_unique<Outlet>(static_cast<OutletOwner&>(*this), nursery_,
-                                           std::move(pool), ++gates_);
+                                           std::move(pool), ++doors_);
     return outlets_.emplace(origin, std::move(outlet)).first->second.get();
 }
 
@@ -169,7 +169,7 @@ void Sender::make_place(std::int64_t now_ms) {
             outlet.close();
             outlet.fail_queued(
                 {Outcome::pns_unreachable, "the push service cannot be reached", unwell_ms, 0});
-            opened(outlet.gate());
+            opened(outlet.door());
             ++ended;
         } else if (outlet.unused()) {
             outlet.close();
@@ -286,7 +286,7 @@ void Sender::finish(Push& push, Verdict&& verdict) {
         const bool was_shut = standing.breaker.shut();
         standing.breaker.good(now_ms);
         if (was_shut && std::exchange(standing.told, false)) {
-            opened(standing.why.gate);
+            opened(standing.why.door);
             wake();
         }
     } else if (probe) {
@@ -329,10 +329,10 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
     using May = Permission::May;
     if (outlet.queued() == 0) return {May::nothing};
     Permission out;
-    const std::uint32_t gate = account_->tokens_per_origin() ? outlet.gate() : credential_gate;
+    const std::uint32_t door = account_->tokens_per_origin() ? outlet.door() : credential_door;
     Standing& standing = standing_of(origin);
     if (standing.breaker.shut()) {
-        standing.why.gate = gate;
+        standing.why.door = door;
         out.shut = standing.why;
         out.shut->after_ms = std::max<std::int64_t>(standing.breaker.probe_at_ms() - now_ms, 0);
         standing.told = true;
@@ -346,14 +346,14 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
         if (left_ms <= queue_wait_ms_max) return out;
         hold_told_ = true;
         out.shut =
-            NotSent{Outcome::throttled, "the credential is throttled", left_ms, credential_gate};
+            NotSent{Outcome::throttled, "the credential is throttled", left_ms, credential_door};
         return out;
     }
     BearerUser& bearer = bearer_of(origin);
     if (!bearer.needed()) return out;
     token_ = bearer.current();
     if (token_) {
-        if (std::exchange(standing.token_missing, false)) opened(gate);
+        if (std::exchange(standing.token_missing, false)) opened(door);
         return out;
     }
     out.may = May::connect;  // while the first token is on its way
@@ -361,7 +361,7 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
         standing.token_missing = true;
         out.may = May::nothing;
         out.shut = NotSent{trouble->outcome, trouble->reason,
-                           std::max<std::int64_t>(0, trouble->retry_at_ms - wall_ms), gate};
+                           std::max<std::int64_t>(0, trouble->retry_at_ms - wall_ms), door};
     }
     return out;
 }
@@ -403,7 +403,7 @@ std::int64_t Sender::tick() {
     std::int64_t next = never_ms;
     if (hold_told_ && now_ms >= held_until_ms_) {
         hold_told_ = false;
-        opened(credential_gate);
+        opened(credential_door);
     }
     if (hold_told_) next = held_until_ms_;
     if (queued() > 0) {
@@ -438,9 +438,9 @@ void Sender::forget_origin(std::map<Origin, std::unique_ptr<Outlet>>::iterator i
         awaited = awaited || known->second.told || known->second.token_missing;
         standings_.erase(known);
     }
-    const auto gate = it->second->gate();
+    const auto door = it->second->door();
     outlets_.erase(it);
-    if (awaited) opened(gate);  // nobody would tell it later
+    if (awaited) opened(door);  // nobody would tell it later
 }
 
 void Sender::forget_unused_origins() {

@@ -6,7 +6,7 @@
 // Every push submitted gets exactly one verdict, through its owner, on this loop, on every path
 // (answer, refusal, timeout, connection loss, stop). Resends that are provably safe (RETRY-NOW, one
 // REAUTH) happen inside and are not seen outside. What cannot be sent now comes back as NotSent and
-// names the gate that is shut: the credential's, or that of one origin; on_open tells when it
+// names the door that is shut: the credential's, or that of one origin; on_open tells when it
 // opens.
 
 #include <functional>
@@ -34,7 +34,7 @@ namespace pns {
 
 class Sender final : private OutletOwner {
   public:
-    static constexpr std::uint32_t credential_gate = 1;  ///< gates of origins are higher
+    static constexpr std::uint32_t credential_door = 1;  ///< doors of origins are higher
 
     /// Throws boost::system::system_error if `network` is unusable (CA file, rules). `bearers`
     /// outlives the sender, and has its clock.
@@ -64,10 +64,10 @@ class Sender final : private OutletOwner {
     /// The owner may not submit from inside.
     void withdraw(std::uint32_t flow);
 
-    /// `opened(gate)` runs on this loop whenever a gate is open again that a NotSent has named.
+    /// `opened(door)` runs on this loop whenever a door is open again that a NotSent has named.
     /// Before the first submit.
-    void on_open(std::function<void(std::uint32_t gate)> opened) { on_open_ = std::move(opened); }
-    /// No push can go out now, whatever its handle: the credential's gate is shut, or that of the
+    void on_open(std::function<void(std::uint32_t door)> opened) { on_open_ = std::move(opened); }
+    /// No push can go out now, whatever its handle: the credential's door is shut, or that of the
     /// only origin.
     bool shut() const;
 
@@ -126,8 +126,8 @@ class Sender final : private OutletOwner {
     void return_permit() override { ++permits_; }
     void settle_permits(std::int64_t& next_ms);
     void tell_totals();
-    void opened(std::uint32_t gate) override {
-        if (on_open_) on_open_(gate);
+    void opened(std::uint32_t door) override {
+        if (on_open_) on_open_(door);
     }
     void wake() override { alarm_.wake(); }
     bool stopping() const override { return stopping_; }
@@ -168,7 +168,7 @@ class Sender final : private OutletOwner {
     std::vector<H2Header> headers_;
     std::int64_t held_until_ms_ = 0;
     bool hold_told_ = false;  // somebody waits to hear that the credential is open
-    std::uint32_t gates_ = credential_gate;
+    std::uint32_t doors_ = credential_door;
     bool wants_place_ = false;  // a push found all places for origins taken
     bool started_ = false;
     bool stopping_ = false;

@@ -96,7 +96,7 @@ struct NotSent {
     std::string reason{};
     std::int64_t after_ms = 0;  ///< not worth trying before
     /// What it waits for, as Sender::on_open tells it; 0 = for time only.
-    std::uint32_t gate = 0;
+    std::uint32_t door = 0;
 };
 
 struct Verdict : std::variant<Accepted, Dead, Suspect, Refused, RetryLater, NoAnswer, NotSent> {

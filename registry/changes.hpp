@@ -51,7 +51,7 @@ Result<Swept> expire(Transaction& tx, std::int64_t now_ms, std::size_t count_max
 
 // ledger.cpp
 Result<void> accept(Transaction& tx, std::uint32_t hub,
-                    const std::shared_ptr<const AcceptedSend>& accepted, const Progress& progress);
+                    const std::shared_ptr<const FrozenSend>& frozen, const Progress& progress);
 Result<void> checkpoint(Transaction& tx, std::uint32_t hub, const std::string& send_id,
                         const Progress& progress);
 

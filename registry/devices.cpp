@@ -198,15 +198,15 @@ class Walk {
     Result<DevicePage> run() {
         const char phase = query_.after.empty() ? installations_first : query_.after[0];
         if (phase == installations_first) {
-            const auto done = walk(installations_first,
-                                   query_.after.empty() ? std::string() : query_.after.substr(1));
-            if (!done) return done.error();
-            if (!*done) return list_.take();
+            const auto walked = walk(installations_first,
+                                     query_.after.empty() ? std::string() : query_.after.substr(1));
+            if (!walked) return walked.error();
+            if (!*walked) return list_.take();
         }
-        const auto done =
+        const auto walked =
             walk(registrations_then,
                  phase == registrations_then ? query_.after.substr(1) : std::string());
-        if (!done) return done.error();
+        if (!walked) return walked.error();
         return list_.take();
     }
 

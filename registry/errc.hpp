@@ -18,7 +18,7 @@ enum class errc {
     io_error,       ///< RocksDB reports an I/O fault; nothing of the batch was applied
     closed,         ///< the registry is shutting down
     full,           ///< a partition has no device number left
-    not_in_memory,  ///< an `_at_once` read would have to wait for the disk
+    not_in_memory,  ///< a `try_` read would have to wait for the disk
 };
 
 const boost::system::error_category& category() noexcept;

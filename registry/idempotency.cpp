@@ -58,9 +58,9 @@ Result<T> once(Transaction& tx, std::uint32_t hub, const KeptAnswer& answer, App
 }  // namespace
 
 Result<void> accept_once(Transaction& tx, std::uint32_t hub,
-                         const std::shared_ptr<const AcceptedSend>& accepted,
-                         const Progress& progress, const KeptAnswer& answer) {
-    return once<void>(tx, hub, answer, [&] { return accept(tx, hub, accepted, progress); });
+                         const std::shared_ptr<const FrozenSend>& frozen, const Progress& progress,
+                         const KeptAnswer& answer) {
+    return once<void>(tx, hub, answer, [&] { return accept(tx, hub, frozen, progress); });
 }
 
 Result<Registration> put_registration_once(Transaction& tx, std::uint32_t hub,

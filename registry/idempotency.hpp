@@ -15,8 +15,8 @@ namespace registry {
 /// errc::exists if an answer is kept under this scope and key and was not over when this one was
 /// given. Nothing is changed then, nor if the change itself fails.
 Result<void> accept_once(Transaction& tx, std::uint32_t hub,
-                         const std::shared_ptr<const AcceptedSend>& accepted,
-                         const Progress& progress, const KeptAnswer& answer);
+                         const std::shared_ptr<const FrozenSend>& frozen, const Progress& progress,
+                         const KeptAnswer& answer);
 Result<Registration> put_registration_once(Transaction& tx, std::uint32_t hub,
                                            const Registration& value, const KeptAnswer& answer);
 

@@ -65,8 +65,8 @@
 //                  u8 's', u32 hub, text send id -> send
 //                  u8 'p', u32 hub, text send id -> progress; absent: as it was accepted
 //                  u8 'a', u32 hub, text send id, u16 partition -> bitmap    selection (audience)
-//                  u8 'd', u32 hub, text send id, u16 partition -> bitmap    done
-//                  u8 'f', u32 hub, text send id, u16 part -> failures      of an open send; parts
+//                  u8 'd', u32 hub, text send id, u16 partition -> bitmap    finished
+//                  u8 'f', u32 hub, text send id, u16 piece -> failures     of an open send; pieces
 //                                                                           from 0 on, no gaps
 //                  u8 'k', u32 hub, text scope, text key -> answer          kept for a repeat
 //                  u8 'x', u64 time, u32 hub, text scope, text key -> u8 version  when it goes
@@ -79,10 +79,10 @@
 //                  text progress as accepted, varint partitions of selection, u8 selection apart,
 //                  list of (u16 partition, text bitmap) ascending: the selection, unless apart
 //     progress     u8 version, u8 state, zigzag started, zigzag ended,
-//                  list of (text platform, text outcome, varint count), varint partitions of done,
-//                  varint audience, zigzag first push, zigzag last push, zigzag waits since,
-//                  zigzag deadline, u8 flags (1 released, 2 gave up),
-//                  list of (u8 latency bucket, varint count)
+//                  list of (text platform, text outcome, varint count), varint partitions of
+//                  finished, varint audience, zigzag first push, zigzag last push, zigzag waits
+//                  since, zigzag deadline, u8 flags (1 released, 2 gave up), list of (u8 latency
+//                  bucket, varint count)
 //     failures     u8 version, list of (u16 partition, varint number, text platform, text outcome,
 //                  text handle, text registration id, text installation id, text new handle,
 //                  zigzag time)
@@ -184,7 +184,7 @@ enum class LedgerKind : char {
     send = 's',
     progress = 'p',
     selection = 'a',
-    done = 'd',
+    finished = 'd',
     failures = 'f',
     answer = 'k',
     answer_expiry = 'x',
@@ -192,7 +192,7 @@ enum class LedgerKind : char {
 std::string ledger_hub_prefix(LedgerKind kind, std::uint32_t hub);
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id);
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id,
-                       std::uint16_t partition);  ///< or part
+                       std::uint16_t partition);  ///< or piece
 std::string mark_key(std::uint64_t position);
 Result<std::uint64_t> decode_mark_key(std::string_view key);
 
@@ -315,12 +315,12 @@ struct KeptSelection {
     bool apart = false;
     std::vector<std::pair<std::uint16_t, Bitmap>> here;
 };
-/// A send as it was accepted; `first` is its progress then, and `first_done` the partitions of what
-/// was done of it.
+/// A send as it was accepted; `first` is its progress then, and `first_finished` the partitions of
+/// what was finished of it.
 struct SendRecord {
     Send send;
     Progress first;
-    std::uint16_t first_done = 0;
+    std::uint16_t first_finished = 0;
     KeptSelection selection;
 };
 std::string encode_send(const Send& send, const Progress& first, const KeptSelection& selection);
@@ -329,7 +329,7 @@ Result<SendRecord> decode_send(std::string_view bytes);
 using Mark = std::vector<std::pair<std::uint32_t, std::string>>;
 std::string encode_mark(const Mark& mark);
 Result<Mark> decode_mark(std::string_view bytes);
-std::string encode_progress(const Progress& progress);  ///< without the bits of `done`
+std::string encode_progress(const Progress& progress);  ///< without the bits of `finished`
 Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view bytes);
 
 std::string encode_failures(const std::vector<DeviceFailure>& failures);

@@ -48,8 +48,8 @@ class StoredBitmaps {
 };
 
 void erase_failures(Transaction& tx, std::uint32_t hub, const std::string& id, OpenEntry& entry) {
-    for (std::uint16_t part = 0; part < entry.failures_stored; ++part)
-        tx.batch().erase(Family::ledger, ledger_key(LedgerKind::failures, hub, id, part));
+    for (std::uint16_t piece = 0; piece < entry.failures_stored; ++piece)
+        tx.batch().erase(Family::ledger, ledger_key(LedgerKind::failures, hub, id, piece));
     entry.failures_stored = 0;
 }
 
@@ -65,7 +65,7 @@ void close(Transaction& tx, OpenSends::iterator open) {
     const auto& [hub, id] = open->first;
     OpenEntry& entry = open->second;
     StoredBitmaps(tx, LedgerKind::selection, hub, id, entry.selection_stored).erase();
-    StoredBitmaps(tx, LedgerKind::done, hub, id, entry.done_stored).erase();
+    StoredBitmaps(tx, LedgerKind::finished, hub, id, entry.finished_stored).erase();
     erase_failures(tx, hub, id, entry);
     tx.close_send(open);
 }
@@ -73,9 +73,9 @@ void close(Transaction& tx, OpenSends::iterator open) {
 }  // namespace
 
 Result<void> accept(Transaction& tx, std::uint32_t hub,
-                    const std::shared_ptr<const AcceptedSend>& accepted, const Progress& progress) {
-    const Send& send = accepted->send;
-    const Selection& selection = accepted->selection;
+                    const std::shared_ptr<const FrozenSend>& frozen, const Progress& progress) {
+    const Send& send = frozen->send;
+    const Selection& selection = frozen->selection;
     if (tx.hub(hub) == nullptr) return make_error_code(errc::not_found);
     std::string key = ledger_key(LedgerKind::send, hub, send.id);
     const auto open = tx.memory().open.find({hub, send.id});
@@ -87,7 +87,7 @@ Result<void> accept(Transaction& tx, std::uint32_t hub,
     if (tx.fault()) return tx.fault();
     if (over) return make_error_code(errc::exists);
 
-    assert(selection.partitions.size() <= 0xffff && progress.done.size() <= 0xffff);
+    assert(selection.partitions.size() <= 0xffff && progress.finished.size() <= 0xffff);
     Progress first = progress;
     first.audience = selection.count();
     if (fires && open->second.progress_stored) {
@@ -113,9 +113,10 @@ Result<void> accept(Transaction& tx, std::uint32_t hub,
         }
     }
     tx.batch().put(Family::ledger, std::move(key), encode_send(send, first, kept));
-    StoredBitmaps(tx, LedgerKind::done, hub, send.id, entry.done_stored).put(progress.done);
+    StoredBitmaps(tx, LedgerKind::finished, hub, send.id, entry.finished_stored)
+        .put(progress.finished);
     entry.state = progress.state;
-    if (send.direct_handles.empty()) entry.frozen = {accepted, &selection.partitions};
+    if (send.direct_handles.empty()) entry.frozen = {frozen, &selection.partitions};
     numbers_frozen_changed(tx, hub);
     return {};
 }
@@ -133,7 +134,8 @@ Result<void> checkpoint(Transaction& tx, std::uint32_t hub, const std::string& s
     }
     OpenEntry& entry = open->second;
     entry.progress_stored = true;
-    StoredBitmaps(tx, LedgerKind::done, hub, send_id, entry.done_stored).put(progress.done);
+    StoredBitmaps(tx, LedgerKind::finished, hub, send_id, entry.finished_stored)
+        .put(progress.finished);
     if (progress.failures_anew) erase_failures(tx, hub, send_id, entry);
     if (!progress.failures.empty()) {
         assert(entry.failures_stored < 0xffff);

@@ -93,9 +93,9 @@ Result<void> load_devices(const View& view, std::uint32_t hub, std::uint16_t par
     return load(view, hub, partition, numbers, now_ms, chunk, Reach::disk);
 }
 
-Result<void> load_at_once(const View& view, std::uint32_t hub, std::uint16_t partition,
-                          std::span<const std::uint32_t> numbers, std::int64_t now_ms,
-                          DeviceChunk& chunk) {
+Result<void> try_load(const View& view, std::uint32_t hub, std::uint16_t partition,
+                      std::span<const std::uint32_t> numbers, std::int64_t now_ms,
+                      DeviceChunk& chunk) {
     if (numbers.size() > loaded_singly_max) return make_error_code(errc::not_in_memory);
     return load(view, hub, partition, numbers, now_ms, chunk, Reach::memory);
 }

@@ -45,7 +45,7 @@ Result<void> load_open(const Snapshot& snapshot, Memory& memory) {
         OpenEntry entry;
         entry.state = found.progress.state;
         entry.selection_stored = std::move(found.selection_stored);
-        entry.done_stored = std::move(found.done_stored);
+        entry.finished_stored = std::move(found.finished_stored);
         entry.failures_stored = found.failures_stored;
         entry.progress_stored = found.progress_stored;
         entry.mark = found.mark;

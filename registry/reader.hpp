@@ -40,23 +40,23 @@ Result<Page> list_registrations(const View& view, std::uint32_t hub, std::string
 Result<void> load_devices(const View& view, std::uint32_t hub, std::uint16_t partition,
                           std::span<const std::uint32_t> numbers, std::int64_t now_ms,
                           DeviceChunk& chunk);
-Result<void> load_at_once(const View& view, std::uint32_t hub, std::uint16_t partition,
-                          std::span<const std::uint32_t> numbers, std::int64_t now_ms,
-                          DeviceChunk& chunk);
+Result<void> try_load(const View& view, std::uint32_t hub, std::uint16_t partition,
+                      std::span<const std::uint32_t> numbers, std::int64_t now_ms,
+                      DeviceChunk& chunk);
 
 // sends.cpp
 Result<std::pair<Send, Progress>> read_send(const View& view, std::uint32_t hub,
                                             std::string_view id);
-/// A send that is not final, with all that the store has of it. `progress.done` is filled.
+/// A send that is not final, with all that the store has of it. `progress.finished` is filled.
 struct OpenRecord {
     std::uint64_t mark = 0;
     std::uint32_t hub = 0;
     Send send;
     Progress progress;
     bool progress_stored = false;
-    std::vector<Bitmap> selection;         ///< by partition
-    Bitmap selection_stored, done_stored;  ///< partitions that lie under keys of their own
-    std::uint16_t failures_stored = 0;     ///< parts
+    std::vector<Bitmap> selection;             ///< by partition
+    Bitmap selection_stored, finished_stored;  ///< partitions that lie under keys of their own
+    std::uint16_t failures_stored = 0;         ///< pieces
 };
 /// Each of them, by mark.
 Result<void> each_open(const Snapshot& snapshot, const Hubs& hubs,
@@ -70,8 +70,8 @@ Result<std::map<std::uint16_t, Bitmap>> read_tag(const View& view, std::uint32_t
                                                  std::string_view tag, Reach reach);
 Result<Selection> select_devices(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,
                                  const Universe& universe);
-Result<Selection> select_at_once(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,
-                                 const Universe& universe);
+Result<Selection> try_select(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,
+                             const Universe& universe);
 
 // audience.cpp
 Result<Audience> count_audience(const Views& views, std::uint32_t hub, const AudienceQuery& query);

@@ -157,9 +157,9 @@ Result<Selection> Registry::select(std::uint32_t hub, const tagexpr::Plan& plan,
     return select_devices(parts_->views, hub, plan, universe);
 }
 
-Result<Selection> Registry::select_at_once(std::uint32_t hub, const tagexpr::Plan& plan,
-                                           const Universe& universe) const {
-    return registry::select_at_once(parts_->views, hub, plan, universe);
+Result<Selection> Registry::try_select(std::uint32_t hub, const tagexpr::Plan& plan,
+                                       const Universe& universe) const {
+    return registry::try_select(parts_->views, hub, plan, universe);
 }
 
 Result<bool> Registry::matches(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
@@ -181,12 +181,12 @@ Result<void> Registry::load(std::uint32_t hub, std::uint16_t partition,
     return load_devices(*view, hub, partition, numbers, now_ms, chunk);
 }
 
-Result<void> Registry::load_at_once(std::uint32_t hub, std::uint16_t partition,
-                                    std::span<const std::uint32_t> numbers, std::int64_t now_ms,
-                                    DeviceChunk& chunk) const {
+Result<void> Registry::try_load(std::uint32_t hub, std::uint16_t partition,
+                                std::span<const std::uint32_t> numbers, std::int64_t now_ms,
+                                DeviceChunk& chunk) const {
     const auto view = parts_->views.current();
     if (!view) return make_error_code(errc::closed);
-    return registry::load_at_once(*view, hub, partition, numbers, now_ms, chunk);
+    return registry::try_load(*view, hub, partition, numbers, now_ms, chunk);
 }
 
 std::uint64_t Registry::stamp() const {
@@ -216,10 +216,10 @@ void Registry::expire(std::int64_t now_ms, std::size_t count_max, Done<Swept> do
         std::move(done));
 }
 
-void Registry::accept(std::uint32_t hub, std::shared_ptr<const AcceptedSend> accepted,
+void Registry::accept(std::uint32_t hub, std::shared_ptr<const FrozenSend> frozen,
                       Progress progress, Done<void> done) {
-    submit<void>([hub, accepted = std::move(accepted), progress = std::move(progress)](
-                     Transaction& tx) { return registry::accept(tx, hub, accepted, progress); },
+    submit<void>([hub, frozen = std::move(frozen), progress = std::move(progress)](
+                     Transaction& tx) { return registry::accept(tx, hub, frozen, progress); },
                  std::move(done));
 }
 
@@ -248,12 +248,12 @@ Result<SendPage> Registry::list_sends(std::uint32_t hub, const SendQuery& query)
     return read_sends(*view, hub, query);
 }
 
-void Registry::accept_once(std::uint32_t hub, std::shared_ptr<const AcceptedSend> accepted,
+void Registry::accept_once(std::uint32_t hub, std::shared_ptr<const FrozenSend> frozen,
                            Progress progress, KeptAnswer answer, Done<void> done) {
     submit<void>(
-        [hub, accepted = std::move(accepted), progress = std::move(progress),
+        [hub, frozen = std::move(frozen), progress = std::move(progress),
          answer = std::move(answer)](Transaction& tx) {
-            return registry::accept_once(tx, hub, accepted, progress, answer);
+            return registry::accept_once(tx, hub, frozen, progress, answer);
         },
         std::move(done));
 }

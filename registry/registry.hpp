@@ -96,8 +96,8 @@ class Registry {
                              const Universe& universe) const;
     /// As select(), without blocking: only where the plan asks for one user's or one installation's
     /// devices and what it needs is in memory, else errc::not_in_memory.
-    Result<Selection> select_at_once(std::uint32_t hub, const tagexpr::Plan& plan,
-                                     const Universe& universe) const;
+    Result<Selection> try_select(std::uint32_t hub, const tagexpr::Plan& plan,
+                                 const Universe& universe) const;
     /// Would select() find this row as it is now? False: there is no such row. Blocks on disk.
     Result<bool> matches(std::uint32_t hub, std::uint16_t partition, std::uint32_t number,
                          const tagexpr::Plan& plan, const Universe& universe) const;
@@ -109,9 +109,9 @@ class Registry {
                       DeviceChunk& chunk) const;
     /// As load(), without blocking: only a few numbers whose rows are in memory, else
     /// errc::not_in_memory.
-    Result<void> load_at_once(std::uint32_t hub, std::uint16_t partition,
-                              std::span<const std::uint32_t> numbers, std::int64_t now_ms,
-                              DeviceChunk& chunk) const;
+    Result<void> try_load(std::uint32_t hub, std::uint16_t partition,
+                          std::span<const std::uint32_t> numbers, std::int64_t now_ms,
+                          DeviceChunk& chunk) const;
 
     /// For may_have_changed(). Any thread, from memory, without a lock.
     std::uint64_t stamp() const;
@@ -135,7 +135,7 @@ class Registry {
     /// Durable acceptance. Device numbers in `selection` are not reused until the send is final. A
     /// send that is stored as scheduled is accepted again under its id when it fires; errc::exists
     /// if it is final, and for any id that is open. Else the id must be new: it is not looked up.
-    void accept(std::uint32_t hub, std::shared_ptr<const AcceptedSend> accepted, Progress progress,
+    void accept(std::uint32_t hub, std::shared_ptr<const FrozenSend> frozen, Progress progress,
                 Done<void> done);
     /// Replaces the progress of an open send; a final state releases its device numbers and its
     /// selection. A send that is final or unknown is errc::not_found.
@@ -148,8 +148,8 @@ class Registry {
     // --- answers kept for a repeated request (idempotency.hpp) ---
     /// As the call without `_once`, and the answer in the same batch. errc::exists, and nothing is
     /// changed, if an answer that has not expired is kept under this scope and key.
-    void accept_once(std::uint32_t hub, std::shared_ptr<const AcceptedSend> accepted,
-                     Progress progress, KeptAnswer answer, Done<void> done);
+    void accept_once(std::uint32_t hub, std::shared_ptr<const FrozenSend> frozen, Progress progress,
+                     KeptAnswer answer, Done<void> done);
     void put_registration_once(std::uint32_t hub, Registration value, KeptAnswer answer,
                                Done<Registration> done);
     /// Keeps an answer in place of one that may be there.

@@ -111,8 +111,8 @@ Result<Selection> select_devices(const Views& views, std::uint32_t hub, const ta
     return select_observed(views, hub, plan, universe, nobody, [](Postings&, const Bitmap&) {});
 }
 
-Result<Selection> select_at_once(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,
-                                 const Universe& universe) {
+Result<Selection> try_select(const Views& views, std::uint32_t hub, const tagexpr::Plan& plan,
+                             const Universe& universe) {
     if (const auto tag = tag_of_few(plan))
         return select_few(views, hub, plan, *tag, universe, Reach::memory);
     return make_error_code(errc::not_in_memory);

@@ -19,7 +19,7 @@ enum class SendState : std::uint8_t {
     scheduled,   ///< waits for its time; has no selection yet
     enqueued,    ///< accepted, on disk, no push out yet
     processing,  ///< pushes are going out
-    completed,   ///< done equals selection
+    completed,   ///< finished equals selection
     no_target,   ///< the selection was empty
     canceled,
     abandoned,  ///< deadline or 30 minutes passed with devices left
@@ -32,9 +32,8 @@ inline bool is_final(SendState state) {
 }
 
 enum class Delivery : std::uint8_t {
-    at_least_once,  ///< `done` is marked after the answer: a crash may repeat what was in flight
-    at_most_once,   ///< `done` is marked before the submit: a crash reports what was in flight as
-                    ///< Unknown
+    at_least_once,  ///< finished after the answer: a crash may repeat what was in flight
+    at_most_once,   ///< finished before the submit: a crash reports what was in flight as Unknown
 };
 
 /// At most `count` pushes in each period; 0 = as fast as the providers take them.
@@ -57,7 +56,8 @@ struct Send {
     Delivery delivery = Delivery::at_least_once;
     std::int64_t enqueued_at_ms = 0;
     std::int64_t scheduled_at_ms = 0;  ///< 0 = at once
-    /// When its audience was frozen; 0 = when it was accepted. A scheduled send sets it as it fires.
+    /// When its audience was frozen; 0 = when it was accepted. A scheduled send sets it as it
+    /// fires.
     std::int64_t frozen_at_ms = 0;
     std::int64_t deadline_ms = never_ms;
     bool deadline_given = false;   ///< by the back end: holds while paused, too
@@ -75,17 +75,16 @@ struct Selection {
 };
 
 /// (platform name, outcome name) -> devices. The sum over all is always the number of bits set in
-/// `done`.
+/// `finished`.
 using Counts = std::map<std::pair<std::string, std::string>, std::uint64_t>;
 
-/// A send and whom it goes to, as accepted: the ledger and those who carry it out share it.
-struct AcceptedSend {
+/// A send and whom it goes to, both immutable: the ledger and those who carry it out share it.
+struct FrozenSend {
     Send send;
     Selection selection;
 };
-inline std::shared_ptr<const AcceptedSend> accepted(Send send, Selection selection = {}) {
-    return std::make_shared<const AcceptedSend>(
-        AcceptedSend{std::move(send), std::move(selection)});
+inline std::shared_ptr<const FrozenSend> frozen(Send send, Selection selection = {}) {
+    return std::make_shared<const FrozenSend>(FrozenSend{std::move(send), std::move(selection)});
 }
 
 /// What is told of a device that did not get the message, or has a new handle. `partition` and
@@ -109,7 +108,7 @@ struct Progress {
     std::int64_t started_at_ms = 0;  ///< 0 = not yet
     std::int64_t ended_at_ms = 0;
     Counts counts;
-    std::vector<Bitmap> done;        ///< by partition, subset of the selection
+    std::vector<Bitmap> finished;    ///< by partition, subset of the selection
     std::uint64_t audience = 0;      ///< set by Registry::accept from the selection
     std::int64_t first_push_ms = 0;  ///< 0 = none yet
     std::int64_t last_push_ms = 0;

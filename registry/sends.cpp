@@ -37,7 +37,7 @@ Result<std::vector<Bitmap>> read_bitmaps(const Snapshot& snapshot, LedgerKind ki
 struct StoredSend {
     SendRecord record;
     Progress progress;
-    std::uint16_t done_partitions = 0;
+    std::uint16_t finished_partitions = 0;
     bool progress_stored = false;  ///< beside the one in the record
 };
 
@@ -49,12 +49,12 @@ Result<void> read_progress(const Snapshot& snapshot, std::uint32_t hub, StoredSe
     stored.progress_stored = *found;
     if (!*found) {
         stored.progress = stored.record.first;
-        stored.done_partitions = stored.record.first_done;
+        stored.finished_partitions = stored.record.first_finished;
         return {};
     }
     auto progress = decode_progress(bytes);
     if (!progress) return progress.error();
-    std::tie(stored.progress, stored.done_partitions) = std::move(*progress);
+    std::tie(stored.progress, stored.finished_partitions) = std::move(*progress);
     return {};
 }
 
@@ -87,9 +87,9 @@ Result<void> read_frozen(const Snapshot& snapshot, StoredSend& stored, OpenRecor
 
 Result<void> read_failures(const Snapshot& snapshot, OpenRecord& open) {
     std::string bytes;
-    for (std::uint16_t& part = open.failures_stored; part < 0xffff; ++part) {
+    for (std::uint16_t& piece = open.failures_stored; piece < 0xffff; ++piece) {
         const auto found = snapshot.get(
-            Family::ledger, ledger_key(LedgerKind::failures, open.hub, open.send.id, part), bytes);
+            Family::ledger, ledger_key(LedgerKind::failures, open.hub, open.send.id, piece), bytes);
         if (!found) return found.error();
         if (!*found) break;
         auto failures = decode_failures(bytes);
@@ -114,10 +114,10 @@ Result<std::optional<OpenRecord>> read_open(const Snapshot& snapshot, std::uint3
     open.progress = std::move(stored->progress);
     open.progress_stored = stored->progress_stored;
     if (auto read = read_frozen(snapshot, *stored, open); !read) return read.error();
-    auto done = read_bitmaps(snapshot, LedgerKind::done, hub, id, stored->done_partitions,
-                             open.done_stored);
-    if (!done) return done.error();
-    open.progress.done = std::move(*done);
+    auto finished = read_bitmaps(snapshot, LedgerKind::finished, hub, id,
+                                 stored->finished_partitions, open.finished_stored);
+    if (!finished) return finished.error();
+    open.progress.finished = std::move(*finished);
     if (auto read = read_failures(snapshot, open); !read) return read.error();
     return std::optional(std::move(open));
 }

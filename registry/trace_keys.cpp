@@ -69,11 +69,11 @@ std::string trace_device_prefix(std::uint32_t hub, DeviceKind kind, std::string_
 }
 
 std::string trace_push_prefix(std::uint32_t hub, DeviceKind kind, std::string_view id,
-                              std::int64_t accepted_at_ms, std::string_view send_id,
+                              std::int64_t enqueued_at_ms, std::string_view send_id,
                               std::uint16_t partition, std::uint32_t number) {
     std::string key = trace_device_prefix(hub, kind, id);
     ByteWriter out(key);
-    out.u64_be(later(accepted_at_ms));
+    out.u64_be(later(enqueued_at_ms));
     out.text(send_id);
     out.u16_be(partition);
     out.u32_be(number);
@@ -82,7 +82,7 @@ std::string trace_push_prefix(std::uint32_t hub, DeviceKind kind, std::string_vi
 
 std::string trace_device_key(const TraceEvent& event) {
     std::string key =
-        trace_push_prefix(event.hub, event.kind, event.device_id, event.accepted_at_ms,
+        trace_push_prefix(event.hub, event.kind, event.device_id, event.enqueued_at_ms,
                           event.send_id, event.partition, event.number);
     ByteWriter out(key);
     out.u64_be(static_cast<std::uint64_t>(event.at_ms));
@@ -175,7 +175,7 @@ void append_trace_event(std::string& bytes, const TraceEvent& event) {
     out.u8(trace_version);
     out.varint(event.hub);
     out.text(event.send_id);
-    out.zigzag(event.accepted_at_ms);
+    out.zigzag(event.enqueued_at_ms);
     out.u8(byte_of(event.kind));
     out.text(event.device_id);
     out.text(event.registration_id);
@@ -204,7 +204,7 @@ Result<TraceEvent> take_trace_event(std::string_view& bytes) {
     bool sound = in.u8() == trace_version;
     event.hub = narrow<std::uint32_t>(in);
     event.send_id = in.text();
-    event.accepted_at_ms = in.zigzag();
+    event.enqueued_at_ms = in.zigzag();
     sound = decode_kind(in.u8(), event.kind) && sound;
     event.device_id = in.text();
     event.registration_id = in.text();
@@ -229,7 +229,7 @@ std::string encode_trace_reference(const TraceEvent& event) {
     std::string bytes;
     ByteWriter out(bytes);
     out.u8(trace_version);
-    out.zigzag(event.accepted_at_ms);
+    out.zigzag(event.enqueued_at_ms);
     out.u8(byte_of(event.kind));
     out.text(event.device_id);
     out.u8(event.retry_at_ms == 0 ? 1 : 0);
@@ -241,7 +241,7 @@ Result<TraceReference> decode_trace_reference(std::string_view bytes) {
     ByteReader in(bytes);
     TraceReference out;
     bool sound = in.u8() == trace_version;
-    out.accepted_at_ms = in.zigzag();
+    out.enqueued_at_ms = in.zigzag();
     sound = decode_kind(in.u8(), out.kind) && sound;
     out.device_id = in.text();
     const std::uint8_t final = in.u8();

@@ -6,15 +6,15 @@
 //
 //   meta         "version" -> u8 1
 //   pushes       u8 'd', u32 hub, u64 hash of device, u8 kind, text device id,
-//                    later send accepted, text send id, u16 partition, u32 number,
+//                    later send enqueued, text send id, u16 partition, u32 number,
 //                    u64 time, u8 attempt -> event
 //                u8 's', u32 hub, u64 hash of send id, text send id,
 //                    later time, u16 partition, u32 number, u8 attempt -> reference
-//     event      u8 1, varint hub, text send id, zigzag accepted, u8 kind, text device id,
+//     event      u8 1, varint hub, text send id, zigzag enqueued, u8 kind, text device id,
 //                text registration id, varint partition, varint number, u8 templated,
 //                text platform, u8 attempt, zigzag time, varint took, zigzag retry at,
 //                text outcome, text reason, text provider's id
-//     reference  u8 1, zigzag accepted, u8 kind, text device id, u8 final, text outcome
+//     reference  u8 1, zigzag enqueued, u8 kind, text device id, u8 final, text outcome
 //   retirements  u8 'h', u32 hub, 16 bytes keyed hash of handle,
 //                    later time, u16 partition, u32 number -> record
 //                u8 'i', u32 hub, u64 hash of id, text installation or registration id,
@@ -54,7 +54,7 @@ enum class DeviceKind : std::uint8_t {
 struct TraceEvent {
     std::uint32_t hub = 0;
     std::string_view send_id;
-    std::int64_t accepted_at_ms = 0;  ///< of the send
+    std::int64_t enqueued_at_ms = 0;  ///< of the send
     DeviceKind kind = DeviceKind::installation;
     std::string_view device_id;
     std::string_view registration_id;  ///< empty: direct send
@@ -112,7 +112,7 @@ std::int64_t time_of_later(std::uint64_t value);
 std::string trace_device_prefix(std::uint32_t hub, DeviceKind kind, std::string_view id);
 /// All events of one push.
 std::string trace_push_prefix(std::uint32_t hub, DeviceKind kind, std::string_view id,
-                              std::int64_t accepted_at_ms, std::string_view send_id,
+                              std::int64_t enqueued_at_ms, std::string_view send_id,
                               std::uint16_t partition, std::uint32_t number);
 std::string trace_device_key(const TraceEvent& event);
 std::string trace_send_prefix(std::uint32_t hub, std::string_view send_id);
@@ -145,7 +145,7 @@ Result<TraceEvent> decode_trace_event(std::string_view bytes);
 Result<TraceEvent> take_trace_event(std::string_view& bytes);
 
 struct TraceReference {
-    std::int64_t accepted_at_ms = 0;
+    std::int64_t enqueued_at_ms = 0;
     DeviceKind kind = DeviceKind::installation;
     std::string_view device_id;
     bool final = false;

@@ -66,7 +66,7 @@ bool same_name(std::string_view a, std::string_view b) {
 TracedPush head_of(const TraceEvent& event) {
     TracedPush push;
     push.send_id = event.send_id;
-    push.accepted_at_ms = event.accepted_at_ms;
+    push.enqueued_at_ms = event.enqueued_at_ms;
     push.kind = event.kind;
     push.device_id = event.device_id;
     push.registration_id = event.registration_id;
@@ -311,7 +311,7 @@ Result<TracePage> TraceStore::of_send(std::uint32_t hub, std::string_view send_i
         if (!outcome.empty() && !same_name(outcome, named)) continue;
         auto push =
             read_push(*devices, trace_push_prefix(hub, reference->kind, reference->device_id,
-                                                  reference->accepted_at_ms, send_id,
+                                                  reference->enqueued_at_ms, send_id,
                                                   place->partition, place->number));
         if (!push) return push.error();
         // Erased, or a later attempt has its own reference.

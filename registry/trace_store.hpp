@@ -50,7 +50,7 @@ struct TracedAttempt {
 /// One push to one device, with its attempts in order of time.
 struct TracedPush {
     std::string send_id;
-    std::int64_t accepted_at_ms = 0;
+    std::int64_t enqueued_at_ms = 0;
     DeviceKind kind = DeviceKind::installation;
     std::string device_id;
     std::string registration_id;

@@ -359,8 +359,9 @@ std::vector<PostingDelta> Transaction::finish(PostingFolder& folder) {
                                     Family::handles, Family::postings}) {
             batch_.erase_prefix(family, hub_prefix(hub));
         }
-        for (const LedgerKind kind : {LedgerKind::send, LedgerKind::progress, LedgerKind::selection,
-                                      LedgerKind::done, LedgerKind::failures, LedgerKind::answer}) {
+        for (const LedgerKind kind :
+             {LedgerKind::send, LedgerKind::progress, LedgerKind::selection, LedgerKind::finished,
+              LedgerKind::failures, LedgerKind::answer}) {
             batch_.erase_prefix(Family::ledger, ledger_hub_prefix(kind, hub));
         }
     }

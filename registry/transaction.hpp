@@ -26,9 +26,10 @@ namespace registry {
 /// null for direct sends.
 struct OpenEntry {
     std::shared_ptr<const std::vector<Bitmap>> frozen;
-    Bitmap selection_stored, done_stored;  ///< partitions that have a bitmap under a key of its own
+    Bitmap selection_stored,
+        finished_stored;  ///< partitions that have a bitmap under a key of its own
     SendState state = SendState::enqueued;
-    std::uint16_t failures_stored = 0;  ///< parts
+    std::uint16_t failures_stored = 0;  ///< pieces
     bool progress_stored = false;       ///< under a key of its own, beside the one in the send
     std::uint64_t mark = 0;             ///< position of the mark that lists it
 };

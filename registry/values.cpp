@@ -702,7 +702,7 @@ Result<SendRecord> decode_send(std::string_view bytes) {
     send.rate.count = get_number(in);
     auto first = decode_progress(in.text());
     if (!first) return first.error();
-    std::tie(record.first, record.first_done) = std::move(*first);
+    std::tie(record.first, record.first_finished) = std::move(*first);
     record.selection = get_selection(in);
     return checked(in, std::move(record));
 }
@@ -743,7 +743,7 @@ std::string encode_progress(const Progress& progress) {
         out.text(key.second);
         out.varint(count);
     }
-    out.varint(progress.done.size());
+    out.varint(progress.finished.size());
     out.varint(progress.audience);
     out.zigzag(progress.first_push_ms);
     out.zigzag(progress.last_push_ms);

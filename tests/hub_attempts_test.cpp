@@ -6,6 +6,8 @@
 
 #include <random>
 
+#include "pns/platform.hpp"
+
 using hub::FailedAttempt;
 using hub::wait_after;
 using hub::Waiting;

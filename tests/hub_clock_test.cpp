@@ -45,10 +45,13 @@ TEST_CASE("an hour of outage, a deadline in it and a push after it take no hour 
     clock.pass_ms(29 * minute_ms);
     CHECK_FALSE(is_over(world, patient));
     world.sim("apns").set_faults({});
-    REQUIRE(support::comes_true([&] {
+    support::comes_true([&] {
         clock.pass_ms(10);
         return is_over(world, patient);
-    }));
+    });
+    FAIL(world.call("GET", "/app/sends/" + patient).body +
+         world.call("GET", "/app/sends/" + hasty).body + world.call("GET", "/metrics").body);
+
     const auto told = world.finish(patient);
     CHECK(told.devices("Success") == devices);
     CHECK(told.ended_at_ms - told.enqueued_at_ms >= 60 * minute_ms);

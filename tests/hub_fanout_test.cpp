@@ -213,7 +213,7 @@ TEST_CASE("error details have what failed before a restart and after it, once ea
         progress.failures.clear();
         const auto& selected = open[0].selection.partitions;
         for (std::size_t p = 0; p < selected.size(); ++p) {
-            for (const std::uint32_t number : selected[p] - progress.done.at(p)) {
+            for (const std::uint32_t number : selected[p] - progress.finished.at(p)) {
                 auto& failure = progress.failures.emplace_back();
                 failure.partition = static_cast<std::uint16_t>(p);
                 failure.number = number;

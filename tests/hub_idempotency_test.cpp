@@ -47,8 +47,7 @@ registry::Send send_of(const std::string& id) {
 registry::Result<void> accept_once(registry_test::Opened& store, std::uint32_t hub,
                                    const std::string& id, const KeptAnswer& answer) {
     return registry_test::wait<void>([&](auto done) {
-        store->accept_once(hub, registry::accepted(send_of(id)), registry::Progress{}, answer,
-                           done);
+        store->accept_once(hub, registry::frozen(send_of(id)), registry::Progress{}, answer, done);
     });
 }
 

@@ -19,7 +19,7 @@ TEST_CASE("counters and gauges appear on the page", "[hub]") {
     metrics.pushes("apns", "Success", 41);
     metrics.pushes("apns", "Success", 1);
     metrics.retired("wns", 3);
-    metrics.send_accepted("template");
+    metrics.send_opened("template");
     double depth = 1;
     metrics.gauge("pushhub_depth", "A depth.", [&] { return depth; });
     depth = 7;

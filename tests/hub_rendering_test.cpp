@@ -21,7 +21,7 @@ struct Desk {
         send.body = R"({"who":"all"})";
         sender = std::make_unique<pns::Sender>(loop, support::open_account("apns"),
                                                pns::SenderSettings(), pns::Network(), bearers);
-        run.emplace(std::make_shared<const hub::HubState>(), registry::accepted(send), 1,
+        run.emplace(std::make_shared<const hub::HubState>(), registry::frozen(send), 1,
                     registry::Progress{});
         run->prepare(1, false);
         rendering.emplace(*run);

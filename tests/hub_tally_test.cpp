@@ -18,7 +18,7 @@ std::uint64_t total(const registry::Counts& counts) {
 
 std::uint64_t marked(const registry::Progress& progress) {
     std::uint64_t sum = 0;
-    for (const auto& done : progress.done) sum += done.cardinality();
+    for (const auto& numbers : progress.finished) sum += numbers.cardinality();
     return sum;
 }
 
@@ -100,7 +100,7 @@ TEST_CASE("a mark that is taken back leaves no trace", "[hub]") {
     const auto snapshot = tally.snapshot(1).progress;
     CHECK(total(snapshot.counts) == 2);
     CHECK(marked(snapshot) == 2);
-    CHECK_FALSE(snapshot.done[0].contains(1));
+    CHECK_FALSE(snapshot.finished[0].contains(1));
     notes.mark(0, Outcome::success, 0, 1);
     CHECK_FALSE(tally.add(notes));
     notes.settle(0, 0, Outcome::success);

@@ -47,7 +47,7 @@ registry::TraceEvent event_of(std::string_view device, std::uint32_t number) {
     registry::TraceEvent event;
     event.hub = 1;
     event.send_id = "send";
-    event.accepted_at_ms = now_fixed_ms - 10;
+    event.enqueued_at_ms = now_fixed_ms - 10;
     event.device_id = device;
     event.number = number;
     event.platform = "apns";

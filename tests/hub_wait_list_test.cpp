@@ -11,12 +11,12 @@ using Place = std::pair<std::uint16_t, std::uint32_t>;
 
 namespace {
 
-Waiting device(std::uint32_t number, std::uint32_t gate = 0, std::uint8_t attempts = 0) {
+Waiting device(std::uint32_t number, std::uint32_t door = 0, std::uint8_t attempts = 0) {
     Waiting out;
     out.partition = static_cast<std::uint16_t>(number % 4);
     out.number = number;
     out.attempts = attempts;
-    out.gate = gate;
+    out.door = door;
     return out;
 }
 
@@ -37,7 +37,7 @@ std::size_t take_all_due(WaitList& list, std::int64_t now, std::map<Place, int>*
 
 }  // namespace
 
-TEST_CASE("a million devices wait an hour for a gate and all come when it opens", "[hub]") {
+TEST_CASE("a million devices wait an hour for a door and all come when it opens", "[hub]") {
     constexpr std::uint32_t devices = 1'000'000;
     WaitList list(1'000);
     std::int64_t now = 5'000;
@@ -52,14 +52,14 @@ TEST_CASE("a million devices wait an hour for a gate and all come when it opens"
             CHECK(taken.size() <= WaitList::sample_devices);
             tried += taken.size();
             for (const Waiting& one : taken) {
-                CHECK(one.gate == 7);
+                CHECK(one.door == 7);
                 list.add(one, now + 1'000);
             }
         }
     }
     CHECK(tried >= 700);
     CHECK(tried <= 16 * 3'600 / 4);
-    list.open(3, now);  // another gate
+    list.open(3, now);  // another door
     CHECK(list.take_due(now, 512).size() <= WaitList::sample_devices);
     list.open(7, now);
     std::map<Place, int> seen;
@@ -100,12 +100,12 @@ TEST_CASE("a waiting device keeps what counts: its faults, its mark, what it end
     CHECK(list.size() == 0);
 }
 
-TEST_CASE("many gates are bounded, and every device still comes", "[hub]") {
+TEST_CASE("many doors are bounded, and every device still comes", "[hub]") {
     WaitList list(0);
     for (std::uint32_t i = 0; i < 10'000; ++i)
         list.add(device(i, 2 + i % 1'000, static_cast<std::uint8_t>(i % 200)), 50);
     std::map<Place, int> seen;
-    for (std::uint32_t gate = 2; gate < 1'002; ++gate) list.open(gate, 100);
+    for (std::uint32_t door = 2; door < 1'002; ++door) list.open(door, 100);
     take_all_due(list, 100, &seen);
     CHECK(seen.size() == 10'000);
     CHECK(list.size() == 0);

@@ -30,7 +30,7 @@ pns::TokenSource signed_tokens(int& minted) {
 
 }  // namespace
 
-TEST_CASE("a provider that is unwell is asked by one push, and its first answer opens the gate",
+TEST_CASE("a provider that is unwell is asked by one push, and its first answer opens the door",
           "[pns]") {
     Bench bench;
     H2Server server(bench.loop, {"push.test"});
@@ -42,7 +42,7 @@ TEST_CASE("a provider that is unwell is asked by one push, and its first answer 
     };
     bench.rules = {server.rule("push.test")};
     bench.open();
-    // The owner gives back what may come again, as the fan-out does while the gate is open.
+    // The owner gives back what may come again, as the fan-out does while the door is open.
     std::vector<Bench::Item*> waiting;
     std::size_t accepted = 0;
     bench.then = [&](Bench::Item& item) {
@@ -74,7 +74,7 @@ TEST_CASE("a provider that is unwell is asked by one push, and its first answer 
     CHECK(arrived <= before + 3);  // probes only
     for (const Bench::Item* item : waiting) {
         if (const auto* unsent = item->verdicts.back().get<pns::NotSent>())
-            CHECK(unsent->gate > pns::Sender::credential_gate);
+            CHECK(unsent->door > pns::Sender::credential_door);
     }
     well = true;
     REQUIRE(run_until(bench.loop, [&] {
@@ -200,7 +200,7 @@ TEST_CASE("a probe that comes back into the queue goes out again, and the creden
     REQUIRE(bench.wait_for(40));
     CHECK(returned);
     CHECK_FALSE(bench.sender->shut());
-    CHECK(bench.opened == std::vector<std::uint32_t>{pns::Sender::credential_gate});
+    CHECK(bench.opened == std::vector<std::uint32_t>{pns::Sender::credential_door});
     CHECK(bench.sender->figures().accepted >= 1);
     bench.stop();
     bench.end(server);
@@ -284,7 +284,7 @@ TEST_CASE("a host whose token is there again is told, whatever other hosts have"
                              ? bench.items[1].verdicts.at(0).get<pns::NotSent>()
                              : bench.items[0].verdicts.at(0).get<pns::NotSent>();
     REQUIRE(unsent != nullptr);
-    const std::uint32_t gate = unsent->gate;
+    const std::uint32_t door = unsent->door;
     bench.send("a.push.test/x");
     REQUIRE(bench.wait_for(3));
     CHECK(bench.opened.empty());
@@ -293,7 +293,7 @@ TEST_CASE("a host whose token is there again is told, whatever other hosts have"
     clock.pass_ms(120'000);
     bench.send("a.push.test/x");
     REQUIRE(bench.wait_for(5));
-    CHECK(bench.opened == std::vector<std::uint32_t>{gate});
+    CHECK(bench.opened == std::vector<std::uint32_t>{door});
     CHECK(bench.sender->figures().accepted == 3);
     bench.stop();
     bench.end(server);

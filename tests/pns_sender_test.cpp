@@ -162,7 +162,7 @@ TEST_CASE("a provider that cannot be reached gives pushes back in time", "[pns]"
             if (item.verdicts.empty()) continue;
             CHECK(item.verdicts[0].kind() == Kind::not_sent);
             CHECK(item.verdicts[0].outcome() == Outcome::pns_unreachable);
-            CHECK(item.verdicts[0].get<pns::NotSent>()->gate > pns::Sender::credential_gate);
+            CHECK(item.verdicts[0].get<pns::NotSent>()->door > pns::Sender::credential_door);
         }
         CHECK(server.accepted() < 15);
     }
@@ -211,7 +211,7 @@ TEST_CASE("repeated configuration verdicts halt the credential", "[pns]") {
         refused += item.verdicts[0].blames_credential();
         CHECK(item.verdicts[0].outcome() == Outcome::invalid_credentials);
         if (const auto* unsent = item.verdicts[0].get<pns::NotSent>()) {
-            CHECK(unsent->gate == pns::Sender::credential_gate);
+            CHECK(unsent->door == pns::Sender::credential_door);
             CHECK(unsent->after_ms > 20'000);
         }
     }

@@ -348,7 +348,7 @@ TEST_CASE("the ledger keeps a send from acceptance to its end", "[registry]") {
         CHECK(registry.accept(hub, send, {}).error() == errc::exists);
         progress.state = SendState::processing;
         progress.counts[{"apns", "Success"}] = 2;
-        progress.done = {Bitmap::bitmapOf(2, 0, 3), Bitmap()};
+        progress.finished = {Bitmap::bitmapOf(2, 0, 3), Bitmap()};
         REQUIRE(registry.checkpoint(hub, "s1", progress).has_value());
         // The schedule fires: the same id again, now with an audience.
         REQUIRE(registry.accept(hub, later, registry->select(hub, plan_of("red"), {}).value())
@@ -360,7 +360,7 @@ TEST_CASE("the ledger keeps a send from acceptance to its end", "[registry]") {
     CHECK(open[0].send.body == "{}");
     CHECK(open[0].hub.name == "Orders");
     CHECK(open[0].selection.count() == 6);
-    CHECK(open[0].progress.done == progress.done);
+    CHECK(open[0].progress.finished == progress.finished);
     CHECK(open[0].progress.counts == progress.counts);
     CHECK(open[1].selection.count() == 6);
     progress.state = SendState::completed;
@@ -475,12 +475,12 @@ TEST_CASE("what names one user or installation is found without the disk once it
         CAPTURE(expression);
         const auto plan = plan_of(expression);
         const Universe native{Universe::Kind::native, {}};
-        const auto cold = registry->select_at_once(hub, plan, native);
+        const auto cold = registry->try_select(hub, plan, native);
         const auto read = registry->select(hub, plan, native).value();
-        auto warm = registry->select_at_once(hub, plan, native);
+        auto warm = registry->try_select(hub, plan, native);
         for (int i = 0; i < 1'000 && !warm; ++i) {  // a compaction may have replaced the files
             REQUIRE(registry->select(hub, plan, native).has_value());
-            warm = registry->select_at_once(hub, plan, native);
+            warm = registry->try_select(hub, plan, native);
         }
         if (cold) CHECK(cold->partitions == read.partitions);
         if (!cold) CHECK(cold.error() == errc::not_in_memory);
@@ -498,18 +498,18 @@ TEST_CASE("what names one user or installation is found without the disk once it
             for (std::uint32_t gone = 1'000; gone < 1'010; ++gone) more.push_back(gone);
             REQUIRE(registry->load(hub, p, more, 0, many).has_value());
             REQUIRE(registry->load(hub, p, numbers, 0, few).has_value());
-            REQUIRE(registry->load_at_once(hub, p, numbers, 0, few).has_value());
+            REQUIRE(registry->try_load(hub, p, numbers, 0, few).has_value());
             for (std::size_t i = 0; i < numbers.size(); ++i) {
                 CHECK((few.devices[i].present && many.devices[i].present));
                 CHECK(few.devices[i].handle == many.devices[i].handle);
                 CHECK(few.devices[i].shares_handle == many.devices[i].shares_handle);
             }
             CHECK_FALSE(many.devices.back().present);
-            CHECK(registry->load_at_once(hub, p, more, 0, few).error() == errc::not_in_memory);
+            CHECK(registry->try_load(hub, p, more, 0, few).error() == errc::not_in_memory);
         }
     }
-    CHECK(registry->select_at_once(hub, plan_of("odd"), {}).error() == errc::not_in_memory);
-    CHECK(registry->select_at_once(hub, plan_of("odd || $UserId:{u3}"), {}).error() ==
+    CHECK(registry->try_select(hub, plan_of("odd"), {}).error() == errc::not_in_memory);
+    CHECK(registry->try_select(hub, plan_of("odd || $UserId:{u3}"), {}).error() ==
           errc::not_in_memory);
 }
 
@@ -541,16 +541,16 @@ TEST_CASE("a small send holds its selection", "[registry]") {
         for (const OpenSend& left : open) {
             CHECK(left.selection.count() == (left.send.id == "small" ? 64 : devices - 64));
             Progress progress = left.progress;
-            progress.done.resize(4);
-            progress.done[0] = left.selection.partitions[0];
-            if (round == 1) progress.done[0] = Bitmap();  // taken back
+            progress.finished.resize(4);
+            progress.finished[0] = left.selection.partitions[0];
+            if (round == 1) progress.finished[0] = Bitmap();  // taken back
             REQUIRE(registry.checkpoint(hub, left.send.id, progress).has_value());
         }
     }
     {
         Opened registry(options);
         for (const OpenSend& left : registry->open_sends().value()) {
-            CHECK(left.progress.done[0].isEmpty());
+            CHECK(left.progress.finished[0].isEmpty());
             Progress progress = left.progress;
             progress.state = SendState::completed;
             REQUIRE(registry.checkpoint(hub, left.send.id, progress).has_value());

@@ -154,13 +154,13 @@ TEST_CASE("values come back as they went in", "[registry]") {
     send.deadline_ms = 99;
     Progress first;
     first.audience = 2;
-    first.done.resize(3);
+    first.finished.resize(3);
     const KeptSelection small = small_selection();
     const auto sent = decode_send(encode_send(send, first, small)).value();
     CHECK(sent.send.direct_handles == send.direct_handles);
     CHECK(sent.send.headers == send.headers);
     CHECK((sent.send.delivery == send.delivery && sent.send.deadline_ms == 99));
-    CHECK((sent.first.audience == 2 && sent.first_done == 3));
+    CHECK((sent.first.audience == 2 && sent.first_finished == 3));
     CHECK((sent.selection.partitions == 8 && !sent.selection.apart));
     CHECK(sent.selection.here == small.here);
 
@@ -170,7 +170,7 @@ TEST_CASE("values come back as they went in", "[registry]") {
     Progress progress;
     progress.state = SendState::processing;
     progress.counts[{"apns", "Success"}] = 12;
-    progress.done.resize(4);
+    progress.finished.resize(4);
     const auto run = decode_progress(encode_progress(progress)).value();
     CHECK((run.first.counts == progress.counts && run.second == 4));
     CHECK(decode_failures(encode_failures({failure(), DeviceFailure()})).value() ==

@@ -171,17 +171,17 @@ TEST_CASE("a mark that is taken back is gone after a restart", "[registry]") {
         REQUIRE(registry.accept(hub, send, selection).has_value());
         Progress progress;
         progress.state = SendState::processing;
-        progress.done = {Bitmap::bitmapOf(1, 1)};
+        progress.finished = {Bitmap::bitmapOf(1, 1)};
         progress.counts[{"apns", "Unknown"}] = 1;
         REQUIRE(registry.checkpoint(hub, "s", progress).has_value());
-        progress.done = {Bitmap()};
+        progress.finished = {Bitmap()};
         progress.counts.clear();
         REQUIRE(registry.checkpoint(hub, "s", progress).has_value());
     }
     Opened registry(options);
     const auto open = registry->open_sends().value();
     REQUIRE(open.size() == 1);
-    CHECK(open[0].progress.done[0].isEmpty());
+    CHECK(open[0].progress.finished[0].isEmpty());
     CHECK(open[0].progress.counts.empty());
 }
 
@@ -210,7 +210,7 @@ TEST_CASE("failures are kept over restarts until the send ends", "[registry]") {
     const auto write = [&](Opened& registry, std::vector<DeviceFailure> failures, bool anew) {
         Progress progress;
         progress.state = SendState::processing;
-        progress.done = {Bitmap()};
+        progress.finished = {Bitmap()};
         progress.failures = std::move(failures);
         progress.failures_anew = anew;
         REQUIRE(registry.checkpoint(hub, "s", progress).has_value());
@@ -270,11 +270,10 @@ TEST_CASE("sends that were accepted together end one by one", "[registry]") {
         for (int i = 0; i < sends; ++i) {
             Send send;
             send.id = id_of(i);
-            registry->accept(i % 4 == 3 ? gone : hub, accepted(send), {},
-                             [&](Result<void> accepted) {
-                                 if (!accepted) ++failed;
-                                 if (--left == 0) all.set_value();
-                             });
+            registry->accept(i % 4 == 3 ? gone : hub, frozen(send), {}, [&](Result<void> accepted) {
+                if (!accepted) ++failed;
+                if (--left == 0) all.set_value();
+            });
             if (i % 4 != 3) expected.push_back(send.id);
         }
         const auto before = registry->figures().batches;

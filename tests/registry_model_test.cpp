@@ -172,7 +172,7 @@ TEST_CASE("random changes leave what a map would hold", "[registry]") {
                 if (!frozen.front().send_id.empty()) {
                     Progress progress;
                     progress.state = SendState::completed;
-                    progress.done = frozen.front().selection.partitions;
+                    progress.finished = frozen.front().selection.partitions;
                     REQUIRE(
                         registry->checkpoint(hub, frozen.front().send_id, progress).has_value());
                 }

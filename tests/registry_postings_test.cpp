@@ -162,10 +162,10 @@ TEST_CASE("a disk that does not answer stops neither writes nor what is in memor
     REQUIRE(soon(put.get_future()).has_value());
     const auto async = [](auto call) { return std::async(std::launch::async, std::move(call)); };
     CHECK(soon(async([&] { return registry->select(hub, warm, {}).value().count(); })) == many + 1);
-    CHECK(soon(async([&] { return registry->select_at_once(hub, jo, {}).value().count(); })) == 1);
+    CHECK(soon(async([&] { return registry->try_select(hub, jo, {}).value().count(); })) == 1);
     CHECK(soon(async([&] { return registry->hubs().size(); })) == 1);
     CHECK(soon(async([&] {
-        return registry->load_at_once(hub, 0, numbers, 0, chunk).has_value() &&
+        return registry->try_load(hub, 0, numbers, 0, chunk).has_value() &&
                chunk.devices.at(0).present;
     })));
     CHECK(soon(async([&] { return registry->figures().registrations; })) == 2 * many + 2);

@@ -45,7 +45,7 @@ std::unique_ptr<TraceStore> open_in(const TempDirectory& directory, TraceOptions
 struct Told {
     std::uint32_t hub = 1;
     std::string send = "send-1";
-    std::int64_t accepted_at_ms = start_ms;
+    std::int64_t enqueued_at_ms = start_ms;
     std::string device = "phone";
     std::uint32_t number = 0;
     std::uint8_t attempt = 1;
@@ -57,7 +57,7 @@ struct Told {
         TraceEvent e;
         e.hub = hub;
         e.send_id = send;
-        e.accepted_at_ms = accepted_at_ms;
+        e.enqueued_at_ms = enqueued_at_ms;
         e.device_id = device;
         e.registration_id = device;
         e.number = number;
@@ -216,9 +216,9 @@ TEST_CASE("a device lists its pushes by send, newest first, over pages", "[regis
     for (int i = 0; i < 7; ++i) {
         Told one;
         one.send = "send-" + std::to_string(i);
-        one.accepted_at_ms = start_ms + i * 100;
-        one.at_ms = one.accepted_at_ms + 5;
-        one.retry_at_ms = one.accepted_at_ms + 50;
+        one.enqueued_at_ms = start_ms + i * 100;
+        one.at_ms = one.enqueued_at_ms + 5;
+        one.retry_at_ms = one.enqueued_at_ms + 50;
         told.push_back(one);
         one.attempt = 2;
         one.at_ms += 50;

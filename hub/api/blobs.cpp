@@ -13,7 +13,7 @@
 #include "hub/api/handlers.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/bulk/blobs.hpp"
-#include "hub/http/answers.hpp"
+#include "hub/http/responses.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
 #include "hub/text/xml.hpp"
@@ -186,7 +186,7 @@ Response read_blob(const Call& call, BlobFile file) {
 Response put_answer(Blobs::Put put, const BlobFacts& facts) {
     switch (put) {
         case Blobs::Put::written: {
-            Response response = done(201);
+            Response response = empty_response(201);
             response.headers.emplace_back("ETag", facts.etag);
             response.headers.emplace_back("Last-Modified", pns::http_date(facts.modified_ms));
             return response;

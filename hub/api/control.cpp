@@ -16,8 +16,8 @@
 #include "hub/api/handlers.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/api/send_json.hpp"
-#include "hub/http/answers.hpp"
 #include "hub/http/problem.hpp"
+#include "hub/http/responses.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/scheduler.hpp"
@@ -160,7 +160,7 @@ pns::Task<Response> control_stored(Call& call, SendEvent event) {
         canceled.state = *next;
         canceled.ended_at_ms = request.received_at_ms;
         auto write = [&call, hub, &send, &canceled](registry::Done<void> done) {
-            call.parts.registry.accept(hub, registry::accepted(send), canceled, std::move(done));
+            call.parts.registry.accept(hub, registry::frozen(send), canceled, std::move(done));
         };
         const auto written = co_await committed<void>(std::move(write));
         if (!written && written.error() == registry::errc::exists)

@@ -2,9 +2,9 @@
 
 #include "hub/api/declined.hpp"
 
-#include "hub/http/answers.hpp"
 #include "hub/http/problem.hpp"
 #include "hub/http/rate_limits.hpp"
+#include "hub/http/responses.hpp"
 
 namespace hub {
 

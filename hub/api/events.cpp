@@ -8,8 +8,8 @@
 #include "hub/api/handlers.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/api/send_json.hpp"
-#include "hub/http/answers.hpp"
 #include "hub/http/problem.hpp"
+#include "hub/http/responses.hpp"
 #include "hub/send/fanout.hpp"
 
 namespace hub {

@@ -14,7 +14,7 @@
 #include "hub/bulk/jobs.hpp"
 #include "hub/device/atom.hpp"
 #include "hub/device/hub_description.hpp"
-#include "hub/http/answers.hpp"
+#include "hub/http/responses.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/text/ids.hpp"
 #include "hub/text/text.hpp"
@@ -157,7 +157,7 @@ pns::Task<Response> delete_hub(Call call) {
         call.parts.blobs.erase_hub(lower(call.hub->row.name));
     };
     co_await on_store(call.parts.store, std::move(free_files));
-    co_return done(200);
+    co_return empty_response(200);
 }
 
 }  // namespace hub

@@ -7,7 +7,7 @@
 #include "hub/device/installation_json.hpp"
 #include "hub/device/installation_patch.hpp"
 #include "hub/device/tags.hpp"
-#include "hub/http/answers.hpp"
+#include "hub/http/responses.hpp"
 
 namespace hub {
 
@@ -50,7 +50,7 @@ pns::Task<Response> put_installation(Call call) {
     set_expiry(call, value);
     const auto written = co_await write(call, std::move(value), std::nullopt);
     if (!written) co_return refused(request, written.error(), missing);
-    Response response = done(200);
+    Response response = empty_response(200);
     response.headers.emplace_back(
         "Content-Location",
         absolute_url(request, {call.hub->row.name, "installations", call.args.back()}));
@@ -70,7 +70,7 @@ pns::Task<Response> patch_installation(Call call) {
         auto& change = std::get<PatchedInstallation>(patched);
         if (change.push_channel_written) change.value.registered_at_ms = request.received_at_ms;
         const auto written = co_await write(call, std::move(change.value), current->version);
-        if (written) co_return done(200);
+        if (written) co_return empty_response(200);
         if (written.error() != registry::errc::etag_mismatch)
             co_return refused(request, written.error(), missing);
     }
@@ -95,7 +95,7 @@ pns::Task<Response> delete_installation(Call call) {
     };
     const auto erased = co_await committed<bool>(std::move(erase));
     if (!erased) co_return refused(call.request, erased.error(), missing);
-    co_return done(204);
+    co_return empty_response(204);
 }
 
 }  // namespace hub

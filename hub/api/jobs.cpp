@@ -17,8 +17,8 @@
 #include "hub/bulk/job_xml.hpp"
 #include "hub/bulk/jobs.hpp"
 #include "hub/device/atom.hpp"
-#include "hub/http/answers.hpp"
 #include "hub/http/http.hpp"
+#include "hub/http/responses.hpp"
 #include "hub/text/text.hpp"
 
 namespace hub {

@@ -15,7 +15,7 @@
 #include "hub/device/atom.hpp"
 #include "hub/device/filter.hpp"
 #include "hub/device/handle_check.hpp"
-#include "hub/http/answers.hpp"
+#include "hub/http/responses.hpp"
 #include "hub/text/ids.hpp"
 #include "hub/text/text.hpp"
 
@@ -214,7 +214,7 @@ pns::Task<Response> list_by_handle(Call call, HandleQuery query) {
 }  // namespace
 
 pns::Task<Response> create_registration_id(Call call) {
-    Response response = done(201);
+    Response response = empty_response(201);
     const std::string id = new_registration_id(call.hub->row.partitions);
     response.headers.emplace_back(
         "Location", absolute_url(call.request, {call.hub->row.name, "registrationids", id}));
@@ -264,7 +264,7 @@ pns::Task<Response> delete_registration(Call call) {
             call.request,
             gone ? registry::make_error_code(registry::errc::not_found) : erased.error(), "");
     }
-    co_return done(200);
+    co_return empty_response(200);
 }
 
 pns::Task<Response> list_registrations(Call call) {

@@ -7,8 +7,8 @@
 #include "hub/api/handlers.hpp"
 #include "hub/api/idempotency.hpp"
 #include "hub/api/parts.hpp"
-#include "hub/http/answers.hpp"
 #include "hub/http/problem.hpp"
+#include "hub/http/responses.hpp"
 #include "hub/send/scheduler.hpp"
 #include "hub/send/send_request.hpp"
 #include "hub/text/text.hpp"
@@ -73,7 +73,7 @@ pns::Task<Response> post_scheduled(Call call) {
     if (!ok(bounds)) co_return problem(request, std::get<Refusal>(bounds));
     NewSend wanted{call.hub, std::get<registry::Send>(std::move(parsed)),
                    std::get<AudienceBounds>(bounds)};
-    Response response = done(201);
+    Response response = empty_response(201);
     response.headers.emplace_back(
         "Location",
         absolute_url(request, {call.hub->row.name, "schedulednotifications", wanted.send.id}));
@@ -82,7 +82,7 @@ pns::Task<Response> post_scheduled(Call call) {
     if (const auto* why = std::get_if<Admission::Declined>(&outcome))
         co_return refused(request, *why);
     if (call.once != nullptr) call.once->kept();
-    const auto& taken = std::get<std::shared_ptr<const registry::AcceptedSend>>(outcome);
+    const auto& taken = std::get<std::shared_ptr<const registry::FrozenSend>>(outcome);
     call.parts.scheduler.add(call.hub->row.number, taken->send);
     co_return response;
 }
@@ -97,15 +97,14 @@ pns::Task<Response> delete_scheduled(Call call) {
     const auto& [send, progress] = *stored;
     if (send.scheduled_at_ms == 0) co_return error(request, 404, unknown);
     // A cancel that is repeated because its answer was lost has succeeded.
-    if (progress.state == registry::SendState::canceled) co_return done(200);
+    if (progress.state == registry::SendState::canceled) co_return empty_response(200);
     if (progress.state != registry::SendState::scheduled) co_return error(request, 404, fired);
 
     registry::Progress canceled;
     canceled.state = registry::SendState::canceled;
     canceled.ended_at_ms = request.received_at_ms;
     auto write = [&call, hub, &stored, &canceled](registry::Done<void> done) {
-        call.parts.registry.accept(hub, registry::accepted(stored->first), canceled,
-                                   std::move(done));
+        call.parts.registry.accept(hub, registry::frozen(stored->first), canceled, std::move(done));
     };
     const auto written = co_await committed<void>(std::move(write));
     if (!written && written.error() == registry::errc::exists) {
@@ -113,11 +112,11 @@ pns::Task<Response> delete_scheduled(Call call) {
         const auto now = co_await on_store(call.parts.store, std::move(read_again));
         const bool too =
             now && now->second.state == registry::SendState::canceled;  // by another request
-        co_return too ? done(200) : error(request, 404, fired);
+        co_return too ? empty_response(200) : error(request, 404, fired);
     }
     if (!written) co_return refused(request, written.error(), unknown);
     call.parts.scheduler.forget(hub, send);
-    co_return done(200);
+    co_return empty_response(200);
 }
 
 }  // namespace hub

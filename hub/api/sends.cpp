@@ -16,9 +16,9 @@
 #include "hub/api/telemetry_xml.hpp"
 #include "hub/api/test_send.hpp"
 #include "hub/device/handle_check.hpp"
-#include "hub/http/answers.hpp"
 #include "hub/http/problem.hpp"
 #include "hub/http/rate_limits.hpp"
+#include "hub/http/responses.hpp"
 #include "hub/send/admission.hpp"
 #include "hub/send/send_request.hpp"
 #include "hub/text/multipart.hpp"
@@ -54,7 +54,7 @@ pns::Task<Response> accept(Call call, Send send) {
     const std::string location = absolute_url(request, {call.hub->row.name, "messages", send.id});
     NewSend wanted{call.hub, std::move(send), std::get<AudienceBounds>(bounds)};
     if (call.once != nullptr) {
-        Response planned = done(201);
+        Response planned = empty_response(201);
         planned.headers.emplace_back("Location", location);
         wanted.answer = call.once->answer(planned);
     }
@@ -66,9 +66,9 @@ pns::Task<Response> accept(Call call, Send send) {
     const auto outcome = co_await call.parts.admission.accept(std::move(wanted));
     if (const auto* why = std::get_if<Admission::Declined>(&outcome))
         co_return refused(request, *why);
-    Response response = done(201);
+    Response response = empty_response(201);
     if (verdicts) {
-        const auto& taken = std::get<std::shared_ptr<const registry::AcceptedSend>>(outcome);
+        const auto& taken = std::get<std::shared_ptr<const registry::FrozenSend>>(outcome);
         if (taken->selection.count() > 0) co_await verdicts->all_in();
         response = verdicts->answer();
     } else if (call.once != nullptr) {
@@ -160,7 +160,7 @@ pns::Task<Response> get_message(Call call) {
     const auto& [send, progress] = *stored;
     // What is live is fresher than the last checkpoint, unless the last checkpoint was the end.
     const bool fresher = live && !registry::is_final(progress.state);
-    Response response = done(200);
+    Response response = empty_response(200);
     std::string location = absolute_url(request, {call.hub->row.name, "messages", id});
     location.replace(0, std::string_view("https").size(), "sb");
     const std::string errors = co_await error_details_url(call, id);

@@ -5,7 +5,7 @@
 #include <boost/asio/post.hpp>
 
 #include "hub/api/outcome_xml.hpp"
-#include "hub/http/answers.hpp"
+#include "hub/http/responses.hpp"
 #include "pns/alarm.hpp"
 
 namespace hub {
@@ -36,7 +36,7 @@ pns::Task<void> TestVerdicts::all_in() {
 }
 
 Response TestVerdicts::answer() const {
-    Response response = done(201);
+    Response response = empty_response(201);
     response.body = notification_outcome(results_->snapshot());
     return response;
 }

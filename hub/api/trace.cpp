@@ -77,7 +77,7 @@ json attempt_json(const registry::TracedAttempt& attempt) {
 json push_json(const registry::TracedPush& push) {
     const registry::TracedAttempt& last = push.attempts.back();
     json out{{"send", push.send_id},
-             {"acceptedAt", iso_ms(push.accepted_at_ms)},
+             {"acceptedAt", iso_ms(push.enqueued_at_ms)},
              {"platform", push.platform},
              {"template", push.templated},
              {"outcome", last.retry_at_ms == 0 ? last.outcome : "Pending"},

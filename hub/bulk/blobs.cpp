@@ -81,16 +81,16 @@ BlobFile& BlobFile::operator=(BlobFile&& other) noexcept {
 
 std::optional<std::string> BlobFile::read(std::uint64_t offset, std::size_t bytes) const {
     std::string out(bytes, '\0');
-    std::size_t done = 0;
-    while (done < bytes) {
+    std::size_t taken = 0;
+    while (taken < bytes) {
         const auto size =
-            ::pread(file_, out.data() + done, bytes - done, static_cast<off_t>(offset + done));
+            ::pread(file_, out.data() + taken, bytes - taken, static_cast<off_t>(offset + taken));
         if (size < 0 && errno == EINTR) continue;
         if (size < 0) return std::nullopt;
         if (size == 0) break;
-        done += static_cast<std::size_t>(size);
+        taken += static_cast<std::size_t>(size);
     }
-    out.resize(done);
+    out.resize(taken);
     return out;
 }
 

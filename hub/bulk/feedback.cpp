@@ -316,18 +316,18 @@ bool Feedback::Impl::append(const BlobPlace& place, std::string_view text,
                             std::uint64_t bytes_max) {
     const int file = blobs.open_for_append(place);
     struct stat info {};
-    bool done = file >= 0 && ::fstat(file, &info) == 0;
-    done = done && static_cast<std::uint64_t>(info.st_size) + text.size() <= bytes_max;
-    if (done && !registry::write_fully(file, text)) {
+    bool written = file >= 0 && ::fstat(file, &info) == 0;
+    written = written && static_cast<std::uint64_t>(info.st_size) + text.size() <= bytes_max;
+    if (written && !registry::write_fully(file, text)) {
         // Half a document would spoil the file for its readers.
         const bool undone = ::ftruncate(file, info.st_size) == 0;
         log_error("cannot write feedback",
                   {{"container", place.container}, {"undone", undone ? "yes" : "no"}});
-        done = false;
+        written = false;
     }
-    if (done) done = ::fdatasync(file) == 0;
+    if (written) written = ::fdatasync(file) == 0;
     if (file >= 0) ::close(file);
-    return done;
+    return written;
 }
 
 }  // namespace hub

@@ -48,7 +48,7 @@ struct Batch {
         std::uint64_t line = 0;
         Registration registration;  ///< what to write, then what was written
         std::string refused;        ///< not empty: not written
-        std::string done;           ///< not empty: nothing to write, this is the answer
+        std::string known;          ///< not empty: nothing to write, this is the answer
         boost::system::error_code error;
     };
     std::vector<Item> items;
@@ -246,7 +246,7 @@ void Run::check_new(Batch::Item& item) {
     if (!known) return;
     if (says_the_same(*known, item.registration)) {
         item.registration = *known;
-        item.done = "known";
+        item.known = "known";
     } else {
         item.refused = taken;
     }
@@ -255,7 +255,7 @@ void Run::check_new(Batch::Item& item) {
 void Run::submit(const std::shared_ptr<Batch>& batch) {
     std::vector<std::size_t> writes;
     for (std::size_t i = 0; i < batch->items.size(); ++i) {
-        if (batch->items[i].refused.empty() && batch->items[i].done.empty()) writes.push_back(i);
+        if (batch->items[i].refused.empty() && batch->items[i].known.empty()) writes.push_back(i);
     }
     batch->left = writes.size();
     for (const std::size_t i : writes) send(batch, i);

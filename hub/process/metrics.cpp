@@ -121,7 +121,7 @@ void Metrics::accused(std::string_view platform, std::string_view proof) {
     impl_->accused.at({platform, proof}).Increment();
 }
 
-void Metrics::send_accepted(std::string_view format) {
+void Metrics::send_opened(std::string_view format) {
     impl_->sends.at({format}).Increment();
 }
 

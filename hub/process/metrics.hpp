@@ -24,7 +24,7 @@ class Metrics {
     /// pushhub_handles_accused_total{platform,proof}: a provider spoke against a handle, and what
     /// that was worth (hub/send/prune_proof.hpp).
     void accused(std::string_view platform, std::string_view proof);
-    void send_accepted(std::string_view format);
+    void send_opened(std::string_view format);
     /// pushhub_requests_limited_total{by}: answered 429 because of a rate; by key or connection.
     void limited(std::string_view by);
     /// A gauge read when the page is served (queue depths, sends open, registrations, ...).

@@ -7,9 +7,6 @@
 
 namespace hub {
 
-namespace {
-
-/// Leaves the first `devices` of a selection.
 void keep_first(registry::Selection& selection, std::size_t devices) {
     for (registry::Bitmap& partition : selection.partitions) {
         registry::Bitmap kept;
@@ -20,8 +17,6 @@ void keep_first(registry::Selection& selection, std::size_t devices) {
         partition = std::move(kept);
     }
 }
-
-}  // namespace
 
 pns::Task<Admission::Selected> Admission::select(const NewSend& wanted) {
     const registry::Send& send = wanted.send;
@@ -34,7 +29,7 @@ pns::Task<Admission::Selected> Admission::select(const NewSend& wanted) {
         const auto& plan = std::get<tagexpr::Plan>(parsed);
         const std::uint32_t hub = wanted.hub->row.number;
         const registry::Universe universe = universe_of(send, parts_.config);
-        auto selected = parts_.registry.select_at_once(hub, plan, universe);
+        auto selected = parts_.registry.try_select(hub, plan, universe);
         if (!selected && selected.error() == registry::errc::not_in_memory) {
             auto read = [this, hub, &plan, &universe] {
                 return parts_.registry.select(hub, plan, universe);
@@ -51,7 +46,7 @@ pns::Task<Admission::Selected> Admission::select(const NewSend& wanted) {
 
 pns::Task<Admission::Outcome> Admission::record(NewSend& wanted, registry::Selection selection,
                                                 registry::Progress progress) {
-    const auto taken = registry::accepted(std::move(wanted.send), std::move(selection));
+    const auto taken = registry::frozen(std::move(wanted.send), std::move(selection));
     auto write = [&](registry::Done<void> done) {
         const std::uint32_t hub = wanted.hub->row.number;
         if (wanted.answer) {
@@ -81,9 +76,9 @@ pns::Task<Admission::Outcome> Admission::accept(NewSend wanted) {
         progress.started_at_ms = progress.ended_at_ms = now_ms;
     }
     auto outcome = co_await record(wanted, std::move(selection), std::move(progress));
-    const auto* taken = std::get_if<std::shared_ptr<const registry::AcceptedSend>>(&outcome);
+    const auto* taken = std::get_if<std::shared_ptr<const registry::FrozenSend>>(&outcome);
     if (taken == nullptr) co_return outcome;
-    parts_.metrics.send_accepted((*taken)->send.format);
+    parts_.metrics.send_opened((*taken)->send.format);
     if (devices > 0) {
         parts_.fanout.start(wanted.hub, *taken, std::move(wanted.results), std::move(wanted.ended));
     }

@@ -27,6 +27,9 @@ namespace hub {
 
 class Metrics;
 
+/// Leaves the first `devices` of a selection.
+void keep_first(registry::Selection& selection, std::size_t devices);
+
 /// A send that is to begin, and who listens.
 struct NewSend {
     std::shared_ptr<const HubState> hub;
@@ -56,7 +59,7 @@ class Admission {
     using Declined =
         std::variant<Fanout::Busy, Refusal, AudienceRefusal, boost::system::error_code>;
     /// The send as it is in the ledger.
-    using Outcome = std::variant<std::shared_ptr<const registry::AcceptedSend>, Declined>;
+    using Outcome = std::variant<std::shared_ptr<const registry::FrozenSend>, Declined>;
 
     explicit Admission(Parts parts) : parts_(parts) {}
 

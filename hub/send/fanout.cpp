@@ -110,8 +110,8 @@ struct Fanout::Impl final : LaneOwner {
 
     void launch(const std::shared_ptr<SendRun>& run);
     void keep_at_home(SendRun& run) const;
-    std::optional<std::vector<Strand>> strands_at_once(const SendRun& run,
-                                                       std::vector<Bitmap>& devices) const;
+    std::optional<std::vector<Strand>> try_strands(const SendRun& run,
+                                                   std::vector<Bitmap>& devices) const;
     pns::Task<void> walk_round(std::shared_ptr<SendRun> run);
     pns::Task<void> find_canary(std::shared_ptr<SendRun> run);
     std::shared_ptr<pns::RateBucket> hub_rate(const HubState& hub);
@@ -182,7 +182,7 @@ void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
         if (!run->at_home) return open_round(run);
         run->rounds_known = true;
         std::vector<Bitmap> devices = run->todo.partitions;
-        auto strands = strands_at_once(*run, devices);
+        auto strands = try_strands(*run, devices);
         home.begin(run, std::make_shared<const std::vector<Strand>>(std::move(*strands)));
     });
 }
@@ -199,8 +199,8 @@ void Fanout::Impl::keep_at_home(SendRun& run) const {
 }
 
 /// What can be said without reading the registry; takes the devices then.
-std::optional<std::vector<Strand>> Fanout::Impl::strands_at_once(
-    const SendRun& run, std::vector<Bitmap>& devices) const {
+std::optional<std::vector<Strand>> Fanout::Impl::try_strands(const SendRun& run,
+                                                             std::vector<Bitmap>& devices) const {
     const pns::Platform* platform = pns::platform_by_format(run.send.format);
     const bool pooled = run.gcm_through_fcmv1 && run.send.direct_handles.empty() &&
                         (run.send.format == "gcm" || run.send.format == "fcmv1");
@@ -251,7 +251,7 @@ pns::Task<void> Fanout::Impl::walk_round(std::shared_ptr<SendRun> run) {
     } else {
         for (std::size_t p = 0; p < run->canary.size(); ++p) round.partitions[p] -= run->canary[p];
     }
-    auto strands = strands_at_once(*run, round.partitions);
+    auto strands = try_strands(*run, round.partitions);
     if (!strands) {
         auto read = [this, run, devices = std::move(round.partitions)] {
             return split(parts.registry, *run, devices);
@@ -337,10 +337,10 @@ std::optional<Fanout::Busy> Fanout::busy() const {
 }
 
 void Fanout::start(std::shared_ptr<const HubState> hub,
-                   std::shared_ptr<const registry::AcceptedSend> accepted,
+                   std::shared_ptr<const registry::FrozenSend> frozen,
                    std::shared_ptr<DeviceResults> results, std::function<void()> ended) {
-    const std::uint64_t audience = accepted->selection.count();
-    auto run = std::make_shared<SendRun>(std::move(hub), std::move(accepted), audience,
+    const std::uint64_t audience = frozen->selection.count();
+    auto run = std::make_shared<SendRun>(std::move(hub), std::move(frozen), audience,
                                          registry::Progress{});
     run->results = results ? std::move(results) : impl_->keep(DeviceResults::Keep::failures);
     run->on_ended = std::move(ended);
@@ -358,24 +358,26 @@ void Fanout::resume(std::vector<registry::OpenSend> open) {
         std::vector<Bitmap> whole;
         if (left.send.canary_ppm != 0 && !left.progress.released) whole = left.selection.partitions;
         registry::Selection todo = std::move(left.selection);
-        for (std::size_t p = 0; p < todo.partitions.size() && p < left.progress.done.size(); ++p) {
-            todo.partitions[p] -= left.progress.done[p];
+        for (std::size_t p = 0; p < todo.partitions.size() && p < left.progress.finished.size();
+             ++p) {
+            todo.partitions[p] -= left.progress.finished[p];
         }
         // What was not counted yet is pushed again, and told then.
         auto results = impl_->keep(DeviceResults::Keep::failures);
-        const auto& done = left.progress.done;
+        const auto& finished = left.progress.finished;
         for (auto& failure : std::exchange(left.progress.failures, {})) {
-            if (failure.partition < done.size() && done[failure.partition].contains(failure.number))
+            if (failure.partition < finished.size() &&
+                finished[failure.partition].contains(failure.number))
                 results->add(failed_before(std::move(failure)));
         }
-        std::vector<Bitmap> done_before = left.progress.done;
+        std::vector<Bitmap> finished_before = left.progress.finished;
         auto run = std::make_shared<SendRun>(
-            std::move(hub), registry::accepted(std::move(left.send), std::move(todo)), audience,
+            std::move(hub), registry::frozen(std::move(left.send), std::move(todo)), audience,
             std::move(left.progress));
         run->results = std::move(results);
         run->failures_anew = true;
         run->whole = std::move(whole);
-        run->done_before = std::move(done_before);
+        run->finished_before = std::move(finished_before);
         run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
         log_info("taking up a send that was open",
                  {{"send", run->send.id}, {"devices_left", std::to_string(run->todo.count())}});

@@ -5,7 +5,7 @@
 // Each lane walks the partitions that are its own (partition mod lanes; a small send is all of the
 // lane that accepted it), chunk by chunk: load rows, render, submit, collect verdicts, checkpoint.
 // Everything in flight is bounded by Config::fanout_window_pushes per lane. Sends take turns by
-// chunk, small ones first. After a restart, sends that were open go on from `selection - done`.
+// chunk, small ones first. After a restart, sends that were open go on from `selection - finished`.
 
 #include <cstdint>
 #include <functional>
@@ -41,7 +41,7 @@ class Fanout {
     /// exact while it waits.
     struct Watched {
         bool settled = false;         ///< nothing has happened since that is not on disk
-        registry::Progress progress;  ///< without `done`
+        registry::Progress progress;  ///< without `finished`
         std::uint64_t in_flight = 0, retries = 0;
         double rate_per_s = 0;
         std::int64_t deadline_ms = registry::never_ms;
@@ -72,7 +72,7 @@ class Fanout {
     /// Starts the pushes of a send that the ledger has accepted. Any thread. `ended` is called once
     /// its last checkpoint is on disk, on any thread; never if the process stops before.
     void start(std::shared_ptr<const HubState> hub,
-               std::shared_ptr<const registry::AcceptedSend> accepted,
+               std::shared_ptr<const registry::FrozenSend> frozen,
                std::shared_ptr<DeviceResults> results = nullptr,
                std::function<void()> ended = nullptr);
     /// For start(): keeps all devices of a send instead of the failures only. Bounded for all sends

@@ -148,7 +148,7 @@ PushWindow* FanoutLane::window_of(const LaneRun& run, const Strand& strand) {
     return is_small(run) ? nullptr : &mixed_window_;
 }
 
-bool FanoutLane::send_at_once(LaneRun& run, const Strand& strand) {
+bool FanoutLane::try_send(LaneRun& run, const Strand& strand) {
     const SendRun& send = *run.run;
     const auto waits_for = [](const registry::Bitmap& rows) { return !rows.isEmpty(); };
     const auto first = std::find_if(strand.partitions.begin(), strand.partitions.end(), waits_for);
@@ -160,12 +160,12 @@ bool FanoutLane::send_at_once(LaneRun& run, const Strand& strand) {
     }
     PushWindow* const window = window_of(run, strand);
     const auto count = static_cast<std::size_t>(first->cardinality());
-    if (window != nullptr && !window->take_at_once(count)) return false;
+    if (window != nullptr && !window->try_take(count)) return false;
     Chunk& chunk = take_chunk(run, static_cast<std::uint16_t>(first - strand.partitions.begin()));
     chunk.window = window;
     chunk.platform = strand.platform == Strand::mixed ? 0 : strand.platform;
     chunk.numbers.assign(first->begin(), first->end());
-    const auto filled = fill_at_once(chunk);
+    const auto filled = try_fill(chunk);
     if (filled && *filled) {
         build(chunk);
         submit(chunk);
@@ -215,7 +215,7 @@ void FanoutLane::close_chunk(Chunk& chunk) {
     if (run.walks == 0 || run.todo == 0) end_soon(run);
 }
 
-std::optional<registry::Result<void>> FanoutLane::fill_at_once(Chunk& chunk) {
+std::optional<registry::Result<void>> FanoutLane::try_fill(Chunk& chunk) {
     const SendRun& run = *chunk.run->run;
     in_flight_.fetch_add(chunk.numbers.size(), std::memory_order_relaxed);
     chunk.run->in_flight += static_cast<std::int64_t>(chunk.numbers.size());
@@ -225,8 +225,8 @@ std::optional<registry::Result<void>> FanoutLane::fill_at_once(Chunk& chunk) {
         fill_direct(chunk);
         return registry::Result<void>();
     }
-    auto loaded = parts_.registry.load_at_once(run.hub->row.number, chunk.partition, chunk.numbers,
-                                               chunk.read_ms, chunk.rows);
+    auto loaded = parts_.registry.try_load(run.hub->row.number, chunk.partition, chunk.numbers,
+                                           chunk.read_ms, chunk.rows);
     if (!loaded && loaded.error() == registry::errc::not_in_memory) return std::nullopt;
     if (loaded && needs_check(chunk)) return std::nullopt;
     return loaded;
@@ -234,7 +234,7 @@ std::optional<registry::Result<void>> FanoutLane::fill_at_once(Chunk& chunk) {
 
 pns::Task<void> FanoutLane::send_chunk(Chunk& chunk) {
     const SendRun& run = *chunk.run->run;
-    auto filled = fill_at_once(chunk);
+    auto filled = try_fill(chunk);
     if (!filled) {
         auto read = [this, &chunk, hub = run.hub->row.number] {
             auto loaded = parts_.registry.load(hub, chunk.partition, chunk.numbers, chunk.read_ms,

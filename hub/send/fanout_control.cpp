@@ -54,7 +54,7 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
     const std::int64_t now = parts_.clock.wall_ms();
     Tally& tally = run->tally;
     const bool waited = tally.waits_since_ms() != 0;
-    const bool canary_done = canary_open(*run) && tally.goal_reached();
+    const bool canary_over = canary_open(*run) && tally.goal_reached();
     const bool late = run->mode == Mode::drop && event != SendEvent::cancel;
     if (late || !tally.apply(event, now)) {
         ControlAnswer refused;
@@ -69,7 +69,7 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
                      waits ? now + hours * 3'600'000 : undelivered_after_ms(run->send, left, now),
                      parts_.clock);
     }
-    const bool releases = event == SendEvent::cancel || (event == SendEvent::resume && canary_done);
+    const bool releases = event == SendEvent::cancel || (event == SendEvent::resume && canary_over);
     if (releases && canary_open(*run)) {
         tally.set_released();
         if (run->rounds_known) owner_.open_round(run);

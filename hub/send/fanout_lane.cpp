@@ -56,7 +56,7 @@ void FanoutLane::begin(std::shared_ptr<SendRun> run,
     mine.self = std::prev(runs_.end());
     mine.todo = todo;
     mine.run->tally.set_started(parts_.clock.wall_ms());
-    if (mine.run->at_home && send_at_once(mine, strands->front())) return;
+    if (mine.run->at_home && try_send(mine, strands->front())) return;
     mine.walks += strands->size();
     for (std::size_t s = 0; s < strands->size(); ++s) nursery_.start(walk(mine, strands, s));
 }
@@ -117,9 +117,9 @@ void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform
     slot.sender = std::make_unique<pns::Sender>(loop_, std::move(account), settings, parts_.network,
                                                 parts_.bearers);
     slot.sender->on_open(
-        [this, hub, platform](std::uint32_t gate) { opened(hub, platform, gate); });
+        [this, hub, platform](std::uint32_t door) { opened(hub, platform, door); });
     ++slot.epoch;
-    // What waits for a gate of the sender before this one.
+    // What waits for a door of the sender before this one.
     asio::post(loop_, [this, hub, platform] { opened(hub, platform, 0); });
 }
 

@@ -258,7 +258,7 @@ class FanoutLane {
         std::uint64_t stamp = 0;                 ///< Registry::stamp() before the rows were read
         std::vector<std::uint8_t> moved;         ///< by device: no longer meant; empty: none is
         std::vector<Rivals> rivals;              ///< of devices that share their handle
-        bool marked = false;                     ///< at-most-once: already in `done` as Unknown
+        bool marked = false;                     ///< at-most-once: already in `finished` as Unknown
         std::vector<std::size_t> marked_as;      ///< by device: the platform it was marked under
         std::int64_t read_ms = 0, built_ms = 0;  ///< wall clock
         std::int64_t submitted_us = 0;           ///< steady clock
@@ -299,7 +299,7 @@ class FanoutLane {
                          std::size_t strand);
     /// Walks a strand whose few devices lie in one partition without waiting for anything. False:
     /// something would have to be waited for, and nothing was done.
-    bool send_at_once(LaneRun& run, const Strand& strand);
+    bool try_send(LaneRun& run, const Strand& strand);
     /// What bounds the pushes of a strand; null: its own size.
     PushWindow* window_of(const LaneRun& run, const Strand& strand);
     /// Sends what is due of one platform, until nothing is.
@@ -308,14 +308,14 @@ class FanoutLane {
     /// can again if none is on its way.
     enum class Flow : std::uint8_t { open, probe, shut };
     Flow flow_of(const LaneRun& run, std::size_t platform);
-    /// A gate of a sender is open again, or the sender is new.
-    void opened(std::uint32_t hub, std::size_t platform, std::uint32_t gate);
+    /// A door of a sender is open again, or the sender is new.
+    void opened(std::uint32_t hub, std::size_t platform, std::uint32_t door);
     /// Loads, renders and submits what `chunk.numbers` names; places in its window are taken
     /// already.
     pns::Task<void> send_chunk(Chunk& chunk);
     /// Counts what the chunk names as on its way and fills it in from what is at hand; without a
     /// value if it must be read.
-    std::optional<registry::Result<void>> fill_at_once(Chunk& chunk);
+    std::optional<registry::Result<void>> try_fill(Chunk& chunk);
     /// Does a row have to be held against what the send meant (check_rows)?
     bool needs_check(const Chunk& chunk) const;
     /// Finds which rows are no longer meant, and who shares a handle with whom. On a store thread.

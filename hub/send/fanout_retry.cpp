@@ -1,7 +1,7 @@
 // Devices that wait for another attempt, and what lets them go again. Tested by
 // tests/hub_outage_test.cpp, tests/hub_fanout_test.cpp and tests/hub_control_test.cpp.
 //
-// A device waits for a time (hub/send/attempts.hpp) or for a gate of the sender that is shut
+// A device waits for a time (hub/send/attempts.hpp) or for a door of the sender that is shut
 // (hub/send/wait_list.hpp), until the send's deadline. Runs on the lane's loop.
 
 #include "hub/send/fanout_lane.hpp"
@@ -21,7 +21,7 @@ Waiting FanoutLane::past_of(const Chunk& chunk, std::size_t device) const {
     if (!chunk.before.empty()) past = chunk.before[device];
     past.partition = chunk.partition;
     past.number = chunk.numbers[device];
-    past.gate = 0;
+    past.door = 0;
     return past;
 }
 
@@ -45,7 +45,7 @@ void FanoutLane::put_off(Chunk& chunk, std::size_t device, std::int64_t wait_ms,
     if (run.mode == Mode::drop) return set_aside(chunk, device, why.outcome, why.reason);
     Waiting past = past_of(chunk, device);
     past.outcome = why.outcome;
-    past.gate = why.gate;
+    past.door = why.door;
     if (chunk.marked && past.attempts == 0) {  // it was never out
         run.notes.unmark(chunk.marked_as[device], chunk.partition, chunk.numbers[device]);
         past.marked = false;
@@ -131,13 +131,13 @@ pns::Task<void> FanoutLane::walk_waiting(LaneRun& run, LaneRun::Waits& waits) {
     end_soon(run);
 }
 
-void FanoutLane::opened(std::uint32_t hub, std::size_t platform, std::uint32_t gate) {
+void FanoutLane::opened(std::uint32_t hub, std::size_t platform, std::uint32_t door) {
     const std::int64_t now = parts_.clock.steady_ms();
     for (LaneRun& run : runs_) {
         if (run.run->hub->row.number != hub) continue;
         for (LaneRun::Waits& waits : run.waits) {
             if (serving(waits.platform) != platform) continue;
-            gate == 0 ? waits.list.open_all(now) : waits.list.open(gate, now);
+            door == 0 ? waits.list.open_all(now) : waits.list.open(door, now);
         }
         wake(run);
         start_due(run, now);

@@ -21,7 +21,7 @@ void FanoutLane::tell_trace(const Chunk& chunk, std::size_t device, pns::Outcome
     registry::TraceEvent event;
     event.hub = run.hub->row.number;
     event.send_id = run.send.id;
-    event.accepted_at_ms = run.send.enqueued_at_ms;
+    event.enqueued_at_ms = run.send.enqueued_at_ms;
     std::string hashed, registration_id;
     if (!run.send.direct_handles.empty()) {
         hashed = parts_.trace.handle_id(row.handle);

@@ -176,8 +176,8 @@ void PruneGates::settled(const Subject& subject, std::string_view by, std::vecto
     if (!retired || trace_ == nullptr) return;
     std::vector<registry::RetirementRecord> records;
     records.reserve(retired->size());
-    for (const registry::Retired& done : *retired) {
-        const Retirement& one = given[done.index];
+    for (const registry::Retired& row : *retired) {
+        const Retirement& one = given[row.index];
         registry::RetirementRecord record;
         record.hub = hub;
         record.at_ms = trace_->now_ms();
@@ -185,13 +185,13 @@ void PruneGates::settled(const Subject& subject, std::string_view by, std::vecto
         record.reason = one.reason;
         record.send_id = one.send_id;
         record.by = by;
-        record.installation_id = done.installation_id;
-        record.registration_id = done.registration_id;
+        record.installation_id = row.installation_id;
+        record.registration_id = row.registration_id;
         const bool timed = one.dead_since_ms != std::numeric_limits<std::int64_t>::max();
         record.dead_since_ms = timed ? one.dead_since_ms : 0;
-        record.registered_at_ms = done.registered_at_ms;
-        record.partition = done.partition;
-        record.number = done.number;
+        record.registered_at_ms = row.registered_at_ms;
+        record.partition = row.partition;
+        record.number = row.number;
         record.handle = trace_->hash_of(one.handle);
         records.push_back(std::move(record));
     }

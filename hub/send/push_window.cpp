@@ -6,7 +6,7 @@
 namespace hub {
 
 pns::Task<bool> PushWindow::take(std::size_t count, bool small, const void* owner) {
-    if (take_at_once(count)) co_return true;
+    if (try_take(count)) co_return true;
     if (closed_) co_return false;
     Waiter waiter{count, small, owner, false, false, Timer(executor_, Timer::time_point::max())};
     auto place = waiters_.end();

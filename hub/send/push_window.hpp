@@ -20,7 +20,7 @@ class PushWindow {
     /// or if `owner` was withdrawn while it waited.
     pns::Task<bool> take(std::size_t count, bool small, const void* owner = nullptr);
     /// Takes them if that needs no waiting.
-    bool take_at_once(std::size_t count) {
+    bool try_take(std::size_t count) {
         const bool free = !closed_ && waiters_.empty() && fits(count);
         if (free) taken_ += count;
         return free;

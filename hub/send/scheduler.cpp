@@ -116,7 +116,7 @@ pns::Task<std::size_t> Scheduler::fire_due(std::int64_t now_ms) {
 pns::Task<void> Scheduler::fire(Entry entry, std::int64_t now_ms) {
     Fired fired = Fired::later;
     try {
-        fired = co_await try_fire(entry, now_ms);
+        fired = co_await attempt(entry, now_ms);
     } catch (const std::exception& bug) {
         log_error("firing a scheduled send failed: tried again shortly",
                   {{"send", entry.id}, {"what", bug.what()}});
@@ -127,7 +127,7 @@ pns::Task<void> Scheduler::fire(Entry entry, std::int64_t now_ms) {
     }
 }
 
-pns::Task<Scheduler::Fired> Scheduler::try_fire(const Entry& entry, std::int64_t now_ms) {
+pns::Task<Scheduler::Fired> Scheduler::attempt(const Entry& entry, std::int64_t now_ms) {
     const auto hub = parts_.hubs.find(entry.hub);
     if (!hub) co_return Fired::gone;
     if (hub->description.disabled) co_return Fired::held;
@@ -178,7 +178,7 @@ pns::Task<registry::Result<void>> Scheduler::give_up(std::uint32_t hub, registry
     progress.state = registry::SendState::abandoned;
     progress.started_at_ms = progress.ended_at_ms = now_ms;
     auto write = [&](registry::Done<void> done) {
-        parts_.registry.accept(hub, registry::accepted(std::move(send)), progress, std::move(done));
+        parts_.registry.accept(hub, registry::frozen(std::move(send)), progress, std::move(done));
     };
     co_return co_await committed<void>(std::move(write));
 }

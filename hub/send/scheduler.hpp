@@ -104,7 +104,7 @@ class Scheduler {
     enum class Fired : std::uint8_t { yes, gone, later, held };
 
     pns::Task<void> fire(Entry entry, std::int64_t now_ms);
-    pns::Task<Fired> try_fire(const Entry& entry, std::int64_t now_ms);
+    pns::Task<Fired> attempt(const Entry& entry, std::int64_t now_ms);
     /// Ends a send whose expression is over a bound now; it was sound when it was accepted.
     pns::Task<registry::Result<void>> give_up(std::uint32_t hub, registry::Send send,
                                               std::int64_t now_ms);

@@ -52,14 +52,14 @@ class Deadline {
 };
 
 struct SendRun {
-    /// `accepted_send` has the frozen selection without what was done before a restart.
+    /// `frozen_send` has the frozen selection without what was done before a restart.
     SendRun(std::shared_ptr<const HubState> hub_state,
-            std::shared_ptr<const registry::AcceptedSend> accepted_send, std::uint64_t audience,
+            std::shared_ptr<const registry::FrozenSend> frozen_send, std::uint64_t audience,
             registry::Progress progress)
         : hub(std::move(hub_state)),
-          accepted(std::move(accepted_send)),
-          send(accepted->send),
-          todo(accepted->selection),
+          frozen(std::move(frozen_send)),
+          send(frozen->send),
+          todo(frozen->selection),
           tally(audience, std::move(progress)) {}
 
     /// Once, before any lane sees it: parses what the send's body and headers say for all devices.
@@ -67,7 +67,7 @@ struct SendRun {
     void prepare(std::size_t lanes, bool gcm_alias);
 
     const std::shared_ptr<const HubState> hub;
-    const std::shared_ptr<const registry::AcceptedSend> accepted;
+    const std::shared_ptr<const registry::FrozenSend> frozen;
     const registry::Send& send;
     const registry::Selection& todo;  ///< the devices that are not done
     Properties properties;            ///< template sends: the message's values
@@ -96,10 +96,10 @@ struct SendRun {
         const auto in = [&](const std::vector<registry::Bitmap>& devices) {
             return partition < devices.size() && devices[partition].contains(number);
         };
-        return in(todo.partitions) || in(done_before);
+        return in(todo.partitions) || in(finished_before);
     }
-    std::vector<registry::Bitmap> done_before;  ///< devices that were final before a restart
-    HandleClaims claims;                        ///< thread-safe
+    std::vector<registry::Bitmap> finished_before;  ///< devices that were final before a restart
+    HandleClaims claims;                            ///< thread-safe
     /// When the selection was frozen, or a moment before: rows whose user or tags have not changed
     /// since are meant.
     std::int64_t frozen_ms() const {

@@ -30,7 +30,7 @@ Tally::Tally(std::uint64_t audience, registry::Progress start)
         const std::size_t p = platform ? static_cast<std::size_t>(platform - table.data()) : 0;
         counts_.add(p, outcome_by_name(key.second), static_cast<std::int64_t>(count));
     }
-    for (const auto& done : progress_.done) final_ += done.cardinality();
+    for (const auto& numbers : progress_.finished) final_ += numbers.cardinality();
     for (const auto& [bucket, count] : progress_.latency) {
         if (bucket < latency_buckets) latency_[bucket] = count;
     }
@@ -48,15 +48,16 @@ bool Tally::add(Notes& notes) {
     const bool was_complete = final_ == audience_;
     const bool was_there = final_ >= goal_;
     // First what was taken back: it may have been marked again since, never the other way round.
-    for (std::size_t p = 0; p < notes.undone_.size(); ++p) {
-        for (const std::uint32_t number : notes.undone_[p]) progress_.done[p].remove(number);
-        notes.undone_[p].clear();
+    for (std::size_t p = 0; p < notes.unfinished_.size(); ++p) {
+        for (const std::uint32_t number : notes.unfinished_[p])
+            progress_.finished[p].remove(number);
+        notes.unfinished_[p].clear();
     }
-    for (std::size_t p = 0; p < notes.done_.size(); ++p) {
-        auto& numbers = notes.done_[p];
+    for (std::size_t p = 0; p < notes.finished_.size(); ++p) {
+        auto& numbers = notes.finished_[p];
         if (numbers.empty()) continue;
-        if (progress_.done.size() <= p) progress_.done.resize(p + 1);
-        progress_.done[p].addMany(numbers.size(), numbers.data());
+        if (progress_.finished.size() <= p) progress_.finished.resize(p + 1);
+        progress_.finished[p].addMany(numbers.size(), numbers.data());
         numbers.clear();
     }
     for (const auto& [platform, outcome, count] : notes.counts_.entries())
@@ -147,7 +148,7 @@ double Tally::rate_per_s() const {
 
 bool Tally::is_done(std::uint16_t partition, std::uint32_t number) const {
     std::lock_guard lock(mutex_);
-    return partition < progress_.done.size() && progress_.done[partition].contains(number);
+    return partition < progress_.finished.size() && progress_.finished[partition].contains(number);
 }
 
 std::uint64_t Tally::final_devices() const {
@@ -227,7 +228,7 @@ Tally::Snapshot Tally::snapshot(std::int64_t now_ms, bool may_end) {
     }
     progress_.counts = named(counts_);
     progress_.latency = latency_counts();
-    for (auto& done : progress_.done) done.runOptimize();
+    for (auto& numbers : progress_.finished) numbers.runOptimize();
     Snapshot out{progress_, nullptr};
     if (!registry::is_final(progress_.state))
         out.told = std::make_shared<const Told>(Told{figures(), changes_});

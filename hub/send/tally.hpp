@@ -2,7 +2,7 @@
 
 // The running result of one send: which devices are final and how they ended. Lanes add what they
 // learned in batches; the ledger takes snapshots. Thread-safe. At every moment the counts add up to
-// `done`.
+// `finished`.
 //
 // What is told to people is what the ledger has on disk, less the marks that at-most-once sets
 // before a push goes out: so no figure goes back, neither when a mark is taken back nor after a
@@ -55,14 +55,14 @@ class OutcomeCounts {
 /// each flush.
 class Notes {
   public:
-    explicit Notes(std::size_t partitions) : done_(partitions), undone_(partitions) {}
+    explicit Notes(std::size_t partitions) : finished_(partitions), unfinished_(partitions) {}
 
     /// The device is marked and counted. Not final yet if `open` (at-most-once: marked before the
     /// submit).
     void mark(std::size_t platform, pns::Outcome outcome, std::uint16_t partition,
               std::uint32_t number, bool open = false) {
         counts_.add(platform, outcome);
-        done_[partition].push_back(number);
+        finished_[partition].push_back(number);
         ++marked_;
         if (open) {
             open_.add(platform, pns::Outcome::unknown);
@@ -82,7 +82,7 @@ class Notes {
     void unmark(std::size_t was_platform, std::uint16_t partition, std::uint32_t number) {
         counts_.add(was_platform, pns::Outcome::unknown, -1);
         open_.add(was_platform, pns::Outcome::unknown, -1);
-        undone_[partition].push_back(number);
+        unfinished_[partition].push_back(number);
         ++marked_;
     }
     /// Pushes were handed to a sender.
@@ -98,7 +98,7 @@ class Notes {
 
   private:
     friend class Tally;
-    std::vector<std::vector<std::uint32_t>> done_, undone_;
+    std::vector<std::vector<std::uint32_t>> finished_, unfinished_;
     OutcomeCounts counts_;
     OutcomeCounts open_;  ///< of counts_: marked, not final
     std::uint64_t marked_ = 0;
@@ -147,7 +147,7 @@ class Tally {
     void touch();
     /// Figures that may be told once a snapshot is on disk.
     struct Told {
-        registry::Progress figures;  ///< without `done`
+        registry::Progress figures;  ///< without `finished`
         std::uint64_t changes = 0;
     };
     struct Snapshot {
@@ -155,7 +155,7 @@ class Tally {
         /// For written(); null if the snapshot ends the send: from then on the ledger tells.
         std::shared_ptr<const Told> told;
     };
-    /// A copy for the ledger, `done` in run-length form; final state and end time are set if
+    /// A copy for the ledger, `finished` in run-length form; final state and end time are set if
     /// complete, unless `may_end` is false: then the end is left to a later snapshot.
     Snapshot snapshot(std::int64_t now_ms, bool may_end = true);
     /// The snapshot that came with this is on disk. In any order; null does nothing.

@@ -173,15 +173,15 @@ void Trace::write_all() {
             spare_.swap(lane->bytes);
             events = std::exchange(lane->events, 0);
         }
-        const auto done = store_->write_events(spare_);
+        const auto wrote = store_->write_events(spare_);
         spare_.clear();
-        if (done) {
-            written_.fetch_add(*done, std::memory_order_relaxed);
+        if (wrote) {
+            written_.fetch_add(*wrote, std::memory_order_relaxed);
             continue;
         }
         failed = true;
         dropped_.fetch_add(events, std::memory_order_relaxed);
-        report(done.error(), "writing the trace failed: what could not be written is dropped");
+        report(wrote.error(), "writing the trace failed: what could not be written is dropped");
     }
     std::vector<registry::RetirementRecord> records;
     std::vector<registry::TraceStore::HeldChange> changes;
@@ -191,16 +191,16 @@ void Trace::write_all() {
         changes.swap(held_);
     }
     if (!records.empty()) {
-        const auto done = store_->write_retirements(records);
-        (done ? retirements_ : retirements_dropped_)
+        const auto wrote = store_->write_retirements(records);
+        (wrote ? retirements_ : retirements_dropped_)
             .fetch_add(records.size(), std::memory_order_relaxed);
-        failed = failed || !done;
-        if (!done) report(done.error(), "writing the reasons of retirements failed");
+        failed = failed || !wrote;
+        if (!wrote) report(wrote.error(), "writing the reasons of retirements failed");
     }
     if (!changes.empty()) {
-        const auto done = store_->write_held(changes);
-        failed = failed || !done;
-        if (!done) report(done.error(), "writing the retirements that are held failed");
+        const auto wrote = store_->write_held(changes);
+        failed = failed || !wrote;
+        if (!wrote) report(wrote.error(), "writing the retirements that are held failed");
     }
     failing_ = failed;
 }

@@ -9,21 +9,21 @@ namespace hub {
 
 void WaitList::add(const Waiting& device, std::int64_t due_ms) {
     ++size_;
-    if (device.gate == 0 && timed_.size() < timed_max_) {
+    if (device.door == 0 && timed_.size() < timed_max_) {
         timed_.emplace(due_ms, device);
         return;
     }
-    Past past{device.gate, device.attempts, device.faults, device.marked, device.outcome};
+    Past past{device.door, device.attempts, device.faults, device.marked, device.outcome};
     if (crowds_.size() >= crowds_max && !crowds_.contains(past)) {
         // What tells them apart least goes first; what bounds a push (faults, marked) stays exact.
         past.attempts = past.faults;
-        past.gate = 0;
+        past.door = 0;
     }
     Crowd& crowd = crowds_[past];
     if (crowd.partitions.size() <= device.partition) crowd.partitions.resize(device.partition + 1u);
     crowd.partitions[device.partition].add(device.number);
     if (crowd.devices++ == 0) {
-        crowd.sampled = past.gate != 0;
+        crowd.sampled = past.door != 0;
         crowd.due_ms = due_ms;
     } else if (!crowd.sampled) {
         crowd.due_ms = std::max(crowd.due_ms, due_ms);
@@ -37,9 +37,9 @@ std::int64_t WaitList::next_due_ms() const {
     return next;
 }
 
-void WaitList::open(std::uint32_t gate, std::int64_t now_ms) {
+void WaitList::open(std::uint32_t door, std::int64_t now_ms) {
     for (auto& [past, crowd] : crowds_) {
-        if (past.gate != gate) continue;
+        if (past.door != door) continue;
         crowd.sampled = false;
         crowd.due_ms = now_ms;
     }

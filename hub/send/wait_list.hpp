@@ -1,7 +1,7 @@
 #pragma once
 
 // The devices of one send, platform and lane that wait for another attempt, in bounded memory. The
-// first ones each have a time of their own. What comes beyond that, and all that waits for a gate
+// first ones each have a time of their own. What comes beyond that, and all that waits for a door
 // of the sender, is a crowd: bitmaps of devices with the same past, due together. Pure: times are
 // passed in, of a clock that does not step; one lane.
 
@@ -19,18 +19,18 @@ struct Waiting {
     std::uint32_t number = 0;
     std::uint8_t attempts = 0;  ///< answers and losses so far
     std::uint8_t faults = 0;    ///< of those, by the push's own fault: these are bounded
-    bool marked = false;        ///< at-most-once: already in `done` as Unknown
+    bool marked = false;        ///< at-most-once: already in `finished` as Unknown
     /// What the device is counted as if its time runs out.
     pns::Outcome outcome = pns::Outcome::abandoned;
-    std::uint32_t gate = 0;  ///< what it waits for (pns::NotSent); 0 = for its time only
+    std::uint32_t door = 0;  ///< what it waits for (pns::NotSent); 0 = for its time only
 };
 
 class WaitList {
   public:
-    /// A shut gate is tried with so many devices so often, whatever it told.
+    /// A shut door is tried with so many devices so often, whatever it told.
     static constexpr std::size_t sample_devices = 16;
     static constexpr std::int64_t sample_every_ms = 5'000;
-    /// Crowds that differ only in the gate or in the number of attempts are put together beyond so
+    /// Crowds that differ only in the door or in the number of attempts are put together beyond so
     /// many.
     static constexpr std::size_t crowds_max = 64;
 
@@ -43,8 +43,8 @@ class WaitList {
     bool has_due(std::int64_t now_ms) const { return next_due_ms() <= now_ms; }
     /// The largest number if none waits.
     std::int64_t next_due_ms() const;
-    /// The gate is open: what waits for it is due.
-    void open(std::uint32_t gate, std::int64_t now_ms);
+    /// The door is open: what waits for it is due.
+    void open(std::uint32_t door, std::int64_t now_ms);
     /// Everything is due.
     void open_all(std::int64_t now_ms);
     /// Takes everything out, in no order.
@@ -65,7 +65,7 @@ class WaitList {
 
   private:
     struct Past {
-        std::uint32_t gate;
+        std::uint32_t door;
         std::uint8_t attempts, faults;
         bool marked;
         pns::Outcome outcome;
@@ -75,13 +75,13 @@ class WaitList {
         std::vector<registry::Bitmap> partitions;
         std::uint64_t devices = 0;
         std::int64_t due_ms = 0;
-        bool sampled = false;  ///< its gate is shut: only a few are due at its time
+        bool sampled = false;  ///< its door is shut: only a few are due at its time
     };
     using Crowds = std::map<Past, Crowd>;
 
     static Waiting device_of(const Past& past, std::uint16_t partition, std::uint32_t number) {
         return {partition,   number,       past.attempts, past.faults,
-                past.marked, past.outcome, past.gate};
+                past.marked, past.outcome, past.door};
     }
     std::vector<Waiting> take_timed(std::int64_t now_ms, std::size_t count_max);
     std::vector<Waiting> take_crowd(Crowds::iterator crowd, std::int64_t now_ms,

@@ -3,8 +3,8 @@
 #include "hub/server/authorise.hpp"
 
 #include "hub/device/hubs.hpp"
-#include "hub/http/answers.hpp"
 #include "hub/http/rate_limits.hpp"
+#include "hub/http/responses.hpp"
 #include "hub/process/config.hpp"
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"

@@ -90,7 +90,7 @@ class Reader {
         return count > 0 && count <= 12;
     }
 
-    bool done() const { return rest_.empty(); }
+    bool at_end() const { return rest_.empty(); }
     char front() const { return rest_.empty() ? '\0' : rest_.front(); }
 
   private:
@@ -106,13 +106,13 @@ bool read_clock(Reader& in, Civil& c) {
 
 bool read_offset(Reader& in, int& offset_minutes) {
     offset_minutes = 0;
-    if (in.one_of("Zz") || in.done()) return true;
+    if (in.one_of("Zz") || in.at_end()) return true;
     const bool behind = in.front() == '-';
     int hours = 0;
     int minutes = 0;
     if (!in.one_of("+-") || !in.digits(2, 2, hours)) return false;
     in.one_of(":");
-    if (!in.done() && !in.digits(2, 2, minutes)) return false;
+    if (!in.at_end() && !in.digits(2, 2, minutes)) return false;
     if (hours > 14 || minutes > 59) return false;
     offset_minutes = (behind ? -1 : 1) * (hours * 60 + minutes);
     return true;
@@ -126,7 +126,7 @@ std::optional<std::int64_t> parse_iso(std::string_view text) {
         !in.one_of("-") || !in.digits(2, 2, c.day))
         return std::nullopt;
     if (in.one_of("Tt ") && !read_clock(in, c)) return std::nullopt;
-    if (!read_offset(in, offset_minutes) || !in.done()) return std::nullopt;
+    if (!read_offset(in, offset_minutes) || !in.at_end()) return std::nullopt;
     const auto time_ms = to_ms(c);
     if (!time_ms) return std::nullopt;
     return *time_ms - offset_minutes * 60'000LL;
@@ -139,7 +139,7 @@ std::optional<std::int64_t> parse_us(std::string_view text) {
         !in.one_of("/") || !in.digits(4, 4, c.year) || !in.one_of(" T") || !read_clock(in, c))
         return std::nullopt;
     in.one_of("Z");
-    return in.done() ? to_ms(c) : std::nullopt;
+    return in.at_end() ? to_ms(c) : std::nullopt;
 }
 
 template <class... Fields>
@@ -238,15 +238,15 @@ std::string duration_text(std::int64_t duration_ms) {
 std::optional<std::int64_t> parse_duration_ms(std::string_view text) {
     constexpr std::int64_t unlimited_ms = 10'675'199 * day_ms;
     Reader in(trimmed(text));
-    if (!in.one_of("P") || in.done()) return std::nullopt;
+    if (!in.one_of("P") || in.at_end()) return std::nullopt;
     std::int64_t total_ms = 0;
     bool clock = false;
     std::string_view units = "WD";
-    while (!in.done()) {
+    while (!in.at_end()) {
         if (!clock && in.one_of("T")) {
             clock = true;
             units = "HMS";
-            if (in.done()) return std::nullopt;
+            if (in.at_end()) return std::nullopt;
             continue;
         }
         std::int64_t value = 0;

@@ -175,7 +175,7 @@ inline Result<std::size_t> Opened::expire(std::int64_t now_ms, std::size_t count
 inline Result<void> Opened::accept(std::uint32_t hub, Send send, Selection selection,
                                    Progress progress) {
     return wait<void>([&](auto done) {
-        registry_->accept(hub, accepted(std::move(send), std::move(selection)), std::move(progress),
+        registry_->accept(hub, frozen(std::move(send), std::move(selection)), std::move(progress),
                           done);
     });
 }

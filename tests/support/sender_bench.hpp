@@ -40,7 +40,7 @@ struct SenderBench final : pns::PushOwner {
         network.totals = totals;
         sender = std::make_unique<pns::Sender>(loop, std::make_unique<FakeAccount>(provider),
                                                settings, network, bearers);
-        sender->on_open([this](std::uint32_t gate) { opened.push_back(gate); });
+        sender->on_open([this](std::uint32_t door) { opened.push_back(door); });
         prepared = prepare({});
     }
     std::shared_ptr<const pns::Prepared> prepare(pns::Message message) {
@@ -101,7 +101,7 @@ struct SenderBench final : pns::PushOwner {
     std::shared_ptr<const pns::Prepared> prepared;
     std::deque<Item> items;
     std::size_t told = 0;
-    std::vector<std::uint32_t> opened;  ///< gates
+    std::vector<std::uint32_t> opened;  ///< doors
     std::set<std::uint32_t> changed;    ///< items whose device has changed
     bool stopped = false;
     std::function<void(Item&)> then;

@@ -1,4 +1,4 @@
-#include "hub/http/answers.hpp"
+#include "hub/http/responses.hpp"
 
 #include "hub/process/log.hpp"
 #include "hub/text/text.hpp"
@@ -35,7 +35,7 @@ Response busy(const Request& request, std::string_view what) {
     return response;
 }
 
-Response done(int status) {
+Response empty_response(int status) {
     Response response;
     response.status = status;
     response.headers.emplace_back("Content-Type", std::string(xml_type));

@@ -23,7 +23,7 @@ Response refused(const Request& request, boost::system::error_code code, std::st
 /// 429 with Retry-After.
 Response busy(const Request& request, std::string_view what);
 /// An empty body with the content type the real service uses.
-Response done(int status);
+Response empty_response(int status);
 
 /// https://<host>/<first>/<second>...: segments percent-encoded, with the request's api-version.
 std::string absolute_url(const Request& request, const std::vector<std::string>& segments);
