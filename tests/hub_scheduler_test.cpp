@@ -3,6 +3,7 @@
 #include "hub/send/scheduler.hpp"
 
 #include <catch2/catch.hpp>
+#include <functional>
 #include <future>
 #include <map>
 #include <random>
@@ -12,6 +13,7 @@
 #include "hub/process/metrics.hpp"
 #include "hub/send/admission.hpp"
 #include "hub/send/fanout.hpp"
+#include "hub/send/fanout_lane.hpp"
 #include "hub/send/send_request.hpp"
 #include "hub/send/trace.hpp"
 #include "hub/text/times.hpp"
@@ -44,7 +46,9 @@ pns::Task<void> stop_all(hub::Scheduler& scheduler, hub::Fanout& fanout,
 /// A store with one hub without credentials, and everything that a scheduled send meets on its way.
 class Desk {
   public:
-    explicit Desk(const std::filesystem::path& directory)
+    /// `first` is called when what was open has been taken up and no lane runs yet.
+    explicit Desk(const std::filesystem::path& directory,
+                  const std::function<void(hub::Fanout&, std::uint32_t hub)>& first = {})
         : store_(registry_test::options_in(directory)) {
         hub::open_log("off", "text");
         if (store_->hubs().empty()) create_hub();
@@ -68,6 +72,7 @@ class Desk {
         scheduler_->resume(open);
         resumed = open.size();
         fanout_->resume(std::move(open));
+        if (first) first(*fanout_, hub());
         loops_.run();
     }
     ~Desk() {
@@ -86,13 +91,14 @@ class Desk {
     hub::Scheduler& scheduler() { return *scheduler_; }
 
     registry::Send schedule(const std::string& id, std::int64_t due_ms,
-                            const std::string& tags = "all") {
+                            const std::string& tags = "all", std::uint32_t canary_ppm = 0) {
         registry::Send send;
         send.id = id;
         send.format = "apple";
         send.body = support::apple_body;
         send.tag_expression = tags;
         send.scheduled_at_ms = due_ms;
+        send.canary_ppm = canary_ppm;
         registry::Progress progress;
         progress.state = SendState::scheduled;
         REQUIRE(store_.accept(hub(), send, {}, progress).has_value());
@@ -342,6 +348,26 @@ TEST_CASE("of firing and cancelling at the same time exactly one wins", "[hub]")
         canceled += won ? 1 : 0;
     }
     INFO("canceled " << canceled);
+}
+
+TEST_CASE("a held send that is resumed right after a restart goes on", "[hub]") {
+    registry_test::TempDirectory directory;
+    {
+        Desk desk(directory.path());
+        for (int i = 1; i <= 8; ++i) desk.add_device(i);
+        desk.schedule("held", start_ms, "all", 100'000);
+        CHECK(desk.fire(start_ms) == 1);
+        REQUIRE(support::comes_true([&] { return desk.state("held") == SendState::held; }));
+    }
+    std::promise<bool> allowed;
+    Desk desk(directory.path(), [&](hub::Fanout& fanout, std::uint32_t hub) {
+        // Before a lane has found out which devices are the canary.
+        fanout.control(hub, "held", hub::SendEvent::resume, [&](auto answer) {
+            allowed.set_value(answer.has_value() && answer->allowed);
+        });
+    });
+    CHECK(allowed.get_future().get());
+    CHECK(devices(desk.ended("held").second) == 8);
 }
 
 TEST_CASE("what cannot fire now is tried again", "[hub]") {

@@ -54,7 +54,9 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
     const std::int64_t now = parts_.clock.wall_ms();
     Tally& tally = run->tally;
     const bool waited = tally.waits_since_ms() != 0;
-    const bool canary_over = canary_open(*run) && tally.goal_reached();
+    // After a restart the state knows it before the goal is found again.
+    const bool canary_over =
+        canary_open(*run) && (tally.goal_reached() || tally.state() == registry::SendState::held);
     const bool late = run->mode == Mode::drop && event != SendEvent::cancel;
     if (late || !tally.apply(event, now)) {
         ControlAnswer refused;
