@@ -4,7 +4,6 @@
 #include <array>
 #include <atomic>
 #include <boost/asio/post.hpp>
-#include <chrono>
 #include <cstdio>
 #include <future>
 #include <memory>
@@ -55,7 +54,7 @@ struct Lane {
         : listener(io, dispatch, config, &tls, connections), children(io.get_executor()) {}
 
     pns::Task<void> stop(std::promise<void>& done) {
-        co_await listener.stop(std::chrono::steady_clock::now());
+        co_await listener.stop(0);
         done.set_value();
     }
 
@@ -71,7 +70,7 @@ int run(const hub::Config& config) {
     if (!idle) throw std::runtime_error(why);
     const pns::TlsContext tls = hub::make_tls_context(hub::prepare_tls_files(config));
     hub::Parts& parts = idle->parts();
-    hub::Dispatch dispatch(config, parts.metrics, routes, {}, parts, nullptr);
+    hub::Dispatch dispatch(config, parts.clock, parts.metrics, routes, {}, parts, nullptr);
     std::atomic<std::size_t> connections = 0;
     hub::Loops loops(config.lanes != 0 ? config.lanes
                                        : std::max(1U, std::thread::hardware_concurrency()));

@@ -24,6 +24,7 @@
 #include "hub/cli/terminal.hpp"
 #include "pns/account.hpp"
 #include "pns/bearer.hpp"
+#include "pns/clock.hpp"
 #include "pns/nursery.hpp"
 #include "pns/sender.hpp"
 #include "pns/sim/platforms.hpp"
@@ -187,7 +188,7 @@ class Pump final : public pns::PushOwner {
 
     const Target& target_;
     asio::io_context& loop_;
-    pns::BearerCache bearers_;
+    pns::BearerCache bearers_{pns::system_clock()};
     std::unique_ptr<pns::Sender> sender_;
     std::shared_ptr<const pns::Prepared> prepared_;
     std::deque<pns::Push> pushes_;

@@ -32,10 +32,10 @@
 #include "hub/bulk/feedback.hpp"
 #include "hub/bulk/jobs.hpp"
 #include "hub/http/rate_limits.hpp"
-#include "hub/process/clock.hpp"
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
 #include "hub/process/private_file.hpp"
+#include "hub/send/admission.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/send/prune_gates.hpp"
 #include "hub/send/scheduler.hpp"
@@ -54,7 +54,6 @@ namespace hub {
 namespace {
 
 namespace asio = boost::asio;
-using Clock = std::chrono::steady_clock;
 
 unsigned lane_count(const Config& config) {
     return config.lanes != 0 ? config.lanes : std::max(1U, std::thread::hardware_concurrency());
@@ -144,14 +143,14 @@ pns::BearerCache::Settings bearer_settings(TokenFiles& files) {
 }
 
 /// What keys the hashes of handles in the trace; made once.
-Trace::Settings trace_settings(const Config& config) {
+Trace::Settings trace_settings(const Config& config, const pns::Clock& clock) {
     Trace::Settings settings;
     if (config.trace == "off") settings.keep = Trace::Keep::off;
     if (config.trace == "all") settings.keep = Trace::Keep::all;
     settings.buffer_bytes_max = config.trace_buffer_mib << 20;
     settings.kept_ms = config.trace_days * 86'400'000;
     settings.key = secret_in(config.data_dir / "trace.key");
-    settings.now = now_ms;
+    settings.now = [&clock] { return clock.wall_ms(); };
     return settings;
 }
 
@@ -208,7 +207,7 @@ asio::ip::tcp::endpoint endpoint_of(const std::string& text) {
 }  // namespace
 
 struct Service::Impl {
-    explicit Impl(const Config& given);
+    Impl(const Config& given, const pns::Clock& given_clock);
     ~Impl() { stop(); }
 
     void build_gauges();
@@ -216,8 +215,7 @@ struct Service::Impl {
     void begin();
     void stop();
 
-    pns::Task<void> stop_lane(std::size_t lane, Clock::time_point deadline,
-                              std::promise<void>& done);
+    pns::Task<void> stop_lane(std::size_t lane, std::int64_t wait_ms, std::promise<void>& done);
     pns::Task<void> stop_fanout(std::int64_t drain_ms, std::promise<void>& done);
     pns::Task<void> sweep_expired();
 
@@ -229,6 +227,7 @@ struct Service::Impl {
     };
 
     Config config;
+    const pns::Clock& clock;
     std::atomic<bool> store_writable = true;
     std::unique_ptr<registry::Registry> registry;
     Hubs hubs;
@@ -246,6 +245,7 @@ struct Service::Impl {
     TokenFiles token_files;
     pns::BearerCache bearers;
     Fanout fanout;
+    Admission admission;
     Scheduler scheduler;
     KeyLimits test_sends;
     EventStreams event_streams;
@@ -254,7 +254,7 @@ struct Service::Impl {
     Parts parts;
     Dispatch dispatch;
     std::vector<std::unique_ptr<Lane>> lanes;
-    asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, pns::Executor> sweep_timer;
+    pns::SteadyTimer sweep_timer;
     bool sweeping = true;  // lane 0
     bool running = false;  ///< something has begun on the lanes
     bool stopped = false;
@@ -262,8 +262,9 @@ struct Service::Impl {
     std::uint16_t plain_port = 0;
 };
 
-Service::Impl::Impl(const Config& given)
+Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
     : config(given),
+      clock(given_clock),
       registry(open_registry(config, store_writable)),
       hubs(*registry),
       tls_files(prepare_tls_files(config)),
@@ -271,24 +272,40 @@ Service::Impl::Impl(const Config& given)
       loops(lane_count(config)),
       store(config.store_threads),
       blobs(config.data_dir / "blobs", secret_in(config.data_dir / "blobs.key")),
-      feedback(blobs, feedback_settings(config)),
-      jobs(*registry, blobs, hubs, config, config.data_dir / "jobs"),
-      trace(open_trace(config), trace_settings(config), loops.size()),
-      token_files(config.data_dir / "tokens", secret_in(config.data_dir / "tokens.key"), store),
-      bearers(bearer_settings(token_files)),
+      feedback(blobs, clock, feedback_settings(config)),
+      jobs(*registry, blobs, hubs, config, clock, config.data_dir / "jobs"),
+      trace(open_trace(config), trace_settings(config, clock), loops.size()),
+      token_files(config.data_dir / "tokens", secret_in(config.data_dir / "tokens.key"), store,
+                  clock.wall_ms()),
+      bearers(clock, bearer_settings(token_files)),
       fanout(loops, store, *registry, hubs, metrics, config, trace, bearers),
-      scheduler(loops.lane(0), {store, *registry, hubs, fanout, metrics, config}, now_ms),
+      admission({store, *registry, fanout, metrics, config, clock}),
+      scheduler(loops.lane(0), {store, *registry, hubs, fanout, admission, config, clock}),
       test_sends(test_calls_max, test_period_ms),
       event_streams(config.event_streams_max),
       namespace_rules{root_rule(config)},
-      parts{config,        *registry,      store,
-            hubs,          fanout,         metrics,
-            scheduler,     test_sends,     blobs,
-            jobs,          feedback,       idempotency,
-            event_streams, trace,          namespace_rules,
-            ready,         store_writable, handle_rule(config.push_services)},
-      dispatch(config, metrics, routes(), make_authoriser(config, hubs, namespace_rules, metrics),
-               parts, answer_once),
+      parts{config,
+            *registry,
+            store,
+            hubs,
+            fanout,
+            admission,
+            metrics,
+            scheduler,
+            test_sends,
+            blobs,
+            jobs,
+            feedback,
+            idempotency,
+            event_streams,
+            trace,
+            namespace_rules,
+            ready,
+            store_writable,
+            handle_rule(config.push_services),
+            clock},
+      dispatch(config, clock, metrics, routes(),
+               make_authoriser(config, hubs, namespace_rules, metrics), parts, answer_once),
       sweep_timer(loops.lane(0).get_executor()) {
     for (std::size_t i = 0; i < loops.size(); ++i) {
         lanes.push_back(std::make_unique<Lane>(loops.lane(i)));
@@ -391,8 +408,7 @@ void Service::Impl::build_gauges() {
                  &Trace::Figures::retirements_dropped);
     const auto gate_figure = [this](const char* name, const char* help, auto member) {
         metrics.gauge(name, help, [this, member] {
-            return static_cast<double>(fanout.prune_gates().figures(pns::steady_now_us() / 1'000).*
-                                       member);
+            return static_cast<double>(fanout.prune_gates().figures(clock.steady_ms()).*member);
         });
     };
     gate_figure("pushhub_retirements_held", "Dead handles that wait for evidence.",
@@ -457,7 +473,7 @@ pns::Task<void> Service::Impl::sweep_expired() {
         co_await sweep_timer.async_wait(pns::as_result);
         std::size_t seen = step;
         while (sweeping && seen == step) {
-            auto start = [this, at = now_ms()](registry::Done<registry::Swept> done) {
+            auto start = [this, at = clock.wall_ms()](registry::Done<registry::Swept> done) {
                 registry->expire(at, step, std::move(done));
             };
             const auto swept = co_await committed<registry::Swept>(std::move(start));
@@ -468,7 +484,7 @@ pns::Task<void> Service::Impl::sweep_expired() {
         }
         std::size_t removed = step;
         while (sweeping && removed == step) {
-            auto forget = [this, at = now_ms()](registry::Done<std::size_t> done) {
+            auto forget = [this, at = clock.wall_ms()](registry::Done<std::size_t> done) {
                 registry->expire_answers(at, step, std::move(done));
             };
             const auto swept = co_await committed<std::size_t>(std::move(forget));
@@ -477,12 +493,12 @@ pns::Task<void> Service::Impl::sweep_expired() {
     }
 }
 
-pns::Task<void> Service::Impl::stop_lane(std::size_t lane, Clock::time_point deadline,
+pns::Task<void> Service::Impl::stop_lane(std::size_t lane, std::int64_t wait_ms,
                                          std::promise<void>& done) {
     try {
         // All at once: one that waits for a slow handler holds up no other.
         pns::Nursery stops(loops.lane(lane).get_executor());
-        for (auto& listener : lanes[lane]->listeners) stops.start(listener->stop(deadline));
+        for (auto& listener : lanes[lane]->listeners) stops.start(listener->stop(wait_ms));
         co_await stops.join();
     } catch (const std::exception& bug) {
         log_error("a listener did not stop", {{"what", bug.what()}});
@@ -516,21 +532,19 @@ void Service::Impl::stop() {
         loops.run();
         // Requests first, half of the time at most: the sends they accept are on disk and may be
         // parked.
-        const auto begun = Clock::now();
-        const auto drain = std::chrono::milliseconds(config.drain_ms_max);
+        const std::int64_t begun_ms = clock.steady_ms();
         std::vector<std::promise<void>> done(lanes.size());
         for (std::size_t i = 0; i < lanes.size(); ++i) {
-            asio::post(loops.lane(i), [this, i, begun, drain, &done] {
-                lanes[i]->children.start(stop_lane(i, begun + drain / 2, done[i]));
+            asio::post(loops.lane(i), [this, i, &done] {
+                lanes[i]->children.start(stop_lane(i, config.drain_ms_max / 2, done[i]));
             });
         }
         for (auto& lane : done) lane.get_future().wait();
-        const auto left =
-            std::chrono::ceil<std::chrono::milliseconds>(begun + drain - Clock::now());
+        const std::int64_t left_ms =
+            std::max<std::int64_t>(begun_ms + config.drain_ms_max - clock.steady_ms(), 0);
         std::promise<void> parked;
-        asio::post(loops.lane(0), [this, left, &parked] {
-            const auto drain_ms = std::max<std::int64_t>(left.count(), 0);
-            lanes.front()->children.start(stop_fanout(drain_ms, parked));
+        asio::post(loops.lane(0), [this, left_ms, &parked] {
+            lanes.front()->children.start(stop_fanout(left_ms, parked));
         });
         parked.get_future().wait();
     }
@@ -542,7 +556,8 @@ void Service::Impl::stop() {
     feedback.stop();
 }
 
-std::unique_ptr<Service> Service::start(const Config& config, std::string& why) {
+std::unique_ptr<Service> Service::start(const Config& config, std::string& why,
+                                        const pns::Clock& clock) {
     const auto wrong = check_config(config);
     if (!wrong.empty()) {
         why = wrong.front();
@@ -553,7 +568,7 @@ std::unique_ptr<Service> Service::start(const Config& config, std::string& why) 
         if (std::filesystem::create_directories(config.data_dir)) {
             std::filesystem::permissions(config.data_dir, std::filesystem::perms::owner_all);
         }
-        auto impl = std::make_unique<Impl>(config);
+        auto impl = std::make_unique<Impl>(config, clock);
         impl->begin();
         return std::unique_ptr<Service>(new Service(std::move(impl)));
     } catch (const std::exception& failure) {

@@ -11,13 +11,16 @@
 
 #include "hub/api/parts.hpp"
 #include "hub/process/config.hpp"
+#include "pns/clock.hpp"
 
 namespace hub {
 
 class Service {
   public:
-    /// Null: it could not be started, and `why` says in one line what is wrong.
-    static std::unique_ptr<Service> start(const Config& config, std::string& why);
+    /// Null: it could not be started, and `why` says in one line what is wrong. `clock` is all that
+    /// the hub knows of time, but for timers, which wait in the machine's; it outlives the hub.
+    static std::unique_ptr<Service> start(const Config& config, std::string& why,
+                                          const pns::Clock& clock = pns::system_clock());
     ~Service();  ///< stop()
 
     std::uint16_t port() const;             ///< of the TLS listener

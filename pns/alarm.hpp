@@ -25,8 +25,7 @@ inline constexpr std::int64_t never_ms = std::numeric_limits<std::int64_t>::max(
 class Alarm {
   public:
     /// `tick` does what is due and returns the next deadline, or never_ms.
-    Alarm(Executor executor, std::function<std::int64_t()> tick,
-          const Clock& clock = system_clock());
+    Alarm(Executor executor, std::function<std::int64_t()> tick, const Clock& clock);
     Task<void> run();
     /// Ticks on the next turn of the loop; many calls in one turn cost one tick.
     void wake();
@@ -50,7 +49,7 @@ class RunningAlarm {
   public:
     /// `tick` is given the time, does what is due and returns the next deadline, or never_ms.
     RunningAlarm(Executor executor, std::function<std::int64_t(std::int64_t now_ms)> tick,
-                 const Clock& clock = system_clock());
+                 const Clock& clock);
     Task<void> run() { return alarm_.run(); }
     /// The time. After a gap it is the time before the gap, and the alarm rings soon.
     std::int64_t now_ms();

@@ -111,11 +111,13 @@ struct BearerCache::Impl {
                    bearer->serial != refused_serial && !now.has_stepped_since(*bearer);
         }
     };
-    explicit Impl(Settings given)
-        : settings(std::move(given)), apart_ms(BearerUser::Moment(*settings.clock).apart_ms()) {}
+    Impl(const Clock& given_clock, Settings given)
+        : clock(given_clock),
+          settings(std::move(given)),
+          apart_ms(BearerUser::Moment(clock).apart_ms()) {}
 
     BearerUser::Moment now() {
-        const BearerUser::Moment out(*settings.clock);
+        const BearerUser::Moment out(clock);
         auto before_ms = apart_ms.load(std::memory_order_relaxed);
         if (std::abs(out.apart_ms() - before_ms) > step_ms_min &&
             apart_ms.compare_exchange_strong(before_ms, out.apart_ms()) && settings.on_clock_step) {
@@ -124,6 +126,7 @@ struct BearerCache::Impl {
         return out;
     }
 
+    const Clock& clock;
     const Settings settings;
     std::atomic<std::int64_t> apart_ms;  // wall minus steady clock, when last looked at
     std::mutex mutex;                    // guards entries
@@ -180,14 +183,15 @@ struct BearerCache::Impl {
     }
 };
 
-BearerCache::BearerCache() : BearerCache(Settings()) {}
-BearerCache::BearerCache(Settings settings) : impl_(std::make_unique<Impl>(std::move(settings))) {}
+BearerCache::BearerCache(const Clock& clock) : BearerCache(clock, Settings()) {}
+BearerCache::BearerCache(const Clock& clock, Settings settings)
+    : impl_(std::make_unique<Impl>(clock, std::move(settings))) {}
 BearerCache::~BearerCache() = default;
 TrustStore& BearerCache::trust() {
     return impl_->trust;
 }
 const Clock& BearerCache::clock() const {
-    return *impl_->settings.clock;
+    return impl_->clock;
 }
 
 // The fetch in progress, in fetch()'s frame.

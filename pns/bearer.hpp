@@ -60,13 +60,12 @@ class BearerCache {
   public:
     /// All that is referred to outlives the cache.
     struct Settings {
-        const Clock* clock = &system_clock();
         TokenStore* store = nullptr;  ///< null: tokens end with the process
         /// The wall clock has stepped by so much against the steady one: once a step, any thread.
         std::function<void(std::int64_t step_ms)> on_clock_step;
     };
-    BearerCache();
-    explicit BearerCache(Settings settings);
+    explicit BearerCache(const Clock& clock);
+    BearerCache(const Clock& clock, Settings settings);
     ~BearerCache();
     struct Impl;
     Impl& impl() { return *impl_; }

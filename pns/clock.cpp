@@ -10,9 +10,9 @@ namespace {
 
 class SystemClock final : public Clock {
   public:
-    std::int64_t wall_ms() const override {
+    std::int64_t wall_us() const override {
         using namespace std::chrono;
-        return duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+        return duration_cast<microseconds>(std::chrono::system_clock::now().time_since_epoch())
             .count();
     }
     std::int64_t steady_us() const override {
@@ -27,23 +27,6 @@ constinit const SystemClock machine;
 
 const Clock& system_clock() {
     return machine;
-}
-
-std::int64_t steady_now_us() {
-    return machine.steady_us();
-}
-
-std::int64_t steady_now_ms() {
-    return machine.steady_ms();
-}
-
-std::int64_t wall_now_us() {
-    using namespace std::chrono;
-    return duration_cast<microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-std::int64_t wall_now_ms() {
-    return machine.wall_ms();
 }
 
 }  // namespace pns

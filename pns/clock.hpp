@@ -10,7 +10,8 @@ namespace pns {
 class Clock {
   public:
     /// Unix time. It may step either way: only for what leaves the process or came from outside.
-    virtual std::int64_t wall_ms() const = 0;
+    virtual std::int64_t wall_us() const = 0;
+    std::int64_t wall_ms() const { return wall_us() / 1'000; }
     /// Never steps back; its zero means nothing.
     virtual std::int64_t steady_us() const = 0;
     std::int64_t steady_ms() const { return steady_us() / 1'000; }
@@ -19,13 +20,7 @@ class Clock {
     ~Clock() = default;
 };
 
-/// The clocks of the machine.
+/// The clocks of the machine. Only where a process begins; everybody else is handed a clock.
 const Clock& system_clock();
-
-// The same for what is not handed a clock.
-std::int64_t steady_now_us();
-std::int64_t steady_now_ms();
-std::int64_t wall_now_us();  ///< since 1970 UTC
-std::int64_t wall_now_ms();
 
 }  // namespace pns

@@ -27,7 +27,7 @@ struct ConnectionSettings {
     std::uint32_t streams_max_before_settings = 100;
     std::size_t answer_bytes_max = 256 * 1024;  ///< HTTP/2: what is longer is cut
     std::uint32_t stream_id_first = 1;          ///< HTTP/2, odd: higher in tests only
-    const Clock* clock = &system_clock();       ///< outlives the connection
+    const Clock* clock = nullptr;               ///< must be set; outlives the connection
 };
 
 /// A POST, or over HTTP/2 another method. Views are needed during submit only.

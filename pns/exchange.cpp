@@ -111,14 +111,15 @@ class Token {
     Token(Executor executor, BearerCache& bearers, Nursery& nursery, BearerUser::Settings settings)
         : fetched_(
               std::holds_alternative<Fetched>(settings.account->token_source_for(settings.origin))),
+          clock_(bearers.clock()),
           news_(executor),
           user_(bearers, nursery, heard(std::move(settings))) {}
 
     Task<Result<std::shared_ptr<const Bearer>>> get() {
         if (!user_.needed()) co_return std::shared_ptr<const Bearer>();
         // A fetch ends by its own bounds; the wait is for what another loop of the credential does.
-        const auto end = std::chrono::steady_clock::now() + wait_max;
-        while (std::chrono::steady_clock::now() < end) {
+        const auto end_ms = clock_.steady_ms() + wait_ms_max;
+        while (clock_.steady_ms() < end_ms) {
             auto token = user_.current();
             if (token) co_return token;
             if (const auto trouble = user_.trouble()) {
@@ -136,12 +137,13 @@ class Token {
     void stop() { user_.stop(); }
 
   private:
-    static constexpr std::chrono::seconds wait_max{30};
+    static constexpr std::int64_t wait_ms_max = 30'000;
     BearerUser::Settings heard(BearerUser::Settings settings) {
         settings.on_news = [this] { news_.cancel(); };
         return settings;
     }
     const bool fetched_;
+    const Clock& clock_;
     asio::basic_waitable_timer<std::chrono::steady_clock,
                                asio::wait_traits<std::chrono::steady_clock>, Executor>
         news_;

@@ -34,10 +34,11 @@ constexpr std::int64_t queue_wait_ms_max = 2'000;
 Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std::uint32_t door)
     : owner_(owner),
       door_(door),
+      clock_(*settings.connection.clock),
       request_timeout_ms_(settings.connection.times.request_timeout_ms),
       pool_(nursery, std::move(settings), static_cast<ConnectionEvents&>(*this),
             [this](error_code) {
-                connection_ended(steady_now_ms());
+                connection_ended(clock_.steady_ms());
                 owner_.wake();
             }),
       breaker_(unwell_limits),
@@ -113,13 +114,14 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
         waits_for_rate = !owner_.take_permit();
         if (waits_for_rate) break;
         Push& push = pop();
+        push.encoded_at_ms = wall_ms;
         if (!owner_.send(push, *connection)) {
             owner_.return_permit();
             push_front(push);
             break;
         }
         ++in_flight;
-        if (measured_.push == nullptr) measured_ = {&push, steady_now_us(), in_flight};
+        if (measured_.push == nullptr) measured_ = {&push, clock_.steady_us(), in_flight};
         if (breaker_.shut()) {
             breaker_.probe_sent();
             probe_ = &push;
@@ -215,7 +217,7 @@ void Outlet::again(Push& push, Verdict&& otherwise) {
     }
     ++push.resends;
     ++owner_.counters().resends;
-    push.queued_at_ms = steady_now_ms();
+    push.queued_at_ms = clock_.steady_ms();
     push_front(push);
     owner_.returned(push);
     owner_.wake();
@@ -223,10 +225,10 @@ void Outlet::again(Push& push, Verdict&& otherwise) {
 
 void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) {
     Push& push = *static_cast<Push*>(tag);
-    const std::int64_t now_ms = steady_now_ms();
+    const std::int64_t now_ms = clock_.steady_ms();
     heard_ms_ = owner_.running_ms();
     if (measured_.push == &push) {
-        const std::int64_t now_us = steady_now_us();
+        const std::int64_t now_us = clock_.steady_us();
         limit_.answered(now_us, now_us - measured_.sent_us, measured_.in_flight);
         measured_.push = nullptr;
     }
@@ -266,7 +268,7 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
 
 void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
     Push& push = *static_cast<Push*>(tag);
-    const std::int64_t now_ms = steady_now_ms();
+    const std::int64_t now_ms = clock_.steady_ms();
     if (measured_.push == &push) measured_.push = nullptr;
     const bool probe = take_probe(push);
     if (lost.h2_error == h2_enhance_your_calm) owner_.hold_credential(calm_ms);
@@ -291,7 +293,7 @@ void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
 }
 
 void Outlet::hold_origin(std::int64_t ms) {
-    hold_until_ms_ = std::max(hold_until_ms_, steady_now_ms() + ms);
+    hold_until_ms_ = std::max(hold_until_ms_, clock_.steady_ms() + ms);
     owner_.wake();
 }
 
@@ -324,12 +326,12 @@ void Outlet::judge_goaway(const Push& push) {
     Answer answer;
     answer.status = 403;
     answer.body = goaway_debug_;
-    answer.now_ms = wall_now_ms();
+    answer.now_ms = clock_.wall_ms();
     if (goaway_debug_.find("\"reason\"") != std::string::npos) {
         const auto judgement = owner_.judge(push, answer);
         const auto* refused = judgement.verdict.get<Refused>();
         if (refused != nullptr && refused->of_credential)
-            trip(steady_now_ms(), calm_ms, Outcome::invalid_credentials, refused->reason);
+            trip(clock_.steady_ms(), calm_ms, Outcome::invalid_credentials, refused->reason);
     }
     goaway_debug_.clear();
 }

@@ -114,6 +114,7 @@ class Outlet final : private ConnectionEvents {
 
     OutletOwner& owner_;
     const std::uint32_t door_;
+    const Clock& clock_;
     std::int64_t request_timeout_ms_;
     Pool pool_;
     FairQueue queue_;

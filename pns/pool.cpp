@@ -156,14 +156,14 @@ void Pool::retire_slack(std::int64_t now_ms, std::size_t queued) {
 
 Task<void> Pool::live(Connection* connection) {
     co_await asio::this_coro::throw_if_cancelled(false);
-    const auto began_ms = steady_now_ms();
+    const auto began_ms = settings_.connection.clock->steady_ms();
     error_code why = errc::connection_ended;
     try {
         why = co_await connection->run();
     } catch (const std::exception&) {
         // Out of memory or a bug in one connection: it has reported its requests and is gone.
     }
-    const auto now_ms = steady_now_ms();
+    const auto now_ms = settings_.connection.clock->steady_ms();
     ConnectionRecord record;
     record.answers = connection->answers();
     record.lived_ms = connection->ready_ms() == 0 ? 0 : now_ms - connection->ready_ms();

@@ -48,6 +48,7 @@ struct Push {
     bool reauthorised = false;
     std::uint64_t bearer_serial = 0;  ///< the token it went out with
     std::int64_t queued_at_ms = 0;    ///< steady clock
+    std::int64_t encoded_at_ms = 0;   ///< wall clock, set right before Account::encode
 };
 
 }  // namespace pns

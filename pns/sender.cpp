@@ -41,9 +41,11 @@ Sender::Sender(asio::io_context& loop, std::unique_ptr<Account> account,
       connect_to_(or_throw(ConnectTo::parse(network.connect_to))),
       guard_(or_throw(EndpointGuard::parse(network.push_services))),
       bearers_(bearers),
+      clock_(bearers.clock()),
       tls_(open_tls(network, account_->protocol())),
       nursery_(loop.get_executor()),
-      alarm_(loop.get_executor(), [this] { return tick(); }),
+      alarm_(
+          loop.get_executor(), [this] { return tick(); }, clock_),
       stopped_(loop.get_executor(), SteadyTimer::time_point::max()),
       bearer_settings_(bearer_settings(network)),
       bearer_(bearers, nursery_, bearer_settings_),
@@ -144,7 +146,7 @@ Outlet* Sender::outlet_for(const Origin& origin) {
     pool.connection.tls = tls_;
     pool.tls_h1 = tls_h1_;
     pool.connection.times = settings_;
-    pool.connection.clock = &bearers_.clock();
+    pool.connection.clock = &clock_;
     pool.connection.streams_max_before_settings = account_->starts_with_one_stream() ? 1 : 100;
     auto outlet = std::make_unique<Outlet>(static_cast<OutletOwner&>(*this), nursery_,
                                            std::move(pool), ++doors_);
@@ -181,7 +183,7 @@ void Sender::submit(Push& push) {
         started_ = true;
         nursery_.start(alarm_.run());
     }
-    push.queued_at_ms = steady_now_ms();
+    push.queued_at_ms = clock_.steady_ms();
     push.resends = 0;
     push.reauthorised = false;
     if (push.faults == 0) budget_.fresh();
@@ -216,11 +218,11 @@ bool Sender::over_budget(Push& push) {
 bool Sender::take_permit() {
     if (!rate_) return true;
     if (permits_ == 0) {
-        const auto now_ms = steady_now_ms();
+        const auto now_ms = clock_.steady_ms();
         if (now_ms < permits_due_ms_) return false;
         std::int64_t retry_us = 0;
         const auto want = static_cast<std::uint32_t>(std::clamp<std::size_t>(queued(), 1, 64));
-        permits_ = rate_->take(want, steady_now_us(), retry_us);
+        permits_ = rate_->take(want, clock_.steady_us(), retry_us);
         if (permits_ == 0) {
             ++figures_.rate_waits;
             permits_due_ms_ = now_ms + retry_us / 1'000 + 1;
@@ -235,7 +237,7 @@ bool Sender::take_permit() {
 void Sender::settle_permits(std::int64_t& next_ms) {
     if (!rate_) return;
     if (permits_ > 0) rate_->give_back(std::exchange(permits_, 0));
-    if (permits_due_ms_ > steady_now_ms()) next_ms = std::min(next_ms, permits_due_ms_);
+    if (permits_due_ms_ > clock_.steady_ms()) next_ms = std::min(next_ms, permits_due_ms_);
 }
 
 bool Sender::send(Push& push, Connection& connection) {
@@ -270,7 +272,7 @@ bool Sender::send(Push& push, Connection& connection) {
 }
 
 void Sender::finish(Push& push, Verdict&& verdict) {
-    const auto now_ms = steady_now_ms();
+    const auto now_ms = clock_.steady_ms();
     Standing& standing = standing_of(push);
     const bool probe = standing.probe == &push;
     if (probe) standing.probe = nullptr;
@@ -298,7 +300,8 @@ void Sender::finish(Push& push, Verdict&& verdict) {
 void Sender::heard(const Push& push, Judgement& judgement) {
     if (judgement.throttle_credential_ms > 0) hold_credential(judgement.throttle_credential_ms);
     const std::int64_t if_many_ms = judgement.throttle_if_many_ms;
-    if (if_many_ms == 0 || !standing_of(push).throttled.seen(push.handle, steady_now_ms())) return;
+    if (if_many_ms == 0 || !standing_of(push).throttled.seen(push.handle, clock_.steady_ms()))
+        return;
     if (account_->tokens_per_origin())
         judgement.throttle_origin_ms = std::max(judgement.throttle_origin_ms, if_many_ms);
     else
@@ -318,7 +321,7 @@ bool Sender::token_refused(const Push& push) {
 }
 
 void Sender::hold_credential(std::int64_t ms) {
-    held_until_ms_ = std::max(held_until_ms_, steady_now_ms() + ms);
+    held_until_ms_ = std::max(held_until_ms_, clock_.steady_ms() + ms);
 }
 
 Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::int64_t now_ms,
@@ -364,7 +367,7 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
 }
 
 bool Sender::shut() const {
-    if (held_until_ms_ - steady_now_ms() > queue_wait_ms_max) return hold_told_;
+    if (held_until_ms_ - clock_.steady_ms() > queue_wait_ms_max) return hold_told_;
     if (account_->hosts() != Account::Hosts::fixed) return false;
     const auto standing = standings_.find(Origin());
     if (standing != standings_.end() &&
@@ -388,8 +391,8 @@ void Sender::tell_totals() {
 
 std::int64_t Sender::tick() {
     tell_totals();
-    const auto now_ms = steady_now_ms();
-    const auto wall_ms = wall_now_ms();
+    const auto now_ms = clock_.steady_ms();
+    const auto wall_ms = clock_.wall_ms();
     running_.look(now_ms);
     if (stopping_) {
         fail_all({Outcome::pns_unavailable, "the sender stops", 0, 0});
@@ -483,7 +486,7 @@ void Sender::fail_unroutable() {
                               never_ms, 0});
         } else if (unwell != unwell_until_ms_.end()) {
             give_back(*push, NotSent{Outcome::pns_unreachable, "the push service cannot be reached",
-                                     unwell->second - steady_now_ms(), 0});
+                                     unwell->second - clock_.steady_ms(), 0});
         } else {
             give_back(*push,
                       NotSent{Outcome::throttled, "too many hosts at once", place_wait_ms, 0});
@@ -513,10 +516,9 @@ Task<void> Sender::stop(std::int64_t drain_ms) {
     stopping_ = true;
     bearer_.stop();
     for (const auto& [origin, outlet] : outlets_) outlet->pool().drain();
-    const auto end_ms = steady_now_ms() + std::max<std::int64_t>(drain_ms, 0);
     if (started_) {
         wake();
-        stopped_.expires_at(SteadyTimer::time_point(std::chrono::milliseconds(end_ms)));
+        stopped_.expires_after(std::chrono::milliseconds(drain_ms));
         if (has_connections()) co_await stopped_.async_wait(as_result);
     }
     for (const auto& [origin, outlet] : outlets_) outlet->pool().close(errc::stopped);

@@ -37,7 +37,7 @@ class Sender final : private OutletOwner {
     static constexpr std::uint32_t credential_door = 1;  ///< doors of origins are higher
 
     /// Throws boost::system::system_error if `network` is unusable (CA file, rules). `bearers`
-    /// outlives the sender.
+    /// outlives the sender, and has its clock.
     Sender(asio::io_context& loop, std::unique_ptr<Account> account, const SenderSettings& settings,
            const Network& network, BearerCache& bearers);
     ~Sender();
@@ -139,6 +139,7 @@ class Sender final : private OutletOwner {
     ConnectTo connect_to_;
     EndpointGuard guard_;
     BearerCache& bearers_;
+    const Clock& clock_;  // that of the tokens
     TlsContext tls_, tls_h1_;
     Nursery nursery_;
     Alarm alarm_;

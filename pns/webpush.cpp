@@ -212,7 +212,8 @@ void WebPush::encode(const Push& push, Encoded& out) const {
 
     std::int64_t ttl_s = prepared.ttl_s;
     if (prepared.expires_at_ms != std::numeric_limits<std::int64_t>::max())
-        ttl_s = std::clamp((prepared.expires_at_ms - wall_now_ms()) / 1000, std::int64_t{0}, ttl_s);
+        ttl_s = std::clamp((prepared.expires_at_ms - push.encoded_at_ms) / 1000, std::int64_t{0},
+                           ttl_s);
     out.headers.emplace_back("ttl", std::to_string(ttl_s));
     const Origin& origin = to->endpoint.origin;
     if (is_wns(origin))

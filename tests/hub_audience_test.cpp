@@ -6,12 +6,12 @@
 #include <random>
 #include <set>
 
-#include "hub/api/audience_guard.hpp"
 #include "hub/api/parts.hpp"
-#include "hub/process/clock.hpp"
 #include "hub/process/config.hpp"
+#include "hub/send/audience_bounds.hpp"
 #include "hub/send/audience_request.hpp"
 #include "hub/send/expected_audience.hpp"
+#include "pns/clock.hpp"
 #include "tests/support/hub_world.hpp"
 #include "tests/support/registry_fixture.hpp"
 
@@ -290,8 +290,9 @@ TEST_CASE("who may only listen may not count, list or erase", "[hub]") {
     }
     REQUIRE(listen != nullptr);
     const HeaderList headers{
-        {"Authorization", hub::make_sas("https://localhost/orders", listen->name,
-                                        listen->primary_key, hub::now_ms() / 1'000 + 600)}};
+        {"Authorization",
+         hub::make_sas("https://localhost/orders", listen->name, listen->primary_key,
+                       pns::system_clock().wall_ms() / 1'000 + 600)}};
     struct Row {
         const char *method, *path;
     };

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <thread>
 
+#include "pns/clock.hpp"
 #include "tests/support/dns_server.hpp"
 #include "tests/support/hub_world.hpp"
 #include "tests/support/run_until.hpp"
@@ -56,7 +57,7 @@ TEST_CASE("blobs of another service are read in pieces and written; what is in t
     std::atomic<bool> stop = false;
     hub::BlobClient::Settings settings;
     settings.ca_file = store.service().ca_file().string();
-    hub::BlobClient client(settings, stop);
+    hub::BlobClient client(pns::system_clock(), settings, stop);
     const support::Folder folder;
     std::ofstream(folder.path / "large") << std::string(5u << 20, 'x');
     const auto url =
@@ -72,14 +73,15 @@ TEST_CASE("blobs of another service are read in pieces and written; what is in t
     CHECK(std::get<hub::BlobClient::Piece>(got).bytes == "ello");
     CHECK(std::get<hub::BlobClient::Piece>(got).total == 5);
     ERR_raise(ERR_LIB_X509, X509_R_BASE64_DECODE_ERROR);  // left by something else on this thread
-    got = hub::BlobClient(settings, stop).get(hub::blob_in(target, "small"), 1, "");
+    got = hub::BlobClient(pns::system_clock(), settings, stop)
+              .get(hub::blob_in(target, "small"), 1, "");
     CHECK(hub::ok(got));
     ERR_clear_error();
     got = client.get(hub::blob_in(target, "small"), 5, "");
     REQUIRE(hub::ok(got));
     CHECK(std::get<hub::BlobClient::Piece>(got).bytes.empty());
     CHECK_FALSE(hub::ok(client.get(hub::blob_in(target, "small"), 0, "\"other\"")));
-    hub::BlobClient stranger(hub::BlobClient::Settings(), stop);
+    hub::BlobClient stranger(pns::system_clock(), hub::BlobClient::Settings(), stop);
     const auto distrusted = stranger.get(hub::blob_in(target, "small"), 0, "");
     REQUIRE_FALSE(hub::ok(distrusted));
     CHECK(std::get<hub::Refusal>(distrusted).message.find("not trusted") != std::string::npos);
@@ -93,7 +95,7 @@ TEST_CASE("a silent name server does not hold a blob client that is to stop", "[
     hub::BlobClient::Settings settings;
     settings.timeout_ms = 600'000;
     settings.name_servers = dns.address();
-    hub::BlobClient client(settings, stop);
+    hub::BlobClient client(pns::system_clock(), settings, stop);
     const auto url = std::get<hub::BlobUrl>(hub::parse_blob_url("https://blobs.test/c/a"));
     std::string message;
     std::thread reader([&] {

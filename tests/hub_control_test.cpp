@@ -12,6 +12,7 @@
 #include "hub/send/send_run.hpp"
 #include "hub/send/send_states.hpp"
 #include "hub/text/times.hpp"
+#include "pns/clock.hpp"
 #include "tests/support/comes_true.hpp"
 #include "tests/support/http_client.hpp"
 #include "tests/support/world.hpp"
@@ -471,7 +472,7 @@ TEST_CASE("events tell the progress to the end, over both versions of HTTP", "[h
     wire.send("GET /app/sends/" + id +
               "/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + "Authorization: " +
               hub::make_sas("https://localhost/", rule.name, rule.primary_key,
-                            hub::now_ms() / 1'000 + 600) +
+                            pns::system_clock().wall_ms() / 1'000 + 600) +
               "\r\n\r\n");
     const std::string raw = wire.receive_all();
     CHECK(raw.find("Transfer-Encoding: chunked") != std::string::npos);
@@ -500,11 +501,11 @@ TEST_CASE("sends beyond the bounds are refused with a time to come back", "[hub]
 
 TEST_CASE("a scheduled send is canceled where sends are controlled", "[hub]") {
     Desk desk;
-    const auto reply = desk.world.call(
-        "POST", "/app/schedulednotifications", apple_body,
-        {{"servicebusnotification-format", "apple"},
-         {"pushhub-rate", "5/s"},
-         {"servicebusnotification-scheduletime", hub::iso_ms(hub::now_ms() + 3'600'000)}});
+    const auto reply = desk.world.call("POST", "/app/schedulednotifications", apple_body,
+                                       {{"servicebusnotification-format", "apple"},
+                                        {"pushhub-rate", "5/s"},
+                                        {"servicebusnotification-scheduletime",
+                                         hub::iso_ms(pns::system_clock().wall_ms() + 3'600'000)}});
     INFO(reply.body);
     REQUIRE(reply.status == 201);
     std::string id(reply.header("location"));

@@ -11,6 +11,7 @@
 #include <pugixml.hpp>
 
 #include "hub/api/parts.hpp"
+#include "pns/clock.hpp"
 #include "tests/support/comes_true.hpp"
 #include "tests/support/hub_world.hpp"
 
@@ -85,7 +86,7 @@ TEST_CASE("a feedback document has the contract's elements in order, on one line
 
 TEST_CASE("channels go to the feedback container, all failures to the send's blob", "[hub]") {
     const Area area;
-    hub::Feedback feedback(area.blobs, {});
+    hub::Feedback feedback(area.blobs, pns::system_clock(), {});
     auto renamed = result_of(Outcome::success, "OLD");
     renamed.new_handle = "NEW";
     feedback.ended(7, "Orders", "NH-1",
@@ -115,7 +116,7 @@ TEST_CASE("feedback files are bounded and go on after a restart", "[hub]") {
     for (int i = 0; i < count; ++i)
         results.push_back(result_of(Outcome::bad_channel, std::to_string(1'000 + i)));
     for (int round = 0; round < 2; ++round) {
-        hub::Feedback feedback(area.blobs, settings);
+        hub::Feedback feedback(area.blobs, pns::system_clock(), settings);
         feedback.ended(7, "orders", "NH-" + std::to_string(round), results);
         feedback.flush();
         CHECK(feedback.figures().dropped > 0);  // of the send's own blob
@@ -137,7 +138,7 @@ TEST_CASE("too much that waits is dropped and counted", "[hub]") {
     const Area area;
     hub::Feedback::Settings settings;
     settings.queue_results_max = 3;
-    hub::Feedback feedback(area.blobs, settings);
+    hub::Feedback feedback(area.blobs, pns::system_clock(), settings);
     feedback.ended(7, "orders", "NH-1",
                    std::vector<DeviceResult>(4, result_of(Outcome::bad_channel)));
     feedback.ended(7, "orders", "NH-2",
@@ -152,7 +153,7 @@ TEST_CASE("what is old or too much goes, the oldest first", "[hub]") {
     hub::Feedback::Settings settings;
     settings.kept_ms = 10 * 86'400'000LL;
     settings.kept_bytes_max = 250;
-    hub::Feedback feedback(area.blobs, settings);
+    hub::Feedback feedback(area.blobs, pns::system_clock(), settings);
     const auto folder = area.folder.path / "blobs" / "orders" / "feedback";
     fs::create_directories(folder);
     // Far ahead: the sweep that the object does by itself, at the time of the machine, finds

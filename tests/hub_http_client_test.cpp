@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "pns/clock.hpp"
 #include "tests/support/comes_true.hpp"
 #include "tests/support/hub_world.hpp"
 
@@ -104,7 +105,7 @@ TEST_CASE("an exchange goes to the host that is named and no further", "[hub]") 
     Server server({answer("200 OK", "X-One:  a b \r\nx-one: c\r\n", "hello"),
                    answer("302 Found", "Location: http://127.0.0.1:1/\r\n", ""),
                    answer("200 OK", "", "elsewhere")});
-    HttpClient client({});
+    HttpClient client(pns::system_clock(), {});
     const auto reply = std::get<HttpReply>(client.call(get(server.url("/a//../b%20c?d=e"))));
     CHECK(reply.status == 200);
     CHECK(reply.header("x-one") == "a b");
@@ -122,7 +123,7 @@ TEST_CASE("an exchange goes to the host that is named and no further", "[hub]") 
 TEST_CASE("a body is sent whole, from memory or piece by piece", "[hub]") {
     Server server({answer("201 Created", "", ""), answer("201 Created", "", ""),
                    answer("200 OK", "", ""), answer("200 OK", "", "")});
-    HttpClient client({});
+    HttpClient client(pns::system_clock(), {});
     std::string body(300'000, 'a');
     for (std::size_t i = 0; i < body.size(); ++i) body[i] = static_cast<char>(i * i % 251);
     HttpCall call = get(server.url());
@@ -157,7 +158,7 @@ TEST_CASE("answers are bounded, or taken as they come", "[hub]") {
     const std::string large(5'000, 'x');
     Server server({answer("200 OK", "", large), answer("500 Error", "", large),
                    answer("200 OK", "", large), "nonsense\r\n\r\n"});
-    HttpClient client({});
+    HttpClient client(pns::system_clock(), {});
     HttpCall call = get(server.url());
     call.body_bytes_max = 4'999;
     const auto refused = std::get<HttpFailure>(client.call(call));
@@ -182,19 +183,22 @@ TEST_CASE("what does not answer is given up, by time or by a stop", "[hub]") {
     Server server({"", ""});
     HttpClient::Settings hasty;
     hasty.timeout_ms = 50;
-    const auto late = std::get<HttpFailure>(HttpClient(hasty).call(get(server.url())));
+    const auto late =
+        std::get<HttpFailure>(HttpClient(pns::system_clock(), hasty).call(get(server.url())));
     CHECK(late.why == "the service did not answer in time");
     server.silent = false;
     std::atomic<bool> stop = false;
     HttpClient::Settings settings;
     settings.stop = &stop;
     std::thread stopper([&] { stop = support::comes_true([&] { return server.silent.load(); }); });
-    const auto stopped = std::get<HttpFailure>(HttpClient(settings).call(get(server.url())));
+    const auto stopped =
+        std::get<HttpFailure>(HttpClient(pns::system_clock(), settings).call(get(server.url())));
     stopper.join();
     CHECK(stopped.why == "the process stops");
     for (const char* wrong : {"ftp://127.0.0.1/", "file:///etc/passwd", "nonsense://", ""}) {
         INFO(wrong);
-        const auto failure = std::get<HttpFailure>(HttpClient({}).call(get(wrong)));
+        const auto failure =
+            std::get<HttpFailure>(HttpClient(pns::system_clock(), {}).call(get(wrong)));
         CHECK(failure.hopeless);
         CHECK(failure.why == "its address is no URL of HTTP");
     }
@@ -208,15 +212,17 @@ TEST_CASE("a certificate is trusted only by the anchors that are named", "[hub]"
     settings.ca_file = world.service().ca_file().string();
     for (const bool system : {true, false}) {
         settings.system_anchors = system;
-        CHECK(std::get<HttpReply>(HttpClient(settings).call(get(url))).status == 200);
+        CHECK(
+            std::get<HttpReply>(HttpClient(pns::system_clock(), settings).call(get(url))).status ==
+            200);
     }
-    const auto stranger = std::get<HttpFailure>(HttpClient({}).call(get(url)));
+    const auto stranger = std::get<HttpFailure>(HttpClient(pns::system_clock(), {}).call(get(url)));
     CHECK(stranger.hopeless);
     CHECK(stranger.why == "its certificate is not trusted");
     // The name in the URL counts, not where the connection goes.
     HttpCall other = get("https://example.org/healthz");
     other.connect_to = pns::Target{"localhost", world.service().port()};
-    CHECK(std::get<HttpFailure>(HttpClient(settings).call(other)).hopeless);
+    CHECK(std::get<HttpFailure>(HttpClient(pns::system_clock(), settings).call(other)).hopeless);
     settings.ca_file = "/nonexistent.pem";
-    CHECK(std::get<HttpFailure>(HttpClient(settings).call(get(url))).hopeless);
+    CHECK(std::get<HttpFailure>(HttpClient(pns::system_clock(), settings).call(get(url))).hopeless);
 }

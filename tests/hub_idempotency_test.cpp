@@ -11,7 +11,7 @@
 
 #include "hub/api/parts.hpp"
 #include "hub/bulk/jobs.hpp"
-#include "hub/process/clock.hpp"
+#include "pns/clock.hpp"
 #include "tests/support/hub_world.hpp"
 #include "tests/support/registry_fixture.hpp"
 
@@ -402,7 +402,7 @@ TEST_CASE("a job whose answer was lost in a crash is found again", "[hub]") {
     plan.scope = world.service().parts().namespace_rules.front().name;
     plan.key = "k";
     plan.fingerprint = hub::request_fingerprint(request);
-    plan.kept_at_ms = hub::now_ms();
+    plan.kept_at_ms = pns::system_clock().wall_ms();
     plan.expires_at_ms = plan.kept_at_ms + 60'000;
     plan.body = "20261121100000000-planned";
     const auto crash = [&] {  // as the store is after a crash before the answer was kept

@@ -9,6 +9,7 @@
 
 #include "pns/account.hpp"
 #include "pns/bearer.hpp"
+#include "pns/clock.hpp"
 #include "registry/keys.hpp"
 #include "tests/support/pns_accounts.hpp"
 
@@ -43,7 +44,7 @@ struct Desk {
     }
 
     boost::asio::io_context loop{1};
-    pns::BearerCache bearers;
+    pns::BearerCache bearers{pns::system_clock()};
     registry::Send send;
     std::unique_ptr<pns::Sender> sender;
     std::optional<hub::SendRun> run;

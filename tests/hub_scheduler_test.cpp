@@ -11,12 +11,15 @@
 
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
+#include "hub/send/admission.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/send_request.hpp"
 #include "hub/send/trace.hpp"
 #include "hub/text/times.hpp"
+#include "pns/clock.hpp"
 #include "tests/support/comes_true.hpp"
+#include "tests/support/manual_clock.hpp"
 #include "tests/support/registry_fixture.hpp"
 #include "tests/support/world.hpp"
 
@@ -55,15 +58,16 @@ class Desk {
         std::string why;
         hub::Trace::Settings settings;
         settings.key = "key";
-        settings.now = hub::now_ms;
+        settings.now = [] { return pns::system_clock().wall_ms(); };
         trace_ = std::make_unique<hub::Trace>(
             std::move(registry::TraceStore::open(traced, why).value()), settings, loops_.size());
         fanout_ = std::make_unique<hub::Fanout>(loops_, pool_, *store_, *hubs_, metrics_, config,
                                                 *trace_, bearers_);
+        admission_ = std::make_unique<hub::Admission>(
+            hub::Admission::Parts{pool_, *store_, *fanout_, metrics_, config, clock});
         scheduler_ = std::make_unique<hub::Scheduler>(
             loops_.lane(0),
-            hub::Scheduler::Parts{pool_, *store_, *hubs_, *fanout_, metrics_, config},
-            [this] { return clock_ms.load(); });
+            hub::Scheduler::Parts{pool_, *store_, *hubs_, *fanout_, *admission_, config, clock});
         auto open = store_->open_sends().value();
         scheduler_->resume(open);
         resumed = open.size();
@@ -144,7 +148,7 @@ class Desk {
     }
 
     hub::Config config;
-    std::atomic<std::int64_t> clock_ms = 0;
+    support::ManualClock clock{0};
     std::size_t resumed = 0;
 
   private:
@@ -154,8 +158,9 @@ class Desk {
     hub::Metrics metrics_;
     std::unique_ptr<hub::Hubs> hubs_;
     std::unique_ptr<hub::Trace> trace_;
-    pns::BearerCache bearers_;
+    pns::BearerCache bearers_{pns::system_clock()};
     std::unique_ptr<hub::Fanout> fanout_;
+    std::unique_ptr<hub::Admission> admission_;
     std::unique_ptr<hub::Scheduler> scheduler_;
     pns::Nursery children_{loops_.lane(0).get_executor()};
 };
@@ -167,7 +172,7 @@ std::uint64_t devices(const registry::Progress& progress) {
 }
 
 /// The fan-out's own deadlines look at the wall clock: the tests' clock starts there.
-const std::int64_t start_ms = hub::now_ms();
+const std::int64_t start_ms = pns::system_clock().wall_ms();
 constexpr std::int64_t hour_ms = 3'600'000;
 
 }  // namespace
@@ -243,16 +248,16 @@ TEST_CASE("who came a moment before a scheduled send fired is meant by it", "[hu
         desk.add_device(1);
         desk.add_device(2, "$UserId:{new}");
         auto send = desk.schedule("s", start_ms, "all || $UserId:{new}");
-        desk.clock_ms = hub::now_ms();
+        desk.clock.step_ms(pns::system_clock().wall_ms() - desk.clock.wall_ms());
         if (!stopped) {
-            CHECK(desk.fire(desk.clock_ms) == 1);
+            CHECK(desk.fire(desk.clock.wall_ms()) == 1);
             const auto [fired, progress] = desk.ended("s");
-            CHECK(fired.frozen_at_ms == desk.clock_ms);
+            CHECK(fired.frozen_at_ms == desk.clock.wall_ms());
             CHECK(devices(progress) == 2);
             CHECK(skipped(progress) == 0);
             return;
         }
-        send.frozen_at_ms = desk.clock_ms;
+        send.frozen_at_ms = desk.clock.wall_ms();
         const auto plan = hub::plan_of(send.tag_expression, desk.config);
         const auto selected = desk.store()->select(desk.hub(), std::get<tagexpr::Plan>(plan), {});
         REQUIRE(desk.store().accept(desk.hub(), send, *selected, {}).has_value());
@@ -402,12 +407,12 @@ TEST_CASE("scheduled sends of a deleted hub are forgotten", "[hub]") {
 TEST_CASE("the running scheduler follows its clock and stops", "[hub]") {
     registry_test::TempDirectory directory;
     Desk desk(directory.path());
-    desk.clock_ms = start_ms;
+    desk.clock.step_ms(start_ms - desk.clock.wall_ms());
     desk.run();
     desk.schedule("past", start_ms - 1);
     CHECK(desk.ended("past").second.state == SendState::no_target);
     desk.schedule("future", start_ms + hour_ms);
-    desk.clock_ms = start_ms + hour_ms;
+    desk.clock.step_ms(start_ms + hour_ms - desk.clock.wall_ms());
     CHECK(desk.ended("future").second.state == SendState::no_target);
 }
 
@@ -456,7 +461,7 @@ std::string plain_time(std::int64_t time_ms) {
 
 TEST_CASE("a scheduled send is shown, cancelled and kept over a restart", "[hub]") {
     World world;
-    const std::int64_t now = hub::now_ms();
+    const std::int64_t now = pns::system_clock().wall_ms();
     const auto first = schedule(world, plain_time(now + hour_ms));
     const auto second =
         schedule(world, hub::iso_ms(now + 6 * 24 * hour_ms), "", "/App/ScheduledNotifications");
@@ -483,7 +488,7 @@ TEST_CASE("a scheduled send goes out in its time, one in the past at once", "[hu
     CHECK(world.finish(past.id).devices("Success") == 1);
     CHECK(cancel(world, past.id) == 404);
 
-    const std::int64_t due_ms = hub::now_ms() + 700;
+    const std::int64_t due_ms = pns::system_clock().wall_ms() + 700;
     const auto soon = schedule(world, hub::iso_ms(due_ms));
     REQUIRE(soon.status == 201);
     const auto told = world.finish(soon.id);
@@ -496,7 +501,7 @@ TEST_CASE("a schedule that cannot be kept is refused with the reason", "[hub]") 
     hub::Config config;
     config.sends_scheduled_max = 2;
     World world(config);
-    const std::int64_t now = hub::now_ms();
+    const std::int64_t now = pns::system_clock().wall_ms();
     const auto refused = [&](const std::string& time, const std::string& word,
                              const std::string& tags = "all") {
         const auto answer = schedule(world, time, tags);

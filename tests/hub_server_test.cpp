@@ -15,6 +15,7 @@
 #include "hub/server/dispatch.hpp"
 #include "hub/server/listener.hpp"
 #include "hub/server/tls_files.hpp"
+#include "pns/clock.hpp"
 #include "tests/support/comes_true.hpp"
 #include "tests/support/http_client.hpp"
 
@@ -197,7 +198,8 @@ class Server {
           tls_(hub::make_tls_context(tls_files())),
           loops_(2),
           store_(64),
-          dispatch_(config_, metrics_, table, authoriser(), no_parts(), nullptr) {
+          dispatch_(config_, pns::system_clock(), metrics_, table, authoriser(), no_parts(),
+                    nullptr) {
         pool = &store_;
         boost::asio::ip::tcp::endpoint at(boost::asio::ip::make_address("127.0.0.1"), 0);
         boost::asio::ip::tcp::endpoint plain_at = at;
@@ -221,7 +223,7 @@ class Server {
         done_.resize(loops_.size());
         for (std::size_t i = 0; i < loops_.size(); ++i) {
             boost::asio::post(loops_.lane(i), [this, i, drain] {
-                nurseries_[i]->start(stop_lane(i, Clock::now() + drain));
+                nurseries_[i]->start(stop_lane(i, drain.count()));
             });
         }
     }
@@ -276,10 +278,10 @@ class Server {
         listener->start();
         return listener->port();
     }
-    pns::Task<void> stop_lane(std::size_t lane, Clock::time_point deadline) {
+    pns::Task<void> stop_lane(std::size_t lane, std::int64_t wait_ms) {
         pns::Nursery stops(loops_.lane(lane).get_executor());
         for (std::size_t i = lane * 2; i < lane * 2 + 2; ++i) {
-            stops.start(listeners_[i]->stop(deadline));
+            stops.start(listeners_[i]->stop(wait_ms));
         }
         co_await stops.join();
         done_[lane].set_value();

@@ -23,6 +23,7 @@
 #include "hub/api/parts.hpp"
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
+#include "pns/clock.hpp"
 #include "tests/support/comes_true.hpp"
 #include "tests/support/http_client.hpp"
 #include "tests/support/registry_fixture.hpp"
@@ -98,7 +99,7 @@ H1Client client_of(const hub::Service& service) {
 
 support::HeaderList signed_by(const hub::Rule& rule, const std::string& key = {},
                               const std::string& host = "localhost") {
-    const auto expiry_s = hub::now_ms() / 1'000 + 600;
+    const auto expiry_s = pns::system_clock().wall_ms() / 1'000 + 600;
     return {{"Authorization", hub::make_sas("https://" + host + "/", rule.name,
                                             key.empty() ? rule.primary_key : key, expiry_s)}};
 }
@@ -283,7 +284,7 @@ TEST_CASE("what ended while the hub was away is removed soon after it starts", "
         REQUIRE(client_of(*service).request("PUT", "/orders", root, hub_body).status == 201);
         const auto hub = service->parts().hubs.find("orders")->row.number;
         auto ended = registry_test::registration("1-1-1", "handle", {"red"});
-        ended.expires_at_ms = hub::now_ms() - 3'600'000;
+        ended.expires_at_ms = pns::system_clock().wall_ms() - 3'600'000;
         REQUIRE(registry_test::wait<registry::Registration>([&](auto done) {
                     registry.put_registration(hub, ended, {}, done);
                 }).has_value());

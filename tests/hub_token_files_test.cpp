@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "hub/process/private_file.hpp"
+#include "pns/clock.hpp"
 #include "tests/support/world.hpp"
 
 namespace {
@@ -30,7 +31,7 @@ struct Directory {
 std::optional<std::string> loaded(const Directory& directory, const std::string& key,
                                   const std::string& secret = "a secret of the hub") {
     hub::StorePool pool(1);
-    hub::TokenFiles files(directory.path, secret, pool);
+    hub::TokenFiles files(directory.path, secret, pool, pns::system_clock().wall_ms());
     auto out = files.load(key);
     pool.join();
     return out;
@@ -38,7 +39,8 @@ std::optional<std::string> loaded(const Directory& directory, const std::string&
 
 void save(const Directory& directory, const std::string& key, const std::string& text) {
     hub::StorePool pool(1);
-    hub::TokenFiles files(directory.path, "a secret of the hub", pool);
+    hub::TokenFiles files(directory.path, "a secret of the hub", pool,
+                          pns::system_clock().wall_ms());
     files.save(key, text);
     pool.join();
 }
@@ -84,7 +86,8 @@ TEST_CASE("old and oversized token files are not read, the old ones removed", "[
 TEST_CASE("a token that cannot be written is told and costs nothing else", "[token_files]") {
     const Directory directory;
     hub::StorePool pool(1);
-    hub::TokenFiles files(directory.path, "a secret of the hub", pool);
+    hub::TokenFiles files(directory.path, "a secret of the hub", pool,
+                          pns::system_clock().wall_ms());
     fs::remove_all(directory.path);
     files.save("apns:TEAM", "1 a");
     pool.join();

@@ -4,6 +4,7 @@
 
 #include "pns/alarm.hpp"
 #include "pns/bearer.hpp"
+#include "pns/clock.hpp"
 #include "pns/nursery.hpp"
 #include "tests/support/simulators.hpp"
 
@@ -92,7 +93,7 @@ struct Bench final : pns::PushOwner {
 
     boost::asio::io_context io{1};
     pns::Network network;
-    pns::BearerCache bearers;
+    pns::BearerCache bearers{pns::system_clock()};
 
   private:
     pns::Task<void> run_call(const pns::Account& account, pns::ExchangeRequest request,
@@ -268,7 +269,7 @@ TEST_CASE("channels are made, listed, used and removed at the simulator", "[pns]
     REQUIRE(sim->body_of("channel:" + plain, body));
     CHECK(body == update);
     // Only a channel that stores takes an expiration.
-    const auto tomorrow_s = pns::wall_now_ms() / 1'000 + 86'400;
+    const auto tomorrow_s = pns::system_clock().wall_ms() / 1'000 + 86'400;
     const auto later = broadcast_of(update, {{"apns-expiration", std::to_string(tomorrow_s)}});
     CHECK(bench.push(kept, later).kind() == Kind::accepted);
     CHECK(bench.push(plain, later).reason() == "BadExpirationDate");

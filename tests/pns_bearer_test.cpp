@@ -34,12 +34,6 @@ support::FakeProvider fetching() {
     return provider;
 }
 
-pns::BearerCache::Settings timed_by(const ManualClock& clock) {
-    pns::BearerCache::Settings settings;
-    settings.clock = &clock;
-    return settings;
-}
-
 /// Signs "<prefix><number> at <second>", the number counting up.
 support::FakeProvider signing(int& minted, std::int64_t renew_s_min = 1'200) {
     pns::SelfSigned source;
@@ -142,7 +136,7 @@ TEST_CASE("the answers of token endpoints are read strictly, expires_in lenientl
 }
 
 TEST_CASE("a token is fetched once for two loops and shared", "[pns]") {
-    pns::BearerCache cache;
+    pns::BearerCache cache{pns::system_clock()};
     asio::io_context server_loop(1);
     H1Server server(server_loop, {"token.test"});
     server.reply = [&](const H1Server::Request& r) {
@@ -181,7 +175,7 @@ TEST_CASE("a token is fetched once for two loops and shared", "[pns]") {
 
 TEST_CASE("the old token is served during renewal and after a failed one, until it expires",
           "[pns]") {
-    pns::BearerCache cache;
+    pns::BearerCache cache{pns::system_clock()};
     Lane lane(cache, fetching(), "token.test:443=127.0.0.1:1");
     lane.end();
 
@@ -200,7 +194,7 @@ TEST_CASE("the old token is served during renewal and after a failed one, until 
     int news = 0;
     settings.on_news = [&] { ++news; };
     ManualClock clock;
-    pns::BearerCache fresh(timed_by(clock));
+    pns::BearerCache fresh(clock);
     std::optional<pns::BearerUser> user;
     user.emplace(fresh, nursery, settings);
 
@@ -252,7 +246,7 @@ TEST_CASE("the old token is served during renewal and after a failed one, until 
 
 TEST_CASE("a refusal of the current token renews it, one of an older token does not", "[pns]") {
     ManualClock clock;
-    pns::BearerCache cache(timed_by(clock));
+    pns::BearerCache cache(clock);
     int minted = 0;
     Lane lane(cache, signing(minted), "");
     const std::int64_t start_ms = clock.steady_ms();
@@ -283,10 +277,10 @@ TEST_CASE("a refusal of the current token renews it, one of an older token does 
 
 TEST_CASE("a token is signed anew when the wall clock steps, and the step is told once", "[pns]") {
     ManualClock clock;
-    auto settings = timed_by(clock);
+    pns::BearerCache::Settings settings;
     std::vector<std::int64_t> steps_ms;
     settings.on_clock_step = [&](std::int64_t step_ms) { steps_ms.push_back(step_ms); };
-    pns::BearerCache cache(settings);
+    pns::BearerCache cache(clock, settings);
     int minted = 0;
     Lane lane(cache, signing(minted), ""), other(cache, signing(minted), "");
     clock.step_ms(10'800'000);  // three hours fast when the process starts
@@ -321,20 +315,19 @@ TEST_CASE("a token is signed anew when the wall clock steps, and the step is tol
 
 TEST_CASE("a process that stands still between two looks at the clocks sees no step", "[pns]") {
     struct Stopping final : pns::Clock {
-        std::int64_t wall_ms() const override {
+        std::int64_t wall_us() const override {
             if (stops) inner.pass_ms(600'000);
             stops = false;
-            return inner.wall_ms();
+            return inner.wall_us();
         }
         std::int64_t steady_us() const override { return inner.steady_us(); }
         mutable ManualClock inner;
         mutable bool stops = false;
     } clock;
     pns::BearerCache::Settings settings;
-    settings.clock = &clock;
     int steps = 0;
     settings.on_clock_step = [&](std::int64_t) { ++steps; };
-    pns::BearerCache cache(settings);
+    pns::BearerCache cache(clock, settings);
     int minted = 0;
     Lane lane(cache, signing(minted), "");
     const auto first = lane.user->current();
@@ -348,11 +341,11 @@ TEST_CASE("a process that stands still between two looks at the clocks sees no s
 TEST_CASE("a self-signed token outlives the process, as long as it would have been used", "[pns]") {
     ManualClock clock;
     KeptTokens kept;
-    auto settings = timed_by(clock);
+    pns::BearerCache::Settings settings;
     settings.store = &kept;
     int minted = 0;
     const auto token_after_restart = [&] {
-        pns::BearerCache cache(settings);
+        pns::BearerCache cache(clock, settings);
         Lane lane(cache, signing(minted), "");
         const auto bearer = lane.user->current();
         REQUIRE(bearer);
@@ -367,7 +360,7 @@ TEST_CASE("a self-signed token outlives the process, as long as it would have be
         return bearer->authorization;
     };
     {
-        pns::BearerCache cache(settings);
+        pns::BearerCache cache(clock, settings);
         Lane lane(cache, signing(minted), "");
         REQUIRE(lane.user->current());
         lane.end();
@@ -383,7 +376,7 @@ TEST_CASE("a self-signed token outlives the process, as long as it would have be
     CHECK(again() == "bearer 1-at-1800000000");
     SECTION("a refusal before the provider's interval is over signs no other") {
         kept.texts["fake"] = "1800001900 x";
-        pns::BearerCache cache(settings);
+        pns::BearerCache cache(clock, settings);
         Lane lane(cache, signing(minted), "");
         const auto bearer = lane.user->current();
         REQUIRE(bearer);
@@ -410,7 +403,7 @@ TEST_CASE("a self-signed token outlives the process, as long as it would have be
         }
     }
     SECTION("not under another key") {
-        pns::BearerCache cache(settings);
+        pns::BearerCache cache(clock, settings);
         auto provider = signing(minted);
         provider.key = "other";
         Lane lane(cache, provider, "");
@@ -423,7 +416,7 @@ TEST_CASE("a self-signed token outlives the process, as long as it would have be
         auto provider = signing(minted);
         provider.tokens_per_origin = true;
         provider.key = "origin";
-        pns::BearerCache cache(settings);
+        pns::BearerCache cache(clock, settings);
         Lane lane(cache, provider, "");
         REQUIRE(lane.user->current());
         CHECK(kept.texts.count("origin") == 0);
@@ -434,7 +427,7 @@ TEST_CASE("a self-signed token outlives the process, as long as it would have be
 TEST_CASE("a credential that cannot sign, or that the endpoint refuses, is configuration",
           "[pns]") {
     ManualClock clock;
-    pns::BearerCache cache(timed_by(clock));
+    pns::BearerCache cache(clock);
     SECTION("signing fails") {
         pns::SelfSigned source;
         source.mint = [](std::int64_t) -> pns::Result<std::string> {
@@ -478,7 +471,7 @@ TEST_CASE("a credential that cannot sign, or that the endpoint refuses, is confi
 }
 
 TEST_CASE("a user that stops in mid-fetch leaves the fetch to another", "[pns]") {
-    pns::BearerCache cache;
+    pns::BearerCache cache{pns::system_clock()};
     asio::io_context server_loop(1);
     H1Server server(server_loop, {"token.test"});
     server.hold = true;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "pns/alarm.hpp"
+#include "pns/clock.hpp"
 #include "pns/errc.hpp"
 #include "pns/handles.hpp"
 #include "pns/nursery.hpp"
@@ -356,7 +357,8 @@ pns::error_code opened(const pns::Target& target) {
     options.tls = *pns::make_client_context(trust, tls);
     options.alpn = tls.alpn;
     options.connect_timeout_ms = 2'000;
-    pns::RunningAlarm alarm(io.get_executor(), [](std::int64_t) { return pns::never_ms; });
+    pns::RunningAlarm alarm(
+        io.get_executor(), [](std::int64_t) { return pns::never_ms; }, pns::system_clock());
     pns::TlsLink link(io.get_executor(), std::move(options), alarm);
     pns::Nursery nursery(io.get_executor());
     pns::error_code out;

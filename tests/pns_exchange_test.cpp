@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "pns/clock.hpp"
 #include "pns/errc.hpp"
 #include "pns/nursery.hpp"
 #include "tests/support/fake_account.hpp"
@@ -69,7 +70,7 @@ struct Bench {
     H1Server endpoint{loop, {"token.test"}};
     H2Server provider{loop, {"push.test"}};
     pns::Network network;
-    pns::BearerCache bearers;
+    pns::BearerCache bearers{pns::system_clock()};
     pns::Nursery calls{loop.get_executor()};
     std::optional<pns::Result<pns::ExchangeAnswer>> got;
     int fetches = 0;

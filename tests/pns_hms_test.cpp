@@ -1,4 +1,5 @@
 #include "pns/bearer.hpp"
+#include "pns/clock.hpp"
 #include "pns/jwt.hpp"
 #include "pns/nursery.hpp"
 #include "pns/sim/hms.hpp"
@@ -155,7 +156,7 @@ TEST_CASE("the HMS sender and the simulator agree", "[pns]") {
         table[handle] = act;
     }
     sim->set_rules(support::rules_of("hms", {{"handles", table}}));
-    pns::BearerCache bearers;
+    pns::BearerCache bearers{pns::system_clock()};
     Line line(bearers, handles);
     line.run(*sim);
     const std::vector<Kind> expected = {Kind::accepted, Kind::dead,    Kind::retry_later,
@@ -175,7 +176,7 @@ TEST_CASE("the HMS sender and the simulator agree", "[pns]") {
 
 TEST_CASE("a revoked HMS token is renewed once and the push goes out", "[pns]") {
     const auto sim = support::start_sim("hms");
-    pns::BearerCache bearers;
+    pns::BearerCache bearers{pns::system_clock()};
     Line first(bearers, {"a"});
     first.run(*sim);
     sim->revoke_tokens();
@@ -238,7 +239,7 @@ TEST_CASE("the service account's sender and the simulator agree", "[pns]") {
                  {{"dead", {{"act", "answer"}, {"status", 200}, {"reason", "80300007"}}},
                   {"late", {{"act", "answer"}, {"status", 200}, {"reason", "81000001"}}}}}}));
     const auto message = message_of(R"({"payload":{"notification":{"title":"a"}}})");
-    pns::BearerCache bearers;
+    pns::BearerCache bearers{pns::system_clock()};
     Line line(bearers, {"good", "dead", "late", "last"});
     line.run(*sim, message, made.credential);
     const std::vector<Kind> expected = {Kind::accepted, Kind::suspect, Kind::retry_later,

@@ -6,6 +6,7 @@
 #include <iostream>
 #include <random>
 
+#include "pns/clock.hpp"
 #include "tests/support/fault_cell.hpp"
 
 namespace {
@@ -66,9 +67,9 @@ TEST_CASE("senders keep their promises under a seeded part of all faults", "[pns
     std::shuffle(cells.begin(), cells.end(), random);
     std::set<int> numbers;
     constexpr std::size_t numbers_min = 12;  // however slow the machine
-    const auto until_ms = pns::steady_now_ms() + 5'000;
+    const auto until_ms = pns::system_clock().steady_ms() + 5'000;
     for (const Cell& cell : cells) {
-        if (numbers.size() >= numbers_min && pns::steady_now_ms() > until_ms) break;
+        if (numbers.size() >= numbers_min && pns::system_clock().steady_ms() > until_ms) break;
         if (!numbers.insert(cell.row->number).second) continue;
         const CellResult result = support::CellRun(cell).run();
         for (const std::string& problem : result.problems) {
@@ -111,7 +112,7 @@ TEST_CASE("a name with a dead first address is reached, one without address is r
         for (const char* host : {"api.amazon.com"})
             network.connect_to.push_back(std::string(host) + ":443=" + target);
         boost::asio::io_context io{1};
-        pns::BearerCache bearers;
+        pns::BearerCache bearers{pns::system_clock()};
         auto settings = pns::default_settings("adm");
         settings.request_timeout_ms = settings.connect_timeout_ms = 400;
         auto sender = pns::Sender::create(io, support::made_credential("adm").credential, settings,

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "pns/clock.hpp"
 #include "pns/errc.hpp"
 #include "pns/nursery.hpp"
 #include "pns/tls_link.hpp"
@@ -23,7 +24,9 @@ using support::run_until;
 struct Opening {
     Opening(asio::io_context& loop, const std::string& host, const std::string& servers,
             std::int64_t timeout_ms = 10'000, bool public_only = false)
-        : alarm(loop.get_executor(), [this](std::int64_t now_ms) { return tick(now_ms); }),
+        : alarm(
+              loop.get_executor(), [this](std::int64_t now_ms) { return tick(now_ms); },
+              pns::system_clock()),
           link(loop.get_executor(), options(host, servers, timeout_ms, public_only), alarm),
           nursery(loop.get_executor()) {
         nursery.start(alarm.run());

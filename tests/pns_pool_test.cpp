@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <limits>
 
+#include "pns/clock.hpp"
 #include "pns/errc.hpp"
 #include "tests/support/run_until.hpp"
 #include "tests/support/tls_server.hpp"
@@ -34,6 +35,7 @@ struct PoolBench final : pns::ConnectionEvents {
         tls.ca_file = support::Authority::get().file();
         tls.alpn = "h2";
         pns::PoolSettings out;
+        out.connection.clock = &pns::system_clock();
         out.connection.origin.host = "push.test";
         out.connection.target.host = "127.0.0.1";
         out.connection.target.port = server.port();
@@ -82,7 +84,7 @@ struct PoolBench final : pns::ConnectionEvents {
     H2Server server;
     pns::Pool pool;
     std::vector<std::pair<H2Server::Peer*, std::int32_t>> held;
-    std::int64_t now_ms = pns::steady_now_ms();
+    std::int64_t now_ms = pns::system_clock().steady_ms();
     int answers = 0, losses = 0, ended = 0;
     bool opened = false;
 };
@@ -335,7 +337,7 @@ TEST_CASE("an old connection goes on while no successor can be had", "[pns]") {
     bench.pool.renew(then_ms);
     REQUIRE(bench.until([&] { return bench.ended == 1; }));
     CHECK(bench.submit() == old);
-    bench.pool.renew(pns::steady_now_ms());  // young still at this time
+    bench.pool.renew(pns::system_clock().steady_ms());  // young still at this time
     CHECK(bench.pool.connections() == 1);
     bench.server.drop_on_accept = false;
     bench.pool.renew(then_ms);

@@ -284,7 +284,7 @@ TEST_CASE("a host whose token is there again is told, whatever other hosts have"
                              ? bench.items[1].verdicts.at(0).get<pns::NotSent>()
                              : bench.items[0].verdicts.at(0).get<pns::NotSent>();
     REQUIRE(unsent != nullptr);
-    const std::uint32_t gate = unsent->gate;
+    const std::uint32_t door = unsent->door;
     bench.send("a.push.test/x");
     REQUIRE(bench.wait_for(3));
     CHECK(bench.opened.empty());
@@ -293,7 +293,7 @@ TEST_CASE("a host whose token is there again is told, whatever other hosts have"
     clock.pass_ms(120'000);
     bench.send("a.push.test/x");
     REQUIRE(bench.wait_for(5));
-    CHECK(bench.opened == std::vector<std::uint32_t>{gate});
+    CHECK(bench.opened == std::vector<std::uint32_t>{door});
     CHECK(bench.sender->figures().accepted == 3);
     bench.stop();
     bench.end(server);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "pns/bearer.hpp"
+#include "pns/clock.hpp"
 #include "pns/nursery.hpp"
 #include "tests/support/run_until.hpp"
 #include "tests/support/simulators.hpp"
@@ -94,7 +95,7 @@ struct Round final : pns::PushOwner {
     boost::asio::io_context io{1};
     std::deque<Device> devices;
     std::vector<pns::Push*> waiting;
-    pns::BearerCache bearers;
+    pns::BearerCache bearers{pns::system_clock()};
     std::unique_ptr<pns::Sender> sender;
     std::size_t finals = 0;
     std::function<void()> on_first_verdict;
@@ -160,7 +161,7 @@ struct Traffic final : pns::PushOwner {
     }
 
     boost::asio::io_context io{1};
-    pns::BearerCache bearers;
+    pns::BearerCache bearers{pns::system_clock()};
     std::unique_ptr<pns::Sender> sender;
     std::vector<std::string> handles;
     std::array<pns::Push, 40> pushes;

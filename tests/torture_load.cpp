@@ -12,8 +12,8 @@
 #include "bench/telemetry.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/cli/hub_setup.hpp"
-#include "hub/process/clock.hpp"
 #include "hub/text/times.hpp"
+#include "pns/clock.hpp"
 #include "registry/registry.hpp"
 #include "tests/support/comes_true.hpp"
 
@@ -202,8 +202,9 @@ void Load::post_send(Worker& worker, bool scheduled) {
     if (scheduled) {
         request.path = "/" + std::string(hub_name) + "/schedulednotifications";
         const auto in_ms = static_cast<std::int64_t>(worker.random() % 4'000);
-        request.headers.emplace_back("servicebusnotification-scheduletime",
-                                     hub::iso_seconds(hub::now_ms() + 1'000 + in_ms));
+        request.headers.emplace_back(
+            "servicebusnotification-scheduletime",
+            hub::iso_seconds(pns::system_clock().wall_ms() + 1'000 + in_ms));
     }
     set_send(slot, sent);
     const ClientReply reply = worker.client->call(std::move(request));

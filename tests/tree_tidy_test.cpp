@@ -464,6 +464,28 @@ TEST_CASE("tests wait with a bound", "[tree]") {
     }
 }
 
+TEST_CASE("hub/ and pns/ are handed their clock, but for where a process begins", "[tree]") {
+    static const std::regex reading(
+        R"(\bsystem_clock\(\)|\b\w*clock::now\(|\bClock::now\(|\b(std::|::)?time\((nullptr|NULL|0|&)|\b(gettimeofday|clock_gettime|localtime)\()");
+    CHECK(std::regex_search("const auto now = std::chrono::steady_clock::now();", reading));
+    CHECK(std::regex_search("send(pns::system_clock().wall_ms());", reading));
+    CHECK(std::regex_search("const auto now = std::time(nullptr);", reading));
+    CHECK_FALSE(std::regex_search("const auto now = clock_.steady_ms();", reading));
+    // The hub as it is started, verbs of the command line, and simulators, which stand for other
+    // machines. std::chrono's clock names a type of time, too: only now() reads it.
+    const std::set<std::string> exempt{"hub/service.hpp", "pns/clock.hpp", "pns/clock.cpp"};
+    for (const Source& source : cpp_sources()) {
+        if (!starts_with_any(source.path, {"hub/", "pns/"})) continue;
+        if (starts_with_any(source.path, {"hub/cli/", "pns/sim/"})) continue;
+        if (exempt.contains(source.path)) continue;
+        const std::string code = code_only(source.text);
+        for (std::sregex_iterator it(code.begin(), code.end(), reading), end; it != end; ++it) {
+            INFO(source.path << ":" << line_of(code, static_cast<std::size_t>(it->position())));
+            CHECK(it->str().empty());
+        }
+    }
+}
+
 TEST_CASE("files hold no machine paths, leftover markers or conflict marks", "[tree]") {
     std::vector<Source> all = read_tree(
         {"tagexpr", "registry", "pns", "hub", "bench", "tests", "scripts", "docs", "README.md"});

@@ -4,7 +4,6 @@
 // has the exact count by platform and, if asked, the plan with the size of each step and a sample
 // that is spread evenly over the selection. Nothing is written and no send is made.
 
-#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "hub/api/handlers.hpp"
@@ -20,12 +19,6 @@ namespace hub {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::int64_t steady_ns() {
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(
-               std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
 
 registry::Universe universe_for(const std::string& format, const Config& config) {
     if (format.empty()) return {};
@@ -151,7 +144,8 @@ pns::Task<Response> post_audience(Call call) {
     query.universe = universe_for(wanted.format, call.parts.config);
     for (const pns::Platform& platform : pns::platforms())
         query.platforms.emplace_back(platform.name);
-    if (wanted.explain) query.clock_ns = steady_ns;
+    if (wanted.explain)
+        query.clock_ns = [&clock = call.parts.clock] { return clock.steady_us() * 1'000; };
     auto read = [&call, &query] {
         return call.parts.registry.audience(call.hub->row.number, query);
     };

@@ -18,7 +18,6 @@
 #include "hub/api/parts.hpp"
 #include "hub/http/problem.hpp"
 #include "hub/http/responses.hpp"
-#include "hub/process/clock.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/text/json_text.hpp"
 #include "hub/text/text.hpp"
@@ -100,7 +99,7 @@ pns::Task<Called> call_apple(const Call& call, pns::ChannelCall wanted) {
         out.problem.headers.emplace_back("Retry-After", "10");
         co_return out;
     }
-    auto read = pns::read_channel_answer(wanted, *got, now_ms());
+    auto read = pns::read_channel_answer(wanted, *got, call.parts.clock.wall_ms());
     if (auto* answer = std::get_if<pns::ChannelAnswer>(&read)) {
         out.answer = std::move(*answer);
     } else {

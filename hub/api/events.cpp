@@ -32,7 +32,7 @@ struct Stream {
     registry::Send send;
     std::shared_ptr<const void> place;
     std::string last{};
-    std::int64_t opened_at_ms = now_ms();
+    std::int64_t opened_at_ms = parts.clock.steady_ms();  ///< this and the next: steady clock
     std::int64_t said_at_ms = 0;
     bool ended = false;
 };
@@ -44,8 +44,9 @@ bool stopping(const Stream& stream) {
 /// The next piece of the answer; empty ends it.
 pns::Task<std::string> next_event(std::shared_ptr<Stream> stream) {
     Timer timer(co_await asio::this_coro::executor);
+    const pns::Clock& clock = stream->parts.clock;
     while (!stream->ended && !stopping(*stream) &&
-           now_ms() - stream->opened_at_ms < stream_ms_max) {
+           clock.steady_ms() - stream->opened_at_ms < stream_ms_max) {
         const auto live = stream->parts.fanout.watch(stream->hub, stream->id);
         registry::Progress progress;
         if (!live) {
@@ -58,13 +59,13 @@ pns::Task<std::string> next_event(std::shared_ptr<Stream> stream) {
         std::string json = send_json(stream->send, progress, live ? &*live : nullptr, true);
         if (final || json != stream->last) {
             stream->ended = final;
-            stream->said_at_ms = now_ms();
+            stream->said_at_ms = clock.steady_ms();
             std::string event = event_text(final ? "end" : "progress", json);
             stream->last = std::move(json);
             co_return event;
         }
-        if (now_ms() - stream->said_at_ms >= heartbeat_ms) {
-            stream->said_at_ms = now_ms();
+        if (clock.steady_ms() - stream->said_at_ms >= heartbeat_ms) {
+            stream->said_at_ms = clock.steady_ms();
             co_return std::string(": still there\n\n");
         }
         timer.expires_after(std::chrono::milliseconds(look_ms));

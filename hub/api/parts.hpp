@@ -9,13 +9,14 @@
 #include "hub/access/sas.hpp"
 #include "hub/device/handle_check.hpp"
 #include "hub/device/hubs.hpp"
-#include "hub/process/clock.hpp"
 #include "hub/process/config.hpp"
 #include "hub/process/loops.hpp"
+#include "pns/clock.hpp"
 #include "registry/registry.hpp"
 
 namespace hub {
 
+class Admission;
 class Blobs;
 class EventStreams;
 class Fanout;
@@ -34,6 +35,7 @@ struct Parts {
     StorePool& store;
     Hubs& hubs;
     Fanout& fanout;
+    Admission& admission;
     Metrics& metrics;
     Scheduler& scheduler;
     KeyLimits& test_sends;  ///< by hub number
@@ -48,6 +50,7 @@ struct Parts {
     const std::atomic<bool>& ready;
     const std::atomic<bool>& store_writable;  ///< cleared while the store refuses what is written
     NormaliseHandle handle_rule;
+    const pns::Clock& clock;
 };
 
 }  // namespace hub

@@ -3,10 +3,11 @@
 
 #include <algorithm>
 
-#include "hub/api/audience_guard.hpp"
+#include "hub/api/declined.hpp"
 #include "hub/api/handlers.hpp"
 #include "hub/api/idempotency.hpp"
 #include "hub/api/parts.hpp"
+#include "hub/http/problem.hpp"
 #include "hub/http/responses.hpp"
 #include "hub/send/scheduler.hpp"
 #include "hub/send/send_request.hpp"
@@ -57,8 +58,6 @@ Parsed<registry::Send> read_scheduled(const Request& request, const Config& conf
             "out.");
     }
     send.tag_expression = std::string(trimmed(request.header("servicebusnotification-tags")));
-    const auto plan = plan_of(send.tag_expression, config);
-    if (!ok(plan)) return std::get<Refusal>(plan);
     return parsed;
 }
 
@@ -70,27 +69,21 @@ pns::Task<Response> post_scheduled(Call call) {
         co_return busy(request, "Too many sends wait for their time.");
     auto parsed = read_scheduled(request, call.parts.config);
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
-    const registry::Send send = std::get<registry::Send>(std::move(parsed));
-    auto refusal = co_await refuse_scheduled_audience(call, send);
-    if (refusal) co_return std::move(*refusal);
-    registry::Progress progress;
-    progress.state = registry::SendState::scheduled;
-    const std::uint32_t hub = call.hub->row.number;
+    auto bounds = read_audience_bounds(request, call.parts.config, call.hub->row.name);
+    if (!ok(bounds)) co_return problem(request, std::get<Refusal>(bounds));
+    NewSend wanted{call.hub, std::get<registry::Send>(std::move(parsed)),
+                   std::get<AudienceBounds>(bounds)};
     Response response = empty_response(201);
     response.headers.emplace_back(
-        "Location", absolute_url(request, {call.hub->row.name, "schedulednotifications", send.id}));
-    auto write = [&call, hub, &send, &progress, &response](registry::Done<void> done) {
-        if (call.once != nullptr) {
-            call.parts.registry.accept_once(hub, registry::frozen(send), progress,
-                                            call.once->answer(response), std::move(done));
-        } else {
-            call.parts.registry.accept(hub, registry::frozen(send), progress, std::move(done));
-        }
-    };
-    const auto written = co_await committed<void>(std::move(write));
-    if (!written) co_return refused(request, written.error(), "");
+        "Location",
+        absolute_url(request, {call.hub->row.name, "schedulednotifications", wanted.send.id}));
+    if (call.once != nullptr) wanted.answer = call.once->answer(response);
+    const auto outcome = co_await call.parts.admission.schedule(std::move(wanted));
+    if (const auto* why = std::get_if<Admission::Declined>(&outcome))
+        co_return refused(request, *why);
     if (call.once != nullptr) call.once->kept();
-    call.parts.scheduler.add(hub, send);
+    const auto& taken = std::get<std::shared_ptr<const registry::FrozenSend>>(outcome);
+    call.parts.scheduler.add(call.hub->row.number, taken->send);
     co_return response;
 }
 

@@ -1,26 +1,25 @@
 // Sends and their telemetry (docs/contracts/anh.md 5, 6). Tested by tests/hub_service_test.cpp,
 // tests/hub_telemetry_test.cpp and tests/conformance/.
 //
-// A request becomes a Send on its lane; the selection is read at once from memory or on a store
-// thread; accept() writes both to the ledger and starts the fan-out. Only then the answer is 201:
-// nothing may be pushed for a send that the ledger does not have. A test send keeps its answer
-// open until the verdicts are in. Telemetry is taken from the running send if there is one, else
-// from the ledger.
+// A request becomes a Send on its lane, and hub/send/admission.hpp accepts it: only then the answer
+// is 201. A test send keeps its answer open until the verdicts are in. Telemetry is taken from the
+// running send if there is one, else from the ledger.
 
 #include <algorithm>
+#include <boost/asio/this_coro.hpp>
+#include <cassert>
 
-#include "hub/api/audience_guard.hpp"
+#include "hub/api/declined.hpp"
 #include "hub/api/handlers.hpp"
 #include "hub/api/idempotency.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/api/telemetry_xml.hpp"
 #include "hub/api/test_send.hpp"
 #include "hub/device/handle_check.hpp"
+#include "hub/http/problem.hpp"
 #include "hub/http/rate_limits.hpp"
 #include "hub/http/responses.hpp"
-#include "hub/process/clock.hpp"
-#include "hub/process/metrics.hpp"
-#include "hub/send/fanout.hpp"
+#include "hub/send/admission.hpp"
 #include "hub/send/send_request.hpp"
 #include "hub/text/multipart.hpp"
 #include "hub/text/text.hpp"
@@ -36,60 +35,44 @@ bool is_test(const Request& request) {
     return request.param("test").has_value();
 }
 
-/// What keeps this request from being taken before anything is read of it.
-std::optional<Response> refuse_early(const Call& call) {
-    if (const auto full = call.parts.fanout.busy()) {
-        Response slow =
-            error(call.request, 429, full->why + " Try again after the time in Retry-After.");
-        slow.headers.emplace_back("Retry-After", retry_after_s(full->wait_ms));
-        return slow;
-    }
+/// The answer to one test send too many; before anything is read of it.
+std::optional<Response> refuse_test(const Call& call) {
     if (!is_test(call.request)) return std::nullopt;
-    const auto wait_ms = call.parts.test_sends.take(call.hub->row.number, {}, now_ms());
+    const auto wait_ms =
+        call.parts.test_sends.take(call.hub->row.number, {}, call.request.received_at_ms);
     if (wait_ms == 0) return std::nullopt;
     Response slow = error(call.request, 429, "A hub may have 10 test sends a minute.");
     slow.headers.emplace_back("Retry-After", retry_after_s(wait_ms));
     return slow;
 }
 
-/// Puts the send into the ledger, starts it, answers.
-pns::Task<Response> accept(Call call, Send send, registry::Selection selection) {
+/// Accepts the send and answers.
+pns::Task<Response> accept(Call call, Send send) {
     const Request& request = call.request;
-    if (auto refusal =
-            refuse_audience(request, call.parts.config, call.hub->row.name, selection.count())) {
-        co_return std::move(*refusal);
+    auto bounds = read_audience_bounds(request, call.parts.config, call.hub->row.name);
+    if (!ok(bounds)) co_return problem(request, std::get<Refusal>(bounds));
+    const std::string location = absolute_url(request, {call.hub->row.name, "messages", send.id});
+    NewSend wanted{call.hub, std::move(send), std::get<AudienceBounds>(bounds)};
+    if (call.once != nullptr) {
+        Response planned = empty_response(201);
+        planned.headers.emplace_back("Location", location);
+        wanted.answer = call.once->answer(planned);
     }
-    if (is_test(request)) keep_first(selection, test_devices_max);
-    registry::Progress progress;
-    const auto frozen = registry::frozen(std::move(send), std::move(selection));
-    const bool nobody = frozen->selection.count() == 0;
-    if (nobody) {
-        progress.state = registry::SendState::no_target;
-        progress.started_at_ms = progress.ended_at_ms = request.received_at_ms;
-    }
-    const std::string location =
-        absolute_url(request, {call.hub->row.name, "messages", frozen->send.id});
-    Response response = empty_response(201);
-    Response planned = response;
-    planned.headers.emplace_back("Location", location);
-    auto write = [&call, &frozen, &progress, &planned](registry::Done<void> done) {
-        const std::uint32_t hub = call.hub->row.number;
-        if (call.once != nullptr) {
-            call.parts.registry.accept_once(hub, frozen, progress, call.once->answer(planned),
-                                            std::move(done));
-        } else {
-            call.parts.registry.accept(hub, frozen, progress, std::move(done));
-        }
-    };
-    const auto written = co_await committed<void>(std::move(write));
-    if (!written) co_return refused(request, written.error(), "");
-    // The answer of a test send is kept again when it is complete.
-    if (call.once != nullptr && !is_test(request)) call.once->kept();
-    call.parts.metrics.send_opened(frozen->send.format);
+    std::optional<TestVerdicts> verdicts;
     if (is_test(request)) {
-        response = co_await answer_test_send(call, frozen);
-    } else if (!nobody) {
-        call.parts.fanout.start(call.hub, frozen);
+        const pns::Executor loop = co_await boost::asio::this_coro::executor;
+        verdicts.emplace(loop, call.parts.fanout).listen(wanted);
+    }
+    const auto outcome = co_await call.parts.admission.accept(std::move(wanted));
+    if (const auto* why = std::get_if<Admission::Declined>(&outcome))
+        co_return refused(request, *why);
+    Response response = empty_response(201);
+    if (verdicts) {
+        const auto& taken = std::get<std::shared_ptr<const registry::FrozenSend>>(outcome);
+        if (taken->selection.count() > 0) co_await verdicts->all_in();
+        response = verdicts->answer();
+    } else if (call.once != nullptr) {
+        call.once->kept();  // that of a test send is kept again when it is complete
     }
     response.headers.emplace_back("Location", location);
     co_return response;
@@ -126,18 +109,16 @@ pns::Task<Response> send_direct(Call call, Send send, std::vector<std::string> h
     // One delivery per handle (docs/contracts/anh.md 5.2).
     std::sort(handles.begin(), handles.end());
     handles.erase(std::unique(handles.begin(), handles.end()), handles.end());
-    registry::Selection selection;
-    selection.partitions.emplace_back();
-    selection.partitions[0].addRange(0, handles.size());
+    assert(!handles.empty());  // a send without handles goes to everybody
     send.direct_handles = std::move(handles);
-    co_return co_await accept(std::move(call), std::move(send), std::move(selection));
+    co_return co_await accept(std::move(call), std::move(send));
 }
 
 }  // namespace
 
 pns::Task<Response> post_message(Call call) {
     const Request& request = call.request;
-    if (auto early = refuse_early(call)) co_return std::move(*early);
+    if (auto early = refuse_test(call)) co_return std::move(*early);
     auto parsed = read_send(request, request.body, call.parts.config);
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     Send send = std::get<Send>(std::move(parsed));
@@ -150,25 +131,12 @@ pns::Task<Response> post_message(Call call) {
         co_return co_await send_direct(std::move(call), std::move(send), std::move(handles));
     }
     send.tag_expression = std::string(trimmed(request.header("servicebusnotification-tags")));
-    const auto plan = plan_of(send.tag_expression, call.parts.config);
-    if (!ok(plan)) co_return refused(request, std::get<Refusal>(plan));
-    const registry::Universe universe = universe_of(send, call.parts.config);
-    const std::uint32_t hub = call.hub->row.number;
-    auto selected = call.parts.registry.try_select(hub, std::get<tagexpr::Plan>(plan), universe);
-    if (!selected && selected.error() == registry::errc::not_in_memory) {
-        auto read = [&call, hub, &plan, &universe] {
-            return call.parts.registry.select(hub, std::get<tagexpr::Plan>(plan), universe);
-        };
-        selected = co_await on_store(call.parts.store, std::move(read));
-    }
-    if (!selected) co_return refused(request, selected.error(), "");
-    registry::Selection selection = std::move(*selected);
-    co_return co_await accept(std::move(call), std::move(send), std::move(selection));
+    co_return co_await accept(std::move(call), std::move(send));
 }
 
 pns::Task<Response> post_direct_batch(Call call) {
     const Request& request = call.request;
-    if (auto early = refuse_early(call)) co_return std::move(*early);
+    if (auto early = refuse_test(call)) co_return std::move(*early);
     if (!request.param("direct"))
         co_return error(request, 400, "A batch is a direct send: add ?direct to the address.");
     auto batch = parse_direct_batch(request.header("content-type"), request.body);

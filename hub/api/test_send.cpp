@@ -3,62 +3,42 @@
 #include "hub/api/test_send.hpp"
 
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/this_coro.hpp>
 
-#include "hub/api/handlers.hpp"
 #include "hub/api/outcome_xml.hpp"
-#include "hub/api/parts.hpp"
 #include "hub/http/responses.hpp"
-#include "hub/send/fanout.hpp"
-
-namespace asio = boost::asio;
+#include "pns/alarm.hpp"
 
 namespace hub {
 
-namespace {
-
-/// Lives until both the waiting handler and the fan-out have let go of it. The handler's loop only.
-struct Waiting {
+struct TestVerdicts::Waiting {
     explicit Waiting(const pns::Executor& loop) : timer(loop) {}
-    asio::basic_waitable_timer<std::chrono::steady_clock,
-                               asio::wait_traits<std::chrono::steady_clock>, pns::Executor>
-        timer;
+    pns::SteadyTimer timer;
     bool ended = false;
 };
 
-}  // namespace
+TestVerdicts::TestVerdicts(const pns::Executor& loop, const Fanout& fanout)
+    : results_(fanout.results_of_all()), waiting_(std::make_shared<Waiting>(loop)) {}
 
-void keep_first(registry::Selection& selection, std::size_t devices) {
-    for (registry::Bitmap& partition : selection.partitions) {
-        registry::Bitmap kept;
-        for (auto number = partition.begin(); devices > 0 && number != partition.end(); ++number) {
-            kept.add(*number);
-            --devices;
-        }
-        partition = std::move(kept);
-    }
+void TestVerdicts::listen(NewSend& send) {
+    send.devices_max = test_devices_max;
+    send.results = results_;
+    send.ended = [waiting = waiting_] {
+        boost::asio::post(waiting->timer.get_executor(), [waiting] {
+            waiting->ended = true;
+            waiting->timer.cancel();
+        });
+    };
 }
 
-pns::Task<Response> answer_test_send(Call call,
-                                     std::shared_ptr<const registry::FrozenSend> frozen) {
-    const auto results = call.parts.fanout.results_of_all();
-    if (frozen->selection.count() > 0) {
-        const pns::Executor loop = co_await asio::this_coro::executor;
-        const auto waiting = std::make_shared<Waiting>(loop);
-        waiting->timer.expires_after(std::chrono::milliseconds(test_wait_ms_max));
-        auto ended = [waiting] {
-            asio::post(waiting->timer.get_executor(), [waiting] {
-                waiting->ended = true;
-                waiting->timer.cancel();
-            });
-        };
-        call.parts.fanout.start(call.hub, std::move(frozen), results, std::move(ended));
-        if (!waiting->ended) co_await waiting->timer.async_wait(pns::as_result);
-    }
+pns::Task<void> TestVerdicts::all_in() {
+    waiting_->timer.expires_after(std::chrono::milliseconds(test_wait_ms_max));
+    if (!waiting_->ended) co_await waiting_->timer.async_wait(pns::as_result);
+}
+
+Response TestVerdicts::answer() const {
     Response response = empty_response(201);
-    response.body = notification_outcome(results->snapshot());
-    co_return response;
+    response.body = notification_outcome(results_->snapshot());
+    return response;
 }
 
 }  // namespace hub

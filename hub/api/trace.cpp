@@ -269,7 +269,7 @@ pns::Task<Response> list_held_retirements(Call call) {
     const PruneGates& gates = call.parts.fanout.prune_gates();
     const std::uint32_t hub = call.hub->row.number;
     json body{{"gates", json::array()}, {"held", json::array()}};
-    for (const auto& gate : gates.gates(hub, pns::steady_now_us() / 1'000)) {
+    for (const auto& gate : gates.gates(hub, call.parts.clock.steady_ms())) {
         json entry{{"platform", pns::platforms()[gate.subject.platform].name},
                    {"open", gate.open},
                    {"held", gate.held},
@@ -307,7 +307,7 @@ pns::Task<Response> release_held_retirements(Call call) {
         auto start = [&call, &gates, whose = &subject,
                       list = &dead](registry::Done<std::size_t> done) {
             gates.retire(call.parts.registry, *whose, "operator", std::move(*list),
-                         std::move(done));
+                         call.parts.clock.steady_ms(), std::move(done));
         };
         const auto result = co_await committed<std::size_t>(std::move(start));
         if (!result) {

@@ -34,8 +34,6 @@ namespace hub {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr int attempts_max = 4;
 constexpr int unreachable = 503;
 constexpr std::uint64_t single_put_bytes_max = BlobClient::block_bytes;
@@ -72,9 +70,10 @@ bool read_fully(int file, std::uint64_t offset, std::span<char> room) {
 }  // namespace
 
 struct BlobClient::Impl {
-    Impl(const Settings& settings, const std::atomic<bool>& stopping)
-        : routes(pns::ConnectTo::parse(settings.connect_to)),
-          http({settings.ca_file, true, settings.timeout_ms, &stopping}),
+    Impl(const pns::Clock& given_clock, const Settings& settings, const std::atomic<bool>& stopping)
+        : clock(given_clock),
+          routes(pns::ConnectTo::parse(settings.connect_to)),
+          http(clock, {settings.ca_file, true, settings.timeout_ms, &stopping}),
           name_servers(settings.name_servers),
           timeout_ms(settings.timeout_ms),
           stop(stopping) {}
@@ -86,6 +85,7 @@ struct BlobClient::Impl {
     /// One request with its retries; passing refusals of the service count as failures to reach it.
     Parsed<HttpReply> call(const BlobUrl& url, HttpCall& wanted);
 
+    const pns::Clock& clock;
     const pns::Result<pns::ConnectTo> routes;
     HttpClient http;
     const std::string name_servers;
@@ -93,8 +93,9 @@ struct BlobClient::Impl {
     const std::atomic<bool>& stop;
 };
 
-BlobClient::BlobClient(const Settings& settings, const std::atomic<bool>& stop)
-    : impl_(std::make_unique<Impl>(settings, stop)) {}
+BlobClient::BlobClient(const pns::Clock& clock, const Settings& settings,
+                       const std::atomic<bool>& stop)
+    : impl_(std::make_unique<Impl>(clock, settings, stop)) {}
 BlobClient::~BlobClient() = default;
 
 bool BlobClient::Impl::resolve(const BlobUrl& url, HttpCall& wanted, std::string& why) const {
@@ -102,9 +103,9 @@ bool BlobClient::Impl::resolve(const BlobUrl& url, HttpCall& wanted, std::string
     pns::Target target{url.host, url.port};
     if (routes) target = routes->resolve(url.host, url.port);
     pns::NameLookup lookup(target.host, name_servers);
-    const auto until = Clock::now() + std::chrono::milliseconds(timeout_ms);
+    const std::int64_t until_ms = clock.steady_ms() + timeout_ms;
     while (!lookup.step()) {
-        if (stop || Clock::now() >= until) {
+        if (stop || clock.steady_ms() >= until_ms) {
             why = stop ? "the process stops" : "the name servers did not answer in time";
             return false;
         }
@@ -136,9 +137,9 @@ Parsed<HttpReply> BlobClient::Impl::call(const BlobUrl& url, HttpCall& wanted) {
                              : std::get<HttpFailure>(std::move(called));
         if (stop || failure.hopeless || attempt + 1 == attempts_max)
             return Refusal{unreachable, url.host + ": " + failure.why + "."};
-        const auto until = Clock::now() + std::chrono::milliseconds(250 << attempt);
-        while (!stop && Clock::now() < until)
-            std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        constexpr int slice_ms = 50;
+        for (int waited_ms = 0; !stop && waited_ms < 250 << attempt; waited_ms += slice_ms)
+            std::this_thread::sleep_for(std::chrono::milliseconds(slice_ms));
     }
 }
 

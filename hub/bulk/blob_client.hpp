@@ -14,6 +14,7 @@
 
 #include "hub/bulk/blob_url.hpp"
 #include "hub/text/wire_error.hpp"
+#include "pns/clock.hpp"
 
 namespace hub {
 
@@ -28,8 +29,8 @@ class BlobClient {
         std::int64_t timeout_ms = 30'000;  ///< for each step: name, connect, handshake, answer
         std::string name_servers;          ///< as pns::NameLookup takes them
     };
-    /// Gives up soon after `stop` became true.
-    BlobClient(const Settings& settings, const std::atomic<bool>& stop);
+    /// Gives up soon after `stop` became true. `clock` outlives the client.
+    BlobClient(const pns::Clock& clock, const Settings& settings, const std::atomic<bool>& stop);
     ~BlobClient();
 
     struct Piece {

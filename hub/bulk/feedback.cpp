@@ -21,11 +21,11 @@
 #include <thread>
 
 #include "hub/bulk/job_lines.hpp"
-#include "hub/process/clock.hpp"
 #include "hub/process/log.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
 #include "hub/text/xml.hpp"
+#include "pns/clock.hpp"
 #include "registry/durable.hpp"
 
 namespace hub {
@@ -34,6 +34,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr std::int64_t sweep_every_ms = 3'600'000;
 constexpr std::string_view open_tag =
     "<PnsFeedback xmlns=\"http://schemas.microsoft.com/netservices/2010/10/servicebus/connect\" "
     "xmlns:i=\"http://www.w3.org/2001/XMLSchema-instance\">";
@@ -97,7 +98,8 @@ std::string error_details_name(std::string_view send_id) {
 }
 
 struct Feedback::Impl {
-    Impl(const Blobs& area, const Settings& given) : blobs(area), settings(given) {}
+    Impl(const Blobs& area, const pns::Clock& given_clock, const Settings& given)
+        : blobs(area), clock(given_clock), settings(given) {}
 
     void run();
     void sweep(std::int64_t now);
@@ -108,6 +110,7 @@ struct Feedback::Impl {
     void sweep_container(const fs::path& folder, std::int64_t now);
 
     const Blobs& blobs;
+    const pns::Clock& clock;
     const Settings settings;
     mutable std::mutex mutex;
     std::condition_variable changed;
@@ -121,8 +124,8 @@ struct Feedback::Impl {
     std::thread thread;
 };
 
-Feedback::Feedback(const Blobs& blobs, const Settings& settings)
-    : impl_(std::make_unique<Impl>(blobs, settings)) {
+Feedback::Feedback(const Blobs& blobs, const pns::Clock& clock, const Settings& settings)
+    : impl_(std::make_unique<Impl>(blobs, clock, settings)) {
     impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
 }
 
@@ -177,10 +180,12 @@ Feedback::Figures Feedback::figures() const {
 }
 
 void Feedback::Impl::run() {
-    auto sweep_at = std::chrono::steady_clock::now();
+    std::int64_t sweep_at_ms = clock.steady_ms();
     std::unique_lock lock(mutex);
     for (;;) {
-        changed.wait_until(lock, sweep_at, [this] { return stopping || !queue.empty(); });
+        const std::chrono::milliseconds left(
+            std::max<std::int64_t>(0, sweep_at_ms - clock.steady_ms()));
+        changed.wait_for(lock, left, [this] { return stopping || !queue.empty(); });
         if (!queue.empty()) {
             const Job job = std::move(queue.front());
             queue.pop_front();
@@ -196,11 +201,11 @@ void Feedback::Impl::run() {
             continue;
         }
         if (stopping) return;
-        if (std::chrono::steady_clock::now() < sweep_at) continue;
-        sweep_at = std::chrono::steady_clock::now() + std::chrono::hours(1);
+        if (clock.steady_ms() < sweep_at_ms) continue;
+        sweep_at_ms = clock.steady_ms() + sweep_every_ms;
         busy = true;
         lock.unlock();
-        sweep(now_ms());
+        sweep(clock.wall_ms());
         lock.lock();
         busy = false;
         changed.notify_all();
@@ -291,7 +296,7 @@ void Feedback::Impl::append_channels(const Job& job, const std::string& text) {
 
 /// The file of today that has room for `bytes` more.
 std::string Feedback::Impl::file_name(const BlobPlace& hub, std::size_t bytes) {
-    const std::string day = feedback_day(now_ms());
+    const std::string day = feedback_day(clock.wall_ms());
     auto& [known_day, number] = files[hub.hub];
     if (known_day != day) {
         known_day = day;

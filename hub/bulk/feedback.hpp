@@ -15,6 +15,7 @@
 
 #include "hub/bulk/blobs.hpp"
 #include "hub/send/device_results.hpp"
+#include "pns/clock.hpp"
 
 namespace hub {
 
@@ -40,7 +41,8 @@ class Feedback {
         std::uint64_t queued = 0, written = 0, dropped = 0;
     };
 
-    Feedback(const Blobs& blobs, const Settings& settings);
+    /// `blobs` and `clock` outlive it.
+    Feedback(const Blobs& blobs, const pns::Clock& clock, const Settings& settings);
     ~Feedback();  ///< stop()
 
     /// The failures of a send that has ended. Any thread; never blocks.

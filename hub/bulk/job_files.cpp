@@ -54,7 +54,7 @@ bool JobInput::open() {
         why_ = "The host " + url_.host + " is not allowed for jobs.";
         return false;
     }
-    client_.emplace(blob_client_settings(tools_.config), stop_);
+    client_.emplace(tools_.clock, blob_client_settings(tools_.config), stop_);
     return true;
 }
 
@@ -120,7 +120,7 @@ Parsed<bool> JobOutput::deliver(const std::atomic<bool>& stop) {
     const auto& url = std::get<BlobUrl>(container);
     if (!is_allowed_host(url, tools_.config.jobs_external_hosts))
         return Refusal{400, "The host " + url.host + " is not allowed for jobs."};
-    BlobClient client(blob_client_settings(tools_.config), stop);
+    BlobClient client(tools_.clock, blob_client_settings(tools_.config), stop);
     auto sent = client.put(blob_in(url, job_.output_folder + '/' + name_), spool());
     if (ok(sent)) ::unlink(spool().c_str());
     return sent;

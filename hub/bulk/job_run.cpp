@@ -21,7 +21,6 @@
 #include "hub/bulk/job_files.hpp"
 #include "hub/bulk/line_reader.hpp"
 #include "hub/device/atom.hpp"
-#include "hub/process/clock.hpp"
 #include "hub/process/log.hpp"
 #include "hub/text/xml.hpp"
 #include "tagexpr/expression.hpp"
@@ -31,12 +30,11 @@ namespace hub {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using registry::Registration;
 
 constexpr std::size_t batch_lines_max = 2'048;
 constexpr std::size_t export_page = 1'000;
-constexpr auto checkpoint_interval = std::chrono::milliseconds(1'000);
+constexpr std::int64_t checkpoint_every_ms = 1'000;
 constexpr auto overload_pause = std::chrono::milliseconds(20);
 
 /// What ends a job as Failed.
@@ -91,7 +89,8 @@ class Run {
           rule_(handle_rule(tools.config.push_services)),
           input_(tools, job, stop),
           output_(tools, job, "Output.txt"),
-          failed_(tools, job, "Failed.txt") {}
+          failed_(tools, job, "Failed.txt"),
+          checkpoint_at_ms_(tools.clock.steady_ms() + checkpoint_every_ms) {}
 
     /// Returns when the job has ended or was told to stop; throws Broken.
     void work();
@@ -122,7 +121,7 @@ class Run {
     std::shared_ptr<const HubState> hub_;
     std::unordered_set<std::string, tagexpr::KeyedHash>
         under_way_;  // ids that lines of a create brought along
-    Clock::time_point checkpoint_at_ = Clock::now() + checkpoint_interval;
+    std::int64_t checkpoint_at_ms_;
 };
 
 void Run::write(JobOutput& file, std::string_view rows) {
@@ -135,13 +134,13 @@ void Run::checkpoint() {
         throw Broken{"The output cannot be written."};
     job_.output_bytes = output_.bytes();
     job_.failed_bytes = failed_.bytes();
-    job_.updated_at_ms = now_ms();
+    job_.updated_at_ms = tools_.clock.wall_ms();
     calls_.keep(job_);
-    checkpoint_at_ = Clock::now() + checkpoint_interval;
+    checkpoint_at_ms_ = tools_.clock.steady_ms() + checkpoint_every_ms;
 }
 
 void Run::checkpoint_if_due() {
-    if (Clock::now() >= checkpoint_at_) {
+    if (tools_.clock.steady_ms() >= checkpoint_at_ms_) {
         checkpoint();
     } else {
         calls_.show(job_);
@@ -197,7 +196,7 @@ void Run::import_lines() {
 void Run::read_batch(LineReader& reader, Batch& batch, bool& ended) {
     const std::size_t lines_max =
         std::clamp<std::size_t>(tools_.config.write_queue_changes_max / 8, 1, batch_lines_max);
-    const std::int64_t now = now_ms();
+    const std::int64_t now = tools_.clock.wall_ms();
     const std::int64_t ttl = hub_->description.registration_ttl_ms;
     while (batch.items.size() < lines_max) {
         LineReader::Line text;
@@ -399,7 +398,7 @@ JobRecord run_job(const JobTools& tools, JobRecord job, const std::atomic<bool>&
         if (!stop) fail(std::string("The job cannot go on: ") + bug.what() + ".");
     }
     if (!is_final(job.status)) return kept;
-    job.updated_at_ms = now_ms();
+    job.updated_at_ms = tools.clock.wall_ms();
     try {
         calls.keep(job);
     } catch (const std::exception& failure) {

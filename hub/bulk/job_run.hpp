@@ -12,6 +12,7 @@
 #include "hub/bulk/job_record.hpp"
 #include "hub/device/hubs.hpp"
 #include "hub/process/config.hpp"
+#include "pns/clock.hpp"
 #include "registry/registry.hpp"
 
 namespace hub {
@@ -21,6 +22,7 @@ struct JobTools {
     const Blobs& blobs;
     const Hubs& hubs;
     const Config& config;
+    const pns::Clock& clock;
     std::filesystem::path spool;  ///< folder for outputs that go to another service
 };
 

@@ -34,8 +34,8 @@ struct Jobs::Impl {
     };
 
     Impl(registry::Registry& registry, const Blobs& blobs, const Hubs& hubs, const Config& config,
-         fs::path folder)
-        : tools{registry, blobs, hubs, config, folder}, directory(std::move(folder)) {}
+         const pns::Clock& clock, fs::path folder)
+        : tools{registry, blobs, hubs, config, clock, folder}, directory(std::move(folder)) {}
 
     fs::path file_of(const JobRecord& job) const { return directory / (job.id + ".json"); }
     void load();
@@ -57,8 +57,8 @@ struct Jobs::Impl {
 };
 
 Jobs::Jobs(registry::Registry& registry, const Blobs& blobs, const Hubs& hubs, const Config& config,
-           fs::path folder)
-    : impl_(std::make_unique<Impl>(registry, blobs, hubs, config, std::move(folder))) {
+           const pns::Clock& clock, fs::path folder)
+    : impl_(std::make_unique<Impl>(registry, blobs, hubs, config, clock, std::move(folder))) {
     impl_->load();
 }
 

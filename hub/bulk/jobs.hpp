@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "hub/bulk/job_run.hpp"
+#include "pns/clock.hpp"
 
 namespace hub {
 
@@ -26,7 +27,7 @@ class Jobs {
 
     /// `folder` is data_dir/jobs. Reads what is there; throws std::runtime_error if it cannot.
     Jobs(registry::Registry& registry, const Blobs& blobs, const Hubs& hubs, const Config& config,
-         std::filesystem::path folder);
+         const pns::Clock& clock, std::filesystem::path folder);
     ~Jobs();  ///< stop()
 
     /// Begins to work. Once.

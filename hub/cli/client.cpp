@@ -11,7 +11,6 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/write.hpp>
-#include <ctime>
 #include <map>
 #include <memory>
 #include <optional>
@@ -20,6 +19,7 @@
 #include <vector>
 
 #include "hub/access/sas.hpp"
+#include "pns/clock.hpp"
 #include "pns/h2_session.hpp"
 #include "pns/tls.hpp"
 
@@ -199,8 +199,8 @@ struct HubClient::Impl {
         for (unsigned i = 0; i < std::max(1u, connections_wanted); ++i)
             connections.push_back(std::make_unique<Connection>(io, *tls, target));
         const std::string resource = "https://" + target.host + ":" + target.port + "/";
-        authorization =
-            make_sas(resource, target.key_name, target.key, std::time(nullptr) + token_life_s);
+        authorization = make_sas(resource, target.key_name, target.key,
+                                 pns::system_clock().wall_ms() / 1'000 + token_life_s);
     }
 
     static pns::TlsContext context(const std::string& ca_file) {
@@ -296,7 +296,7 @@ ClientReply HubClient::call(ClientRequest request) {
 
 ClientReply plain_call(const std::string& url, const std::string& method, const std::string& path,
                        const std::string& body) {
-    HttpClient client({});
+    HttpClient client(pns::system_clock(), {});
     HttpCall call;
     call.method = method;
     call.url = url + path;

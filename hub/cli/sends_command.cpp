@@ -20,9 +20,9 @@
 #include "hub/api/parts.hpp"
 #include "hub/cli/client.hpp"
 #include "hub/cli/sends_watch.hpp"
-#include "hub/process/clock.hpp"
 #include "hub/process/http_client.hpp"
 #include "hub/text/text.hpp"
+#include "pns/clock.hpp"
 
 namespace hub {
 
@@ -85,8 +85,9 @@ HttpCall call_of(const Target& target, const std::string& method, const std::str
     HttpCall call;
     call.method = method;
     call.url = target.url + path;
-    call.headers.push_back("Authorization: " + make_sas(target.url + "/", target.rule, target.key,
-                                                        now_ms() / 1'000 + token_life_s));
+    call.headers.push_back("Authorization: " +
+                           make_sas(target.url + "/", target.rule, target.key,
+                                    pns::system_clock().wall_ms() / 1'000 + token_life_s));
     return call;
 }
 
@@ -96,7 +97,7 @@ std::optional<HttpReply> exchange(const Target& target, const HttpCall& call, st
     settings.ca_file = target.ca_file;
     settings.system_anchors = target.ca_file.empty();
     settings.timeout_ms = timeout_ms;
-    auto called = HttpClient(std::move(settings)).call(call);
+    auto called = HttpClient(pns::system_clock(), std::move(settings)).call(call);
     if (auto* reply = std::get_if<HttpReply>(&called)) return std::move(*reply);
     auto& failure = std::get<HttpFailure>(called);
     why = target.host + ": " + failure.why;

@@ -11,7 +11,6 @@
 #include <curl/curl.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <new>
 
@@ -20,8 +19,6 @@
 namespace hub {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr int slice_ms = 100;  // how soon a stop is seen
 constexpr std::size_t headers_max = 200;
@@ -53,8 +50,11 @@ std::string_view HttpReply::header(std::string_view lower_name) const {
 }
 
 struct HttpClient::Impl {
-    explicit Impl(Settings given)
-        : settings(std::move(given)), multi(curl_multi_init()), easy(curl_easy_init()) {
+    Impl(const pns::Clock& given_clock, Settings given)
+        : clock(given_clock),
+          settings(std::move(given)),
+          multi(curl_multi_init()),
+          easy(curl_easy_init()) {
         if (multi == nullptr || easy == nullptr) throw std::bad_alloc();
     }
     ~Impl() {
@@ -68,7 +68,7 @@ struct HttpClient::Impl {
     }
     void prepare(const HttpCall& wanted);
     CURLcode drive();
-    void moved() { deadline = Clock::now() + std::chrono::milliseconds(settings.timeout_ms); }
+    void moved() { deadline_ms = clock.steady_ms() + settings.timeout_ms; }
     int status() const {
         long code = 0;
         curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &code);
@@ -96,6 +96,7 @@ struct HttpClient::Impl {
     bool take_body(std::string_view bytes);
     std::size_t give_body(std::span<char> room);
 
+    const pns::Clock& clock;
     const Settings settings;
     CURLM* const multi;
     CURL* const easy;
@@ -105,10 +106,11 @@ struct HttpClient::Impl {
     HttpReply reply;
     bool enough = false;  // we ended the call ourselves, what has come is the answer
     std::string why;
-    Clock::time_point deadline;
+    std::int64_t deadline_ms = 0;
 };
 
-HttpClient::HttpClient(Settings settings) : impl_(std::make_unique<Impl>(std::move(settings))) {}
+HttpClient::HttpClient(const pns::Clock& clock, Settings settings)
+    : impl_(std::make_unique<Impl>(clock, std::move(settings))) {}
 HttpClient::~HttpClient() = default;
 
 bool HttpClient::Impl::take_header(std::string_view line) {
@@ -214,7 +216,7 @@ CURLcode HttpClient::Impl::drive() {
             break;
         }
         const bool stops = settings.stop != nullptr && *settings.stop;
-        over = stops || Clock::now() >= deadline;
+        over = stops || clock.steady_ms() >= deadline_ms;
         if (over) why = stops ? "the process stops" : "the service did not answer in time";
         if (!over) curl_multi_poll(multi, nullptr, 0, slice_ms, nullptr);
     }

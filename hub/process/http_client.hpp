@@ -17,6 +17,7 @@
 #include <variant>
 #include <vector>
 
+#include "pns/clock.hpp"
 #include "pns/connect_to.hpp"
 
 namespace hub {
@@ -58,7 +59,8 @@ class HttpClient {
         std::int64_t timeout_ms = 30'000;         ///< to connect, and without a byte either way
         const std::atomic<bool>* stop = nullptr;  ///< a call ends soon after it became true
     };
-    explicit HttpClient(Settings settings);
+    /// Time-outs run on `clock`, which outlives the client.
+    HttpClient(const pns::Clock& clock, Settings settings);
     ~HttpClient();
     HttpClient(const HttpClient&) = delete;
     HttpClient& operator=(const HttpClient&) = delete;

@@ -14,7 +14,6 @@
 #include <map>
 #include <mutex>
 
-#include "hub/process/clock.hpp"
 #include "hub/process/log.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/send_request.hpp"
@@ -87,40 +86,16 @@ pns::Network network_of(const Config& config) {
 
 }  // namespace
 
-struct Fanout::Impl {
+struct Fanout::Impl final : LaneOwner {
     Impl(Loops& all_loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
          Metrics& metrics, const Config& config, Trace& trace, pns::BearerCache& tokens)
         : loops(all_loops),
           room(std::make_shared<ResultsRoom>(config.device_results_max)),
           gates(&trace),
-          parts{store, registry, hubs, metrics, config, gates, trace, tokens, network_of(config),
-                {},    {},       {},   {},      {},     {},    {}} {
-        parts.on_ended = [this](const std::shared_ptr<SendRun>& run) {
-            const auto never_final =
-                static_cast<std::int64_t>(run->tally.audience() - run->tally.final_devices());
-            {
-                std::lock_guard lock(mutex);
-                open.erase({run->hub->row.number, run->send.id});
-                parts.backlog.fetch_sub(never_final, std::memory_order_relaxed);
-                // What lanes count of a send whose hub is gone may be off by what was in flight.
-                if (open.empty()) parts.backlog = 0;
-            }
-            if (ended) ended(run->hub, run->send, *run->results);
-            if (run->on_ended) run->on_ended();
-        };
-        parts.on_complete = [this](const std::shared_ptr<SendRun>& run) {
-            FanoutLane& home = *lanes[run->home];
-            if (run->at_home) return home.reached(run);
-            asio::post(home.executor(), [&home, run] { home.reached(run); });
-        };
-        parts.open_round = [this](const std::shared_ptr<SendRun>& run) {
-            lanes[run->home]->nursery().start(open_round(run));
-        };
-        parts.tell_lanes = [this](const std::shared_ptr<SendRun>& run, std::function<void()> told) {
-            tell_lanes(run, std::move(told));
-        };
+          parts{store,          registry,           hubs, metrics, config, gates, trace, tokens,
+                tokens.clock(), network_of(config), {},   {}} {
         for (std::size_t i = 0; i < loops.size(); ++i) {
-            lanes.push_back(std::make_unique<FanoutLane>(loops, i, parts));
+            lanes.push_back(std::make_unique<FanoutLane>(*this, loops, i, parts));
             stoppers.push_back(std::make_unique<pns::Nursery>(loops.lane(i).get_executor()));
         }
         for (auto& lane : lanes) {
@@ -128,14 +103,18 @@ struct Fanout::Impl {
         }
     }
 
+    void complete(const std::shared_ptr<SendRun>& run) override;
+    void ended(const std::shared_ptr<SendRun>& run) override;
+    void open_round(const std::shared_ptr<SendRun>& run) override;
+    void tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told) override;
+
     void launch(const std::shared_ptr<SendRun>& run);
     void keep_at_home(SendRun& run) const;
     std::optional<std::vector<Strand>> try_strands(const SendRun& run,
                                                    std::vector<Bitmap>& devices) const;
-    pns::Task<void> open_round(std::shared_ptr<SendRun> run);
+    pns::Task<void> walk_round(std::shared_ptr<SendRun> run);
     pns::Task<void> find_canary(std::shared_ptr<SendRun> run);
     std::shared_ptr<pns::RateBucket> hub_rate(const HubState& hub);
-    void tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told);
     std::shared_ptr<SendRun> find(std::uint32_t hub, const std::string& send_id) const;
     void begin(const std::shared_ptr<SendRun>& run, std::vector<Strand> strands);
 
@@ -144,7 +123,7 @@ struct Fanout::Impl {
     }
 
     Loops& loops;
-    Ended ended;
+    Ended on_ended;
     std::shared_ptr<ResultsRoom> room;
     PruneGates gates;
     FanoutParts parts;
@@ -185,7 +164,7 @@ void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
         : send.deadline_given  ? send.deadline_ms
                                : undelivered_after_ms(send, run->tally.audience(),
                                                       send.deadline_ms - undelivered_ms_max);
-    run->deadline.set(deadline_ms, now_ms(), pns::steady_now_ms());
+    run->deadline.set(deadline_ms, parts.clock.wall_ms(), parts.clock.steady_ms());
     if (const auto [count, period_s] = send.rate; count != 0)
         run->rate.emplace(count, burst_of(count / period_s), 0, period_s);
     run->hub_rate = hub_rate(*run->hub);
@@ -200,7 +179,7 @@ void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
     asio::post(home.executor(), [this, &home, run, left] {
         home.adopt(run);
         if (left == 0) return home.checkpoint(run);
-        if (!run->at_home) return home.nursery().start(open_round(run));
+        if (!run->at_home) return open_round(run);
         run->rounds_known = true;
         std::vector<Bitmap> devices = run->todo.partitions;
         auto strands = try_strands(*run, devices);
@@ -252,7 +231,11 @@ pns::Task<void> Fanout::Impl::find_canary(std::shared_ptr<SendRun> run) {
     run->tally.set_goal(run->tally.final_devices() + left);
 }
 
-pns::Task<void> Fanout::Impl::open_round(std::shared_ptr<SendRun> run) {
+void Fanout::Impl::open_round(const std::shared_ptr<SendRun>& run) {
+    lanes[run->home]->nursery().start(walk_round(run));
+}
+
+pns::Task<void> Fanout::Impl::walk_round(std::shared_ptr<SendRun> run) {
     const bool first = !run->rounds_known;
     const bool canary = run->send.canary_ppm != 0 && !run->tally.released();
     if (first && canary) co_await find_canary(run);
@@ -276,6 +259,26 @@ pns::Task<void> Fanout::Impl::open_round(std::shared_ptr<SendRun> run) {
         strands = co_await on_store(parts.store, std::move(read));
     }
     begin(run, std::move(*strands));
+}
+
+void Fanout::Impl::complete(const std::shared_ptr<SendRun>& run) {
+    FanoutLane& home = *lanes[run->home];
+    if (run->at_home) return home.reached(run);
+    asio::post(home.executor(), [&home, run] { home.reached(run); });
+}
+
+void Fanout::Impl::ended(const std::shared_ptr<SendRun>& run) {
+    const auto never_final =
+        static_cast<std::int64_t>(run->tally.audience() - run->tally.final_devices());
+    {
+        std::lock_guard lock(mutex);
+        open.erase({run->hub->row.number, run->send.id});
+        parts.backlog.fetch_sub(never_final, std::memory_order_relaxed);
+        // What lanes count of a send whose hub is gone may be off by what was in flight.
+        if (open.empty()) parts.backlog = 0;
+    }
+    if (on_ended) on_ended(run->hub, run->send, *run->results);
+    if (run->on_ended) run->on_ended();
 }
 
 void Fanout::Impl::tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told) {
@@ -424,7 +427,7 @@ std::shared_ptr<DeviceResults> Fanout::results(std::uint32_t hub,
 }
 
 void Fanout::set_on_ended(Ended ended) {
-    impl_->ended = std::move(ended);
+    impl_->on_ended = std::move(ended);
 }
 
 pns::Sender* Fanout::sender(const pns::Executor& lane, std::uint32_t hub,

@@ -15,7 +15,6 @@
 #include <cassert>
 #include <cstring>
 
-#include "hub/process/clock.hpp"
 #include "hub/process/log.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/trace.hpp"
@@ -51,7 +50,7 @@ std::size_t platform_index(std::string_view name, std::size_t otherwise) {
 
 DeviceResult result_of(const Device& device, std::uint16_t partition, std::uint32_t number,
                        std::size_t platform, pns::Outcome outcome, std::string_view reason,
-                       std::string_view new_handle) {
+                       std::string_view new_handle, std::int64_t now_ms) {
     DeviceResult result;
     result.partition = partition;
     result.number = number;
@@ -63,7 +62,7 @@ DeviceResult result_of(const Device& device, std::uint16_t partition, std::uint3
     result.outcome = outcome;
     result.reason = reason;
     result.new_handle = new_handle;
-    result.at_ms = now_ms();
+    result.at_ms = now_ms;
     return result;
 }
 
@@ -96,7 +95,7 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
         const auto end = strand.partitions[p].end();
         while (next != end && may_walk(run)) {
             if (run.mode == Mode::hold) {
-                co_await sleep(run, std::chrono::steady_clock::time_point::max());
+                co_await sleep(run, std::chrono::steady_clock::duration::max());
                 continue;
             }
             if (run.mode == Mode::drop) {
@@ -104,15 +103,14 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
                 continue;
             }
             if (run.run->stalled) {
-                const auto checkpoint_ms = std::chrono::milliseconds(parts_.config.checkpoint_ms);
-                co_await sleep(run, std::chrono::steady_clock::now() + checkpoint_ms);
+                co_await sleep(run, std::chrono::milliseconds(parts_.config.checkpoint_ms));
                 continue;
             }
             std::size_t room = parts_.config.fanout_chunk_devices;
             if (strand.platform != Strand::mixed) {
                 const Flow flow = flow_of(run, strand.platform);
                 if (flow == Flow::shut) {
-                    co_await sleep(run, std::chrono::steady_clock::now() + shut_wait);
+                    co_await sleep(run, shut_wait);
                     continue;
                 }
                 if (flow == Flow::probe) room = 1;
@@ -221,7 +219,7 @@ std::optional<registry::Result<void>> FanoutLane::try_fill(Chunk& chunk) {
     const SendRun& run = *chunk.run->run;
     in_flight_.fetch_add(chunk.numbers.size(), std::memory_order_relaxed);
     chunk.run->in_flight += static_cast<std::int64_t>(chunk.numbers.size());
-    chunk.read_ms = now_ms();
+    chunk.read_ms = parts_.clock.wall_ms();
     chunk.stamp = parts_.registry.stamp();
     if (!run.send.direct_handles.empty()) {
         fill_direct(chunk);
@@ -284,8 +282,8 @@ void FanoutLane::build(Chunk& chunk) {
     LaneRun& mine = *chunk.run;
     SendRun& run = *mine.run;
     const std::uint32_t hub = run.hub->row.number;
-    const std::int64_t now = now_ms();
-    const bool overdue = pns::steady_now_ms() >= run.deadline.steady_ms();
+    const std::int64_t now = parts_.clock.wall_ms();
+    const bool overdue = parts_.clock.steady_ms() >= run.deadline.steady_ms();
     const std::uint64_t send_hash = pns::fnv1a(run.send.id);
     assert(chunk.rows.devices.size() == chunk.numbers.size());
     chunk.built_ms = now;
@@ -401,7 +399,7 @@ void FanoutLane::submit(Chunk& chunk) {
     if (chunk.pushes.empty()) return;
     const std::uint32_t hub = mine.run->hub->row.number;
     chunk.open += chunk.pushes.size();
-    chunk.submitted_us = pns::steady_now_us();
+    chunk.submitted_us = parts_.clock.steady_us();
     mine.notes.pushed(chunk.built_ms);
     for (std::size_t k = 0; k < chunk.pushes.size(); ++k) {
         pns::Push& push = chunk.pushes[k];
@@ -453,7 +451,7 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
         }
         return close_chunk(chunk);
     }
-    if (i % latency_sample == 0) mine.notes.timed(pns::steady_now_us() - chunk.submitted_us);
+    if (i % latency_sample == 0) mine.notes.timed(parts_.clock.steady_us() - chunk.submitted_us);
     const bool registered = run.send.direct_handles.empty();
     std::string_view new_handle;
     bool ended = true;
@@ -463,19 +461,20 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
         new_handle = accepted->new_handle;
         if (!new_handle.empty() && registered) {
             mine.rotations.push_back({chunk.partition, device.number, device.generation,
-                                      std::string(device.handle), accepted->new_handle, now_ms()});
+                                      std::string(device.handle), accepted->new_handle,
+                                      parts_.clock.wall_ms()});
         }
     } else if (verdict.is<pns::Dead>() || verdict.is<pns::Suspect>()) {
         std::optional<std::int64_t> ask_again_ms;
         if (registered) ask_again_ms = accuse(chunk, push, verdict);
         ended = !ask_again_ms;
-        if (!ended) again(chunk, i, *ask_again_ms, true, verdict.outcome(), verdict.reason());
+        if (!ended) again(chunk, i, {verdict.outcome(), true, *ask_again_ms}, verdict.reason());
     } else if (const auto* later = verdict.get<pns::RetryLater>()) {
         ended = false;
-        again(chunk, i, later->after_ms, !later->of_provider, later->outcome, later->reason);
+        again(chunk, i, {later->outcome, !later->of_provider, later->after_ms}, later->reason);
     } else if (verdict.is<pns::NoAnswer>()) {
         ended = run.send.delivery == registry::Delivery::at_most_once;
-        if (!ended) again(chunk, i, 0, false, pns::Outcome::unknown, verdict.reason());
+        if (!ended) again(chunk, i, {pns::Outcome::unknown, false, 0}, verdict.reason());
     }
     if (ended) finish(chunk, i, verdict.outcome(), verdict.reason(), new_handle);
     verdict_ = nullptr;
@@ -491,7 +490,7 @@ void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
     if (results != nullptr && row.present && !results->full() &&
         results->wants(outcome, !new_handle.empty())) {
         results->add(result_of(row, chunk.partition, chunk.numbers[device], platform, outcome,
-                               reason, new_handle));
+                               reason, new_handle, parts_.clock.wall_ms()));
     }
     if (parts_.trace.on()) tell_trace(chunk, device, outcome, reason, 0);
     run.finals.add(platform, outcome);

@@ -11,7 +11,6 @@
 #include <cassert>
 #include <filesystem>
 
-#include "hub/process/clock.hpp"
 #include "hub/process/log.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/send_request.hpp"
@@ -22,14 +21,12 @@ namespace hub {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::size_t drops_between_breaths = 65'536;
 /// Rates are looked at this often at most, so that fast ones still go out in chunks worth a read.
 constexpr std::int64_t rate_wait_us_min = 10'000;
 
-void set_deadline(SendRun& run, std::int64_t wall_ms) {
-    run.deadline.set(wall_ms, now_ms(), pns::steady_now_ms());
+void set_deadline(SendRun& run, std::int64_t wall_ms, const pns::Clock& clock) {
+    run.deadline.set(wall_ms, clock.wall_ms(), clock.steady_ms());
     run.tally.set_deadline(wall_ms);
 }
 
@@ -54,7 +51,7 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
                          registry::Done<ControlAnswer> done) {
     if (run->dropped) return done(registry::make_error_code(registry::errc::not_found));
     if (stopping_) return done(registry::make_error_code(registry::errc::closed));
-    const std::int64_t now = now_ms();
+    const std::int64_t now = parts_.clock.wall_ms();
     Tally& tally = run->tally;
     const bool waited = tally.waits_since_ms() != 0;
     // After a restart the state knows it before the goal is found again.
@@ -71,12 +68,13 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
         const std::uint64_t left = tally.audience() - tally.final_devices();
         const std::int64_t hours = parts_.config.sends_paused_hours_max;
         set_deadline(*run,
-                     waits ? now + hours * 3'600'000 : undelivered_after_ms(run->send, left, now));
+                     waits ? now + hours * 3'600'000 : undelivered_after_ms(run->send, left, now),
+                     parts_.clock);
     }
     const bool releases = event == SendEvent::cancel || (event == SendEvent::resume && canary_over);
     if (releases && canary_open(*run)) {
         tally.set_released();
-        if (run->rounds_known) parts_.open_round(run);
+        if (run->rounds_known) owner_.open_round(run);
     }
     if (run->mode != Mode::drop) run->mode = mode_of(tally.state());
     auto told = [this, run, done = std::move(done)] {
@@ -91,20 +89,20 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
             done(taken);
         });
     };
-    parts_.tell_lanes(run, std::move(told));
+    owner_.tell_lanes(run, std::move(told));
 }
 
 void FanoutLane::reached(const std::shared_ptr<SendRun>& run) {
     if (run->tally.complete()) return checkpoint(run);
     if (!canary_open(*run) || !run->tally.goal_reached()) return;
-    const std::int64_t now = now_ms();
+    const std::int64_t now = parts_.clock.wall_ms();
     const bool waited = run->tally.waits_since_ms() != 0;
     if (!run->tally.apply(SendEvent::canary_final, now)) return;
     if (!waited && !run->send.deadline_given) {
-        set_deadline(*run, now + parts_.config.sends_paused_hours_max * 3'600'000);
+        set_deadline(*run, now + parts_.config.sends_paused_hours_max * 3'600'000, parts_.clock);
     }
     if (run->mode != Mode::drop) run->mode = mode_of(run->tally.state());
-    parts_.tell_lanes(run, [this, run] { checkpoint(run); });
+    owner_.tell_lanes(run, [this, run] { checkpoint(run); });
 }
 
 void FanoutLane::expire(const std::shared_ptr<SendRun>& run) {
@@ -115,16 +113,16 @@ void FanoutLane::expire(const std::shared_ptr<SendRun>& run) {
     run->mode = Mode::drop;
     if (canary_open(*run)) {
         run->tally.set_released();
-        if (run->rounds_known) parts_.open_round(run);
+        if (run->rounds_known) owner_.open_round(run);
     }
-    parts_.tell_lanes(run, [] {});
+    owner_.tell_lanes(run, [] {});
 }
 
 void FanoutLane::look_at_disk() {
-    constexpr std::chrono::seconds apart{1};
-    const auto now = Clock::now();
-    if (parts_.config.disk_free_mib_min == 0 || now - disk_looked_ < apart) return;
-    disk_looked_ = now;
+    constexpr std::int64_t apart_ms = 1'000;
+    const std::int64_t now = parts_.clock.steady_ms();
+    if (parts_.config.disk_free_mib_min == 0 || now - disk_looked_ms_ < apart_ms) return;
+    disk_looked_ms_ = now;
     std::error_code failure;
     const auto space = std::filesystem::space(parts_.config.data_dir, failure);
     const auto least = static_cast<std::uintmax_t>(parts_.config.disk_free_mib_min) << 20;
@@ -193,12 +191,12 @@ pns::Task<void> FanoutLane::drop_rest(LaneRun& run, std::size_t platform, std::u
         drop_device(run, platform, partition, *next, false, pns::Outcome::abandoned);
     }
     flush(run);
-    co_await sleep(run, Clock::now());
+    co_await sleep(run, std::chrono::steady_clock::duration::zero());
 }
 
-pns::Task<void> FanoutLane::sleep(LaneRun& run, Clock::time_point until) {
+pns::Task<void> FanoutLane::sleep(LaneRun& run, std::chrono::steady_clock::duration time) {
     if (stopping_) co_return;
-    Timer timer(loop_.get_executor(), until);
+    Timer timer(loop_.get_executor(), time);
     run.sleepers.push_back(&timer);
     co_await timer.async_wait(pns::as_result);
     std::erase(run.sleepers, &timer);
@@ -211,7 +209,7 @@ void FanoutLane::wake(LaneRun& run) {
 pns::Task<std::size_t> FanoutLane::take_rate(LaneRun& run, std::size_t want) {
     const auto most = static_cast<std::uint32_t>(want);
     while (run.mode == Mode::go && may_walk(run)) {
-        const std::int64_t now = pns::steady_now_us();
+        const std::int64_t now = parts_.clock.steady_us();
         std::int64_t wait_us = 0;
         std::uint32_t got = most;
         if (run.run->hub_rate) got = run.run->hub_rate->take(most, now, wait_us);
@@ -222,7 +220,7 @@ pns::Task<std::size_t> FanoutLane::take_rate(LaneRun& run, std::size_t want) {
         }
         if (got > 0) co_return got;
         const std::chrono::microseconds wait(std::max(wait_us, rate_wait_us_min));
-        co_await sleep(run, Clock::now() + wait);
+        co_await sleep(run, wait);
     }
     co_return 0;
 }

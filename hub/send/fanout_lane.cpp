@@ -14,7 +14,6 @@
 #include <iterator>
 #include <utility>
 
-#include "hub/process/clock.hpp"
 #include "hub/process/log.hpp"
 #include "pns/account.hpp"
 
@@ -28,8 +27,9 @@ constexpr std::int64_t drain_poll_ms = 10;
 
 }  // namespace
 
-FanoutLane::FanoutLane(Loops& loops, std::size_t index, FanoutParts& parts)
-    : loop_(loops.lane(index)),
+FanoutLane::FanoutLane(LaneOwner& owner, Loops& loops, std::size_t index, FanoutParts& parts)
+    : owner_(owner),
+      loop_(loops.lane(index)),
       mailbox_(loops.mailbox(index)),
       index_(index),
       lanes_(loops.size()),
@@ -55,7 +55,7 @@ void FanoutLane::begin(std::shared_ptr<SendRun> run,
     LaneRun& mine = runs_.emplace_back(std::move(run), partitions);
     mine.self = std::prev(runs_.end());
     mine.todo = todo;
-    mine.run->tally.set_started(now_ms());
+    mine.run->tally.set_started(parts_.clock.wall_ms());
     if (mine.run->at_home && try_send(mine, strands->front())) return;
     mine.walks += strands->size();
     for (std::size_t s = 0; s < strands->size(); ++s) nursery_.start(walk(mine, strands, s));
@@ -152,16 +152,17 @@ void FanoutLane::flush(LaneRun& run) {
     prune(run);
     const bool reached = run.run->tally.add(run.notes);
     tell_figures(run);  // last: who sees nothing in flight sees what became of it
-    if (reached) parts_.on_complete(run.run);
+    if (reached) owner_.complete(run.run);
 }
 
 void FanoutLane::prune(LaneRun& run) {
     const std::uint32_t hub = run.run->hub->row.number;
+    const std::int64_t now = parts_.clock.steady_ms();
     auto learned = std::exchange(run.learned, {});
     for (LaneRun::Learned& one : learned) {
         const PruneGates::Subject subject{hub, one.platform, one.app};
-        auto dead = parts_.gates.pass(subject, run.run->send.id, one.accepted, std::move(one.dead),
-                                      pns::steady_now_us() / 1'000);
+        auto dead =
+            parts_.gates.pass(subject, run.run->send.id, one.accepted, std::move(one.dead), now);
         if (dead.empty()) continue;
         auto told = [&metrics = parts_.metrics, name = pns::platforms()[one.platform].name](
                         registry::Result<std::size_t> retired) {
@@ -172,7 +173,8 @@ void FanoutLane::prune(LaneRun& run) {
                           {{"error", retired.error().message()}});
             }
         };
-        parts_.gates.retire(parts_.registry, subject, "provider", std::move(dead), std::move(told));
+        parts_.gates.retire(parts_.registry, subject, "provider", std::move(dead), now,
+                            std::move(told));
     }
     if (run.rotations.empty()) return;
     parts_.registry.rotate(
@@ -224,7 +226,7 @@ void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
             }
             if (run->dropped || run->tally.ended()) {
                 std::erase(home_runs_, run);
-                parts_.on_ended(run);
+                owner_.ended(run);
             } else if (run->tally.complete()) {
                 checkpoint(run);
             }
@@ -236,7 +238,7 @@ void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
 void FanoutLane::write_progress(const std::shared_ptr<SendRun>& run, bool may_end,
                                 registry::Done<void> done) {
     std::lock_guard lock(run->checkpoint_mutex);
-    auto [progress, told] = run->tally.snapshot(now_ms(), may_end);
+    auto [progress, told] = run->tally.snapshot(parts_.clock.wall_ms(), may_end);
     if (!registry::is_final(progress.state)) {
         // Results come before the tally counts them: what this progress counts is among them.
         progress.failures_anew = run->failures_anew.exchange(false);
@@ -261,7 +263,7 @@ pns::Task<void> FanoutLane::tick() {
         timer.expires_after(std::chrono::milliseconds(parts_.config.checkpoint_ms));
         const auto [ec] = co_await timer.async_wait(pns::as_result);
         if (ec) co_return;
-        const std::int64_t now = now_ms(), steady = pns::steady_now_ms();
+        const std::int64_t now = parts_.clock.wall_ms(), steady = parts_.clock.steady_ms();
         if (index_ == 0) look_at_disk();
         for (LaneRun& run : runs_) {
             flush(run);
@@ -288,9 +290,9 @@ pns::Task<void> FanoutLane::drain(std::int64_t drain_ms) {
     for (auto& [key, slot] : slots_) {
         if (slot->sender) stops.start(slot->sender->stop(drain_ms));
     }
-    const std::int64_t until = pns::steady_now_ms() + drain_ms;
+    const std::int64_t until = parts_.clock.steady_ms() + drain_ms;
     Timer timer(loop_.get_executor());
-    while (in_flight_ > 0 && pns::steady_now_ms() < until) {
+    while (in_flight_ > 0 && parts_.clock.steady_ms() < until) {
         timer.expires_after(std::chrono::milliseconds(drain_poll_ms));
         const auto [ec] = co_await timer.async_wait(pns::as_result);
         if (ec) break;

@@ -22,6 +22,7 @@
 #include "hub/process/config.hpp"
 #include "hub/process/loops.hpp"
 #include "hub/process/metrics.hpp"
+#include "hub/send/attempts.hpp"
 #include "hub/send/prune_gates.hpp"
 #include "hub/send/push_window.hpp"
 #include "hub/send/rendering.hpp"
@@ -64,18 +65,27 @@ struct FanoutParts {
     PruneGates& gates;
     Trace& trace;
     pns::BearerCache& bearers;
+    const pns::Clock& clock;  ///< that of the tokens and senders
     pns::Network network;
-    std::function<void(const std::shared_ptr<SendRun>&)>
-        on_ended;  ///< final checkpoint is on disk; any thread
-    std::function<void(const std::shared_ptr<SendRun>&)>
-        on_complete;  ///< every device is final, or every one of the canary; any thread
-    /// Opens the next round of the run: its canary, or what is left. Called on its home lane.
-    std::function<void(const std::shared_ptr<SendRun>&)> open_round;
-    /// Has every lane obey the run's mode, then calls `done` on the run's home lane.
-    std::function<void(const std::shared_ptr<SendRun>&, std::function<void()> done)> tell_lanes;
     std::atomic<std::int64_t> backlog{0};  ///< devices of open sends that are not final
     std::atomic<bool> disk_low{false};     ///< as lane 0 last saw it
     BrokenCredentials broken;
+};
+
+/// What a lane needs of the fan-out that it is a part of: what is common to all lanes of a send.
+class LaneOwner {
+  public:
+    /// Every device is final, or every one of the canary. Any thread.
+    virtual void complete(const std::shared_ptr<SendRun>& run) = 0;
+    /// The last checkpoint is on disk. Any thread.
+    virtual void ended(const std::shared_ptr<SendRun>& run) = 0;
+    /// Opens the next round of the run: its canary, or what is left. On its home lane.
+    virtual void open_round(const std::shared_ptr<SendRun>& run) = 0;
+    /// Has every lane obey the run's mode, then calls `told` on the run's home lane.
+    virtual void tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told) = 0;
+
+  protected:
+    ~LaneOwner() = default;
 };
 
 /// What became of a command to a send.
@@ -99,7 +109,7 @@ struct Strand {
 
 class FanoutLane {
   public:
-    FanoutLane(Loops& loops, std::size_t index, FanoutParts& parts);
+    FanoutLane(LaneOwner& owner, Loops& loops, std::size_t index, FanoutParts& parts);
     ~FanoutLane();
     FanoutLane(const FanoutLane&) = delete;
     FanoutLane& operator=(const FanoutLane&) = delete;
@@ -259,6 +269,7 @@ class FanoutLane {
         std::size_t open = 0;  ///< pushes without a verdict, plus one while being filled
     };
 
+    LaneOwner& owner_;
     boost::asio::io_context& loop_;
     Mailbox& mailbox_;
     const std::size_t index_, lanes_;
@@ -266,8 +277,8 @@ class FanoutLane {
     pns::Nursery nursery_;
     bool stopping_ = false;
     bool end_posted_ = false;
-    bool withdrawing_ = false;  ///< verdicts of this moment are of pushes taken back
-    std::chrono::steady_clock::time_point disk_looked_{};
+    bool withdrawing_ = false;         ///< verdicts of this moment are of pushes taken back
+    std::int64_t disk_looked_ms_ = 0;  ///< steady clock
     std::mt19937_64 random_{std::random_device{}()};
     const pns::Verdict* verdict_ = nullptr;  ///< of the provider, while judge() deals with it
     std::list<LaneRun> runs_;
@@ -334,10 +345,9 @@ class FanoutLane {
                                        const pns::Verdict& verdict);
     /// What is known of a device's attempts so far.
     Waiting past_of(const Chunk& chunk, std::size_t device) const;
-    /// An attempt was made and may be made again. By the push's own fault: its attempts are
-    /// bounded; else only its time is.
-    void again(Chunk& chunk, std::size_t device, std::int64_t wish_ms, bool own_fault,
-               pns::Outcome otherwise, std::string_view reason);
+    /// An attempt was made and may be made again; `reason` is told of it.
+    void again(Chunk& chunk, std::size_t device, const FailedAttempt& failed,
+               std::string_view reason);
     /// No attempt was made. `why` says what the device waits for, if it does.
     void put_off(Chunk& chunk, std::size_t device, std::int64_t wait_ms, const pns::NotSent& why);
     /// Keeps the device until `due_ms` (steady clock).
@@ -363,8 +373,8 @@ class FanoutLane {
         return run.run->tally.audience() <= parts_.config.fanout_chunk_devices;
     }
     bool may_walk(const LaneRun& run) const { return !stopping_ && !run.run->dropped; }
-    /// Until `until`, or until a command comes.
-    pns::Task<void> sleep(LaneRun& run, std::chrono::steady_clock::time_point until);
+    /// For `time`, or until a command comes.
+    pns::Task<void> sleep(LaneRun& run, std::chrono::steady_clock::duration time);
     static void wake(LaneRun& run);
     /// Waits until the send's and the hub's rate let some of `want` pushes pass; how many. 0: a
     /// command came first.

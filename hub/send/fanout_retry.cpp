@@ -1,31 +1,13 @@
 // Devices that wait for another attempt, and what lets them go again. Tested by
 // tests/hub_outage_test.cpp, tests/hub_fanout_test.cpp and tests/hub_control_test.cpp.
 //
-// A device waits for a time (the provider's wish, a backoff) or for a door of the sender that is
-// shut (hub/send/wait_list.hpp). Only an attempt that the provider answered, or may have got,
-// counts as one; only those that failed by the push's own fault are bounded. Everything else waits
-// until the send's deadline. Runs on the lane's loop.
+// A device waits for a time (hub/send/attempts.hpp) or for a door of the sender that is shut
+// (hub/send/wait_list.hpp), until the send's deadline. Runs on the lane's loop.
 
-#include <algorithm>
-
-#include "hub/process/clock.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/trace.hpp"
-#include "pns/retry_policy.hpp"
 
 namespace hub {
-
-namespace {
-
-/// A provider that is unwell and names no time is asked again so soon, and a push whose answer was
-/// lost waits up to so long.
-constexpr std::int64_t unwell_wait_ms_max = 1'500, lost_wait_ms_max = 60'000;
-
-std::uint8_t one_more(std::uint8_t count) {
-    return count == 255 ? count : static_cast<std::uint8_t>(count + 1);
-}
-
-}  // namespace
 
 FanoutLane::LaneRun::Waits& FanoutLane::waits_of(LaneRun& run, std::size_t platform) {
     for (LaneRun::Waits& one : run.waits) {
@@ -43,30 +25,18 @@ Waiting FanoutLane::past_of(const Chunk& chunk, std::size_t device) const {
     return past;
 }
 
-void FanoutLane::again(Chunk& chunk, std::size_t device, std::int64_t wish_ms, bool own_fault,
-                       pns::Outcome otherwise, std::string_view reason) {
+void FanoutLane::again(Chunk& chunk, std::size_t device, const FailedAttempt& failed,
+                       std::string_view reason) {
     Waiting past = past_of(chunk, device);
-    past.attempts = one_more(past.attempts);
-    past.outcome = otherwise;
-    auto limits = pns::retry_limits(pns::platforms()[serving(chunk.platforms[device])].name);
-    unsigned counted = past.attempts;
-    if (own_fault) {
-        past.faults = one_more(past.faults);
-        counted = past.faults;
-    } else {
-        limits.attempts_max = 256;
-        limits.base_ms = std::min(limits.base_ms, unwell_wait_ms_max);
-        limits.cap_ms = otherwise == pns::Outcome::unknown ? lost_wait_ms_max : unwell_wait_ms_max;
-    }
-    const auto delay_ms = pns::retry_delay_ms(limits, counted, wish_ms, random_());
-    const std::int64_t due_ms = pns::steady_now_ms() + delay_ms.value_or(0);
-    if (!delay_ms || due_ms >= chunk.run->run->deadline.steady_ms() ||
-        chunk.run->mode == Mode::drop) {
-        finish(chunk, device, otherwise, reason);
-        return;
-    }
-    if (parts_.trace.on()) tell_trace(chunk, device, otherwise, reason, now_ms() + *delay_ms);
-    wait(chunk, device, past, due_ms);
+    const std::int64_t now = parts_.clock.steady_ms();
+    const auto limits = pns::retry_limits(pns::platforms()[serving(chunk.platforms[device])].name);
+    const auto wait_ms =
+        wait_after(failed, limits, chunk.run->run->deadline.steady_ms() - now, random_(), past);
+    if (!wait_ms || chunk.run->mode == Mode::drop)
+        return finish(chunk, device, failed.outcome, reason);
+    if (parts_.trace.on())
+        tell_trace(chunk, device, failed.outcome, reason, parts_.clock.wall_ms() + *wait_ms);
+    wait(chunk, device, past, now + *wait_ms);
 }
 
 void FanoutLane::put_off(Chunk& chunk, std::size_t device, std::int64_t wait_ms,
@@ -80,7 +50,7 @@ void FanoutLane::put_off(Chunk& chunk, std::size_t device, std::int64_t wait_ms,
         run.notes.unmark(chunk.marked_as[device], chunk.partition, chunk.numbers[device]);
         past.marked = false;
     }
-    wait(chunk, device, past, pns::steady_now_ms() + wait_ms);
+    wait(chunk, device, past, parts_.clock.steady_ms() + wait_ms);
 }
 
 void FanoutLane::wait(Chunk& chunk, std::size_t device, Waiting waiting, std::int64_t due_ms) {
@@ -119,7 +89,7 @@ FanoutLane::Flow FanoutLane::flow_of(const LaneRun& run, std::size_t platform) {
 pns::Task<void> FanoutLane::walk_waiting(LaneRun& run, LaneRun::Waits& waits) {
     const std::size_t platform = waits.platform;
     while (may_walk(run) && run.mode == Mode::go && !run.run->stalled) {
-        const std::int64_t now = pns::steady_now_ms();
+        const std::int64_t now = parts_.clock.steady_ms();
         if (!waits.list.has_due(now)) break;
         const Flow flow = flow_of(run, platform);
         if (flow == Flow::shut) break;  // looked at again when it opens, or by the tick
@@ -128,7 +98,7 @@ pns::Task<void> FanoutLane::walk_waiting(LaneRun& run, LaneRun::Waits& waits) {
             room = co_await take_rate(run, room);
             if (room == 0) break;
         }
-        std::vector<Waiting> due = waits.list.take_due(pns::steady_now_ms(), room);
+        std::vector<Waiting> due = waits.list.take_due(parts_.clock.steady_ms(), room);
         if (run.rated) give_rate_back(run, room - due.size());
         if (due.empty()) continue;
         retries_waiting_.fetch_sub(due.size(), std::memory_order_relaxed);
@@ -162,7 +132,7 @@ pns::Task<void> FanoutLane::walk_waiting(LaneRun& run, LaneRun::Waits& waits) {
 }
 
 void FanoutLane::opened(std::uint32_t hub, std::size_t platform, std::uint32_t door) {
-    const std::int64_t now = pns::steady_now_ms();
+    const std::int64_t now = parts_.clock.steady_ms();
     for (LaneRun& run : runs_) {
         if (run.run->hub->row.number != hub) continue;
         for (LaneRun::Waits& waits : run.waits) {

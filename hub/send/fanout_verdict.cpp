@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "hub/process/clock.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/prune_proof.hpp"
 #include "hub/send/trace.hpp"
@@ -44,9 +43,9 @@ void FanoutLane::tell_trace(const Chunk& chunk, std::size_t device, pns::Outcome
     event.platform = pns::platforms()[chunk.platforms[device]].name;
     const bool answered = verdict_ != nullptr;
     event.attempt = static_cast<std::uint8_t>(std::min(before + (answered ? 1U : 0U), 255U));
-    event.at_ms = now_ms();
+    event.at_ms = parts_.clock.wall_ms();
     if (answered) {
-        const std::int64_t took_us = pns::steady_now_us() - chunk.submitted_us;
+        const std::int64_t took_us = parts_.clock.steady_us() - chunk.submitted_us;
         event.took_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(took_us / 1'000, 1));
         if (const auto* accepted = verdict_->get<pns::Accepted>())
             event.provider_id = accepted->provider_id;
@@ -68,7 +67,7 @@ std::optional<std::int64_t> FanoutLane::accuse(Chunk& chunk, const pns::Push& pu
     accusation.suspected = death == nullptr;
     if (death != nullptr) accusation.dead_since_ms = death->dead_since_ms;
     accusation.registered_at_ms = row.registered_at_ms;
-    accusation.now_ms = now_ms();
+    accusation.now_ms = parts_.clock.wall_ms();
     accusation.attempts_before = chunk.before.empty() ? 0 : chunk.before[device].attempts;
     const Weighed weighed = weigh(accusation, parts_.config.web_push_grace_s * 1'000);
     parts_.metrics.accused(accusation.platform, proof_name(weighed.proof));

@@ -13,7 +13,6 @@
 #include <limits>
 #include <memory>
 
-#include "hub/process/clock.hpp"
 #include "hub/send/trace.hpp"
 #include "pns/alarm.hpp"
 #include "pns/platform.hpp"
@@ -125,7 +124,8 @@ std::vector<Retirement> PruneGates::pass(const Subject& subject, std::string_vie
 }
 
 void PruneGates::retire(registry::Registry& registry, const Subject& subject, std::string_view by,
-                        std::vector<Retirement> dead, registry::Done<std::size_t> done) {
+                        std::vector<Retirement> dead, std::int64_t now_ms,
+                        registry::Done<std::size_t> done) {
     struct Sum {
         std::atomic<std::size_t> steps_left{0}, retired{0};
         std::atomic<int> failure{0};
@@ -141,14 +141,14 @@ void PruneGates::retire(registry::Registry& registry, const Subject& subject, st
         const auto given = std::make_shared<std::vector<Retirement>>(std::make_move_iterator(begin),
                                                                      std::make_move_iterator(end));
         registry.retire(subject.hub, *given,
-                        [this, subject, by = std::string(by), given, sum,
+                        [this, subject, by = std::string(by), given, now_ms, sum,
                          done](registry::Result<std::vector<registry::Retired>> retired) {
                             if (retired) {
                                 sum->retired += retired->size();
                             } else {
                                 sum->failure = retired.error().value();
                             }
-                            settled(subject, by, std::move(*given), retired);
+                            settled(subject, by, std::move(*given), now_ms, retired);
                             if (--sum->steps_left != 0) return;
                             if (sum->failure == 0) return done(sum->retired.load());
                             const auto code = static_cast<registry::errc>(sum->failure.load());
@@ -158,11 +158,12 @@ void PruneGates::retire(registry::Registry& registry, const Subject& subject, st
 }
 
 void PruneGates::settled(const Subject& subject, std::string_view by, std::vector<Retirement> given,
+                         std::int64_t now_ms,
                          const registry::Result<std::vector<registry::Retired>>& retired) {
     const std::uint32_t hub = subject.hub;
     if (!retired && retired.error() != registry::errc::not_found) {
         std::lock_guard lock(mutex_);
-        auto& entry = gate_of(subject, pns::steady_now_us() / 1'000);
+        auto& entry = gate_of(subject, now_ms);
         unhold(hub, given);
         for (Retirement& one : given) {
             one.ticket = 0;  // behind those that came meanwhile: tickets ascend within a gate

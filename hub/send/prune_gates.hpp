@@ -66,7 +66,8 @@ class PruneGates {
     /// write is held again. `by`: "provider" or "operator". `done` comes once, on any thread, with
     /// how many were retired.
     void retire(registry::Registry& registry, const Subject& subject, std::string_view by,
-                std::vector<registry::Retirement> dead, registry::Done<std::size_t> done);
+                std::vector<registry::Retirement> dead, std::int64_t now_ms,
+                registry::Done<std::size_t> done);
     /// Takes everything a hub's gates hold, of one platform or of all, to be given to retire().
     std::map<Subject, std::vector<registry::Retirement>> take(std::uint32_t hub,
                                                               std::optional<std::size_t> platform);
@@ -97,7 +98,7 @@ class PruneGates {
     Gates::value_type& gate_of(const Subject& subject, std::int64_t now_ms);
     void save(Gates::value_type& entry);
     void settled(const Subject& subject, std::string_view by,
-                 std::vector<registry::Retirement> given,
+                 std::vector<registry::Retirement> given, std::int64_t now_ms,
                  const registry::Result<std::vector<registry::Retired>>& retired);
     void unhold(std::uint32_t hub, const std::vector<registry::Retirement>& gone);
 };

@@ -10,8 +10,7 @@
 #include <algorithm>
 
 #include "hub/process/log.hpp"
-#include "hub/process/metrics.hpp"
-#include "hub/send/fanout.hpp"
+#include "hub/send/admission.hpp"
 #include "hub/send/send_request.hpp"
 
 namespace hub {
@@ -56,10 +55,8 @@ std::size_t Schedule::size() const {
     return entries_.size();
 }
 
-Scheduler::Scheduler(boost::asio::io_context& lane, Parts parts,
-                     std::function<std::int64_t()> clock)
+Scheduler::Scheduler(boost::asio::io_context& lane, Parts parts)
     : parts_(parts),
-      clock_(std::move(clock)),
       timer_(lane.get_executor()),
       firing_(lane.get_executor()),
       ended_(lane.get_executor(), Timer::time_point::max()) {}
@@ -94,10 +91,10 @@ Scheduler::Figures Scheduler::figures() const {
 pns::Task<void> Scheduler::run() {
     running_ = true;
     while (!stopping_) {
-        const std::int64_t now = clock_();
+        const std::int64_t now = parts_.clock.wall_ms();
         co_await fire_due(now);
         const std::int64_t wait_ms = std::clamp<std::int64_t>(
-            schedule_.next_ms() - std::max<std::int64_t>(clock_(), 0), 0, look_ms);
+            schedule_.next_ms() - std::max<std::int64_t>(parts_.clock.wall_ms(), 0), 0, look_ms);
         timer_.expires_after(std::chrono::milliseconds(wait_ms));
         if (!stopping_) co_await timer_.async_wait(pns::as_result);
     }
@@ -147,51 +144,43 @@ pns::Task<Scheduler::Fired> Scheduler::attempt(const Entry& entry, std::int64_t 
     registry::Send send = std::move(stored->first);
     if (!send.deadline_given) send.deadline_ms = now_ms + undelivered_ms_max;
 
-    registry::Selection selection;
-    registry::Progress progress;
-    const auto plan = plan_of(send.tag_expression, parts_.config);
-    if (const auto* wrong = std::get_if<Refusal>(&plan)) {
-        // It was sound when it was accepted: a bound has been lowered since.
-        log_error("a scheduled send's expression is over a bound now",
-                  {{"send", send.id}, {"why", wrong->message}});
-        progress.state = registry::SendState::abandoned;
-    } else {
-        const registry::Universe universe = universe_of(send, parts_.config);
-        auto select = [this, &entry, &plan, &universe] {
-            return parts_.registry.select(entry.hub, std::get<tagexpr::Plan>(plan), universe);
-        };
-        send.frozen_at_ms = clock_();
-        auto selected = co_await on_store(parts_.store, std::move(select));
-        if (!selected) {
-            log_error("the audience of a scheduled send cannot be read: tried again shortly",
-                      {{"send", send.id}, {"error", selected.error().message()}});
-            co_return Fired::later;
+    const std::int64_t late_ms = now_ms - send.scheduled_at_ms;
+    NewSend wanted{hub, send};
+    const auto outcome = co_await parts_.admission.accept(std::move(wanted));
+    boost::system::error_code failure;
+    if (const auto* why = std::get_if<Admission::Declined>(&outcome)) {
+        if (std::holds_alternative<Fanout::Busy>(*why)) co_return Fired::later;
+        const auto* wrong = std::get_if<Refusal>(why);
+        if (wrong == nullptr) {
+            failure = std::get<boost::system::error_code>(*why);
+        } else {
+            log_error("a scheduled send's expression is over a bound now",
+                      {{"send", entry.id}, {"why", wrong->message}});
+            const auto ended = co_await give_up(entry.hub, std::move(send), now_ms);
+            if (!ended) failure = ended.error();
         }
-        selection = std::move(*selected);
-        if (selection.count() == 0) progress.state = registry::SendState::no_target;
     }
-    const bool over = registry::is_final(progress.state);
-    if (over) progress.started_at_ms = progress.ended_at_ms = now_ms;
-
-    const auto fired = registry::frozen(std::move(send), std::move(selection));
-    auto write = [this, &entry, &fired, &progress](registry::Done<void> done) {
-        parts_.registry.accept(entry.hub, fired, progress, std::move(done));
-    };
-    const auto written = co_await committed<void>(std::move(write));
-    if (!written) {
-        const auto code = written.error();
-        if (code == registry::errc::exists || code == registry::errc::not_found) {
-            co_return Fired::gone;  // cancelled meanwhile, or the hub was deleted
-        }
+    if (failure == registry::errc::exists || failure == registry::errc::not_found)
+        co_return Fired::gone;  // cancelled meanwhile, or the hub was deleted
+    if (failure) {
         log_error("a scheduled send cannot be fired: tried again shortly",
-                  {{"send", entry.id}, {"error", code.message()}});
+                  {{"send", entry.id}, {"error", failure.message()}});
         co_return Fired::later;
     }
     ++fired_;
-    late_ms_ = std::max<std::int64_t>(0, now_ms - fired->send.scheduled_at_ms);
-    parts_.metrics.send_opened(fired->send.format);
-    if (!over) parts_.fanout.start(hub, fired);
+    late_ms_ = std::max<std::int64_t>(0, late_ms);
     co_return Fired::yes;
+}
+
+pns::Task<registry::Result<void>> Scheduler::give_up(std::uint32_t hub, registry::Send send,
+                                                     std::int64_t now_ms) {
+    registry::Progress progress;
+    progress.state = registry::SendState::abandoned;
+    progress.started_at_ms = progress.ended_at_ms = now_ms;
+    auto write = [&](registry::Done<void> done) {
+        parts_.registry.accept(hub, registry::frozen(std::move(send)), progress, std::move(done));
+    };
+    co_return co_await committed<void>(std::move(write));
 }
 
 pns::Task<void> Scheduler::stop() {

@@ -13,7 +13,6 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <mutex>
 #include <set>
 #include <string>
@@ -23,13 +22,14 @@
 #include "hub/device/hubs.hpp"
 #include "hub/process/config.hpp"
 #include "hub/process/loops.hpp"
+#include "pns/clock.hpp"
 #include "pns/nursery.hpp"
 #include "registry/registry.hpp"
 
 namespace hub {
 
+class Admission;
 class Fanout;
-class Metrics;
 
 /// The longest time ahead (docs/contracts/anh.md 5.7).
 constexpr std::int64_t schedule_ahead_ms_max = 7 * 86'400'000LL;
@@ -66,16 +66,17 @@ class Scheduler {
         registry::Registry& registry;
         Hubs& hubs;
         Fanout& fanout;
-        Metrics& metrics;
+        Admission& admission;
         const Config& config;
+        const pns::Clock& clock;
     };
     struct Figures {
         std::uint64_t waiting = 0, fired = 0;
         std::int64_t late_ms = 0;  ///< of the send that fired last
     };
 
-    /// Everything runs on `lane` unless it says otherwise. `clock`: wall clock, milliseconds.
-    Scheduler(boost::asio::io_context& lane, Parts parts, std::function<std::int64_t()> clock);
+    /// Everything runs on `lane` unless it says otherwise.
+    Scheduler(boost::asio::io_context& lane, Parts parts);
 
     /// Takes the scheduled sends out of what an earlier process left open. Before run().
     void resume(std::vector<registry::OpenSend>& open);
@@ -104,9 +105,11 @@ class Scheduler {
 
     pns::Task<void> fire(Entry entry, std::int64_t now_ms);
     pns::Task<Fired> attempt(const Entry& entry, std::int64_t now_ms);
+    /// Ends a send whose expression is over a bound now; it was sound when it was accepted.
+    pns::Task<registry::Result<void>> give_up(std::uint32_t hub, registry::Send send,
+                                              std::int64_t now_ms);
 
     Parts parts_;
-    std::function<std::int64_t()> clock_;
     Schedule schedule_;
     Timer timer_;
     pns::Nursery firing_;

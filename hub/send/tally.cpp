@@ -148,7 +148,7 @@ double Tally::rate_per_s() const {
 
 bool Tally::is_done(std::uint16_t partition, std::uint32_t number) const {
     std::lock_guard lock(mutex_);
-    return partition < progress_.done.size() && progress_.done[partition].contains(number);
+    return partition < progress_.finished.size() && progress_.finished[partition].contains(number);
 }
 
 std::uint64_t Tally::final_devices() const {

@@ -25,13 +25,15 @@ constexpr std::chrono::hours kept_max{24};
 
 }  // namespace
 
-TokenFiles::TokenFiles(fs::path directory, std::string secret, StorePool& pool)
+TokenFiles::TokenFiles(fs::path directory, std::string secret, StorePool& pool, std::int64_t now_ms)
     : directory_(std::move(directory)), secret_(std::move(secret)), pool_(pool) {
     if (fs::create_directories(directory_)) {
         fs::permissions(directory_, fs::perms::owner_all);
     }
     std::error_code failed;
-    const auto oldest = fs::file_time_type::clock::now() - kept_max;
+    const auto oldest =
+        fs::file_time_type::clock::from_sys(std::chrono::sys_time<std::chrono::milliseconds>(
+            std::chrono::milliseconds(now_ms) - kept_max));
     for (fs::directory_iterator at(directory_, failed), end; !failed && at != end;
          at.increment(failed)) {
         std::error_code unread;

@@ -19,7 +19,8 @@ namespace hub {
 class TokenFiles final : public pns::TokenStore {
   public:
     /// Makes the directory and removes what is older than a day. `secret` keys the names.
-    TokenFiles(std::filesystem::path directory, std::string secret, StorePool& pool);
+    TokenFiles(std::filesystem::path directory, std::string secret, StorePool& pool,
+               std::int64_t now_ms);
 
     std::optional<std::string> load(const std::string& token_key) override;
     void save(const std::string& token_key, std::string text) override;

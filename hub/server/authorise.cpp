@@ -5,7 +5,6 @@
 #include "hub/device/hubs.hpp"
 #include "hub/http/rate_limits.hpp"
 #include "hub/http/responses.hpp"
-#include "hub/process/clock.hpp"
 #include "hub/process/config.hpp"
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
@@ -79,7 +78,8 @@ std::optional<Response> refuse(Grounds& grounds, const Request& request, const H
         return forbidden;
     }
     const std::uint32_t owner = caller.of_namespace ? KeyLimits::of_namespace : hub->row.number;
-    if (const auto wait_ms = grounds.limits.take(owner, caller.rule->name, now_ms()); wait_ms > 0) {
+    if (const auto wait_ms = grounds.limits.take(owner, caller.rule->name, request.received_at_ms);
+        wait_ms > 0) {
         grounds.metrics.limited("key");
         Response slow = error(request, 429, "Requests signed with this key come too fast.");
         slow.headers.emplace_back("Retry-After", retry_after_s(wait_ms));

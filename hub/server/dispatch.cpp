@@ -2,10 +2,7 @@
 
 #include "hub/server/dispatch.hpp"
 
-#include <chrono>
-
 #include "hub/http/problem.hpp"
-#include "hub/process/clock.hpp"
 #include "hub/process/config.hpp"
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
@@ -32,9 +29,11 @@ struct Counted {
 
 }  // namespace
 
-Dispatch::Dispatch(const Config& config, Metrics& metrics, std::span<const Route> routes,
-                   Authoriser authoriser, Parts& parts, AnswerOnce answer_once)
+Dispatch::Dispatch(const Config& config, const pns::Clock& clock, Metrics& metrics,
+                   std::span<const Route> routes, Authoriser authoriser, Parts& parts,
+                   AnswerOnce answer_once)
     : config_(config),
+      clock_(clock),
       metrics_(metrics),
       routes_(routes),
       authoriser_(std::move(authoriser)),
@@ -60,7 +59,7 @@ Response Dispatch::finish(const Request& request, std::string_view pattern, Resp
     }
     response.headers.emplace_back("TrackingId", request.tracking_id);
     response.headers.emplace_back("x-ms-correlation-request-id", request.tracking_id);
-    const auto spent_ms = now_ms() - request.received_at_ms;
+    const auto spent_ms = clock_.wall_ms() - request.received_at_ms;
     metrics_.request(request.method, pattern, response.status,
                      static_cast<double>(spent_ms < 0 ? 0 : spent_ms) / 1000.0);
     return response;
@@ -73,7 +72,7 @@ Response Dispatch::refuse(const Request& request, int status, std::string_view m
 pns::Task<Response> Dispatch::answer(const Request& request, const Routed& routed,
                                      TokenBucket* connection) {
     const Counted counted(in_flight_);
-    const auto wait_ms = connection == nullptr ? 0 : connection->take(now_ms());
+    const auto wait_ms = connection == nullptr ? 0 : connection->take(request.received_at_ms);
     if (wait_ms > 0) {
         metrics_.limited("connection");
         Response slow = error(request, 429, "This connection sends requests too fast.");

@@ -14,6 +14,7 @@
 
 #include "hub/http/rate_limits.hpp"
 #include "hub/http/route.hpp"
+#include "pns/clock.hpp"
 
 namespace hub {
 
@@ -36,8 +37,9 @@ class Dispatch {
 
     /// `parts` is handed to the handlers and to Route::body_bound; all outlive this. `answer_once`
     /// null: idempotency keys mean nothing.
-    Dispatch(const Config& config, Metrics& metrics, std::span<const Route> routes,
-             Authoriser authoriser, Parts& parts, AnswerOnce answer_once);
+    Dispatch(const Config& config, const pns::Clock& clock, Metrics& metrics,
+             std::span<const Route> routes, Authoriser authoriser, Parts& parts,
+             AnswerOnce answer_once);
 
     /// The route of `request`, which has passed parse_target().
     Routed route(const Request& request) const;
@@ -50,6 +52,7 @@ class Dispatch {
     /// The answer to something that did not become a request.
     Response refuse(const Request& request, int status, std::string_view message);
 
+    const pns::Clock& clock() const { return clock_; }
     std::size_t in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
 
   private:
@@ -57,6 +60,7 @@ class Dispatch {
     Response finish(const Request& request, std::string_view pattern, Response response);
 
     const Config& config_;
+    const pns::Clock& clock_;
     Metrics& metrics_;
     const std::span<const Route> routes_;
     const Authoriser authoriser_;

@@ -69,7 +69,7 @@ pns::Task<void> Listener::accept_loop() {
 pns::Task<void> Listener::serve(Peer::Socket socket) {
     // Cancelled, the present wait ends with an error, and the frame cleans up as ever.
     co_await asio::this_coro::throw_if_cancelled(false);
-    Peer peer(std::move(socket), tls_, config_.body_timeout_ms);
+    Peer peer(std::move(socket), tls_, config_.body_timeout_ms, dispatch_.clock());
     const auto place = peers_.insert(peers_.end(), &peer);
     ++connections_;
     pns::Nursery watcher(peer.executor());
@@ -100,14 +100,14 @@ pns::Task<void> Listener::converse(Peer& peer) {
     }
 }
 
-pns::Task<void> Listener::stop(std::chrono::steady_clock::time_point deadline) {
+pns::Task<void> Listener::stop(std::int64_t wait_ms) {
     stopping_ = true;
     pns::error_code ignored;
     acceptor_.close(ignored);
     pause_.cancel();
     for (auto it = peers_.begin(); it != peers_.end();) (*it++)->drain();
     if (!peers_.empty()) {
-        pause_.expires_at(deadline);
+        pause_.expires_after(std::chrono::milliseconds(wait_ms));
         co_await pause_.async_wait(pns::as_result);
     }
     while (children_.size() > 0) {

@@ -6,12 +6,13 @@
 
 #include <atomic>
 #include <boost/asio/ip/tcp.hpp>
-#include <chrono>
+#include <cstdint>
 #include <list>
 
 #include "hub/process/config.hpp"
 #include "hub/server/dispatch.hpp"
 #include "hub/server/peer.hpp"
+#include "pns/alarm.hpp"
 #include "pns/nursery.hpp"
 
 namespace hub {
@@ -27,10 +28,10 @@ class Listener {
     std::uint16_t port() const { return port_; }
     /// Begins to accept.
     void start();
-    /// Accepts no more, lets requests at work finish until `deadline`, then cuts what is left and
+    /// Accepts no more, lets requests at work finish for `wait_ms`, then cuts what is left and
     /// cancels what handlers wait for: a wait for a provider ends at once, one for the disk with
     /// the disk. Joins everything.
-    pns::Task<void> stop(std::chrono::steady_clock::time_point deadline);
+    pns::Task<void> stop(std::int64_t wait_ms);
 
   private:
     pns::Task<void> accept_loop();

@@ -10,9 +10,10 @@ namespace hub {
 
 namespace asio = boost::asio;
 
-Peer::Peer(Socket socket, asio::ssl::context* tls, std::int64_t write_ms)
+Peer::Peer(Socket socket, asio::ssl::context* tls, std::int64_t write_ms, const pns::Clock& clock)
     : socket_(std::move(socket)),
-      alarm_(socket_.get_executor(), [this](std::int64_t now) { return look(now); }),
+      alarm_(
+          socket_.get_executor(), [this](std::int64_t now) { return look(now); }, clock),
       write_ms_(write_ms) {
     if (tls != nullptr) tls_.emplace(socket_, *tls);
 }

@@ -29,8 +29,9 @@ class Peer {
   public:
     using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, pns::Executor>;
 
-    /// `tls` null: a plain connection. `write_ms` bounds each write.
-    Peer(Socket socket, boost::asio::ssl::context* tls, std::int64_t write_ms);
+    /// `tls` null: a plain connection. `write_ms` bounds each write. `clock` outlives it.
+    Peer(Socket socket, boost::asio::ssl::context* tls, std::int64_t write_ms,
+         const pns::Clock& clock);
     Peer(const Peer&) = delete;
     Peer& operator=(const Peer&) = delete;
 
@@ -73,6 +74,7 @@ class Peer {
     std::function<void()> on_give_up;  ///< unset: nothing but the frame works on the connection
     bool open() const { return open_; }
     pns::Executor executor() { return socket_.get_executor(); }
+    const pns::Clock& clock() const { return alarm_.clock(); }
 
   private:
     std::int64_t look(std::int64_t now_ms);

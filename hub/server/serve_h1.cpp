@@ -17,7 +17,6 @@
 #include <limits>
 #include <utility>
 
-#include "hub/process/clock.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
 #include "pns/http_date.hpp"
@@ -37,7 +36,8 @@ std::string_view std_view(boost::beast::string_view text) {
     return {text.data(), text.size()};
 }
 
-std::string wire_form(const Request& request, const Response& response, bool keep_alive) {
+std::string wire_form(const Request& request, const Response& response, bool keep_alive,
+                      std::int64_t now_ms) {
     std::string out = "HTTP/1.1 " + std::to_string(response.status) + " ";
     out.append(reason_phrase(response.status)).append("\r\n");
     for (const auto& [name, value] : response.headers) {
@@ -50,7 +50,7 @@ std::string wire_form(const Request& request, const Response& response, bool kee
             .append(std::to_string(response.body.size() + response.more_bytes))
             .append("\r\n");
     }
-    out.append("Date: ").append(pns::http_date(now_ms())).append("\r\n");
+    out.append("Date: ").append(pns::http_date(now_ms)).append("\r\n");
     if (!keep_alive) out.append("Connection: close\r\n");
     out.append("\r\n");
     const bool has_body = request.method != "HEAD" && response.status != 204;
@@ -65,7 +65,7 @@ class H1Connection {
         : peer_(peer),
           dispatch_(dispatch),
           config_(config),
-          rate_(config.requests_per_second_per_connection, now_ms()) {}
+          rate_(config.requests_per_second_per_connection, peer.clock().wall_ms()) {}
     pns::Task<void> run();
 
   private:
@@ -269,7 +269,7 @@ pns::Task<void> H1Connection::drop_body() {
 }
 
 pns::Task<bool> H1Connection::send(Response response, bool keep_alive) {
-    const std::string bytes = wire_form(request_, response, keep_alive);
+    const std::string bytes = wire_form(request_, response, keep_alive, peer_.clock().wall_ms());
     peer_.expect_nothing();
     auto failure = co_await peer_.write(boost::asio::buffer(bytes));
     if (response.streams && !failure) co_return co_await send_stream(std::move(response));
@@ -315,7 +315,7 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
     const bool headed = co_await read_head();
     if (!headed) co_return Step::stop;
 
-    request_.received_at_ms = now_ms();
+    request_.received_at_ms = peer_.clock().wall_ms();
     if (parse_failure_) {
         request_.tracking_id = choose_tracking_id(request_);
         const bool large = parse_failure_ == http::error::header_limit;
@@ -362,7 +362,7 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
             co_return Step::stop;
         }
         request_.body = std::move(parser_->get().body());
-        request_.received_at_ms = now_ms();
+        request_.received_at_ms = peer_.clock().wall_ms();
         peer_.expect_nothing();
     }
 

@@ -18,7 +18,6 @@
 #include <map>
 #include <vector>
 
-#include "hub/process/clock.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
 #include "pns/h2_session.hpp"
@@ -48,7 +47,7 @@ class H2Connection final : pns::H2Events {
         : peer_(peer),
           dispatch_(dispatch),
           config_(config),
-          rate_(config.requests_per_second_per_connection, now_ms()),
+          rate_(config.requests_per_second_per_connection, peer.clock().wall_ms()),
           session_(pns::H2Session::Role::server, limits_for(config), *this),
           children_(peer.executor()),
           wake_(peer.executor(), Latch::time_point::max()) {}
@@ -209,7 +208,7 @@ Request H2Connection::request_of(const pns::H2Message& message) const {
     }
     request.host = std::string(message.authority);
     request.tls = peer_.tls();
-    request.received_at_ms = now_ms();
+    request.received_at_ms = peer_.clock().wall_ms();
     request.tracking_id = choose_tracking_id(request);
     return request;
 }
@@ -263,7 +262,7 @@ void H2Connection::on_message(std::int32_t stream, const pns::H2Message& message
     if (received.empty()) return;  // answered at its head
     auto& [since_ms, bytes_max, request, routed] = received.mapped();
     if (refused(stream, request, bytes_max, message.body.size())) return set_deadline();
-    request.received_at_ms = now_ms();
+    request.received_at_ms = peer_.clock().wall_ms();
     request.body = std::string(message.body);
     ++working_;
     set_deadline();
@@ -354,14 +353,14 @@ pns::Task<void> H2Connection::answer(std::int32_t stream, Request request, Route
 
 namespace {
 /// As HTTP/2 has them; they live as long as `response` does.
-std::vector<pns::H2Header> headers_of(Response& response) {
+std::vector<pns::H2Header> headers_of(Response& response, std::int64_t now_ms) {
     auto& headers = response.headers;
     for (auto& [name, value] : headers) name = lower(name);
     if (response.status != 204 && !response.streams) {
         const auto bytes = response.body.size() + response.more_bytes;
         headers.emplace_back("content-length", std::to_string(bytes));
     }
-    headers.emplace_back("date", pns::http_date(now_ms()));
+    headers.emplace_back("date", pns::http_date(now_ms));
     std::vector<pns::H2Header> lent;
     lent.reserve(headers.size());
     for (const auto& [name, value] : headers) {
@@ -376,7 +375,8 @@ std::vector<pns::H2Header> headers_of(Response& response) {
 /// Pieces as they come, until the answer ends or nobody is there to read it.
 pns::Task<void> H2Connection::stream_out(std::int32_t stream, Response response) {
     constexpr std::size_t unread_bytes_max = 256 * 1024;
-    session_.submit_response_open(stream, response.status, headers_of(response));
+    session_.submit_response_open(stream, response.status,
+                                  headers_of(response, peer_.clock().wall_ms()));
     session_.append(stream, response.body, false);
     wake();
     bool wanted = true;
@@ -394,7 +394,8 @@ pns::Task<void> H2Connection::stream_out(std::int32_t stream, Response response)
 
 /// Pieces of an answer whose size is known, each when the one before it was read.
 pns::Task<void> H2Connection::send_pieces(std::int32_t stream, Response response) {
-    session_.submit_response_open(stream, response.status, headers_of(response));
+    session_.submit_response_open(stream, response.status,
+                                  headers_of(response, peer_.clock().wall_ms()));
     bool wanted = session_.append(stream, response.body, false);
     for (std::uint64_t left = response.more_bytes; wanted && left > 0;) {
         const std::string piece = co_await response.more();
@@ -420,7 +421,7 @@ pns::Task<bool> H2Connection::drained(std::int32_t stream) {
 }
 
 void H2Connection::respond(std::int32_t stream, const Request& request, Response response) {
-    const auto lent = headers_of(response);
+    const auto lent = headers_of(response, peer_.clock().wall_ms());
     if (request.method == "HEAD" || response.status == 204) response.body.clear();
     session_.submit_response(stream, response.status, lent, std::move(response.body));
 }

@@ -33,9 +33,9 @@ void H2Serving::strike_connection(const Fault& fault) {
         case 12:
             held_until_ms_ = fault.row->variant == "never"
                                  ? never_ms
-                                 : steady_now_ms() + time_of(fault, settings_late_ms);
+                                 : system_clock().steady_ms() + time_of(fault, settings_late_ms);
             if (held_until_ms_ != never_ms)
-                after(held_until_ms_ - steady_now_ms(), [this] { wake_writer(); });
+                after(held_until_ms_ - system_clock().steady_ms(), [this] { wake_writer(); });
             break;
         case 13:
             no_window_updates_ = true;

@@ -85,7 +85,7 @@ class H2Serving final : public Connection, private H2Events {
     std::vector<std::uint8_t> out_;
     std::string raw_;  ///< goes out before anything else
     std::vector<H2Header> headers_;
-    std::int64_t used_ms_ = steady_now_ms(), began_ms_ = steady_now_ms();
+    std::int64_t used_ms_ = system_clock().steady_ms(), began_ms_ = system_clock().steady_ms();
     std::int64_t held_until_ms_ = 0;  ///< nothing is written before
     std::uint32_t offered_ = 0, acknowledged_ = 0xffffffff;
     std::uint32_t pings_in_row_ = 0;

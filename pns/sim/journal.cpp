@@ -129,7 +129,7 @@ void Journal::fault(const std::string& name) {
 
 void Journal::happened(std::uint64_t connection, std::string what) {
     Happening happening;
-    happening.at_us = wall_now_us();
+    happening.at_us = system_clock().wall_us();
     happening.connection = connection;
     happening.what = std::move(what);
     const std::lock_guard lock(rare_mutex_);

@@ -77,7 +77,7 @@ Provider::Provider(const SimOptions& options, RuleBook& rules, Journal& journal)
     : options_(options), rules_(rules), journal_(journal) {}
 
 std::int64_t Provider::now_ms() const {
-    const std::int64_t now = options_.clock_ms ? options_.clock_ms() : wall_now_ms();
+    const std::int64_t now = options_.clock_ms ? options_.clock_ms() : system_clock().wall_ms();
     return now + clock_offset_ms_.load(std::memory_order_relaxed);
 }
 
@@ -85,7 +85,7 @@ Reply Provider::answer(const Request& request, Visit& visit) {
     const std::int64_t now = now_ms();
     if (is_token_request(request)) return answer_token(request, now);
     if (auto reply = administer(request, visit, now)) return std::move(*reply);
-    const std::int64_t now_us = wall_now_us();
+    const std::int64_t now_us = system_clock().wall_us();
     const auto began = std::chrono::steady_clock::now();
     journal_.received(now_us);
     Incoming push;
@@ -128,7 +128,7 @@ Reply Provider::decide(const Request& request, Visit& visit, std::int64_t now_ms
     Behaviour behaviour = rules_.pick(push.handle).value_or(Behaviour{});
     FaultHit fault;
     if (faults_ && faults_->any())
-        fault = faults_->on_request(request, push.handle, steady_now_ms());
+        fault = faults_->on_request(request, push.handle, system_clock().steady_ms());
     if (fault && fault->row && visit.h1 && !fault->row->h1) fault.reset();
     Reply reply;
     bool credential_refused = false;
@@ -239,7 +239,7 @@ Reply Provider::refuse_credential(const Incoming&) {
 Reply Provider::answer_token(const Request& request, std::int64_t now_ms) {
     Reply reply = mint(request, now_ms);
     const FaultHit fault =
-        faults_ && reply.status == 200 ? faults_->on_token(steady_now_ms()) : FaultHit();
+        faults_ && reply.status == 200 ? faults_->on_token(system_clock().steady_ms()) : FaultHit();
     if (fault && fault->row) {
         journal_.fault(fault_name(*fault->row));
         const std::string_view variant = fault->row->variant;
@@ -255,7 +255,7 @@ Reply Provider::answer_token(const Request& request, std::int64_t now_ms) {
             reply.body = body.dump();
         }
     }
-    journal_.token(reply.status == 200, wall_now_us());
+    journal_.token(reply.status == 200, system_clock().wall_us());
     return reply;
 }
 

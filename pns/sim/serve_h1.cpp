@@ -24,7 +24,8 @@ class H1Serving final : public Connection {
     H1Serving(Loop& loop, TlsStream& stream, const Arrival& arrival)
         : loop_(loop),
           stream_(stream),
-          alarm_(loop.io.get_executor(), [this] { return tick(); }),
+          alarm_(
+              loop.io.get_executor(), [this] { return tick(); }, system_clock()),
           pause_(loop.io.get_executor()),
           nursery_(loop.io.get_executor()),
           reader_(request_body_bytes_max) {
@@ -70,7 +71,7 @@ class H1Serving final : public Connection {
   private:
     Task<void> read_more() {
         const auto [ec, size] = co_await stream_.async_read_some(asio::buffer(in_), as_result);
-        used_ms_ = steady_now_ms();
+        used_ms_ = system_clock().steady_ms();
         if (ec)
             close();
         else
@@ -176,7 +177,7 @@ class H1Serving final : public Connection {
 
     std::int64_t tick() {
         const std::int64_t idle_ms = used_ms_ + idle_ms_;
-        if (idle_ms > steady_now_ms()) return idle_ms;
+        if (idle_ms > system_clock().steady_ms()) return idle_ms;
         close();
         return never_ms;
     }
@@ -198,7 +199,7 @@ class H1Serving final : public Connection {
     Visit visit_;
     std::vector<H2Header> headers_;
     std::array<char, read_bytes_max> in_;
-    std::int64_t used_ms_ = steady_now_ms();
+    std::int64_t used_ms_ = system_clock().steady_ms();
     std::int64_t idle_ms_ = 0;
     std::uint64_t answered_ = 0;
     bool closed_ = false, last_ = false;

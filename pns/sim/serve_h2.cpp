@@ -25,7 +25,8 @@ H2Serving::H2Serving(Loop& loop, TlsStream& stream, const Arrival& arrival)
       stream_(stream),
       fault_(arrival.fault),
       habits_(loop.provider.habits()),
-      alarm_(loop.io.get_executor(), [this] { return tick(); }),
+      alarm_(
+          loop.io.get_executor(), [this] { return tick(); }, system_clock()),
       nursery_(loop.io.get_executor()),
       wake_(loop.io.get_executor(), SteadyTimer::time_point::max()),
       deaf_wait_(loop.io.get_executor(), SteadyTimer::time_point::max()),
@@ -48,7 +49,7 @@ H2Serving::H2Serving(Loop& loop, TlsStream& stream, const Arrival& arrival)
 void H2Serving::record_if_watched(const Request& request) {
     if (request.path.find(loop_.options.watch) == std::string_view::npos) return;
     Entry entry;
-    entry.arrival_us = wall_now_us();
+    entry.arrival_us = system_clock().wall_us();
     entry.status = 200;
     entry.accepted = true;
     Journal::Told told;
@@ -125,7 +126,7 @@ Task<void> H2Serving::read_loop() {
             break;
         }
         if (deaf_) continue;
-        used_ms_ = steady_now_ms();
+        used_ms_ = system_clock().steady_ms();
         const auto bytes = std::span(in_).first(size);
         scan_.feed(bytes, [this](const FrameHead& head) { saw(head); });
         const bool good = session_.feed(bytes);
@@ -147,7 +148,7 @@ Task<void> H2Serving::write_loop() {
     while (!closed_) {
         out_.clear();
         const bool parting = close_after_raw_;
-        const bool open = !deaf_ && steady_now_ms() >= held_until_ms_;
+        const bool open = !deaf_ && system_clock().steady_ms() >= held_until_ms_;
         if (open) {
             out_.assign(raw_.begin(), raw_.end());
             raw_.clear();
@@ -187,13 +188,13 @@ void H2Serving::close() {
 }
 
 void H2Serving::after(std::int64_t ms, std::function<void()> act) {
-    const std::int64_t due_ms = steady_now_ms() + ms;
+    const std::int64_t due_ms = system_clock().steady_ms() + ms;
     actions_.emplace(due_ms, std::move(act));
     alarm_.at_latest(due_ms);
 }
 
 std::int64_t H2Serving::tick() {
-    const std::int64_t now = steady_now_ms();
+    const std::int64_t now = system_clock().steady_ms();
     while (!late_.empty() && late_.begin()->first <= now) {
         const auto entry = std::move(late_.begin()->second);
         late_.erase(late_.begin());
@@ -250,7 +251,7 @@ void H2Serving::on_message(std::int32_t stream, const H2Message& message) {
         send(stream, reply);
         return;
     }
-    const std::int64_t due_ms = steady_now_ms() + reply.delay_ms;
+    const std::int64_t due_ms = system_clock().steady_ms() + reply.delay_ms;
     late_.emplace(due_ms, std::pair(stream, std::move(reply)));
     alarm_.at_latest(due_ms);
 }

@@ -25,21 +25,23 @@ constexpr double normal_99 = 2.3263478740408408;  // 99th percentile of the stan
 
 struct Deadline {
     Deadline(Executor executor, Socket& guarded)
-        : socket(guarded), alarm(executor, [this] { return tick(); }) {}
+        : socket(guarded),
+          alarm(
+              executor, [this] { return tick(); }, system_clock()) {}
     std::int64_t tick() {
-        if (steady_now_ms() < at_ms) return at_ms;
+        if (system_clock().steady_ms() < at_ms) return at_ms;
         close_socket(socket);
         return never_ms;
     }
     Socket& socket;
-    std::int64_t at_ms = steady_now_ms() + handshake_ms_max;
+    std::int64_t at_ms = system_clock().steady_ms() + handshake_ms_max;
     Alarm alarm;
 };
 
 }  // namespace
 
 void Loop::count_fast(std::uint64_t answers) {
-    const auto now_us = wall_now_us();
+    const auto now_us = system_clock().wall_us();
     const auto count = fast_answers.load(std::memory_order_relaxed);
     if (count == 0) fast_first_us.store(now_us, std::memory_order_relaxed);
     fast_last_us.store(now_us, std::memory_order_relaxed);
@@ -108,7 +110,7 @@ Task<void> accept_connections(Loop& loop) {
     co_await asio::this_coro::throw_if_cancelled(false);
     SteadyTimer pause(loop.io.get_executor());
     while (!loop.stopping) {
-        const std::int64_t now_ms = steady_now_ms();
+        const std::int64_t now_ms = system_clock().steady_ms();
         const std::int64_t until_ms = std::max(loop.closed_until_ms, loop.paused_until_ms);
         if (until_ms > now_ms) {
             pause.expires_after(std::chrono::milliseconds(until_ms - now_ms));
@@ -190,12 +192,12 @@ bool is_one(const Arrival& arrival, int number, std::string_view variant) {
 
 Task<void> serve_connection(Loop& loop, Socket socket) {
     co_await asio::this_coro::throw_if_cancelled(false);
-    const auto now_us = wall_now_us();
+    const auto now_us = system_clock().wall_us();
     Arrival arrival;
     arrival.connection = loop.journal.connection_opened(now_us);
     error_code ignored;
     arrival.peer = socket.remote_endpoint(ignored).address().to_string();
-    arrival.fault = loop.faults.on_connection(steady_now_ms());
+    arrival.fault = loop.faults.on_connection(system_clock().steady_ms());
     loop.journal.happened(arrival.connection, "accept");
     TlsContext context = loop.tls;
     const bool bad_tls = arrival.fault && arrival.fault->row->number == 27;

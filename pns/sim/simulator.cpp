@@ -236,7 +236,7 @@ void Simulator::set_faults(std::vector<Fault> faults, std::optional<std::uint64_
     }
     if (clock_ms != 0 || impl_->clock_fault) impl_->provider->set_clock_offset_ms(clock_ms);
     impl_->clock_fault = clock_ms != 0;
-    const std::int64_t now_ms = steady_now_ms();
+    const std::int64_t now_ms = system_clock().steady_ms();
     impl_->faults.replace(std::move(faults), now_ms, seed.value_or(impl_->faults.seed()));
     if (closed_ms == 0 && paused_ms == 0) return;
     for (auto& loop : impl_->loops)

@@ -11,6 +11,7 @@
 
 #include "pns/alarm.hpp"
 #include "pns/bearer.hpp"
+#include "pns/clock.hpp"
 #include "pns/handles.hpp"
 #include "pns/nursery.hpp"
 #include "pns/sim/platforms.hpp"
@@ -61,7 +62,7 @@ class CellRun final : private pns::PushOwner {
     explicit CellRun(const Cell& cell) : cell_(cell), resume_(io_.get_executor()) {}
 
     CellResult run() {
-        const auto began_ms = pns::steady_now_ms();
+        const auto began_ms = pns::system_clock().steady_ms();
         auto options = sim_options(cell_.platform);
         options.ca = test_ca();
         options.seed = cell_.seed;
@@ -85,7 +86,7 @@ class CellRun final : private pns::PushOwner {
         const auto name = pns::sim::fault_name(*cell_.row);
         if (result_.counters.faults.count(name)) result_.struck = result_.counters.faults[name];
         judge(*sim);
-        result_.ms = pns::steady_now_ms() - began_ms;
+        result_.ms = pns::system_clock().steady_ms() - began_ms;
         return std::move(result_);
     }
 
@@ -191,7 +192,7 @@ class CellRun final : private pns::PushOwner {
 
     /// Submits what is due, and comes back for the rest.
     void pump() {
-        const auto at_ms = pns::steady_now_ms();
+        const auto at_ms = pns::system_clock().steady_ms();
         std::int64_t next_ms = pns::never_ms;
         std::vector<pns::Push*> later;
         for (pns::Push* push : waiting_) {
@@ -233,7 +234,7 @@ class CellRun final : private pns::PushOwner {
         if (unsent != nullptr) ++device.unsent;
         const unsigned tried = device.attempts - (is_down_for_good() ? 0 : device.unsent);
         if (again && tried < (is_down_for_good() ? 2 : attempts_max) && !stopping_) {
-            device.due_ms = pns::steady_now_ms() + std::max<std::int64_t>(wait_ms, 20);
+            device.due_ms = pns::system_clock().steady_ms() + std::max<std::int64_t>(wait_ms, 20);
             waiting_.push_back(&push);
             boost::asio::post(io_, [this] { pump(); });
             return;
@@ -337,7 +338,7 @@ class CellRun final : private pns::PushOwner {
 
     void judge_timestamps() {
         if (cell_.platform != "apns" || number() != 33) return;
-        const auto at_ms = pns::wall_now_ms();
+        const auto at_ms = pns::system_clock().wall_ms();
         for (const Device& device : devices_) {
             const auto since = device.last->get<pns::Dead>()->dead_since_ms;
             if (variant().empty()) need(since < at_ms - 9 * 86'400'000LL, "timestamp not kept");
@@ -369,7 +370,7 @@ class CellRun final : private pns::PushOwner {
     Cell cell_;
     boost::asio::io_context io_{1};
     boost::asio::steady_timer resume_;
-    pns::BearerCache bearers_;
+    pns::BearerCache bearers_{pns::system_clock()};
     std::unique_ptr<pns::Sender> sender_;
     std::deque<Device> devices_;
     std::vector<pns::Push*> waiting_;

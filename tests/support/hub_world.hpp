@@ -12,6 +12,7 @@
 #include "hub/access/sas.hpp"
 #include "hub/process/log.hpp"
 #include "hub/service.hpp"
+#include "pns/clock.hpp"
 #include "tests/support/http_client.hpp"
 
 namespace support {
@@ -70,7 +71,7 @@ class HubWorld {
     /// Signed by the namespace's root rule.
     HeaderList root_headers() const {
         const auto& rule = service_->parts().namespace_rules.front();
-        const auto expiry_s = hub::now_ms() / 1'000 + 600;
+        const auto expiry_s = pns::system_clock().wall_ms() / 1'000 + 600;
         return {{"Authorization",
                  hub::make_sas("https://localhost/", rule.name, rule.primary_key, expiry_s)}};
     }

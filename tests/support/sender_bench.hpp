@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "pns/bearer.hpp"
+#include "pns/clock.hpp"
 #include "pns/nursery.hpp"
 #include "pns/sender.hpp"
 #include "tests/support/fake_account.hpp"
@@ -91,7 +92,7 @@ struct SenderBench final : pns::PushOwner {
     }
 
     boost::asio::io_context loop{1};
-    pns::BearerCache bearers;
+    pns::BearerCache bearers{pns::system_clock()};
     pns::SenderSettings settings;
     std::vector<std::string> rules;
     std::shared_ptr<pns::RateBuckets> rates;  ///< null: its own

@@ -19,6 +19,7 @@
 #include "hub/cli/client.hpp"
 #include "hub/cli/hub_setup.hpp"
 #include "hub/service.hpp"
+#include "pns/clock.hpp"
 #include "pns/own_authority.hpp"
 #include "pns/sim/simulator.hpp"
 #include "tests/support/comes_true.hpp"
@@ -35,10 +36,12 @@ inline const std::string apple_body = R"({"aps":{"alert":"hello"}})";
 /// A hub named "app" and a simulator per provider, under one throw-away directory.
 class World {
   public:
-    /// `settings` is taken as it is but for what the world itself decides.
+    /// `settings` is taken as it is but for what the world itself decides. Hub and simulators live
+    /// by `clock`, which outlives the world.
     explicit World(hub::Config settings = {},
-                   const std::vector<std::string>& platforms = all_platforms)
-        : config_(std::move(settings)) {
+                   const std::vector<std::string>& platforms = all_platforms,
+                   const pns::Clock& clock = pns::system_clock())
+        : clock_(clock), config_(std::move(settings)) {
         static int count = 0;
         directory_ = std::filesystem::temp_directory_path() /
                      ("pushhub-world-" + std::to_string(getpid()) + "-" + std::to_string(count++));
@@ -53,6 +56,7 @@ class World {
             options.trust = trusts_[platform] = made.trust;
             options.certificate_pem = leaf.certificate_pem;
             options.key_pem = leaf.key_pem;
+            options.clock_ms = [&clock] { return clock.wall_ms(); };
             sims_[platform] = std::move(pns::sim::Simulator::start(std::move(options)).value());
             credentials_.push_back(std::move(made.credential));
             for (auto& rule : sims_[platform]->connect_to()) config_.connect_to.push_back(rule);
@@ -73,7 +77,7 @@ class World {
 
     void start() {
         std::string why;
-        service_ = hub::Service::start(config_, why);
+        service_ = hub::Service::start(config_, why, clock_);
         INFO(why);
         REQUIRE(service_);
         client_ = std::make_unique<hub::HubClient>(service_->connection_string(),
@@ -139,6 +143,7 @@ class World {
     hub::Config& config() { return config_; }
 
   private:
+    const pns::Clock& clock_;
     std::filesystem::path directory_;
     hub::Config config_;
     std::map<std::string, std::unique_ptr<pns::sim::Simulator>> sims_;

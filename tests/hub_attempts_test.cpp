@@ -1,0 +1,95 @@
+// How often and how soon a push is attempted again: hours of it, in no time.
+
+#include "hub/send/attempts.hpp"
+
+#include <catch2/catch.hpp>
+
+#include <random>
+
+#include "pns/platform.hpp"
+
+using hub::FailedAttempt;
+using hub::wait_after;
+using hub::Waiting;
+using pns::Outcome;
+
+namespace {
+
+constexpr std::int64_t hour_ms = 3'600'000;
+constexpr std::int64_t unwell_ms = 1'500;  // the longest wait for a provider that names no time
+
+struct Told {
+    unsigned attempts = 0;        ///< until the last, or until the time was over
+    std::int64_t spent_ms = 0;    ///< when the last one was made
+    std::int64_t longest_ms = 0;  ///< wait
+    Waiting past;
+};
+
+/// The same failure again and again, in a send that has `time_ms`.
+Told fail_for(std::int64_t time_ms, const FailedAttempt& failed,
+              std::string_view platform = "apns") {
+    std::mt19937_64 random(7);
+    Told told;
+    for (;;) {
+        ++told.attempts;
+        const auto wait_ms = wait_after(failed, pns::retry_limits(platform),
+                                        time_ms - told.spent_ms, random(), told.past);
+        if (!wait_ms) return told;
+        told.longest_ms = std::max(told.longest_ms, *wait_ms);
+        told.spent_ms += *wait_ms;
+    }
+}
+
+}  // namespace
+
+TEST_CASE("an outage of hours uses up no attempts, and ends within moments of its end", "[hub]") {
+    for (const auto& platform : pns::platforms()) {
+        INFO(platform.name);
+        const auto told =
+            fail_for(3 * hour_ms, {Outcome::pns_unavailable, false, 0}, platform.name);
+        CHECK(told.spent_ms > 3 * hour_ms - 2 * unwell_ms);
+        CHECK(told.spent_ms < 3 * hour_ms);
+        CHECK(told.longest_ms <= unwell_ms);
+        CHECK(told.past.faults == 0);
+        CHECK(told.past.outcome == Outcome::pns_unavailable);
+    }
+}
+
+TEST_CASE("a push whose answers are lost goes on, more slowly", "[hub]") {
+    const auto told = fail_for(hour_ms, {Outcome::unknown, false, 0});
+    CHECK(told.spent_ms > hour_ms - 120'000);
+    CHECK(told.longest_ms <= 60'000);
+    CHECK(told.attempts < 400);
+    CHECK(told.past.faults == 0);
+}
+
+TEST_CASE("a push that is refused by its own fault has few attempts", "[hub]") {
+    for (const auto& platform : pns::platforms()) {
+        INFO(platform.name);
+        const auto told = fail_for(48 * hour_ms, {Outcome::throttled, true, 0}, platform.name);
+        CHECK(told.attempts == pns::retry_limits(platform.name).attempts_max);
+        CHECK(told.past.faults == told.attempts);
+    }
+    // An outage before does not count against it.
+    Waiting past;
+    for (int i = 0; i < 1'000; ++i)
+        REQUIRE(wait_after({Outcome::pns_unavailable, false, 0}, pns::retry_limits("apns"), hour_ms,
+                           0, past));
+    CHECK(past.attempts == 255);
+    CHECK(wait_after({Outcome::throttled, true, 0}, pns::retry_limits("apns"), hour_ms, 0, past));
+    CHECK(past.faults == 1);
+}
+
+TEST_CASE("what a provider asks for is waited for, unless the send's time is over before",
+          "[hub]") {
+    Waiting past;
+    const FailedAttempt throttled{Outcome::throttled, false, 20'000};
+    const auto limits = pns::retry_limits("fcmv1");
+    const auto wait_ms = wait_after(throttled, limits, hour_ms, 12'345, past);
+    REQUIRE(wait_ms);
+    CHECK(*wait_ms >= 20'000);
+    CHECK(*wait_ms <= 24'000);
+    CHECK_FALSE(wait_after(throttled, limits, 20'000, 0, past));
+    CHECK(wait_after(throttled, limits, 20'001, 0, past) == 20'000);
+    CHECK(past.outcome == Outcome::throttled);
+}
