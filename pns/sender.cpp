@@ -50,7 +50,7 @@ Sender::Sender(asio::io_context& loop, std::unique_ptr<Account> account,
       bearer_settings_(bearer_settings(network)),
       bearer_(bearers, nursery_, bearer_settings_),
       budget_(settings.retry_budget_percent),
-      running_(steady_now_ms()),
+      running_(clock_.steady_ms()),
       totals_(network.totals),
       random_(std::random_device{}()) {
     if (settings_.pushes_per_s_max > 0) {

@@ -131,7 +131,7 @@ class Sender final : private OutletOwner {
     }
     void wake() override { alarm_.wake(); }
     bool stopping() const override { return stopping_; }
-    std::int64_t running_ms() override { return running_.at(steady_now_ms()); }
+    std::int64_t running_ms() override { return running_.at(clock_.steady_ms()); }
     SenderFigures& counters() override { return figures_; }
 
     std::unique_ptr<Account> account_;

@@ -93,7 +93,7 @@ struct Fanout::Impl final : LaneOwner {
           room(std::make_shared<ResultsRoom>(config.device_results_max)),
           gates(&trace),
           parts{store,          registry,           hubs, metrics, config, gates, trace, tokens,
-                tokens.clock(), network_of(config), {},   {}} {
+                tokens.clock(), network_of(config), {},   {},      {}} {
         for (std::size_t i = 0; i < loops.size(); ++i) {
             lanes.push_back(std::make_unique<FanoutLane>(*this, loops, i, parts));
             stoppers.push_back(std::make_unique<pns::Nursery>(loops.lane(i).get_executor()));

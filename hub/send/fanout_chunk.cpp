@@ -347,7 +347,7 @@ void FanoutLane::build(Chunk& chunk) {
             continue;
         }
         if (copy == Copy::maybe) {
-            const std::int64_t age_ms = pns::steady_now_ms() - mine.begun_ms;
+            const std::int64_t age_ms = parts_.clock.steady_ms() - mine.begun_ms;
             const auto wait_ms = std::clamp(age_ms / 4, copy_wait_ms_min, copy_wait_ms_max);
             put_off(chunk, i, wait_ms, {pns::Outcome::skipped, std::string(copy_reason), 0, 0});
             continue;

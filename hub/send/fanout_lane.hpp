@@ -160,16 +160,17 @@ class FanoutLane {
 
     /// One send on this lane. Lives until none of its devices, walks and chunks is left here.
     struct LaneRun {
-        LaneRun(std::shared_ptr<SendRun> shared, std::size_t partitions)
+        LaneRun(std::shared_ptr<SendRun> shared, std::size_t partitions, std::int64_t now_ms)
             : run(std::move(shared)),
               mode(run->mode.load()),
               rated(run->rate.has_value() || run->hub_rate != nullptr),
+              begun_ms(now_ms),
               notes(partitions),
               rendering(*run) {}
         std::shared_ptr<SendRun> run;
         Mode mode;
         const bool rated;
-        const std::int64_t begun_ms = pns::steady_now_ms();  ///< on this lane
+        const std::int64_t begun_ms;   ///< on this lane, by the steady clock
         std::vector<Timer*> sleepers;  ///< walks that wait for a command or for their rate
         std::int64_t in_flight = 0;    ///< loaded and neither final nor put off
         std::int64_t in_flight_told = 0, retries_told = 0;

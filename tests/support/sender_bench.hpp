@@ -27,8 +27,7 @@ struct SenderBench final : pns::PushOwner {
     };
 
     /// `clock`: of tokens and connections.
-    explicit SenderBench(const pns::Clock& clock = pns::system_clock())
-        : bearers(pns::BearerCache::Settings{&clock, nullptr, {}}) {
+    explicit SenderBench(const pns::Clock& clock = pns::system_clock()) : bearers(clock) {
         settings.connect_timeout_ms = 5'000;
     }
 
@@ -92,7 +91,7 @@ struct SenderBench final : pns::PushOwner {
     }
 
     boost::asio::io_context loop{1};
-    pns::BearerCache bearers{pns::system_clock()};
+    pns::BearerCache bearers;
     pns::SenderSettings settings;
     std::vector<std::string> rules;
     std::shared_ptr<pns::RateBuckets> rates;  ///< null: its own
