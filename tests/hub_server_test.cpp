@@ -251,7 +251,7 @@ class Server {
                 thawed.wait();
             });
         }
-        while (frozen < loops_.size()) std::this_thread::yield();
+        REQUIRE(support::comes_true([&] { return frozen == loops_.size(); }));
         meanwhile();
         thaw.set_value();
     }
@@ -578,7 +578,7 @@ TEST_CASE("a server that stood still reads what has come before it judges who wa
         CHECK(client.read_answer().status == 100);
         server.freeze([&] {
             client.send(body);
-            std::this_thread::sleep_for(longer);
+            support::stand_still(longer);
         });
         CHECK(client.read_answer().body == answer);
     }
@@ -595,7 +595,7 @@ TEST_CASE("a server that stood still reads what has come before it judges who wa
         server.freeze([&] {
             for (const int part : {0, 1, 2})
                 wire.send(frame(0, part == 2, 1, body.substr(0, body.size() / 3)));
-            std::this_thread::sleep_for(longer);
+            support::stand_still(longer);
         });
         const auto whole = [&] {
             return target == "/pieces" ? seen.find(answer) != std::string::npos

@@ -3,10 +3,10 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
-#include <thread>
 #include <utility>
 
 #include "pns/errc.hpp"
+#include "tests/support/comes_true.hpp"
 #include "tests/support/manual_clock.hpp"
 #include "tests/support/sender_bench.hpp"
 
@@ -315,7 +315,7 @@ TEST_CASE("a loop that stood still is no silence of the provider", "[pns]") {
     bench.open(provider);
     for (int i = 0; i < 6; ++i) bench.send("x");
     REQUIRE(run_until(bench.loop, [&] { return answer_first != nullptr; }));
-    std::this_thread::sleep_for(std::chrono::milliseconds(2'200));
+    support::stand_still(std::chrono::milliseconds(2'200));
     // The sender looks at its queue before the answer comes.
     boost::asio::steady_timer later(bench.loop, std::chrono::milliseconds(100));
     later.async_wait([&](boost::system::error_code) { answer_first(); });

@@ -24,4 +24,9 @@ template <class Condition>
     return true;
 }
 
+/// The thread does nothing for so long: for tests of what a gap in a loop's progress does.
+inline void stand_still(std::chrono::milliseconds time) {
+    std::this_thread::sleep_for(time);
+}
+
 }  // namespace support
