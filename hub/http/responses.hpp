@@ -1,7 +1,7 @@
 #pragma once
 
 // What the handlers of the wire contract share: refusals and store errors as the contract's
-// answers.
+// responses.
 
 #include <optional>
 #include <string>
