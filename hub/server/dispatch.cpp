@@ -3,6 +3,7 @@
 #include "hub/server/dispatch.hpp"
 
 #include <chrono>
+#include <exception>
 
 #include "hub/http/problem.hpp"
 #include "hub/process/clock.hpp"
