@@ -4,6 +4,7 @@
 #include "bench/audience.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <map>

@@ -1,6 +1,7 @@
 #include "bench/bare.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <boost/asio/post.hpp>

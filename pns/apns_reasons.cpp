@@ -6,6 +6,7 @@
 // speaks for that push alone: neither the credential nor the handle is accused by it.
 #include "pns/apns_reasons.hpp"
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 #include <span>

@@ -8,6 +8,7 @@
 #include <openssl/x509v3.h>
 
 #include <boost/asio/ip/address.hpp>
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 

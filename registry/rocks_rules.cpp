@@ -4,6 +4,7 @@
 #include <rocksdb/merge_operator.h>
 #include <rocksdb/slice_transform.h>
 
+#include <deque>
 #include <vector>
 
 #include "registry/keys.hpp"

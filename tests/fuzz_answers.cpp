@@ -1,6 +1,7 @@
 // Arbitrary bytes as a provider's answer, as a payload and as a handle: nothing crashes, every
 // verdict keeps its bounds.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>

@@ -1,6 +1,7 @@
 // Bytes of a hostile peer into an HTTP/2 session of either role, in pieces, with streams open.
 // Every stream of a client must end exactly once.
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 

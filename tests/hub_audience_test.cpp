@@ -1,6 +1,7 @@
 // Audiences: the guards of a send, and the count without sending, against an oracle.
 
 #include <catch2/catch.hpp>
+#include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>

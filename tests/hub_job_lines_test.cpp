@@ -2,6 +2,7 @@
 
 #include "hub/bulk/job_lines.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <random>
 

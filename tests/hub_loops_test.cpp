@@ -2,8 +2,11 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <future>
 #include <set>
+#include <stdexcept>
+#include <string>
 
 #include "pns/nursery.hpp"
 

@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <future>
 #include <map>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 

@@ -1,5 +1,6 @@
 #include "pns/retry_policy.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <limits>
 #include <map>

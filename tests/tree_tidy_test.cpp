@@ -126,6 +126,23 @@ std::vector<std::string> includes(const Source& source) {
     return names;
 }
 
+/// What a file includes, itself or through headers of the tree.
+const std::set<std::string>& reaches(const std::string& path) {
+    static std::map<std::string, std::set<std::string>> known;
+    const auto [at, is_new] = known.try_emplace(path);
+    std::set<std::string>& found = at->second;
+    if (!is_new) return found;
+    const auto source = std::find_if(cpp_sources().begin(), cpp_sources().end(),
+                                     [&](const Source& s) { return s.path == path; });
+    if (source == cpp_sources().end()) return found;
+    for (const std::string& name : includes(*source)) {
+        const std::set<std::string>& further = reaches(name);
+        found.insert(further.begin(), further.end());
+        found.insert(name);
+    }
+    return found;
+}
+
 bool starts_with_any(std::string_view text, const std::vector<std::string_view>& prefixes) {
     return std::any_of(prefixes.begin(), prefixes.end(),
                        [&](std::string_view p) { return text.starts_with(p); });
@@ -263,6 +280,85 @@ TEST_CASE("folders include only what lies below them", "[tree]") {
                 INFO(source.path << " includes " << name);
                 CHECK_FALSE(starts_with_any(name, rule.forbidden));
             }
+        }
+    }
+}
+
+TEST_CASE("whatever is named of the standard library is included", "[tree]") {
+    // Where sources are compiled together, the compiler takes a neighbour's include for one's own.
+    struct Home {
+        std::vector<std::string> headers;  ///< one of them is enough
+        std::vector<std::string_view> names;
+    };
+    const std::vector<Home> homes{
+        {{"algorithm"},
+         {"all_of", "any_of", "binary_search", "clamp", "copy", "equal", "fill", "find_if",
+          "lower_bound", "max", "min", "sort", "unique", "upper_bound"}},
+        {{"array"}, {"array"}},
+        {{"atomic"}, {"atomic"}},
+        {{"bit"}, {"bit_width", "countr_zero", "popcount"}},
+        {{"cctype"}, {"isdigit", "tolower"}},
+        {{"charconv"}, {"from_chars", "to_chars"}},
+        {{"chrono"}, {"chrono"}},
+        {{"condition_variable"}, {"condition_variable"}},
+        {{"cstdint"}, {"int32_t", "int64_t", "uint16_t", "uint32_t", "uint64_t", "uint8_t"}},
+        {{"cstdio"}, {"fprintf", "printf", "snprintf"}},
+        {{"cstdlib"}, {"getenv"}},
+        {{"cstring"}, {"memcmp", "memcpy", "strlen"}},
+        {{"deque"}, {"deque"}},
+        {{"exception", "stdexcept"}, {"exception"}},
+        {{"filesystem"}, {"filesystem"}},
+        {{"fstream"}, {"ifstream", "ofstream"}},
+        {{"functional"}, {"function"}},
+        {{"future"}, {"future", "promise"}},
+        {{"iostream"}, {"cerr", "cout"}},
+        {{"limits"}, {"numeric_limits"}},
+        {{"list"}, {"list"}},
+        {{"map"}, {"map", "multimap"}},
+        {{"memory"}, {"make_shared", "make_unique", "shared_ptr", "unique_ptr"}},
+        {{"mutex", "shared_mutex"}, {"lock_guard", "mutex", "unique_lock"}},
+        {{"numeric"}, {"accumulate"}},
+        {{"optional"}, {"nullopt", "optional"}},
+        {{"random"}, {"mt19937_64"}},
+        {{"regex"}, {"regex"}},
+        {{"set"}, {"set"}},
+        {{"span"}, {"span"}},
+        {{"sstream"}, {"istringstream", "ostringstream", "stringstream"}},
+        {{"stdexcept"}, {"invalid_argument", "runtime_error"}},
+        {{"string"}, {"string"}},
+        {{"string", "string_view"}, {"string_view"}},
+        {{"thread"}, {"thread"}},
+        {{"tuple"}, {"tuple"}},
+        {{"unordered_map"}, {"unordered_map"}},
+        {{"unordered_set"}, {"unordered_set"}},
+        {{"variant"}, {"get_if", "holds_alternative", "variant", "visit"}},
+        {{"vector"}, {"vector"}},
+    };
+    std::map<std::string_view, const Home*> home_of;
+    for (const Home& home : homes)
+        for (const std::string_view name : home.names) home_of[name] = &home;
+    constexpr std::string_view space = "std::";
+    for (const Source& source : cpp_sources()) {
+        const std::string code = code_only(source.text);
+        std::set<std::string_view> named;
+        for (std::size_t at = code.find(space); at != std::string::npos;
+             at = code.find(space, at)) {
+            at += space.size();
+            std::size_t end = at;
+            while (end < code.size() &&
+                   (std::isalnum(static_cast<unsigned char>(code[end])) || code[end] == '_'))
+                ++end;
+            named.insert(std::string_view(code).substr(at, end - at));
+        }
+        const std::set<std::string>& included = reaches(source.path);
+        for (const std::string_view name : named) {
+            const auto home = home_of.find(name);
+            if (home == home_of.end()) continue;
+            const std::vector<std::string>& headers = home->second->headers;
+            INFO(source.path << " names std::" << name << ", which is in <" << headers[0] << ">");
+            CHECK(std::any_of(headers.begin(), headers.end(), [&](const std::string& header) {
+                return included.contains(header);
+            }));
         }
     }
 }

@@ -4,6 +4,7 @@
 // has the exact count by platform and, if asked, the plan with the size of each step and a sample
 // that is spread evenly over the selection. Nothing is written and no send is made.
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "hub/api/handlers.hpp"

@@ -5,6 +5,7 @@
 // escaped or in CDATA. Reading is in atom_read.cpp.
 #include "hub/device/atom.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "hub/device/tags.hpp"

@@ -9,6 +9,8 @@
 #include <boost/asio/async_result.hpp>
 #include <exception>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <variant>

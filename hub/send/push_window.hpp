@@ -5,6 +5,7 @@
 // push. One loop only.
 
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <list>
 
 #include "pns/task.hpp"

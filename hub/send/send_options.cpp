@@ -2,6 +2,7 @@
 
 #include "hub/send/send_options.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 #include "hub/text/text.hpp"

@@ -2,6 +2,8 @@
 
 #include "hub/server/dispatch.hpp"
 
+#include <exception>
+
 #include "hub/http/problem.hpp"
 #include "hub/process/config.hpp"
 #include "hub/process/log.hpp"

@@ -6,6 +6,7 @@
 // calls, which any thread may make.
 #include "pns/sim/control.hpp"
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/write.hpp>

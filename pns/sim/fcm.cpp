@@ -4,6 +4,7 @@
 // answers in Google's shapes, HTML pages among them. The token endpoint verifies the assertion
 // with the account's public key. Shared by all loops; the quota and the rates of devices are
 // meters with locks of their own.
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <nlohmann/json.hpp>

@@ -3,6 +3,7 @@
 // HTTP/2 frames by hand, for answers that no library would send (RFC 9113, RFC 7541): building
 // them, and seeing which ones pass by. Pure.
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>

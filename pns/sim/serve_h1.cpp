@@ -7,6 +7,7 @@
 #include <array>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/write.hpp>
+#include <cstdio>
 
 #include "pns/sim/h1_request.hpp"
 #include "pns/sim/serving.hpp"
