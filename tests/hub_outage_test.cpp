@@ -9,7 +9,9 @@
 #include "hub/api/parts.hpp"
 #include "hub/cli/hub_setup.hpp"
 #include "hub/send/fanout.hpp"
+#include "pns/clock.hpp"
 #include "tests/support/comes_true.hpp"
+#include "tests/support/manual_clock.hpp"
 #include "tests/support/world.hpp"
 
 namespace {
@@ -135,10 +137,17 @@ TEST_CASE("what waits for a refused credential goes out when the credential is m
 }
 
 TEST_CASE("what could not be sent by the deadline ends as what stood in its way", "[hub]") {
-    World world({}, {"apns"});
+    support::ManualClock clock(pns::system_clock().wall_ms());
+    World world({}, {"apns"}, clock);
     install_all(world, "apns", 20);
     strike(world, "apns", connection(29, "refused", 60'000));
-    const auto id = world.send_with("apple", "all", apple_body, {{"pushhub-deadline", "PT2S"}});
+    const auto id = world.send_with("apple", "all", apple_body, {{"pushhub-deadline", "PT1H"}});
+    REQUIRE(support::comes_true([&] {
+        clock.pass_ms(10);
+        const auto metrics = world.call("GET", "/metrics").body;
+        return metrics.find("pushhub_retries_waiting 20\n") != std::string::npos;
+    }));
+    clock.pass_ms(3'600'000);
     const auto told = world.finish(id);
     CHECK(told.devices("PnsUnreachable") == 20);
     CHECK(told.devices() == 20);
