@@ -17,6 +17,7 @@ namespace bench {
 struct HubOptions {
     unsigned lanes = 0;                  ///< 0: one per core
     std::vector<std::string> arguments;  ///< more of `pushhub serve`
+    std::string program = {};            ///< empty: hub_program()
 };
 
 class HubProcess {

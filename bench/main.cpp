@@ -8,9 +8,11 @@
 #include "bench/bare.hpp"
 #include "bench/fanout.hpp"
 #include "bench/games.hpp"
+#include "bench/outage.hpp"
 #include "bench/register.hpp"
 #include "bench/restart.hpp"
 #include "bench/scale.hpp"
+#include "bench/soak.hpp"
 #include "bench/unicast.hpp"
 #include "bench/wire.hpp"
 #include "hub/cli/terminal.hpp"
@@ -37,6 +39,10 @@ constexpr std::array verbs{
          "100,000 to 10 million devices: cost per push and question, memory, disk"},
     Verb{"wire", wire_main,
          "senders alone: rate over distance, a stalled provider, an outage, CPU per push"},
+    Verb{"outage", outage_main,
+         "a provider that is away in the midst of a broadcast: first push, rate of the rest"},
+    Verb{"soak", soak_main,
+         "mixed load for minutes: memory over time, every send ends, nobody is missed"},
     Verb{"games", games_main, "the Winter Games: four platforms, every push checked"},
     Verb{"bare", bare_main, ""},  // the yardstick of register and unicast
 };

@@ -57,6 +57,14 @@ void SimControl::kill(const std::vector<std::string>& handles) const {
     checked(url_, "POST", "/rules", rules.dump());
 }
 
+void SimControl::set_faults(const nlohmann::json& faults) const {
+    checked(url_, "POST", "/faults", faults.dump());
+}
+
+void SimControl::reset_connections() const {
+    checked(url_, "POST", "/event", R"({"event":"reset"})");
+}
+
 void SimControl::forget() const {
     checked(url_, "POST", "/reset", "{}");
 }
@@ -77,6 +85,11 @@ SimControl::Taken SimControl::taken() const {
     return {counters.value("accepted", std::uint64_t{0}),
             counters.value("first_push_us", std::int64_t{0}),
             counters.value("last_push_us", std::int64_t{0})};
+}
+
+std::uint64_t SimControl::doubles() const {
+    const auto counters = nlohmann::json::parse(checked(url_, "GET", "/counters"));
+    return counters.value("doubles", std::uint64_t{0});
 }
 
 std::vector<SimControl::Arrival> SimControl::arrivals() const {

@@ -4,6 +4,7 @@
 // std::runtime_error.
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,10 @@ class SimControl {
 
     /// From now on these handles are answered as gone.
     void kill(const std::vector<std::string>& handles) const;
+    /// What goes wrong from now on, as pns::sim::read_faults() reads it, in place of what did.
+    void set_faults(const nlohmann::json& faults) const;
+    /// Ends all connections that are open now with a TCP reset.
+    void reset_connections() const;
     /// Empties the list of accepted pushes.
     void forget() const;
 
@@ -31,6 +36,8 @@ class SimControl {
         std::int64_t first_at_us = 0, last_at_us = 0;  ///< wall clock; 0 = none
     };
     Taken taken() const;
+    /// Of what was taken since forget(): pushes that had been taken before.
+    std::uint64_t doubles() const;
     struct Arrival {
         std::int64_t at_us = 0;  ///< wall clock
         std::string handle;

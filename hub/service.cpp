@@ -323,6 +323,8 @@ void Service::Impl::build_gauges() {
     store_figure("pushhub_installations", "Installations stored.", &R::installations);
     store_figure("pushhub_disk_bytes", "Bytes of the store on disk.", &R::disk_bytes);
     store_figure("pushhub_posting_cache_bytes", "Postings in memory.", &R::posting_cache_bytes);
+    store_figure("pushhub_block_cache_bytes", "Blocks of the store in memory.",
+                 &R::block_cache_bytes);
     store_figure("pushhub_write_queue_changes", "Changes waiting for the disk.",
                  &R::write_queue_changes);
     store_figure("pushhub_store_batches_total", "Synced batches.", &R::batches);

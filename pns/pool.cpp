@@ -169,6 +169,7 @@ Task<void> Pool::live(Connection* connection) {
     record.lived_ms = connection->ready_ms() == 0 ? 0 : now_ms - connection->ready_ms();
     record.one_at_a_time = settings_.protocol == Account::Protocol::h1;
     record.closed_by_us = is_ours(why);
+    record.reached = connection->ready_ms() != 0;
     const bool falls_back = why == errc::alpn_refused && settings_.tls_h1 != nullptr &&
                             settings_.protocol == Account::Protocol::h2;
     if (falls_back) {

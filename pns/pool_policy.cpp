@@ -18,6 +18,7 @@ constexpr std::size_t connecting_max = 8;  // HTTP/1.1, where each connection ta
 constexpr std::int64_t soon_ms = 5'000;
 constexpr std::uint64_t few_answers = 16;
 constexpr unsigned demerits_max = 64;
+constexpr unsigned unreached_demerits = 2;
 
 /// A peer ends connections as fast as they are opened, without letting go of them.
 bool is_crowded(const PoolNumbers& n) {
@@ -65,6 +66,9 @@ std::int64_t jittered_age_ms(std::int64_t age_max_ms) {
 }
 
 unsigned demerits_after(unsigned demerits, const ConnectionRecord& record) {
+    if (record.answers == 0 && !record.reached) {
+        return record.closed_by_us ? demerits : std::max(demerits, unreached_demerits);
+    }
     if (record.answers == 0) {
         return record.closed_by_us ? demerits : std::min(demerits + 2, demerits_max);
     }
@@ -89,7 +93,7 @@ void ConnectBackoff::ended(const ConnectionRecord& record, std::int64_t began_ms
     if (record.closed_by_us || began_ms <= failed_ms_) return;
     failed_ms_ = now_ms;
     demerits_ = demerits;
-    const auto wait_ms = connect_wait_ms(demerits, random);
+    const auto wait_ms = connect_wait_ms(record.reached ? demerits : unreached_demerits, random);
     if (wait_ms > 0) retry_at_ms_ = now_ms + wait_ms;
 }
 

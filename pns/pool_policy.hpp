@@ -47,15 +47,18 @@ struct ConnectionRecord {
     std::int64_t lived_ms = 0;
     bool one_at_a_time = false;
     bool closed_by_us = false;  ///< idle, retired, stopped
+    bool reached = true;        ///< it could take requests
 };
 /// Demerits of a pool: 2 for a connection that never answered, 1 for one that ended soon, none
-/// after a good one.
+/// after a good one. However many never came about, they are 2 together.
 unsigned demerits_after(unsigned demerits, const ConnectionRecord& record);
 /// Wait before the next connect: full jitter, 1 s doubling to 60 s, never under 50 ms once there
 /// was a failure.
 std::int64_t connect_wait_ms(unsigned demerits, std::uint64_t random);
 
-/// When a pool may connect again, from the connections that have ended. Steady clock.
+/// When a pool may connect again, from the connections that have ended. Steady clock. A provider
+/// that cannot be reached is tried again within a second, so that what waits goes out soon after
+/// its return; only one that takes connections and ends them is left alone for longer.
 class ConnectBackoff {
   public:
     /// `began_ms`: when its opening began. What fails having begun before the last failure that

@@ -189,6 +189,26 @@ TEST_CASE("the wait before a connect is within its bounds for any jitter", "[pns
     }
 }
 
+TEST_CASE(
+    "a provider that cannot be reached is tried again within a second, however long it is away",
+    "[pns]") {
+    pns::ConnectionRecord refused, ended;
+    refused.reached = false;
+    pns::ConnectBackoff backoff;
+    std::int64_t now_ms = 1'000;
+    for (std::uint64_t i = 0; i < 5'000; ++i) {
+        const auto began_ms = now_ms;
+        now_ms += 10;
+        backoff.ended(refused, began_ms, now_ms, i * 777);
+        REQUIRE(backoff.retry_at_ms() >= now_ms + 50);
+        REQUIRE(backoff.retry_at_ms() <= now_ms + 1'000);
+        now_ms = backoff.retry_at_ms();
+    }
+    // Back, it ends the first connection: that is no pattern yet.
+    backoff.ended(ended, now_ms, now_ms + 10, std::numeric_limits<std::uint64_t>::max());
+    CHECK(backoff.retry_at_ms() <= now_ms + 2'010);
+}
+
 TEST_CASE("an answer ends the backoff, idling does not", "[pns]") {
     constexpr std::uint64_t random = 900;
     pns::ConnectionRecord dead, good, idle;

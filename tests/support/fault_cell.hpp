@@ -1,7 +1,8 @@
 #pragma once
 
 // One cell of the fault matrix: a real sender against a faithful simulator with one fault, in one
-// delivery mode, judged by the simulator's journal (docs/contracts/pns.md 8.9).
+// delivery mode, judged by the simulator's journal (docs/contracts/pns.md 8.9). A mixture has
+// several faults at once, and every eighth push is a bad one.
 
 #include <boost/asio/post.hpp>
 #include <deque>
@@ -27,6 +28,7 @@ struct Cell {
     const pns::sim::FaultRow* row = nullptr;
     Mode mode = Mode::at_least_once;
     std::uint64_t seed = 1;
+    std::vector<const pns::sim::FaultRow*> others;  ///< of a mixture, beside `row`
 };
 
 struct CellResult {
@@ -85,6 +87,7 @@ class CellRun final : private pns::PushOwner {
         result_.counters = sim->counters();
         const auto name = pns::sim::fault_name(*cell_.row);
         if (result_.counters.faults.count(name)) result_.struck = result_.counters.faults[name];
+        if (is_mixed()) result_.struck = result_.counters.faults_total;
         judge(*sim);
         result_.ms = pns::system_clock().steady_ms() - began_ms;
         return std::move(result_);
@@ -102,6 +105,8 @@ class CellRun final : private pns::PushOwner {
         std::optional<pns::Verdict> last;
     };
 
+    bool is_mixed() const { return !cell_.others.empty(); }
+    static bool is_bad(std::size_t device) { return device % 8 == 0; }
     int number() const { return cell_.row->number; }
     std::string_view variant() const { return cell_.row->variant; }
     /// Nothing can be delivered, however often it is tried. A clock that is wrong matters where the
@@ -120,12 +125,13 @@ class CellRun final : private pns::PushOwner {
                 (number() == 18 && variant() == "body"));
     }
     bool is_by_stream() const {
+        if (is_mixed()) return false;
         return number() == 8 || number() == 31 || (number() == 19 && cell_.row->h1);
     }
     /// Noticed by a timeout of requests only, or ends connections with requests on them.
     bool is_silent() const {
-        return cell_.row->effect == Effect::ambiguous || number() == 12 || number() == 15 ||
-               number() == 27;
+        return is_mixed() || cell_.row->effect == Effect::ambiguous || number() == 12 ||
+               number() == 15 || number() == 27;
     }
     /// Nobody listens, or the handshake never ends.
     bool is_down() const { return cell_.row->effect == Effect::down; }
@@ -158,7 +164,24 @@ class CellRun final : private pns::PushOwner {
         if (number() == 20) fault.ms = 3;
         if (number() == 12 || number() == 25) fault.ms = 60;
         std::vector<pns::sim::Fault> faults(1, fault);
+        if (is_mixed()) {
+            faults.front().share = mixed_share;
+            for (const auto* row : cell_.others) {
+                faults.push_back(faults.front());
+                faults.back().row = row;
+                faults.back().ms = row->number == 19 ? 60 : row->number == 20 ? 3 : 0;
+            }
+            spoil_some(sim);
+        }
         sim.set_faults(std::move(faults), cell_.seed);
+    }
+
+    void spoil_some(pns::sim::Simulator& sim) const {
+        nlohmann::json handles;
+        for (std::size_t i = 0; i < count; ++i) {
+            if (is_bad(i)) handles[cell_handle(cell_.platform, i)] = i % 16 ? "gone" : "bad_handle";
+        }
+        sim.set_rules(rules_of(cell_.platform, {{"handles", handles}}));
     }
 
     void submit_all(const pns::sim::Simulator& sim) {
@@ -287,7 +310,7 @@ class CellRun final : private pns::PushOwner {
                 need(times == 0, "taken, but called " + std::string(device.last->reason()));
         }
         result_.resends = static_cast<std::size_t>(sender_->figures().resends);
-        judge_effect();
+        is_mixed() ? judge_mixture() : judge_effect();
         judge_connections();
     }
 
@@ -336,6 +359,25 @@ class CellRun final : private pns::PushOwner {
         }
     }
 
+    void judge_mixture() {
+        std::size_t good = 0, delivered = 0, unknown = 0, dead = 0, wrong = 0;
+        for (const Device& device : devices_) {
+            const Kind kind = device.last->kind();
+            const bool bad = is_bad(device.push.index);
+            good += !bad;
+            delivered += !bad && kind == Kind::accepted;
+            unknown += !bad && kind == Kind::lost;
+            dead += bad && (kind == Kind::dead || kind == Kind::suspect || kind == Kind::lost);
+            wrong += bad && kind == Kind::accepted;
+        }
+        const bool at_least = cell_.mode == Mode::at_least_once;
+        need(delivered + (at_least ? 0 : unknown) == good,
+             at_least ? "a loss in at-least-once" : "neither delivered nor unknown");
+        need(wrong == 0, "a bad push was called delivered");
+        // An answer that a fault spoils may lose the word about its handle.
+        need(good + dead + result_.struck >= devices_.size(), "bad handles were not called dead");
+    }
+
     void judge_timestamps() {
         if (cell_.platform != "apns" || number() != 33) return;
         const auto at_ms = pns::system_clock().wall_ms();
@@ -355,7 +397,7 @@ class CellRun final : private pns::PushOwner {
         need(c.tokens_minted <= 4, "tokens minted: " + std::to_string(c.tokens_minted));
         need(c.provider_tokens_seen <= 3,
              "provider tokens: " + std::to_string(c.provider_tokens_seen));
-        const std::uint64_t bound = sim_is_h1() ? 3 * count : 24;
+        const std::uint64_t bound = (sim_is_h1() ? 3 * count : 24) * (1 + cell_.others.size());
         need(c.connects <= bound, "connects: " + std::to_string(c.connects));
     }
     bool sim_is_h1() const {
@@ -363,6 +405,7 @@ class CellRun final : private pns::PushOwner {
     }
 
     static constexpr std::size_t count = 80;
+    static constexpr double mixed_share = 0.05;
     static constexpr unsigned attempts_max = 40;
     static constexpr std::int64_t patience_ms = 2'500;
     static constexpr std::size_t kept_max = 4;  ///< one an origin
