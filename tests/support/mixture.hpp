@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 #include <set>
+#include <stdexcept>
 
 #include "pns/clock.hpp"
 #include "tests/support/world.hpp"
@@ -237,7 +238,8 @@ class Mixture {
         post("", false);
         post("", true);
         post(now(any_moving()).user, false);
-        comes_true([&] { return sim().counters().received > before + 20; });
+        const auto struck = [&] { return sim().counters().received > before + 20; };
+        if (!comes_true(struck)) throw std::runtime_error("nothing came in during the faults");
         take_away();
         post("", false);
         post(now(any_moving()).user, true);
