@@ -99,7 +99,7 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
                 continue;
             }
             if (run.mode == Mode::drop) {
-                co_await drop_rest(run, platform, partition, next, end);
+                co_await drop_rest(run, strand, partition, next, end);
                 continue;
             }
             if (run.run->stalled) {

@@ -184,11 +184,19 @@ void FanoutLane::drop_device(LaneRun& run, std::size_t platform, std::uint16_t p
     --run.todo;
 }
 
-pns::Task<void> FanoutLane::drop_rest(LaneRun& run, std::size_t platform, std::uint16_t partition,
+pns::Outcome FanoutLane::untried(LaneRun& run, const Strand& strand) {
+    const bool shut = run.run->overdue && strand.platform != Strand::mixed &&
+                      flow_of(run, strand.platform) != Flow::open;
+    return shut ? waits_of(run, strand.platform).latest : pns::Outcome::abandoned;
+}
+
+pns::Task<void> FanoutLane::drop_rest(LaneRun& run, const Strand& strand, std::uint16_t partition,
                                       registry::Bitmap::const_iterator& next,
                                       registry::Bitmap::const_iterator end) {
+    const std::size_t platform = strand.platform == Strand::mixed ? 0 : strand.platform;
+    const pns::Outcome outcome = untried(run, strand);
     for (std::size_t i = 0; next != end && i < drops_between_breaths; ++i, ++next) {
-        drop_device(run, platform, partition, *next, false, pns::Outcome::abandoned);
+        drop_device(run, platform, partition, *next, false, outcome);
     }
     flush(run);
     co_await sleep(run, std::chrono::steady_clock::duration::zero());

@@ -186,7 +186,8 @@ class FanoutLane {
                 : platform(of_platform), list(timed_max) {}
             std::size_t platform;
             WaitList list;
-            bool walked = false;  ///< a walk sends what is due
+            pns::Outcome latest = pns::Outcome::abandoned;  ///< why the last one waits
+            bool walked = false;                            ///< a walk sends what is due
         };
         std::list<Waits> waits;
         std::size_t waiting() const {
@@ -365,8 +366,10 @@ class FanoutLane {
     void drop_device(LaneRun& run, std::size_t platform, std::uint16_t partition,
                      std::uint32_t number, bool marked, pns::Outcome outcome);
     void drop_waiting(LaneRun& run);
+    /// What devices of the strand that were never loaded end as: what stands in their way.
+    pns::Outcome untried(LaneRun& run, const Strand& strand);
     /// Ends what the iterators have left.
-    pns::Task<void> drop_rest(LaneRun& run, std::size_t platform, std::uint16_t partition,
+    pns::Task<void> drop_rest(LaneRun& run, const Strand& strand, std::uint16_t partition,
                               registry::Bitmap::const_iterator& next,
                               registry::Bitmap::const_iterator end);
     /// As many devices as are read at a time, or fewer.

@@ -66,7 +66,9 @@ void FanoutLane::wait(Chunk& chunk, std::size_t device, Waiting waiting, std::in
 
 void FanoutLane::keep_waiting(LaneRun& run, std::size_t platform, const Waiting& device,
                               std::int64_t due_ms) {
-    waits_of(run, platform).list.add(device, due_ms);
+    LaneRun::Waits& waits = waits_of(run, platform);
+    waits.list.add(device, due_ms);
+    waits.latest = device.outcome;
     retries_waiting_.fetch_add(1, std::memory_order_relaxed);
 }
 
