@@ -394,7 +394,8 @@ TEST_CASE("what is not out at the deadline is abandoned", "[hub]") {
     const std::string id = desk.send(300, headers);
     const json end = desk.ended(id);
     CHECK(end["state"] == "Abandoned");
-    CHECK(end["outcomes"]["Success"] == desk.accepted());
+    // On a busy machine nothing may be out in time.
+    CHECK(end["outcomes"].value("Success", json(0)) == desk.accepted());
     CHECK(end["outcomes"]["AbandonedNotificationMessages"] == 300 - desk.accepted());
     // A paused send ends at its deadline as well, one with a canary, too.
     headers.emplace_back("pushhub-canary", "5%");
