@@ -1,13 +1,17 @@
 #include "bench/sim_control.hpp"
 
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 
 #include "hub/cli/client.hpp"
 
 namespace bench {
 namespace {
+
+constexpr int resets_max = 400;
 
 /// The body of the answer; nothing if there is nothing at `path`.
 std::optional<std::string> found(const std::string& url, const std::string& method,
@@ -62,7 +66,13 @@ void SimControl::set_faults(const nlohmann::json& faults) const {
 }
 
 void SimControl::reset_connections() const {
-    checked(url_, "POST", "/event", R"({"event":"reset"})");
+    for (int i = 0; i < resets_max; ++i) {
+        const auto counters = nlohmann::json::parse(checked(url_, "GET", "/counters"));
+        if (counters.value("connections", 0) == 0) return;
+        checked(url_, "POST", "/event", R"({"event":"reset"})");
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    throw std::runtime_error("the simulator does not let go of its connections");
 }
 
 void SimControl::forget() const {

@@ -19,7 +19,7 @@ class SimControl {
     void kill(const std::vector<std::string>& handles) const;
     /// What goes wrong from now on, as pns::sim::read_faults() reads it, in place of what did.
     void set_faults(const nlohmann::json& faults) const;
-    /// Ends all connections that are open now with a TCP reset.
+    /// Ends all connections with a TCP reset, until none is left.
     void reset_connections() const;
     /// Empties the list of accepted pushes.
     void forget() const;
