@@ -121,7 +121,8 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
             break;
         }
         ++in_flight;
-        if (measured_.push == nullptr) measured_ = {&push, clock_.steady_us(), in_flight};
+        push.sampled_at_us = limit_.wants_sample() ? clock_.steady_us() : 0;
+        if (push.sampled_at_us != 0) limit_.sent(push.sampled_at_us, in_flight);
         if (breaker_.shut()) {
             breaker_.probe_sent();
             probe_ = &push;
@@ -227,10 +228,8 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
     Push& push = *static_cast<Push*>(tag);
     const std::int64_t now_ms = clock_.steady_ms();
     heard_ms_ = owner_.running_ms();
-    if (measured_.push == &push) {
-        const std::int64_t now_us = clock_.steady_us();
-        limit_.answered(now_us, now_us - measured_.sent_us, measured_.in_flight);
-        measured_.push = nullptr;
+    if (push.sampled_at_us != 0) {
+        limit_.answered(clock_.steady_us(), push.sampled_at_us, pool_.in_flight() + 1);
     }
     refused_in_row_ = hold_level_ = 0;
     auto judgement = owner_.judge(push, answer);
@@ -269,7 +268,7 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
 void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
     Push& push = *static_cast<Push*>(tag);
     const std::int64_t now_ms = clock_.steady_ms();
-    if (measured_.push == &push) measured_.push = nullptr;
+    if (push.sampled_at_us != 0) limit_.lost(push.sampled_at_us);
     const bool probe = take_probe(push);
     if (lost.h2_error == h2_enhance_your_calm) owner_.hold_credential(calm_ms);
     if (!lost.processed_unknown) {

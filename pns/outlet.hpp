@@ -119,12 +119,6 @@ class Outlet final : private ConnectionEvents {
     Pool pool_;
     FairQueue queue_;
     FlightLimit limit_;
-    struct Measured {
-        const Push* push = nullptr;  ///< null: the next one sent is it
-        std::int64_t sent_us = 0;
-        std::size_t in_flight = 0;  ///< with it
-    };
-    Measured measured_;
     Breaker breaker_;
     const Push* probe_ = nullptr;  ///< out while the breaker is shut
     NotSent why_;                  ///< while it is shut

@@ -3,7 +3,11 @@
 
 #include "hub/send/admission.hpp"
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_future.hpp>
 #include <catch2/catch.hpp>
+#include <variant>
 
 #include "tests/support/world.hpp"
 
@@ -102,5 +106,26 @@ TEST_CASE("a send that reaches nobody is in the ledger, and has ended", "[hub]")
     CHECK(told.state == "NoTargetFound");
     CHECK(told.devices() == 0);
     CHECK(told.ended_at_ms >= told.enqueued_at_ms);
+    CHECK(world.sim("apns").counters().accepted == 0);
+}
+
+TEST_CASE("a direct send without handles reaches nobody, and never everybody", "[hub]") {
+    World world({}, {"apns"});
+    for (int i = 0; i < 3; ++i)
+        world.install("i" + std::to_string(i), "apns", handle_of("apns", i));
+    hub::Parts& parts = world.parts();
+    hub::NewSend wanted{parts.hubs.find("app"), {}, {}, hub::Reach::handles};
+    wanted.send.id = "1234567890";
+    wanted.send.format = "apple";
+    wanted.send.body = apple_body;
+    boost::asio::io_context loop;
+    auto future = boost::asio::co_spawn(loop, parts.admission.accept(std::move(wanted)),
+                                        boost::asio::use_future);
+    loop.run();
+    const auto outcome = future.get();
+    const auto* declined = std::get_if<hub::Admission::Declined>(&outcome);
+    REQUIRE(declined != nullptr);
+    CHECK(std::get<hub::Refusal>(*declined).status == 400);
+    CHECK(sends(world) == 0);
     CHECK(world.sim("apns").counters().accepted == 0);
 }

@@ -1,6 +1,10 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cstdint>
 #include <deque>
+#include <queue>
+#include <random>
+#include <vector>
 
 #include "pns/flight_limit.hpp"
 
@@ -9,15 +13,16 @@ using pns::FlightLimit;
 namespace {
 
 /// A provider behind a way of `way_us` that answers one request every `each_us`, asked by someone
-/// who always has more to send. Time is simulated.
+/// who always has more to send. `scatter_us` is the mean of what it thinks about a request besides,
+/// which delays no other. Time is simulated.
 class Provider {
   public:
-    Provider(std::int64_t way_us, double each_us) : way_us_(way_us), each_us_(each_us) {}
+    Provider(std::int64_t way_us, double each_us, double scatter_us = 0)
+        : way_us_(way_us), each_us_(each_us), scatter_us_(scatter_us) {}
 
     struct Run {
         double used = 0;         ///< of what the provider could answer
         double response_us = 0;  ///< mean of the last half
-        std::size_t in_flight = 0;
     };
     Run run(FlightLimit& limit, std::int64_t for_us) {
         Run out;
@@ -26,29 +31,25 @@ class Provider {
         for (const std::int64_t end_us = now_us_ + for_us; now_us_ < end_us; now_us_ += 100) {
             while (flight_.size() < limit.now()) {
                 free_us_ = std::max(free_us_, static_cast<double>(now_us_)) + each_us_;
-                flight_.push_back({now_us_, static_cast<std::int64_t>(free_us_) + way_us_});
-                if (!probing_) {
-                    probing_ = true;
-                    probe_ = flight_.back();
-                    probe_in_flight_ = flight_.size();
-                }
+                const double answered_us = free_us_ + scatter_us_ * thinks_(random_);
+                const bool measured = limit.wants_sample();
+                flight_.push({now_us_, static_cast<std::int64_t>(answered_us) + way_us_, measured});
+                if (measured) limit.sent(now_us_, flight_.size());
             }
-            while (!flight_.empty() && flight_.front().answered_us <= now_us_) {
+            while (!flight_.empty() && flight_.top().answered_us <= now_us_) {
+                const Request request = flight_.top();
+                const std::int64_t response_us = now_us_ - request.sent_us;
+                flight_.pop();
                 ++answers;
                 if (2 * (end_us - now_us_) < for_us) {
-                    sum_us += static_cast<double>(now_us_ - flight_.front().sent_us);
+                    sum_us += static_cast<double>(response_us);
                     ++counted;
                 }
-                flight_.pop_front();
-            }
-            if (probing_ && probe_.answered_us <= now_us_) {
-                probing_ = false;
-                limit.answered(now_us_, now_us_ - probe_.sent_us, probe_in_flight_);
+                if (request.measured) limit.answered(now_us_, request.sent_us, flight_.size() + 1);
             }
         }
         out.used = static_cast<double>(answers) * each_us_ / static_cast<double>(for_us);
         out.response_us = sum_us / static_cast<double>(counted);
-        out.in_flight = flight_.size();
         return out;
     }
     void move(std::int64_t way_us) { way_us_ = way_us; }
@@ -56,15 +57,16 @@ class Provider {
   private:
     struct Request {
         std::int64_t sent_us = 0, answered_us = 0;
+        bool measured = false;
+        bool operator>(const Request& other) const { return answered_us > other.answered_us; }
     };
     std::int64_t way_us_;
-    const double each_us_;
+    const double each_us_, scatter_us_;
+    std::mt19937_64 random_{12};
+    std::exponential_distribution<double> thinks_;
     std::int64_t now_us_ = 0;
     double free_us_ = 0;
-    std::deque<Request> flight_;
-    Request probe_;
-    std::size_t probe_in_flight_ = 0;
-    bool probing_ = false;
+    std::priority_queue<Request, std::vector<Request>, std::greater<>> flight_;
 };
 
 }  // namespace
@@ -102,13 +104,75 @@ TEST_CASE("a way that became longer or shorter is learned", "[pns]") {
     CHECK(again.response_us < 15'000);
 }
 
-TEST_CASE("what is not used does not grow, and one slow answer does not end everything", "[pns]") {
+TEST_CASE("a provider that takes longer for some requests than for others is kept busy", "[pns]") {
+    struct Case {
+        std::int64_t way_us;
+        double each_us, scatter_us;
+    };
+    for (const Case& c : {Case{300, 10, 10'000}, Case{5'000, 20, 50'000}, Case{20'000, 20, 40'000},
+                          Case{50'000, 50, 100'000}}) {
+        CAPTURE(c.way_us, c.each_us, c.scatter_us);
+        Provider provider(c.way_us, c.each_us, c.scatter_us);
+        FlightLimit limit;
+        provider.run(limit, 10'000'000);
+        CHECK(provider.run(limit, 60'000'000).used > 0.85);
+    }
+}
+
+namespace {
+
+/// A hundred and twenty-eight requests, answered after what `response_us` says of each.
+template <typename ResponseUs>
+void sample(FlightLimit& limit, std::int64_t& now_us, std::size_t in_flight,
+            ResponseUs response_us) {
+    const std::int64_t sent_us = ++now_us;
+    std::vector<std::int64_t> answered_us;
+    for (int i = 0; i < 128; ++i) {
+        REQUIRE(limit.wants_sample());
+        limit.sent(sent_us, in_flight);
+        answered_us.push_back(sent_us + response_us(i));
+    }
+    CHECK_FALSE(limit.wants_sample());
+    std::sort(answered_us.begin(), answered_us.end());
+    for (const std::int64_t at_us : answered_us) limit.answered(at_us, sent_us, in_flight);
+    now_us = answered_us.back();
+}
+
+}  // namespace
+
+TEST_CASE("a few quick answers do not make all others late", "[pns]") {
     FlightLimit limit;
-    for (int i = 0; i < 1'000; ++i) limit.answered(i, 1'000, 10);
+    std::int64_t now_us = 0;
+    for (int i = 0; i < 3; ++i) {
+        sample(limit, now_us, 1'024, [](int n) { return n % 5 == 0 ? 500 : 30'000; });
+    }
+    CHECK(limit.unloaded_us() > 20'000);
+    CHECK(limit.now() > 1'024);
+}
+
+TEST_CASE("what is not used does not grow, and one slow answer ends nothing", "[pns]") {
+    FlightLimit limit;
+    std::int64_t now_us = 0;
+    for (int i = 0; i < 10; ++i) sample(limit, now_us, 10, [](int) { return 1'000; });
     CHECK(limit.now() == 1'024);
-    limit.answered(2'000, 60'000'000, 1'024);
+    sample(limit, now_us, 1'024, [](int n) { return n == 7 ? 5'000'000 : 1'000; });
+    CHECK(limit.now() == 1'536);
+    sample(limit, now_us, 1'024, [](int) { return 100'000; });
     CHECK(limit.now() == 512);
-    for (int i = 0; i < 100; ++i) limit.answered(3'000, 60'000'000, FlightLimit::least + 1);
+    for (int i = 0; i < 10; ++i) {
+        sample(limit, now_us, FlightLimit::least + 1, [](int) { return 200'000; });
+    }
     CHECK(limit.now() == FlightLimit::least);
     CHECK(limit.unloaded_us() == 1'000);
+}
+
+TEST_CASE("requests that are never answered do not hold up what is learned", "[pns]") {
+    FlightLimit limit;
+    for (int i = 0; i < 128; ++i) limit.sent(1, 10);
+    for (int i = 0; i < 128; ++i) limit.lost(1);
+    std::int64_t now_us = 1;
+    sample(limit, now_us, 10, [](int) { return 1'000; });
+    CHECK(limit.unloaded_us() == 1'000);
+    limit.lost(1);  // of a sample before
+    CHECK(limit.wants_sample());
 }

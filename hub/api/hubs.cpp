@@ -32,11 +32,6 @@ std::string root_url(const Request& request) {
     return "https://" + request.host;
 }
 
-std::string query_of(const Request& request) {
-    const auto at = request.target.find('?');
-    return at == std::string::npos ? std::string() : request.target.substr(at + 1);
-}
-
 HubEntry entry_of(const HubState& hub) {
     return {hub.row.name, hub_description_xml(hub.description), hub.description.created_at_ms,
             hub.description.updated_at_ms};
@@ -47,7 +42,7 @@ Response answer(const Request& request, int status, const HubState& hub) {
     response.status = status;
     response.headers.emplace_back("Content-Type", std::string(atom_entry_type));
     response.headers.emplace_back("ETag", "W/\"" + std::to_string(hub.row.etag) + "\"");
-    response.body = hub_entry(entry_of(hub), root_url(request), query_of(request));
+    response.body = hub_entry(entry_of(hub), root_url(request), request.query_text());
     return response;
 }
 
@@ -93,7 +88,7 @@ pns::Task<Response> list_hubs(Call call) {
     for (const auto& hub : call.parts.hubs.all()) entries.push_back(entry_of(*hub));
     Response response;
     response.headers.emplace_back("Content-Type", std::string(atom_feed_type));
-    response.body = hub_feed(entries, root_url(call.request), query_of(call.request),
+    response.body = hub_feed(entries, root_url(call.request), call.request.query_text(),
                              call.request.received_at_ms);
     co_return response;
 }

@@ -25,11 +25,6 @@ namespace hub {
 
 namespace {
 
-std::string query_of(const Request& request) {
-    const auto at = request.target.find('?');
-    return at == std::string::npos ? std::string() : request.target.substr(at + 1);
-}
-
 std::string jobs_url(const Call& call) {
     return "https://" + call.request.host + "/" + call.hub->row.name + "/jobs";
 }
@@ -113,7 +108,7 @@ std::optional<Refusal> locate(const Call& call, JobRecord& job) {
 }
 
 Response entry(const Call& call, int status, const JobRecord& job) {
-    const std::string query = query_of(call.request);
+    const std::string query(call.request.query_text());
     const std::string url = jobs_url(call) + "/" + job.id + (query.empty() ? "" : "?" + query);
     Response response;
     response.status = status;
@@ -181,7 +176,7 @@ pns::Task<Response> list_jobs(Call call) {
     const auto jobs = call.parts.jobs.list(call.hub->row.number);
     response.headers.emplace_back("Content-Type", std::string(atom_feed_type));
     response.body =
-        job_feed(jobs, jobs_url(call), query_of(call.request), call.request.received_at_ms);
+        job_feed(jobs, jobs_url(call), call.request.query_text(), call.request.received_at_ms);
     co_return response;
 }
 

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <boost/asio/this_coro.hpp>
-#include <cassert>
 
 #include "hub/api/declined.hpp"
 #include "hub/api/handlers.hpp"
@@ -47,12 +46,12 @@ std::optional<Response> refuse_test(const Call& call) {
 }
 
 /// Accepts the send and answers.
-pns::Task<Response> accept(Call call, Send send) {
+pns::Task<Response> accept(Call call, Send send, Reach reach) {
     const Request& request = call.request;
     auto bounds = read_audience_bounds(request, call.parts.config, call.hub->row.name);
     if (!ok(bounds)) co_return problem(request, std::get<Refusal>(bounds));
     const std::string location = absolute_url(request, {call.hub->row.name, "messages", send.id});
-    NewSend wanted{call.hub, std::move(send), std::get<AudienceBounds>(bounds)};
+    NewSend wanted{call.hub, std::move(send), std::get<AudienceBounds>(bounds), reach};
     if (call.once != nullptr) {
         Response planned = empty_response(201);
         planned.headers.emplace_back("Location", location);
@@ -109,9 +108,8 @@ pns::Task<Response> send_direct(Call call, Send send, std::vector<std::string> h
     // One delivery per handle (docs/contracts/anh.md 5.2).
     std::sort(handles.begin(), handles.end());
     handles.erase(std::unique(handles.begin(), handles.end()), handles.end());
-    assert(!handles.empty());  // a send without handles goes to everybody
     send.direct_handles = std::move(handles);
-    co_return co_await accept(std::move(call), std::move(send));
+    co_return co_await accept(std::move(call), std::move(send), Reach::handles);
 }
 
 }  // namespace
@@ -131,7 +129,7 @@ pns::Task<Response> post_message(Call call) {
         co_return co_await send_direct(std::move(call), std::move(send), std::move(handles));
     }
     send.tag_expression = std::string(trimmed(request.header("servicebusnotification-tags")));
-    co_return co_await accept(std::move(call), std::move(send));
+    co_return co_await accept(std::move(call), std::move(send), Reach::expression);
 }
 
 pns::Task<Response> post_direct_batch(Call call) {

@@ -29,7 +29,7 @@ namespace hub {
 
 namespace {
 
-constexpr std::int64_t token_life_s = 3'600;
+constexpr std::int64_t signature_life_s = 3'600;
 constexpr int reconnects_max = 20;
 constexpr std::int64_t timeout_ms = 60'000;  // a stream of events says something more often
 
@@ -88,7 +88,7 @@ HttpCall call_of(const Target& target, const std::string& method, const std::str
     call.url = target.url + path;
     call.headers.push_back("Authorization: " +
                            make_sas(target.url + "/", target.rule, target.key,
-                                    pns::system_clock().wall_ms() / 1'000 + token_life_s));
+                                    pns::system_clock().wall_ms() / 1'000 + signature_life_s));
     return call;
 }
 

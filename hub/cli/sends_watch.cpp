@@ -11,17 +11,13 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "hub/cli/terminal.hpp"
+
 namespace hub {
 
 namespace {
 
 using nlohmann::json;
-
-std::string grouped(std::uint64_t number) {
-    std::string digits = std::to_string(number);
-    for (std::size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
-    return digits;
-}
 
 std::string shortened(double value) {
     char text[32];

@@ -94,6 +94,11 @@ std::string_view Request::path() const {
     return std::string_view(target).substr(0, target.find('?'));
 }
 
+std::string_view Request::query_text() const {
+    const auto question = std::min(target.find('?'), target.size());
+    return std::string_view(target).substr(std::min(question + 1, target.size()));
+}
+
 bool parse_target(Request& request) {
     request.segments.clear();
     request.query.clear();
@@ -115,8 +120,7 @@ bool parse_target(Request& request) {
         if (!segment.empty()) request.segments.push_back(std::move(segment));
         path.remove_prefix(end);
     }
-    const auto question = target.find('?');
-    return question == std::string_view::npos || parse_query(target.substr(question + 1), request);
+    return parse_query(request.query_text(), request);
 }
 
 std::string choose_tracking_id(const Request& request) {

@@ -38,7 +38,8 @@ struct Request {
 
     std::string_view header(std::string_view lower_name) const;  ///< first value, or empty
     std::optional<std::string_view> param(std::string_view lower_name) const;
-    std::string_view path() const;  ///< target without its query
+    std::string_view path() const;        ///< target without its query
+    std::string_view query_text() const;  ///< what follows the question mark, as received
 };
 
 struct Response {

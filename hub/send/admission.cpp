@@ -21,8 +21,10 @@ void keep_first(registry::Selection& selection, std::size_t devices) {
 pns::Task<Admission::Selected> Admission::select(const NewSend& wanted) {
     const registry::Send& send = wanted.send;
     registry::Selection selection;
-    if (const std::size_t handles = send.direct_handles.size(); handles > 0) {
-        selection.partitions.emplace_back().addRange(0, handles);
+    if (wanted.reach == Reach::handles) {
+        if (send.direct_handles.empty())
+            co_return Declined(Refusal{400, "A direct send needs at least one device handle."});
+        selection.partitions.emplace_back().addRange(0, send.direct_handles.size());
     } else {
         auto parsed = plan_of(send.tag_expression, parts_.config);
         if (!ok(parsed)) co_return Declined(std::get<Refusal>(std::move(parsed)));

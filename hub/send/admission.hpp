@@ -8,6 +8,7 @@
 // after a restart.
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -30,11 +31,16 @@ class Metrics;
 /// Leaves the first `devices` of a selection.
 void keep_first(registry::Selection& selection, std::size_t devices);
 
+/// How a send says whom it reaches. A direct send names its handles and is refused without: it must
+/// never fall back to the empty expression, which reaches everybody.
+enum class Reach : std::uint8_t { expression, handles };
+
 /// A send that is to begin, and who listens.
 struct NewSend {
     std::shared_ptr<const HubState> hub;
-    registry::Send send;  ///< a direct one with its handles
+    registry::Send send;
     AudienceBounds bounds{};
+    Reach reach = Reach::expression;
     /// Only the first so many of whom it reaches get it.
     std::size_t devices_max = std::numeric_limits<std::size_t>::max();
     std::optional<registry::KeptAnswer> answer{};  ///< kept in the same batch as the send

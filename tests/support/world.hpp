@@ -136,6 +136,8 @@ class World {
         CHECK(service_->parts().registry.verify(hub->row.number).empty());
     }
 
+    hub::Parts& parts() { return service_->parts(); }
+
     pns::sim::Simulator& sim(const std::string& platform) { return *sims_.at(platform); }
     const pns::sim::Trust& trust(const std::string& platform) { return trusts_.at(platform); }
     hub::Service& service() { return *service_; }
