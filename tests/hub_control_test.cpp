@@ -204,30 +204,6 @@ TEST_CASE("the headers that steer a send are read or refused with the reason", "
     }
 }
 
-TEST_CASE("a canary is a reproducible share, never empty, another for every send", "[hub]") {
-    std::vector<registry::Bitmap> devices(3);
-    devices[0].addRange(0, 60'000);
-    devices[2].addRange(5, 40'005);
-    const auto count = [](const std::vector<registry::Bitmap>& bitmaps) {
-        std::uint64_t total = 0;
-        for (const auto& bitmap : bitmaps) total += bitmap.cardinality();
-        return total;
-    };
-    const auto chosen = hub::canary_of(devices, "NH-1", 10'000);
-    CHECK(chosen == hub::canary_of(devices, "NH-1", 10'000));
-    CHECK(chosen != hub::canary_of(devices, "NH-2", 10'000));
-    CHECK(count(chosen) > 800);
-    CHECK(count(chosen) < 1'200);
-    for (std::size_t p = 0; p < devices.size(); ++p) CHECK(chosen[p].isSubset(devices[p]));
-    // A larger share holds the smaller one, and a device is chosen whoever else is there.
-    const auto larger = hub::canary_of(devices, "NH-1", 20'000);
-    for (std::size_t p = 0; p < devices.size(); ++p) CHECK(chosen[p].isSubset(larger[p]));
-    std::vector<registry::Bitmap> few(3);
-    few[2].addRange(7, 10);
-    CHECK(count(hub::canary_of(few, "NH-1", 1)) == 1);
-    CHECK(count(hub::canary_of({}, "NH-1", 1)) == 0);
-}
-
 TEST_CASE("latency buckets bound what they hold", "[hub]") {
     std::size_t before = 0;
     for (std::int64_t us = 0; us < 200'000'000; us = us * 21 / 20 + 1) {

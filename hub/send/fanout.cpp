@@ -4,7 +4,7 @@
 // (canary, then the rest) and strands (one for each platform) a selection is handed out. Members of
 // Fanout may be called from any thread; `mutex` guards the tables alone and is never held over a
 // call. Work of a lane is posted to it, but for a small send: it stays on the lane that accepted
-// it. What takes long (split, canary_of) runs on a store thread.
+// it. What takes long (split, Rounds::canary_left) runs on a store thread.
 
 #include "hub/send/fanout.hpp"
 
@@ -180,8 +180,7 @@ void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
         home.adopt(run);
         if (left == 0) return home.checkpoint(run);
         if (!run->at_home) return open_round(run);
-        run->rounds_known = true;
-        std::vector<Bitmap> devices = run->todo.partitions;
+        std::vector<Bitmap> devices = run->rounds.next(run->todo.partitions);
         auto strands = try_strands(*run, devices);
         home.begin(run, std::make_shared<const std::vector<Strand>>(std::move(*strands)));
     });
@@ -218,16 +217,16 @@ std::optional<std::vector<Strand>> Fanout::Impl::try_strands(const SendRun& run,
 /// Which devices of an open canary are still to go. On the home lane.
 pns::Task<void> Fanout::Impl::find_canary(std::shared_ptr<SendRun> run) {
     auto choose = [run] {
-        std::vector<Bitmap> chosen = canary_of(run->whole, run->send.id, run->send.canary_ppm);
-        for (std::size_t p = 0; p < chosen.size(); ++p) chosen[p] &= run->todo.partitions[p];
-        return chosen;
+        return run->rounds.canary_left(run->todo.partitions, run->send.id, run->send.canary_ppm);
     };
     auto chosen = co_await on_store(parts.store, std::move(choose));
-    run->whole.clear();
-    if (run->tally.released()) co_return;  // cancelled meanwhile: one round takes all
+    if (run->tally.released()) {  // cancelled meanwhile
+        run->rounds.all_at_once();
+        co_return;
+    }
     std::uint64_t left = 0;
     for (const Bitmap& bitmap : chosen) left += bitmap.cardinality();
-    run->canary = std::move(chosen);
+    run->rounds.canary_first(std::move(chosen));
     run->tally.set_goal(run->tally.final_devices() + left);
 }
 
@@ -236,20 +235,14 @@ void Fanout::Impl::open_round(const std::shared_ptr<SendRun>& run) {
 }
 
 pns::Task<void> Fanout::Impl::walk_round(std::shared_ptr<SendRun> run) {
-    const bool first = !run->rounds_known;
+    const bool first = !run->rounds.begun();
     const bool canary = run->send.canary_ppm != 0 && !run->tally.released();
     if (first && canary) co_await find_canary(run);
-    run->rounds_known = true;
     registry::Selection round;
-    round.partitions = run->todo.partitions;
-    if (first && !run->canary.empty()) {
-        round.partitions = run->canary;
-        if (round.count() == 0) {
-            lanes[run->home]->reached(run);
-            co_return;
-        }
-    } else {
-        for (std::size_t p = 0; p < run->canary.size(); ++p) round.partitions[p] -= run->canary[p];
+    round.partitions = run->rounds.next(run->todo.partitions);
+    if (first && round.count() == 0) {  // a canary that was final before a restart
+        lanes[run->home]->reached(run);
+        co_return;
     }
     auto strands = try_strands(*run, round.partitions);
     if (!strands) {
@@ -344,7 +337,7 @@ void Fanout::start(std::shared_ptr<const HubState> hub,
                                          registry::Progress{});
     run->results = results ? std::move(results) : impl_->keep(DeviceResults::Keep::failures);
     run->on_ended = std::move(ended);
-    if (run->send.canary_ppm != 0) run->whole = run->todo.partitions;
+    if (run->send.canary_ppm != 0) run->rounds = Rounds(run->todo.partitions);
     run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
     impl_->keep_at_home(*run);
     impl_->launch(run);
@@ -376,7 +369,7 @@ void Fanout::resume(std::vector<registry::OpenSend> open) {
             std::move(left.progress));
         run->results = std::move(results);
         run->failures_anew = true;
-        run->whole = std::move(whole);
+        run->rounds = Rounds(std::move(whole));
         run->finished_before = std::move(finished_before);
         run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
         log_info("taking up a send that was open",

@@ -143,7 +143,7 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
 
 PushWindow* FanoutLane::window_of(const LaneRun& run, const Strand& strand) {
     if (strand.platform != Strand::mixed)
-        return &slot(run.run->hub->row.number, strand.platform).window;
+        return &senders_.slot(run.run->hub->row.number, strand.platform).window;
     // A small mixed send is bounded by its own size and the senders' room.
     return is_small(run) ? nullptr : &mixed_window_;
 }
@@ -319,11 +319,11 @@ void FanoutLane::build(Chunk& chunk) {
             finish(chunk, i, pns::Outcome::skipped, moved_reason);
             continue;
         }
-        if (!pns::platforms()[serving(last_platform)].has_sender) {
+        if (!pns::platforms()[senders_.serving(last_platform)].has_sender) {
             finish(chunk, i, pns::Outcome::pns_interface_error, no_sender_reason);
             continue;
         }
-        Slot& to = slot(hub, last_platform);
+        Slot& to = senders_.slot(hub, last_platform);
         if (!to.sender) {
             if (stopping_) {
                 put_off(chunk, i, 0, {pns::Outcome::abandoned, {}, 0, 0});
@@ -403,7 +403,7 @@ void FanoutLane::submit(Chunk& chunk) {
     mine.notes.pushed(chunk.built_ms);
     for (std::size_t k = 0; k < chunk.pushes.size(); ++k) {
         pns::Push& push = chunk.pushes[k];
-        Slot& to = slot(hub, chunk.platforms[push.index]);
+        Slot& to = senders_.slot(hub, chunk.platforms[push.index]);
         // The sender may have been replaced while the ledger wrote the marks: what the old one
         // prepared is not for the new one.
         const bool prepared = to.epoch == chunk.epochs[k];

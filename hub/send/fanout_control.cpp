@@ -74,7 +74,7 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
     const bool releases = event == SendEvent::cancel || (event == SendEvent::resume && canary_over);
     if (releases && canary_open(*run)) {
         tally.set_released();
-        if (run->rounds_known) owner_.open_round(run);
+        if (run->rounds.begun()) owner_.open_round(run);
     }
     if (run->mode != Mode::drop) run->mode = mode_of(tally.state());
     auto told = [this, run, done = std::move(done)] {
@@ -113,7 +113,7 @@ void FanoutLane::expire(const std::shared_ptr<SendRun>& run) {
     run->mode = Mode::drop;
     if (canary_open(*run)) {
         run->tally.set_released();
-        if (run->rounds_known) owner_.open_round(run);
+        if (run->rounds.begun()) owner_.open_round(run);
     }
     owner_.tell_lanes(run, [] {});
 }
@@ -141,11 +141,7 @@ void FanoutLane::obey(const std::shared_ptr<SendRun>& run) {
         if (mine.mode != Mode::go) {
             mixed_window_.withdraw(&mine);
             withdrawing_ = true;
-            for (auto& [key, slot] : slots_) {
-                slot->window.withdraw(&mine);
-                if (key.first == run->hub->row.number && slot->sender)
-                    slot->sender->withdraw(run->flow);
-            }
+            senders_.withdraw(&mine, run->hub->row.number, run->flow);
             withdrawing_ = false;
         }
         if (mine.mode == Mode::drop) drop_waiting(mine);

@@ -1,10 +1,9 @@
 // Tested by tests/hub_fanout_test.cpp.
 //
-// The frame of one lane: it begins its share of a send, opens and replaces senders, and moves what
-// chunks have learned to the tally, the prune gates and the ledger. All of it runs on the lane's
-// loop and awaits only in tick(), drain(), park() and retire_sender(). Answers of the ledger's
-// writer come through the mailbox. A LaneRun may be in use further up the stack, so end_soon() only
-// posts its removal.
+// The frame of one lane: it begins its share of a send, and moves what chunks have learned to the
+// tally, the prune gates and the ledger. All of it runs on the lane's loop and awaits only in
+// tick(), drain() and park(). Answers of the ledger's writer come through the mailbox. A LaneRun
+// may be in use further up the stack, so end_soon() only posts its removal.
 
 #include "hub/send/fanout_lane.hpp"
 
@@ -35,6 +34,10 @@ FanoutLane::FanoutLane(LaneOwner& owner, Loops& loops, std::size_t index, Fanout
       lanes_(loops.size()),
       parts_(parts),
       nursery_(loop_.get_executor()),
+      senders_(loop_, {parts.hubs, parts.config, parts.bearers, parts.network, parts.broken},
+               [this](std::uint32_t hub, std::size_t platform, std::uint32_t door) {
+                   opened(hub, platform, door);
+               }),
       mixed_window_(loop_.get_executor(), parts.config.fanout_window_pushes) {}
 
 FanoutLane::~FanoutLane() = default;
@@ -63,79 +66,6 @@ void FanoutLane::begin(std::shared_ptr<SendRun> run,
 
 void FanoutLane::adopt(std::shared_ptr<SendRun> run) {
     home_runs_.push_back(std::move(run));
-}
-
-// --- senders ---
-
-std::size_t FanoutLane::serving(std::size_t platform) const {
-    const auto& table = pns::platforms();
-    if (!parts_.config.gcm_through_fcmv1 || table[platform].name != "gcm") return platform;
-    return static_cast<std::size_t>(pns::platform_by_name("fcmv1") - table.data());
-}
-
-FanoutLane::Slot& FanoutLane::slot(std::uint32_t hub, std::size_t platform) {
-    platform = serving(platform);
-    std::unique_ptr<Slot>& slot = slots_[{hub, platform}];
-    if (!slot) {
-        slot = std::make_unique<Slot>(loop_.get_executor(), parts_.config.fanout_window_pushes);
-    }
-    if (!slot->sender && !slot->broken && !stopping_) open_sender(*slot, hub, platform);
-    return *slot;
-}
-
-void FanoutLane::open_sender(Slot& slot, std::uint32_t hub, std::size_t platform) {
-    const pns::Platform& row = pns::platforms()[platform];
-    const auto state = parts_.hubs.find(hub);
-    if (!state || !row.has_sender) return;
-    const auto properties = state->description.credentials.find(std::string(row.name));
-    if (properties == state->description.credentials.end()) return;
-    const pns::Credential credential{std::string(row.name), properties->second};
-    pns::SenderSettings settings = pns::default_settings(row.name);
-    // Pushes of small sends and retries come on top of the slot's own window.
-    settings.queue_pushes_max = 2 * parts_.config.fanout_window_pushes;
-    if (parts_.config.provider_connections_max != 0) {
-        settings.connections_max = parts_.config.provider_connections_max;
-    }
-    if (row.name == "fcmv1") {
-        // A twentieth stays free: the provider's minute is not ours.
-        const std::uint64_t per_minute = parts_.config.fcm_messages_per_minute;
-        settings.pushes_per_s_max =
-            per_minute == 0 ? 0 : std::max<std::uint64_t>(per_minute * 95 / 100 / 60, 1);
-        settings.ramp_ms = parts_.config.fcm_ramp_s * 1'000;
-    }
-    auto found = pns::open_account(credential);
-    if (const auto* refusal = std::get_if<pns::Refusal>(&found)) {
-        slot.broken = true;
-        if (!parts_.broken.is_news(hub, platform)) return;
-        log_error("a stored credential cannot be used: its sends end as InvalidCredentials",
-                  {{"hub", state->row.name},
-                   {"platform", credential.platform},
-                   {"why", refusal->message}});
-        return;
-    }
-    auto account = std::get<std::unique_ptr<pns::Account>>(std::move(found));
-    slot.sender = std::make_unique<pns::Sender>(loop_, std::move(account), settings, parts_.network,
-                                                parts_.bearers);
-    slot.sender->on_open(
-        [this, hub, platform](std::uint32_t door) { opened(hub, platform, door); });
-    ++slot.epoch;
-    // What waits for a door of the sender before this one.
-    asio::post(loop_, [this, hub, platform] { opened(hub, platform, 0); });
-}
-
-void FanoutLane::forget_senders(std::uint32_t hub) {
-    if (stopping_) return;  // drain() ends them
-    for (auto& [key, slot] : slots_) {
-        if (key.first != hub) continue;
-        slot->broken = false;
-        if (!slot->sender) continue;
-        nursery_.start(retire_sender(std::move(slot->sender)));
-        opened(hub, key.second, 0);
-    }
-}
-
-pns::Task<void> FanoutLane::retire_sender(std::unique_ptr<pns::Sender> sender) {
-    co_await sender->stop(parts_.config.drain_ms_max);
 }
 
 // --- what was learned goes to the tally, the gates, the ledger ---
@@ -283,13 +213,11 @@ pns::Task<void> FanoutLane::tick() {
 pns::Task<void> FanoutLane::drain(std::int64_t drain_ms) {
     stopping_ = true;
     mixed_window_.close();
-    for (auto& [key, slot] : slots_) slot->window.close();
+    senders_.close();
     for (LaneRun& run : runs_) wake(run);
     // What was never sent comes back at once; what is with the provider is waited for.
     pns::Nursery stops(loop_.get_executor());
-    for (auto& [key, slot] : slots_) {
-        if (slot->sender) stops.start(slot->sender->stop(drain_ms));
-    }
+    stops.start(senders_.stop(drain_ms));
     const std::int64_t until = parts_.clock.steady_ms() + drain_ms;
     Timer timer(loop_.get_executor());
     // The turns are counted, too: a clock that a test moves may stand still.
@@ -320,7 +248,7 @@ pns::Task<void> FanoutLane::park() {
     }
     nursery_.cancel();
     co_await nursery_.join();
-    slots_.clear();
+    co_await senders_.join();
 }
 
 }  // namespace hub

@@ -9,12 +9,9 @@
 #include <cstdint>
 #include <functional>
 #include <list>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <random>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +20,7 @@
 #include "hub/process/loops.hpp"
 #include "hub/process/metrics.hpp"
 #include "hub/send/attempts.hpp"
+#include "hub/send/lane_senders.hpp"
 #include "hub/send/prune_gates.hpp"
 #include "hub/send/push_window.hpp"
 #include "hub/send/rendering.hpp"
@@ -36,24 +34,6 @@
 namespace hub {
 
 class Trace;
-
-/// Stored credentials that do not open and are in the log. Thread-safe.
-class BrokenCredentials {
-  public:
-    /// False: it was told before, and has not changed since.
-    bool is_news(std::uint32_t hub, std::size_t platform) {
-        std::lock_guard lock(mutex_);
-        return told_.emplace(hub, platform).second;
-    }
-    void forget(std::uint32_t hub) {
-        std::lock_guard lock(mutex_);
-        std::erase_if(told_, [hub](const auto& one) { return one.first == hub; });
-    }
-
-  private:
-    std::mutex mutex_;
-    std::set<std::pair<std::uint32_t, std::size_t>> told_;
-};
 
 /// What all lanes work with. Outlives them.
 struct FanoutParts {
@@ -129,11 +109,11 @@ class FanoutLane {
     void reached(const std::shared_ptr<SendRun>& run);
     /// Does what the run's mode says with this lane's share of it.
     void obey(const std::shared_ptr<SendRun>& run);
-    void forget_senders(std::uint32_t hub);
+    void forget_senders(std::uint32_t hub) { senders_.forget(hub); }
     /// The sender of one platform of a hub, for a push that belongs to no send; null when there is
     /// no credential. Good until the next turn of the loop.
     pns::Sender* sender(std::uint32_t hub, std::size_t platform) {
-        return slot(hub, platform).sender.get();
+        return senders_.slot(hub, platform).sender.get();
     }
 
     /// Until cancelled: flushes notes, sends due retries, writes checkpoints.
@@ -214,15 +194,7 @@ class FanoutLane {
         }
     };
 
-    /// The sender of one (hub, platform) on this lane and what bounds it. The slot stays, the
-    /// sender may be replaced.
-    struct Slot {
-        Slot(pns::Executor executor, std::size_t pushes_max) : window(executor, pushes_max) {}
-        PushWindow window;
-        std::unique_ptr<pns::Sender> sender;
-        std::uint64_t epoch = 0;
-        bool broken = false;  ///< the stored credential does not open; until forget_senders()
-    };
+    using Slot = LaneSenders::Slot;
 
     /// A row of the same send with the handle of a device, that comes before it.
     struct Rival {
@@ -286,7 +258,7 @@ class FanoutLane {
     std::list<LaneRun> runs_;
     std::vector<std::list<LaneRun>::iterator> ending_;
     std::vector<std::shared_ptr<SendRun>> home_runs_;
-    std::map<std::pair<std::uint32_t, std::size_t>, std::unique_ptr<Slot>> slots_;
+    LaneSenders senders_;
     using Chunks = std::list<std::unique_ptr<Chunk>>;
     Chunks chunks_;       ///< at work
     Chunks chunks_free_;  ///< a few, for their buffers
@@ -327,7 +299,6 @@ class FanoutLane {
     registry::Result<void> find_rivals(Chunk& chunk, std::size_t device) const;
     Copy copy_of(Chunk& chunk, std::size_t device, const Slot& to, const pns::Prepared& push);
     pns::Task<bool> mark_before_submit(Chunk& chunk);
-    pns::Task<void> retire_sender(std::unique_ptr<pns::Sender> sender);
 
     Chunk& take_chunk(LaneRun& run, std::uint16_t partition);
     void close_chunk(Chunk& chunk);  ///< gives up its last hold; recycles it when no push is open
@@ -396,11 +367,6 @@ class FanoutLane {
     /// Looks soon whether this lane is done with the run; now it may still be in use.
     void end_soon(LaneRun& run);
     void end_if_done();
-    /// The platform through which registrations of `platform` are served: itself but for gcm
-    /// behind the alias.
-    std::size_t serving(std::size_t platform) const;
-    Slot& slot(std::uint32_t hub, std::size_t platform);
-    void open_sender(Slot& slot, std::uint32_t hub, std::size_t platform);
 };
 
 }  // namespace hub

@@ -29,7 +29,8 @@ void FanoutLane::again(Chunk& chunk, std::size_t device, const FailedAttempt& fa
                        std::string_view reason) {
     Waiting past = past_of(chunk, device);
     const std::int64_t now = parts_.clock.steady_ms();
-    const auto limits = pns::retry_limits(pns::platforms()[serving(chunk.platforms[device])].name);
+    const auto limits =
+        pns::retry_limits(pns::platforms()[senders_.serving(chunk.platforms[device])].name);
     const auto wait_ms =
         wait_after(failed, limits, chunk.run->run->deadline.steady_ms() - now, random_(), past);
     if (!wait_ms || chunk.run->mode == Mode::drop)
@@ -83,7 +84,7 @@ void FanoutLane::start_due(LaneRun& run, std::int64_t now_ms) {
 }
 
 FanoutLane::Flow FanoutLane::flow_of(const LaneRun& run, std::size_t platform) {
-    const pns::Sender* sender = slot(run.run->hub->row.number, platform).sender.get();
+    const pns::Sender* sender = senders_.slot(run.run->hub->row.number, platform).sender.get();
     if (sender == nullptr || !sender->shut()) return Flow::open;
     return sender->figures().queued == 0 ? Flow::probe : Flow::shut;
 }
@@ -104,7 +105,7 @@ pns::Task<void> FanoutLane::walk_waiting(LaneRun& run, LaneRun::Waits& waits) {
         if (run.rated) give_rate_back(run, room - due.size());
         if (due.empty()) continue;
         retries_waiting_.fetch_sub(due.size(), std::memory_order_relaxed);
-        PushWindow& window = slot(run.run->hub->row.number, platform).window;
+        PushWindow& window = senders_.slot(run.run->hub->row.number, platform).window;
         const bool taken = co_await window.take(due.size(), is_small(run), &run);
         if (!taken) {
             if (run.rated) give_rate_back(run, due.size());
@@ -138,7 +139,7 @@ void FanoutLane::opened(std::uint32_t hub, std::size_t platform, std::uint32_t d
     for (LaneRun& run : runs_) {
         if (run.run->hub->row.number != hub) continue;
         for (LaneRun::Waits& waits : run.waits) {
-            if (serving(waits.platform) != platform) continue;
+            if (senders_.serving(waits.platform) != platform) continue;
             door == 0 ? waits.list.open_all(now) : waits.list.open(door, now);
         }
         wake(run);

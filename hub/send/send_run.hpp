@@ -15,6 +15,7 @@
 #include "hub/device/hubs.hpp"
 #include "hub/send/device_results.hpp"
 #include "hub/send/handle_claims.hpp"
+#include "hub/send/rounds.hpp"
 #include "hub/send/tally.hpp"
 #include "hub/template/templates.hpp"
 #include "pns/rate_bucket.hpp"
@@ -29,11 +30,6 @@ enum class Mode : std::uint8_t {
     drop,  ///< what is not out ends as abandoned
 };
 Mode mode_of(registry::SendState state);
-
-/// The share of a send that goes out first: each device by a hash of its number with the send's id,
-/// so that it is the same after every restart; one device at least.
-std::vector<registry::Bitmap> canary_of(const std::vector<registry::Bitmap>& devices,
-                                        std::string_view send_id, std::uint32_t ppm);
 
 /// When a send gives up. Shown in wall time; kept in steady time, so that a wall clock that is set
 /// neither ends it nor prolongs it. Set on the home lane; any thread reads.
@@ -113,10 +109,7 @@ struct SendRun {
     /// checkpoint failed.
     std::atomic<bool> failures_anew{false};
     bool checkpoint_in_flight = false;  ///< home lane only
-    /// Home lane only. With a canary the devices go out in two rounds, its own and the rest.
-    std::vector<registry::Bitmap> whole;   ///< the selection as frozen; only until canary is known
-    std::vector<registry::Bitmap> canary;  ///< of `todo`; empty: one round takes all
-    bool rounds_known = false;
+    Rounds rounds;                      ///< home lane only
     /// Its last progress could not be written: nothing more goes out until one is, or a crash would
     /// repeat it all. Set on the home lane.
     std::atomic<bool> stalled{false};
