@@ -118,6 +118,13 @@ class CellRun final : private pns::PushOwner {
             return false;  // a push service without ALPN is spoken to in HTTP/1.1
         return number() == 27 || number() == 26 || (number() == 35 && signs);
     }
+    /// Several devices were told 429, and no pause was named or too long a one: the credential
+    /// rests for a minute.
+    bool is_held_for_long() const {
+        if (number() != 22) return false;
+        if (variant() == "absurd") return cell_.platform == "adm" || cell_.platform == "hms";
+        return cell_.platform == "adm" && (variant() == "absent" || variant() == "negative");
+    }
     /// Huawei says in the body of a 200 whether the push was taken.
     bool spoils_the_code() const {
         return cell_.platform == "hms" &&
@@ -263,8 +270,8 @@ class CellRun final : private pns::PushOwner {
             return;
         }
         device.final = true;
-        // Of what is down for good one push stays behind to find out whether it still is.
-        const std::size_t left = is_down_for_good() ? kept_max : 0;
+        // Of what is down, or held, for long one push stays behind to find out whether it still is.
+        const std::size_t left = is_down_for_good() ? kept_max : is_held_for_long() ? 1 : 0;
         if (++finals_ + left >= devices_.size() && !stopping_) {
             stopping_ = true;
             nursery_->start(sender_->stop(300));
