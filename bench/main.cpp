@@ -16,6 +16,7 @@
 #include "bench/unicast.hpp"
 #include "bench/wire.hpp"
 #include "hub/cli/terminal.hpp"
+#include "hub/process/private_file.hpp"
 
 namespace bench {
 namespace {
@@ -51,6 +52,7 @@ constexpr std::array verbs{
 }  // namespace bench
 
 int main(int argc, char** argv) {
+    hub::close_to_others();
     const std::string_view wanted = argc > 1 ? argv[1] : "";
     for (const bench::Verb& verb : bench::verbs)
         if (verb.name == wanted) return verb.run(argc - 1, argv + 1);

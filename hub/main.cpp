@@ -12,6 +12,7 @@
 
 #include "hub/cli/dev.hpp"
 #include "hub/cli/sends_watch.hpp"
+#include "hub/process/private_file.hpp"
 #include "hub/service.hpp"
 #include "pns/sim/simulator.hpp"
 
@@ -62,6 +63,7 @@ constexpr Verb verbs[] = {
 }  // namespace
 
 int main(int argc, char** argv) {
+    hub::close_to_others();
     const std::string_view verb = argc > 1 ? argv[1] : "--help";
     if (verb == "--help" || verb == "-h" || verb == "help") {
         std::fputs(help, stdout);

@@ -1,22 +1,42 @@
 // The verb `serve`: settings, service, signals.
 
+#include <unistd.h>
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <functional>
+#include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "hub/process/log.hpp"
+#include "hub/server/tls_files.hpp"
 #include "hub/service.hpp"
+#include "pns/tls.hpp"
 
 namespace hub {
 
 struct StopSignal::Impl {
     boost::asio::io_context io{1};
-    boost::asio::signal_set signals{io, SIGINT, SIGTERM};
+    boost::asio::signal_set signals{io, SIGINT, SIGTERM, SIGHUP};
     std::thread second;
+
+    void end_at_next() {
+        signals.async_wait([this](const boost::system::error_code& failure, int number) {
+            if (failure) return;
+            if (number != SIGHUP) std::_Exit(130);
+            end_at_next();
+        });
+    }
 };
 
 StopSignal::StopSignal() : impl_(std::make_unique<Impl>()) {
@@ -24,14 +44,17 @@ StopSignal::StopSignal() : impl_(std::make_unique<Impl>()) {
     std::signal(SIGPIPE, SIG_IGN);
 }
 
-void StopSignal::wait() {
-    bool come = false;
-    impl_->signals.async_wait([&come](const boost::system::error_code&, int) { come = true; });
-    while (!come) impl_->io.run_one();
-    impl_->signals.async_wait([](const boost::system::error_code& failure, int) {
-        if (!failure) std::_Exit(130);
-    });
-    impl_->io.restart();
+void StopSignal::wait(const std::function<void()>& on_hangup) {
+    for (bool stop = false; !stop;) {
+        int come = 0;
+        impl_->signals.async_wait(
+            [&come](const boost::system::error_code&, int number) { come = number; });
+        while (come == 0) impl_->io.run_one();
+        impl_->io.restart();
+        stop = come != SIGHUP || !on_hangup;
+        if (!stop) on_hangup();
+    }
+    impl_->end_at_next();
     try {
         impl_->second = std::thread([&io = impl_->io] { io.run(); });
     } catch (const std::system_error& failure) {
@@ -46,8 +69,56 @@ StopSignal::~StopSignal() {
 
 namespace {
 
-int serve(const Config& config) {
+/// What is wrong with the files and directories that the settings name, a line each.
+std::vector<std::string> wrong_with_files(const Config& config) {
+    std::vector<std::string> wrong;
+    if (!config.tls_cert_file.empty()) {
+        try {
+            make_tls_context({config.tls_cert_file, config.tls_key_file, {}});
+        } catch (const std::exception& failure) {
+            wrong.emplace_back(failure.what());
+        }
+    }
+    const std::string& authorities = config.provider_ca_file;
+    if (!authorities.empty() && !pns::TrustStore().anchors(authorities, false))
+        wrong.push_back("provider_ca_file = \"" + authorities + "\": has no PEM certificate");
+    // It, or where it will be made.
+    std::error_code failure;
+    auto directory = std::filesystem::absolute(config.data_dir, failure);
+    while (!std::filesystem::exists(directory, failure) && directory.has_relative_path())
+        directory = directory.parent_path();
+    if (!std::filesystem::is_directory(directory, failure)) {
+        wrong.push_back("data_dir = \"" + config.data_dir.string() + "\": " + directory.string() +
+                        " is no directory");
+    } else if (::access(directory.c_str(), R_OK | W_OK | X_OK) != 0) {
+        wrong.push_back("data_dir = \"" + config.data_dir.string() + "\": " + directory.string() +
+                        " cannot be written: " + std::generic_category().message(errno));
+    }
+    return wrong;
+}
+
+int check(const Settings& settings) {
+    std::vector<std::string> wrong = wrong_with_files(settings.config);
+    wrong.insert(wrong.end(), settings.unknown_variables.begin(), settings.unknown_variables.end());
+    for (const std::string& line : wrong) std::fprintf(stderr, "pushhub serve: %s\n", line.c_str());
+    if (wrong.empty() && !settings.print_config) std::puts("The configuration is sound.");
+    return wrong.empty() ? 0 : 2;
+}
+
+void reload(Service& service, const std::vector<std::string>& args) {
+    const auto read = read_settings(args);
+    if (const auto* settings = std::get_if<Settings>(&read)) {
+        service.reload(settings->config);
+    } else {
+        log_error("settings are not read again", {{"what", std::get<Ended>(read).text}});
+    }
+}
+
+int serve(const Settings& settings, const std::vector<std::string>& args) {
+    const Config& config = settings.config;
     open_log(config.log_level, config.log_format);
+    for (const std::string& line : settings.unknown_variables)
+        log_warn("not a setting", {{"what", line}});
     StopSignal signal;
     std::string why;
     const auto service = Service::start(config, why);
@@ -55,6 +126,8 @@ int serve(const Config& config) {
         std::fprintf(stderr, "pushhub: cannot start: %s\n", why.c_str());
         return 1;
     }
+    if (service->made_store())
+        std::printf("pushhub: a new store in %s, which had none\n", config.data_dir.c_str());
     const std::string ca =
         service->ca_file().empty() ? "the operator's" : service->ca_file().string();
     const std::string key = service->root_key_file().empty() ? "from the configuration"
@@ -62,7 +135,7 @@ int serve(const Config& config) {
     std::printf("pushhub %s listens on %s; CA %s; key of rule %s: %s\n", PUSHHUB_VERSION,
                 service->url().c_str(), ca.c_str(), config.root_key_name.c_str(), key.c_str());
     std::fflush(stdout);
-    signal.wait();
+    signal.wait([&service, &args] { reload(*service, args); });
     log_info("stopping");
     service->stop();
     return 0;
@@ -71,18 +144,18 @@ int serve(const Config& config) {
 }  // namespace
 
 int serve_main(int argc, char** argv) {
-    const auto read = read_settings(std::vector<std::string>(argv + 1, argv + argc));
+    const std::vector<std::string> args(argv + 1, argv + argc);
+    const auto read = read_settings(args);
     if (const auto* ended = std::get_if<Ended>(&read)) {
         std::FILE* out = ended->exit_code == 0 ? stdout : stderr;
-        std::fprintf(out, "%s%s\n",
-                     ended->exit_code == 0 ? "" : "pushhub serve: ", ended->text.c_str());
+        const char* who = ended->exit_code == 0 ? "" : "pushhub serve: ";
+        std::fprintf(out, "%s%s\n", who, ended->text.c_str());
         return ended->exit_code;
     }
     const auto& settings = std::get<Settings>(read);
     if (settings.print_config) std::fputs(print_config(settings.config).c_str(), stdout);
-    if (settings.check_only && !settings.print_config) std::puts("The configuration is sound.");
-    if (settings.check_only || settings.print_config) return 0;
-    return serve(settings.config);
+    if (settings.check_only) return check(settings);
+    return settings.print_config ? 0 : serve(settings, args);
 }
 
 }  // namespace hub

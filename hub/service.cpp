@@ -13,6 +13,7 @@
 #include <atomic>
 #include <boost/asio/ip/address.hpp>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -24,6 +25,7 @@
 #include <thread>
 #include <utility>
 
+#include "hub/access/namespace_rules.hpp"
 #include "hub/api/events.hpp"
 #include "hub/api/idempotency.hpp"
 #include "hub/api/routes.hpp"
@@ -31,7 +33,9 @@
 #include "hub/bulk/blobs.hpp"
 #include "hub/bulk/feedback.hpp"
 #include "hub/bulk/jobs.hpp"
+#include "hub/device/credential_ends.hpp"
 #include "hub/http/rate_limits.hpp"
+#include "hub/process/descriptors.hpp"
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
 #include "hub/process/private_file.hpp"
@@ -46,7 +50,9 @@
 #include "hub/server/listener.hpp"
 #include "hub/server/tls_files.hpp"
 #include "hub/text/ids.hpp"
+#include "hub/text/times.hpp"
 #include "pns/alarm.hpp"
+#include "pns/certificate_file.hpp"
 #include "pns/nursery.hpp"
 
 namespace hub {
@@ -61,6 +67,7 @@ unsigned lane_count(const Config& config) {
 
 /// `writable` follows whether the store takes writes.
 std::unique_ptr<registry::Registry> open_registry(const Config& config,
+                                                  const DescriptorShares& descriptors,
                                                   std::atomic<bool>& writable) {
     registry::Options options;
     // The answers of a batch wake each lane once.
@@ -75,6 +82,7 @@ std::unique_ptr<registry::Registry> open_registry(const Config& config,
         }
     };
     options.directory = config.data_dir / "store";
+    options.open_tables_max = descriptors.store_tables_max;
     options.posting_cache_bytes_max = config.posting_cache_mib << 20;
     options.block_cache_bytes = config.block_cache_mib << 20;
     options.write_queue_changes_max = config.write_queue_changes_max;
@@ -105,7 +113,36 @@ Rule root_rule(const Config& config) {
         rule.primary_key = new_sas_key();
         write_private_file(file, rule.primary_key + "\n");
     }
+    const auto second = config.data_dir / "root-secondary.key";
+    rule.secondary_key = config.root_key_secondary;
+    if (rule.secondary_key.empty() && std::filesystem::exists(second)) {
+        rule.secondary_key = read_small_file(second);
+        if (rule.secondary_key.size() < 16)
+            throw std::runtime_error(second.string() + " holds no key: remove it to have none");
+    }
     return rule;
+}
+
+DescriptorShares descriptors_for(const Config& config) {
+    const std::size_t limit = raise_descriptor_limit();
+    const auto shares = share_descriptors(limit, config);
+    if (!shares)
+        throw std::runtime_error("the system gives this process " + std::to_string(limit) +
+                                 " descriptors, a hub needs " + std::to_string(descriptors_min) +
+                                 ": raise the limit (ulimit -n, LimitNOFILE=)");
+    if (shares->connections_max < config.connections_max)
+        log_warn(
+            "fewer inbound connections than connections_max: the system gives too few "
+            "descriptors",
+            {{"connections", std::to_string(shares->connections_max)},
+             {"descriptors", std::to_string(limit)}});
+    return *shares;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+    std::string out;
+    for (const std::string& word : words) out += (out.empty() ? "" : ", ") + word;
+    return out;
 }
 
 /// A random secret of this process's data; made once.
@@ -198,6 +235,10 @@ class LastWords {
     const std::terminate_handler before_;
 };
 
+std::int64_t end_of(const TlsFiles& files) {
+    return pns::certificate_end_s(read_small_file(files.certificate)).value_or(0);
+}
+
 asio::ip::tcp::endpoint endpoint_of(const std::string& text) {
     ListenAddress address;
     if (!parse_listen(text, address)) throw std::runtime_error("not an address: " + text);
@@ -211,8 +252,10 @@ struct Service::Impl {
     ~Impl() { stop(); }
 
     void build_gauges();
-    void open_listeners();
+    std::uint16_t open_listeners(const std::string& text, const Entrance& entrance);
     void begin();
+    void reload(const Config& fresh);
+    void warn_of_ends();
     void stop();
 
     pns::Task<void> stop_lane(std::size_t lane, std::int64_t wait_ms, std::promise<void>& done);
@@ -228,16 +271,20 @@ struct Service::Impl {
 
     Config config;
     const pns::Clock& clock;
+    const DescriptorShares descriptors;
+    const bool made_store;
     std::atomic<bool> store_writable = true;
     std::unique_ptr<registry::Registry> registry;
     Hubs hubs;
     TlsFiles tls_files;
     pns::TlsContext tls;
+    std::atomic<std::int64_t> tls_end_s = 0;  ///< of its certificate
     Loops loops;
     StorePool store;
     Metrics metrics;
     std::atomic<bool> ready = false;
-    std::atomic<std::size_t> connections = 0;
+    Inbound inbound;
+    CredentialEnds credential_ends;
     Blobs blobs;
     Feedback feedback;
     Jobs jobs;
@@ -250,7 +297,7 @@ struct Service::Impl {
     KeyLimits test_sends;
     EventStreams event_streams;
     Idempotency idempotency;
-    std::vector<Rule> namespace_rules;
+    NamespaceRules namespace_rules;
     Parts parts;
     Dispatch dispatch;
     std::vector<std::unique_ptr<Lane>> lanes;
@@ -260,17 +307,22 @@ struct Service::Impl {
     bool stopped = false;
     std::uint16_t port = 0;
     std::uint16_t plain_port = 0;
+    std::uint16_t public_port = 0;
+    std::uint16_t admin_port = 0;
 };
 
 Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
     : config(given),
       clock(given_clock),
-      registry(open_registry(config, store_writable)),
+      descriptors(descriptors_for(config)),
+      made_store(!std::filesystem::exists(config.data_dir / "store" / "store")),
+      registry(open_registry(config, descriptors, store_writable)),
       hubs(*registry),
       tls_files(prepare_tls_files(config)),
       tls(make_tls_context(tls_files)),
       loops(lane_count(config)),
       store(config.store_threads),
+      credential_ends(hubs),
       blobs(config.data_dir / "blobs", secret_in(config.data_dir / "blobs.key")),
       feedback(blobs, clock, feedback_settings(config)),
       jobs(*registry, blobs, hubs, config, clock, config.data_dir / "jobs"),
@@ -283,7 +335,7 @@ Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
       scheduler(loops.lane(0), {store, *registry, hubs, fanout, admission, config, clock}),
       test_sends(test_calls_max, test_period_ms),
       event_streams(config.event_streams_max),
-      namespace_rules{root_rule(config)},
+      namespace_rules(root_rule(config)),
       parts{config,
             *registry,
             store,
@@ -310,6 +362,9 @@ Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
     for (std::size_t i = 0; i < loops.size(); ++i) {
         lanes.push_back(std::make_unique<Lane>(loops.lane(i)));
     }
+    inbound.connections_max = descriptors.connections_max;
+    inbound.descriptors_below = descriptors.connections_below;
+    tls_end_s = end_of(tls_files);
     build_gauges();
 }
 
@@ -420,32 +475,42 @@ void Service::Impl::build_gauges() {
     gate_figure("pushhub_retirements_discarded_total", "Held retirements given up.",
                 &PruneGates::Figures::discarded);
     metrics.gauge("pushhub_connections", "Inbound connections.",
-                  [this] { return static_cast<double>(connections.load()); });
+                  [this] { return static_cast<double>(inbound.connections.load()); });
+    metrics.gauge("pushhub_tls_certificate_end_seconds",
+                  "When the certificate of the TLS port ends, since 1970.",
+                  [this] { return static_cast<double>(tls_end_s); });
+    metrics.gauge("pushhub_credential_end_seconds",
+                  "When the first of the hubs' credentials ends, since 1970; 0: none is known to.",
+                  [this] {
+                      std::int64_t first_s = 0;
+                      for (const CredentialEnd& one : credential_ends.all())
+                          first_s = first_s == 0 ? one.end_s : std::min(first_s, one.end_s);
+                      return static_cast<double>(first_s);
+                  });
     metrics.gauge("pushhub_requests_in_flight", "Requests at work.",
                   [this] { return static_cast<double>(dispatch.in_flight()); });
 }
 
-void Service::Impl::open_listeners() {
-    const auto open = [this](const std::string& text, asio::ssl::context* context) {
-        auto at = endpoint_of(text);
-        for (std::size_t i = 0; i < lanes.size(); ++i) {
-            auto listener =
-                std::make_unique<Listener>(loops.lane(i), dispatch, config, context, connections);
-            const auto failure = listener->open(at);
-            if (failure) {
-                throw std::runtime_error("cannot listen on " + text + ": " + failure.message());
-            }
-            at.port(listener->port());  // port 0: the others join the one the first was given
-            lanes[i]->listeners.push_back(std::move(listener));
-        }
-        return at.port();
-    };
-    port = open(config.listen, tls.get());
-    if (!config.listen_plain.empty()) plain_port = open(config.listen_plain, nullptr);
+std::uint16_t Service::Impl::open_listeners(const std::string& text, const Entrance& entrance) {
+    if (text.empty()) return 0;
+    auto at = endpoint_of(text);
+    auto failure = claim_port(at);
+    for (std::size_t i = 0; i < lanes.size() && !failure; ++i) {
+        auto listener =
+            std::make_unique<Listener>(loops.lane(i), dispatch, config, inbound, entrance);
+        failure = listener->open(at);
+        lanes[i]->listeners.push_back(std::move(listener));
+    }
+    if (failure) throw std::runtime_error("cannot listen on " + text + ": " + failure.message());
+    return at.port();
 }
 
 void Service::Impl::begin() {
-    open_listeners();
+    port = open_listeners(config.listen, {tls, Door::outside});
+    plain_port = open_listeners(config.listen_plain, {nullptr, Door::inside});
+    public_port = open_listeners(config.listen_plain_public, {nullptr, Door::outside});
+    admin_port = open_listeners(config.admin_listen, {nullptr, Door::admin});
+    warn_of_ends();
     auto open = registry->open_sends();
     if (!open) throw std::runtime_error("cannot read the open sends: " + open.error().message());
     blobs.clean();
@@ -468,11 +533,18 @@ void Service::Impl::begin() {
 
 pns::Task<void> Service::Impl::sweep_expired() {
     constexpr std::size_t step = 1'000;
+    constexpr std::int64_t day_ms = 86'400'000;
+    std::int64_t warned_at_ms = clock.wall_ms();
     // The first comes soon, so that also a hub that restarts often removes what has ended.
     std::chrono::seconds pause{1};
     while (sweeping) {
         sweep_timer.expires_after(std::exchange(pause, std::chrono::seconds(30)));
         co_await sweep_timer.async_wait(pns::as_result);
+        if (sweeping && clock.wall_ms() - warned_at_ms >= day_ms) {
+            warned_at_ms = clock.wall_ms();
+            auto warn = [this] { warn_of_ends(); };
+            co_await on_store(store, std::move(warn));
+        }
         std::size_t seen = step;
         while (sweeping && seen == step) {
             auto start = [this, at = clock.wall_ms()](registry::Done<registry::Swept> done) {
@@ -526,10 +598,65 @@ pns::Task<void> Service::Impl::stop_fanout(std::int64_t drain_ms, std::promise<v
     done.set_value();
 }
 
+void Service::Impl::warn_of_ends() {
+    constexpr std::int64_t day_s = 86'400, certificate_days = 14, credential_days = 30;
+    const std::int64_t now_s = clock.wall_ms() / 1'000;
+    const std::string end = iso_seconds(tls_end_s * 1'000);
+    if (tls_end_s - now_s < certificate_days * day_s)
+        log_warn("the certificate of the TLS port ends soon or has ended", {{"end", end}});
+    for (const CredentialEnd& one : credential_ends.all()) {
+        if (one.end_s - now_s < credential_days * day_s)
+            log_warn("a provider's certificate ends soon or has ended",
+                     {{"hub", one.hub},
+                      {"platform", one.platform},
+                      {"end", iso_seconds(one.end_s * 1'000)}});
+    }
+}
+
+void Service::Impl::reload(const Config& fresh) {
+    Config next = config;
+    reload_config(next, fresh);
+    Rule root;
+    TlsFiles files;
+    pns::TlsContext context;
+    try {
+        root = root_rule(next);
+        files = prepare_tls_files(next);
+        context = make_tls_context(files);
+        tls_end_s = end_of(files);
+    } catch (const std::exception& failure) {
+        log_error("settings are not read again", {{"what", failure.what()}});
+        return;
+    }
+    Reloaded done = reload_config(config, fresh);
+    set_log_level(config.log_level);
+    const Rule before = namespace_rules.front();
+    if (before != root) {
+        done.changed.emplace_back("keys of the root rule");
+        namespace_rules.put(std::move(root));
+    }
+    tls_files = std::move(files);
+    tls = std::move(context);
+    for (std::size_t i = 0; i < lanes.size(); ++i) {
+        asio::post(loops.lane(i), [this, i, fresh_tls = tls] {
+            for (auto& listener : lanes[i]->listeners) listener->use(fresh_tls);
+        });
+    }
+    log_info("settings are read again, certificates too", {{"changed", joined(done.changed)}});
+    if (!done.waiting.empty())
+        log_warn("some settings need a restart", {{"which", joined(done.waiting)}});
+    warn_of_ends();
+}
+
 void Service::Impl::stop() {
     if (stopped) return;
     stopped = true;
     ready = false;
+    if (running && config.shutdown_delay_ms > 0) {
+        log_info("not ready, and serving until balancers have seen it",
+                 {{"ms", std::to_string(config.shutdown_delay_ms)}});
+        std::this_thread::sleep_for(std::chrono::milliseconds(config.shutdown_delay_ms));
+    }
     if (running) {
         loops.run();
         // Requests first, half of the time at most: the sends they accept are on disk and may be
@@ -567,9 +694,7 @@ std::unique_ptr<Service> Service::start(const Config& config, std::string& why,
     }
     const LastWords last_words;
     try {
-        if (std::filesystem::create_directories(config.data_dir)) {
-            std::filesystem::permissions(config.data_dir, std::filesystem::perms::owner_all);
-        }
+        make_private(config.data_dir);
         auto impl = std::make_unique<Impl>(config, clock);
         impl->begin();
         return std::unique_ptr<Service>(new Service(std::move(impl)));
@@ -590,6 +715,18 @@ std::uint16_t Service::plain_port() const {
 }
 std::filesystem::path Service::ca_file() const {
     return impl_->tls_files.ca;
+}
+std::uint16_t Service::public_port() const {
+    return impl_->public_port;
+}
+std::uint16_t Service::admin_port() const {
+    return impl_->admin_port;
+}
+bool Service::made_store() const {
+    return impl_->made_store;
+}
+void Service::reload(const Config& config) {
+    impl_->reload(config);
 }
 Parts& Service::parts() {
     return impl_->parts;
@@ -612,7 +749,7 @@ std::string Service::url() const {
 }
 
 std::string Service::connection_string() const {
-    const auto& rule = impl_->namespace_rules.front();
+    const Rule rule = impl_->namespace_rules.front();
     return "Endpoint=sb" + url().substr(5) + "/;SharedAccessKeyName=" + rule.name +
            ";SharedAccessKey=" + rule.primary_key;
 }

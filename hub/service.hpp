@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,15 +26,24 @@ class Service {
 
     std::uint16_t port() const;             ///< of the TLS listener
     std::uint16_t plain_port() const;       ///< 0 = off
+    std::uint16_t public_port() const;      ///< of listen_plain_public; 0 = off
+    std::uint16_t admin_port() const;       ///< 0 = off
     std::string url() const;                ///< https://host:port
     std::filesystem::path ca_file() const;  ///< empty with an operator's certificate
     std::filesystem::path root_key_file()
         const;  ///< empty when the key comes from the configuration
     /// The connection string of the root rule. It is a secret and never goes to a log.
     std::string connection_string() const;
+    bool made_store() const;  ///< the data directory had none
     Parts& parts();
 
-    /// Drains for at most Config::drain_ms_max. A second call does nothing.
+    /// Takes over what `config` changes and can change without a restart, and reads certificates
+    /// and root keys again; the log has what came of it. If something is wrong with it nothing
+    /// changes. The thread that owns the service.
+    void reload(const Config& config);
+
+    /// Is not ready for Config::shutdown_delay_ms, then drains for at most Config::drain_ms_max. A
+    /// second call does nothing.
     void stop();
 
   private:
@@ -42,13 +52,14 @@ class Service {
     std::unique_ptr<Impl> impl_;
 };
 
-/// Blocks SIGINT and SIGTERM from now on until wait(); a second one afterwards ends the process at
-/// once.
+/// Blocks SIGINT, SIGTERM and SIGHUP from now on until wait(); afterwards a second one that stops
+/// ends the process at once.
 class StopSignal {
   public:
     StopSignal();
     ~StopSignal();
-    void wait();
+    /// Until a signal that stops. SIGHUP stops, too, unless there is something to do instead.
+    void wait(const std::function<void()>& on_hangup = {});
 
   private:
     struct Impl;

@@ -95,6 +95,13 @@ std::optional<Refusal> open_certificate_mode(const Credential& credential, ApnsC
 
 }  // namespace
 
+std::optional<std::int64_t> apns_credential_end_s(const Credential& credential) {
+    const auto read = read_apns_credential(credential);
+    const auto* setup = std::get_if<ApnsCredential>(&read);
+    if (setup == nullptr || setup->key) return std::nullopt;
+    return certificate_end_s(setup->certificate.chain_pem);
+}
+
 Checked<ApnsCredential> read_apns_credential(const Credential& credential) {
     ApnsCredential setup;
     const auto endpoint = read_endpoint(property(credential, "Endpoint"));

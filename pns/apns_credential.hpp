@@ -4,6 +4,7 @@
 // (docs/contracts/pns.md 1.1, 1.2). Production and sandbox never meet: all three come from one
 // Endpoint. Only pns/apns*.cpp use it. Immutable; any thread.
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -24,5 +25,7 @@ struct ApnsCredential {
 };
 
 Checked<ApnsCredential> read_apns_credential(const Credential& credential);
+/// When its certificate ends; a token's key has no end.
+std::optional<std::int64_t> apns_credential_end_s(const Credential& credential);
 
 }  // namespace pns

@@ -75,4 +75,17 @@ std::optional<CertificateFile> read_certificate_file(std::string_view der,
     return out;
 }
 
+std::optional<std::int64_t> certificate_end_s(const std::string& pem) {
+    const Bio bytes(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+    const std::unique_ptr<X509, Free<X509_free>> leaf(
+        PEM_read_bio_X509(bytes.get(), nullptr, nullptr, nullptr));
+    ERR_clear_error();
+    const std::unique_ptr<ASN1_TIME, Free<ASN1_TIME_free>> epoch(ASN1_TIME_set(nullptr, 0));
+    int days = 0, seconds = 0;
+    if (!leaf || !epoch ||
+        ASN1_TIME_diff(&days, &seconds, epoch.get(), X509_get0_notAfter(leaf.get())) != 1)
+        return std::nullopt;
+    return std::int64_t{days} * 86'400 + seconds;
+}
+
 }  // namespace pns

@@ -1,7 +1,9 @@
 #pragma once
 
-// A PKCS#12 file, as APNs certificates are uploaded, taken apart into PEM. Pure; any thread.
+// A PKCS#12 file, as APNs certificates are uploaded, taken apart into PEM; when a certificate
+// ends. Pure; any thread.
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,5 +21,9 @@ struct CertificateFile {
 /// leaf or key is missing.
 std::optional<CertificateFile> read_certificate_file(std::string_view der,
                                                      const std::string& password);
+
+/// The last second, since 1970, for which the first certificate of a PEM text is valid. Nothing: it
+/// has none.
+std::optional<std::int64_t> certificate_end_s(const std::string& pem);
 
 }  // namespace pns

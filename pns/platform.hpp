@@ -8,6 +8,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -78,7 +79,13 @@ struct Platform {
     Checked<std::unique_ptr<Account>> (*open)(const Credential& credential) = nullptr;
     SenderSettings (*settings)() = nullptr;  ///< defaults of docs/contracts/pns.md 11
     RetryLimits retry = {};
+    /// The last second, since 1970, at which a credential is good for anything. Null, or nothing:
+    /// none is known.
+    std::optional<std::int64_t> (*credential_end_s)(const Credential& credential) = nullptr;
 };
+
+/// As its platform's row says.
+std::optional<std::int64_t> credential_end_s(const Credential& credential);
 
 /// All platforms, senders or not; ordered as documented.
 const std::vector<Platform>& platforms();

@@ -18,6 +18,7 @@ Checked<std::unique_ptr<Account>> open_wns(const Credential& credential);
 Checked<std::unique_ptr<Account>> open_adm(const Credential& credential);
 Checked<std::unique_ptr<Account>> open_web_push(const Credential& credential);
 Checked<std::unique_ptr<Account>> open_hms(const Credential& credential);
+std::optional<std::int64_t> apns_credential_end_s(const Credential& credential);
 Checked<std::string> normalise_hms_handle(std::string_view handle);
 
 namespace {
@@ -87,7 +88,8 @@ const std::vector<Platform>& platforms() {
           "AppName", "AppId", "BroadcastEndpoint"},
          open_apns,
          apns_settings,
-         apns_retry},
+         apns_retry,
+         apns_credential_end_s},
         {"gcm",
          "gcm",
          "Gcm",
@@ -185,6 +187,12 @@ const std::vector<Platform>& platforms() {
 RetryLimits retry_limits(std::string_view name) {
     const Platform* platform = platform_by_name(name);
     return platform ? platform->retry : RetryLimits{};
+}
+
+std::optional<std::int64_t> credential_end_s(const Credential& credential) {
+    const Platform* platform = platform_by_name(credential.platform);
+    if (platform == nullptr || platform->credential_end_s == nullptr) return std::nullopt;
+    return platform->credential_end_s(credential);
 }
 
 const Platform* platform_by_name(std::string_view name) {

@@ -22,6 +22,7 @@ struct Options {
         65'536;                             ///< beyond it a write answers errc::overloaded at once
     std::size_t batch_changes_max = 2'048;  ///< changes folded into one synced batch
     bool sync = true;                       ///< false only in tests that do not crash
+    int open_tables_max = -1;               ///< files held open; -1 = all
     rocksdb::Env* env = nullptr;            ///< tests inject faults here; not owned
     /// Called on the writer thread when writes begin to fail, and without an error when they can
     /// succeed again. Must only hand it on. May be empty.

@@ -49,7 +49,7 @@ void RocksLog::append(const char* line, std::size_t bytes) {
         file_ = -1;
     }
     if (file_ < 0) {
-        file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+        file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         struct stat info {};
         if (file_ < 0 || ::fstat(file_, &info) != 0) return;
         bytes_ = static_cast<std::uint64_t>(info.st_size);

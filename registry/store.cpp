@@ -124,6 +124,7 @@ rocksdb::DBOptions database_options(const Options& wanted) {
     options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
     options.track_and_verify_wals_in_manifest = true;
     options.max_total_wal_size = wal_bytes_max;
+    options.max_open_files = wanted.open_tables_max;
     options.max_background_jobs = 4;
     options.bytes_per_sync = 1u << 20;
     // Files that nobody needs any more are removed by a thread for it, not by the lane whose read

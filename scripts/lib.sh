@@ -2,7 +2,8 @@
 # Sourced, never run. Callers set `set -euo pipefail` and $assume_yes (0 or 1).
 
 build_packages="g++ cmake ninja-build libboost1.81-dev libnghttp2-dev libc-ares-dev libcurl4-openssl-dev libssl-dev librocksdb-dev
-    nlohmann-json3-dev libroaring-dev libpugixml-dev libcli11-dev libspdlog-dev prometheus-cpp-dev libjemalloc-dev"
+    nlohmann-json3-dev libroaring-dev libpugixml-dev libcli11-dev libspdlog-dev prometheus-cpp-dev libjemalloc-dev
+    libtomlplusplus-dev"
 test_packages="catch2 clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 nghttp2-client ccache openssl"
 
 say() { printf '%s\n' "$*"; }

@@ -77,11 +77,13 @@ TEST_CASE("every operation of the contract finds its route in every spelling", "
         {"GET", "/orders/tags/a", "404"},
         {"GET", "/a/b/c/d/e/f/g/h/i/j", "404"},
         {"GET", "/orders/messages/$batch", "405 POST"},
-        {"PATCH", "/orders", "405 PUT, GET, DELETE"},
+        {"PATCH", "/orders", "405 PUT, GET, DELETE, HEAD"},
         {"GET", "/orders/messages", "405 POST"},
-        {"get", "/orders", "405 PUT, GET, DELETE"},
-        {"POST", "/orders/installations/x", "405 PUT, PATCH, GET, DELETE"},
-        {"PUT", "/healthz", "405 GET"},
+        {"get", "/orders", "405 PUT, GET, DELETE, HEAD"},
+        {"POST", "/orders/installations/x", "405 PUT, PATCH, GET, DELETE, HEAD"},
+        {"PUT", "/healthz", "405 GET, HEAD"},
+        {"HEAD", "/healthz", "/healthz"},
+        {"HEAD", "/orders/messages", "405 POST"},
     };
     for (const auto& row : rows) {
         INFO(row.method << " " << row.path);

@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <future>
 #include <map>
+#include <sstream>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -164,6 +165,7 @@ constexpr std::array table{
     hub::Route{"PUT", "/unread", hub::Right::none, 4 << 20, nothing, hub::Trait::pieces},
     hub::Route{"GET", "/endless", hub::Right::none, 1'000, endless},
     hub::Route{"GET", "/broken-off", hub::Right::none, 1'000, broken_off},
+    hub::Route{"GET", "/health", hub::Right::none, 1'000, echo, hub::Trait::health},
     hub::Route{"GET", "/throw", hub::Right::none, 1'000, blow_up},
     hub::Route{"DELETE", "/nothing", hub::Right::none, 1'000, nothing},
     hub::Route{"GET", "/large", hub::Right::none, 1'000, large},
@@ -203,14 +205,18 @@ class Server {
                     nullptr) {
         pool = &store_;
         boost::asio::ip::tcp::endpoint at(boost::asio::ip::make_address("127.0.0.1"), 0);
-        boost::asio::ip::tcp::endpoint plain_at = at;
+        boost::asio::ip::tcp::endpoint plain_at = at, outside_at = at, admin_at = at;
         for (std::size_t i = 0; i < loops_.size(); ++i) {
             nurseries_.push_back(std::make_unique<pns::Nursery>(loops_.lane(i).get_executor()));
-            at.port(add(i, at, tls_.get()));
-            plain_at.port(add(i, plain_at, nullptr));
+            at.port(add(i, at, {tls_, hub::Door::outside}));
+            plain_at.port(add(i, plain_at, {nullptr, hub::Door::inside}));
+            outside_at.port(add(i, outside_at, {nullptr, hub::Door::outside}));
+            admin_at.port(add(i, admin_at, {nullptr, hub::Door::admin}));
         }
         port = at.port();
         plain_port = plain_at.port();
+        outside_port = outside_at.port();
+        admin_port = admin_at.port();
         loops_.run();
     }
     ~Server() {
@@ -238,7 +244,9 @@ class Server {
     }
 
     std::uint16_t port = 0;
-    std::uint16_t plain_port = 0;
+    std::uint16_t plain_port = 0, outside_port = 0, admin_port = 0;
+    hub::Inbound inbound;
+    hub::Config& config() { return config_; }
     std::string metrics() const { return metrics_.text(); }
     /// No lane does anything until the end of `meanwhile`.
     template <class Function>
@@ -256,7 +264,7 @@ class Server {
         meanwhile();
         thaw.set_value();
     }
-    std::size_t connections() const { return connections_.load(); }
+    std::size_t connections() const { return inbound.connections; }
 
   private:
     static hub::Authoriser authoriser() {
@@ -272,29 +280,29 @@ class Server {
         return authoriser;
     }
     std::uint16_t add(std::size_t lane, const boost::asio::ip::tcp::endpoint& at,
-                      boost::asio::ssl::context* tls) {
+                      hub::Entrance entrance) {
         auto& listener = listeners_.emplace_back(std::make_unique<hub::Listener>(
-            loops_.lane(lane), dispatch_, config_, tls, connections_));
+            loops_.lane(lane), dispatch_, config_, inbound, std::move(entrance)));
         REQUIRE_FALSE(listener->open(at));
         listener->start();
         return listener->port();
     }
     pns::Task<void> stop_lane(std::size_t lane, std::int64_t wait_ms) {
         pns::Nursery stops(loops_.lane(lane).get_executor());
-        for (std::size_t i = lane * 2; i < lane * 2 + 2; ++i) {
+        for (std::size_t i = lane * doors; i < lane * doors + doors; ++i) {
             stops.start(listeners_[i]->stop(wait_ms));
         }
         co_await stops.join();
         done_[lane].set_value();
     }
 
+    static constexpr std::size_t doors = 4;
     hub::Config config_;
     pns::TlsContext tls_;
     hub::Loops loops_;
     hub::StorePool store_;
     hub::Metrics metrics_;
     hub::Dispatch dispatch_;
-    std::atomic<std::size_t> connections_ = 0;
     std::vector<std::unique_ptr<hub::Listener>> listeners_;
     std::vector<std::unique_ptr<pns::Nursery>> nurseries_;
     std::vector<std::promise<void>> done_;
@@ -437,7 +445,7 @@ TEST_CASE("a request body may come in any framing and in any pieces", "[hub]") {
     client.send("abc");
     CHECK(client.read_answer().body == "abc");
 
-    CHECK(client.request("HEAD", "/echo").status == 405);
+    CHECK(client.request("OPTIONS", "/echo").status == 405);
     CHECK(client.request("GET", "/echo").status == 200);
 
     client.send("GET /echo HTTP/1.0\r\n\r\n");
@@ -766,9 +774,18 @@ TEST_CASE("who does not read a large answer holds little memory and no file for 
 
 TEST_CASE("what is not TLS 1.2 or later, or not our protocols, gets no connection", "[hub]") {
     Server server;
-    H1Client wrong(server.port, plain());
-    wrong.send("GET /echo HTTP/1.1\r\nHost: h\r\n\r\n");
-    CHECK(wrong.wire().receive_all().find("HTTP/1.1") == std::string::npos);
+    // Whoever forgot the s of https is told so.
+    for (const std::string method : {"GET", "DELETE"}) {
+        H1Client wrong(server.port, plain());
+        wrong.send(method + " /echo HTTP/1.1\r\nHost: h\r\n\r\n");
+        const auto told = wrong.read_answer();
+        CHECK(told.status == 400);
+        CHECK(told.body.find("This port speaks HTTPS") != std::string::npos);
+        CHECK(wrong.ended());
+    }
+    H1Client binary(server.port, plain());
+    binary.send(std::string("\0\1\2\3", 4) + std::string(100, 'x'));
+    CHECK(binary.wire().receive_all().find("HTTP/1.1") == std::string::npos);
 
     ClientOptions old;
     old.tls_version_max = TLS1_1_VERSION;
@@ -873,6 +890,83 @@ TEST_CASE("connections beyond the bound are closed at once", "[hub]") {
     }
     REQUIRE(support::comes_true([&] { return server.connections() <= 1; }));
     CHECK(H1Client(server.plain_port, plain()).request("GET", "/echo").status == 200);
+}
+
+TEST_CASE("connections that are not taken are told of once in a while", "[hub]") {
+    std::ostringstream log;
+    hub::open_log("warn", "text", &log);
+    Server server;
+    SECTION("because of the bound that a reload changed") {
+        server.config().connections_max = 1;
+    }
+    SECTION("because of what the descriptors allow") {
+        server.inbound.connections_max = 1;
+    }
+    SECTION("because only the descriptors of others are left") {
+        server.inbound.descriptors_below = 5;
+    }
+    std::vector<std::unique_ptr<H1Client>> clients;
+    for (int i = 0; i < 30; ++i)
+        clients.push_back(std::make_unique<H1Client>(server.plain_port, plain()));
+    for (std::size_t i = 1; i < clients.size(); ++i) CHECK(clients[i]->ended());
+    server.stop(std::chrono::milliseconds(0));
+    hub::open_log("off", "text");
+    const std::string text = log.str();
+    CHECK(std::count(text.begin(), text.end(), '\n') == 1);
+    CHECK(text.find("connections are not taken") != std::string::npos);
+}
+
+TEST_CASE("a port that somebody listens on is not claimed", "[hub]") {
+    Server server;
+    const auto address = boost::asio::ip::make_address("127.0.0.1");
+    boost::asio::ip::tcp::endpoint taken(address, server.port), free(address, 0);
+    CHECK(hub::claim_port(taken) == boost::asio::error::address_in_use);
+    CHECK_FALSE(hub::claim_port(free));
+    CHECK(free.port() != 0);
+}
+
+TEST_CASE("each door leads to what it is for", "[hub]") {
+    auto config = quick_config();
+    config.closed_pages = {"echo"};
+    Server server(config);
+    struct Row {
+        std::uint16_t port;
+        int health, page, other;
+    };
+    const std::vector<Row> rows{{server.plain_port, 200, 200, 200},
+                                {server.outside_port, 200, 404, 200},
+                                {server.admin_port, 200, 404, 404}};
+    for (const Row& row : rows) {
+        INFO(row.port);
+        H1Client client(row.port, plain());
+        CHECK(client.request("GET", "/health").status == row.health);
+        CHECK(client.request("GET", "/echo").status == row.page);
+        CHECK(client.request("GET", "/large").status == row.other);
+        CHECK(client.request("GET", "/orders/thing/1", {{"Authorization", "good"}}).status ==
+              row.other);
+    }
+    CHECK(H2Client(server.port, trusting()).request("GET", "/echo").status == 404);
+}
+
+TEST_CASE("a HEAD has the head of the GET and no more", "[hub]") {
+    Barrier held;
+    held.let_go();
+    Server server;
+    H1Client one(server.port, trusting());
+    H2Client two(server.port, trusting());
+    for (const char* target : {"/large", "/endless", "/echo"}) {
+        INFO(target);
+        one.send("HEAD " + std::string(target) + " HTTP/1.1\r\nHost: h\r\n\r\n");
+        const auto head = one.read_answer(true), other = two.request("HEAD", target);
+        for (const auto* answer : {&head, &other}) {
+            CHECK(answer->status == 200);
+            CHECK(answer->body.empty());
+        }
+        CHECK(head.header("content-length") == other.header("content-length"));
+    }
+    one.send("HEAD /large HTTP/1.1\r\nHost: h\r\n\r\n");
+    CHECK(one.read_answer(true).header("content-length") == std::to_string(3 << 20));
+    CHECK(support::comes_true([] { return held_files == 0; }));
 }
 
 TEST_CASE("stopping lets requests at work finish and closes the rest", "[hub]") {

@@ -1,8 +1,8 @@
-#include <openssl/evp.h>
-#include <openssl/pkcs12.h>
-#include <openssl/x509.h>
+#include <cstdlib>
 
-#include "pns/jwt.hpp"
+#include "pns/certificate_file.hpp"
+#include "pns/clock.hpp"
+#include "tests/support/pkcs12.hpp"
 #include "tests/support/pns_accounts.hpp"
 
 namespace {
@@ -19,31 +19,6 @@ const std::string live =
 const std::string live_start =
     R"({"aps":{"timestamp":1795200000,"event":"start","content-state":{"score":"0:0"},)"
     R"("attributes-type":"Match","attributes":{"teams":"a-b"},"alert":{"title":"Kick-off"}}})";
-
-/// A self-signed certificate with UID `bundle`, as PKCS#12 in base64.
-std::string make_pkcs12(const char* bundle, const char* password) {
-    EVP_PKEY* key = EVP_EC_gen("P-256");
-    X509* leaf = X509_new();
-    X509_set_version(leaf, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(leaf), 1);
-    X509_gmtime_adj(X509_getm_notBefore(leaf), 0);
-    X509_gmtime_adj(X509_getm_notAfter(leaf), 3600);
-    X509_set_pubkey(leaf, key);
-    X509_NAME* name = X509_get_subject_name(leaf);
-    X509_NAME_add_entry_by_txt(name, "UID", MBSTRING_ASC,
-                               reinterpret_cast<const unsigned char*>(bundle), -1, -1, 0);
-    X509_set_issuer_name(leaf, name);
-    X509_sign(leaf, key, EVP_sha256());
-    PKCS12* file = PKCS12_create(password, "push", key, leaf, nullptr, 0, 0, 0, 0, 0);
-    unsigned char* der = nullptr;
-    const int size = i2d_PKCS12(file, &der);
-    std::string out = pns::base64({reinterpret_cast<char*>(der), static_cast<std::size_t>(size)});
-    OPENSSL_free(der);
-    PKCS12_free(file);
-    X509_free(leaf);
-    EVP_PKEY_free(key);
-    return out;
-}
 
 std::string refused_credential(const pns::Credential& credential) {
     auto checked = pns::platform_by_name("apns")->check_credential(credential);
@@ -356,7 +331,8 @@ TEST_CASE("an APNs credential with the wrong key is refused by name", "[pns]") {
 TEST_CASE("an APNs certificate opens with its password and gives the topic", "[pns]") {
     pns::Credential credential;
     credential.platform = "apns";
-    credential.properties["ApnsCertificate"] = make_pkcs12("org.example.certified", "secret");
+    credential.properties["ApnsCertificate"] =
+        support::make_pkcs12("org.example.certified", "secret");
     credential.properties["CertificateKey"] = "secret";
     credential.properties["Endpoint"] = "gateway.sandbox.push.apple.com";
     const auto account = support::open_with(credential);
@@ -364,6 +340,13 @@ TEST_CASE("an APNs certificate opens with its password and gives the topic", "[p
     CHECK(std::holds_alternative<pns::NoToken>(account->token_source()));
     const auto [chain, key] = account->client_certificate();
     CHECK(chain.starts_with("-----BEGIN CERTIFICATE-----"));
+    // Its end is known; a token's key has none.
+    const auto end_s = pns::credential_end_s(credential);
+    REQUIRE(end_s);
+    CHECK(std::abs(*end_s - pns::system_clock().wall_ms() / 1'000 - 3'600) < 60);
+    CHECK(pns::certificate_end_s(chain) == end_s);
+    CHECK_FALSE(pns::certificate_end_s("no PEM"));
+    CHECK_FALSE(pns::credential_end_s(support::made_credential("apns").credential));
     CHECK(key.starts_with("-----BEGIN PRIVATE KEY-----"));
     CHECK(header_of(support::prepare(*account, message_of(alert))->headers, "apns-topic") ==
           "org.example.certified");

@@ -454,6 +454,7 @@ TEST_CASE("heavy libraries stay in the files that own them", "[tree]") {
     const std::vector<Owner> owners{
         {"nghttp2/", {"pns/h2_session.cpp"}},
         {"curl/", {"hub/process/http_client.cpp"}},
+        {"toml++/", {"hub/process/config_file.cpp"}},
         {"boost/beast", {"hub/server/serve_h1.cpp", "pns/h1_codec.cpp"}},
         {"rocksdb/",
          {"registry/store.cpp", "registry/rocks_rules.cpp", "registry/trace_store.cpp",

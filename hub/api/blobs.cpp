@@ -269,7 +269,7 @@ std::size_t blob_upload_bound(const Parts& parts, const Request& request,
     constexpr std::size_t stranger_bytes = 64 * 1024;
     const auto place = place_of(parts, args);
     const bool may_write = place && admits(parts, request, *place, 'w');
-    return may_write ? parts.config.blob_upload_bytes_max : stranger_bytes;
+    return may_write ? std::size_t{parts.config.blob_upload_bytes_max} : stranger_bytes;
 }
 
 pns::Task<Response> list_blobs(Call call) {

@@ -18,6 +18,7 @@
 #include "hub/send/fanout.hpp"
 #include "hub/text/ids.hpp"
 #include "hub/text/text.hpp"
+#include "hub/text/times.hpp"
 #include "pns/platform.hpp"
 
 namespace hub {
@@ -70,13 +71,25 @@ std::optional<Refusal> check_hub_name(std::string_view name) {
     return std::nullopt;
 }
 
-std::optional<Refusal> check_credentials(const HubDescription& description) {
+/// `known`: the hub as it is, or null. What it has already is not refused for its age, so that
+/// everything else of it can still be changed.
+std::optional<Refusal> check_credentials(const HubDescription& description, const HubState* known,
+                                         std::int64_t now_ms) {
     for (const auto& [platform, properties] : description.credentials) {
         const pns::Platform* row = pns::platform_by_name(platform);
         if (row == nullptr || row->check_credential == nullptr) continue;
         const auto checked = row->check_credential(pns::Credential{platform, properties});
         if (const auto* refusal = std::get_if<pns::Refusal>(&checked))
             return bad_request(refusal->message);
+        if (known != nullptr) {
+            const auto& kept = known->description.credentials;
+            const auto same = kept.find(platform);
+            if (same != kept.end() && same->second == properties) continue;
+        }
+        const auto end_s = pns::credential_end_s({platform, properties});
+        if (end_s && *end_s * 1'000 < now_ms)
+            return bad_request("The certificate of the " + std::string(row->credential) +
+                               " expired at " + iso_seconds(*end_s * 1'000) + ".");
     }
     return std::nullopt;
 }
@@ -104,9 +117,10 @@ pns::Task<Response> put_hub(Call call) {
     auto parsed = parse_hub_description(request.body);
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     HubDescription description = std::get<HubDescription>(std::move(parsed));
-    if (auto refusal = check_credentials(description)) co_return refused(request, *refusal);
-
     const auto known = call.parts.hubs.find(name);
+    auto unusable = check_credentials(description, known.get(), request.received_at_ms);
+    if (unusable) co_return refused(request, *unusable);
+
     const bool update = !request.header("if-match").empty();
     if (update && !known) co_return error(request, 404, missing);
     if (!update && known) co_return error(request, 409, "SubCode=40900. Conflict");

@@ -4,9 +4,8 @@
 
 #include <atomic>
 #include <cstdint>
-#include <vector>
 
-#include "hub/access/sas.hpp"
+#include "hub/access/namespace_rules.hpp"
 #include "hub/device/handle_check.hpp"
 #include "hub/device/hubs.hpp"
 #include "hub/process/config.hpp"
@@ -45,7 +44,7 @@ struct Parts {
     Idempotency& idempotency;
     EventStreams& event_streams;
     Trace& trace;
-    const std::vector<Rule>& namespace_rules;  ///< of the configured namespace
+    const NamespaceRules& namespace_rules;
     /// Set while the process takes work: store open, lanes running, not draining.
     const std::atomic<bool>& ready;
     const std::atomic<bool>& store_writable;  ///< cleared while the store refuses what is written

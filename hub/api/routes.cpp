@@ -16,10 +16,10 @@ constexpr std::size_t hub_bytes = 256 * 1024;     // a description with all cred
 constexpr std::size_t no_body_bytes = 64 * 1024;  // some clients send a body nobody asked for
 
 constexpr std::array table{
-    Route{"GET", "/healthz", Right::none, no_body_bytes, get_healthz},
-    Route{"GET", "/readyz", Right::none, no_body_bytes, get_readyz},
-    Route{"GET", "/metrics", Right::none, no_body_bytes, get_metrics},
-    Route{"GET", "/version", Right::none, no_body_bytes, get_version},
+    Route{"GET", "/healthz", Right::none, no_body_bytes, get_healthz, Trait::health},
+    Route{"GET", "/readyz", Right::none, no_body_bytes, get_readyz, Trait::health},
+    Route{"GET", "/metrics", Right::none, no_body_bytes, get_metrics, Trait::health},
+    Route{"GET", "/version", Right::none, no_body_bytes, get_version, Trait::health},
     Route{"GET", "/openapi.json", Right::none, no_body_bytes, get_openapi},
 
     // Authorised by the signature of the URL.

@@ -17,6 +17,13 @@ namespace hub {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
+/// Which of the process's ports a connection came in by, as to what it may ask for.
+enum class Door : std::uint8_t {
+    inside,   ///< loopback: everything
+    outside,  ///< not the pages that are closed there
+    admin,    ///< how the process is, and nothing else
+};
+
 /// A complete request; for a route that takes pieces, all but the body. `segments` and `query` are
 /// percent-decoded once ('+' is a blank in the query only); names of query parameters are folded to
 /// lower case.
@@ -34,6 +41,7 @@ struct Request {
     std::function<pns::Task<Parsed<std::string>>()> more;
     std::string tracking_id;  ///< the client's TrackingId when it is a GUID, else a fresh one
     bool tls = false;
+    Door door = Door::inside;
     std::int64_t received_at_ms = 0;  ///< wall clock, milliseconds since 1970
 
     std::string_view header(std::string_view lower_name) const;  ///< first value, or empty

@@ -26,7 +26,8 @@ bool TokenBucket::full(std::int64_t now_ms) const {
 }
 
 std::int64_t KeyLimits::take(std::uint32_t hub, std::string_view rule, std::int64_t now_ms) {
-    if (requests_ == 0) return 0;
+    const std::size_t requests = requests_;
+    if (requests == 0) return 0;
     Key key{hub, std::string(rule)};
     const std::size_t hash = tagexpr::keyed_hash(key.second) ^ hub;
     Shard& shard = shards_[hash % shards_.size()];
@@ -38,8 +39,9 @@ std::int64_t KeyLimits::take(std::uint32_t hub, std::string_view rule, std::int6
                           [now_ms](const auto& entry) { return entry.second.full(now_ms); });
         }
         bucket =
-            shard.buckets.emplace(std::move(key), TokenBucket(requests_, now_ms, period_ms_)).first;
+            shard.buckets.emplace(std::move(key), TokenBucket(requests, now_ms, period_ms_)).first;
     }
+    bucket->second.allow(requests, now_ms);
     return bucket->second.take(now_ms);
 }
 

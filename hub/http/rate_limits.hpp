@@ -4,6 +4,7 @@
 // Retry-After). Token buckets in whole numbers; no clock is read, the caller passes the time.
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -27,6 +28,11 @@ class TokenBucket {
     /// 0: the request may pass. Else how many milliseconds from now it may; nothing is taken then.
     /// A rate of 0 lets everything pass. A clock that went back adds nothing.
     std::int64_t take(std::int64_t now_ms);
+    /// Another rate from now on; the same one again changes nothing.
+    void allow(std::size_t requests, std::int64_t now_ms) {
+        if (requests_ != static_cast<std::int64_t>(requests))
+            *this = TokenBucket(requests, now_ms, period_ms_);
+    }
     /// Has it been at rest for long enough to be like new?
     bool full(std::int64_t now_ms) const;
 
@@ -49,6 +55,10 @@ class KeyLimits {
         : requests_(requests), period_ms_(period_ms) {}
     /// As TokenBucket::take.
     std::int64_t take(std::uint32_t hub, std::string_view rule, std::int64_t now_ms);
+    /// Another rate from now on.
+    void allow(std::size_t requests) {
+        if (requests_ != requests) requests_ = requests;
+    }
     std::size_t size() const;
 
   private:
@@ -57,7 +67,7 @@ class KeyLimits {
         mutable std::mutex mutex;
         std::map<Key, TokenBucket> buckets;
     };
-    const std::size_t requests_;
+    std::atomic<std::size_t> requests_;
     const std::int64_t period_ms_;
     std::array<Shard, 16> shards_;
 };

@@ -75,11 +75,17 @@ Routed match(std::span<const Route> routes, std::string_view method,
     }
     if (best < 0) return NoRoute{404, {}};
     std::string allow;
+    const Route* get = nullptr;
+    bool has_head = false;
     for (const auto& route : routes) {
         if (fit(route, segments) != best) continue;
         if (route.method == method) return Matched{&route, arguments(route.pattern, segments)};
+        if (route.method == "GET") get = &route;
+        has_head = has_head || route.method == "HEAD";
         allow.append(allow.empty() ? "" : ", ").append(route.method);
     }
+    if (get != nullptr && method == "HEAD") return Matched{get, arguments(get->pattern, segments)};
+    if (get != nullptr && !has_head) allow += ", HEAD";
     return NoRoute{405, std::move(allow)};
 }
 

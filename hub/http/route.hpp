@@ -57,7 +57,8 @@ enum class Trait : unsigned {
     creates = 1,  ///< may be made safe to repeat by an Idempotency-Key
     pieces = 2,   ///< reads its body by Request::more
     problems =
-        4,  ///< errors of routing and rights are problems (RFC 9457); else the contract's XML
+        4,       ///< errors of routing and rights are problems (RFC 9457); else the contract's XML
+    health = 8,  ///< says how the process is: all that Door::admin leads to
 };
 constexpr Trait operator|(Trait a, Trait b) {
     return static_cast<Trait>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
@@ -75,6 +76,7 @@ struct Route {
           creates(has(traits, Trait::creates)),
           takes_pieces(has(traits, Trait::pieces)),
           answers_problems(has(traits, Trait::problems)),
+          tells_health(has(traits, Trait::health)),
           takes_rest(of_pattern.ends_with("...}")),
           names_hub(of_pattern.starts_with("/{hub}")),
           body_bound(bound) {
@@ -86,11 +88,11 @@ struct Route {
     Right right;
     std::size_t body_bytes_max;
     Handler handler;
-    bool creates, takes_pieces, answers_problems;  ///< Trait
-    bool takes_rest;                               ///< ends with `{name...}`
-    bool names_hub;                                ///< the pattern begins with the hub's name
-    BodyBound body_bound;                          ///< null: body_bytes_max for every request
-    std::size_t segments = 0;                      ///< of the pattern
+    bool creates, takes_pieces, answers_problems, tells_health;  ///< Trait
+    bool takes_rest;                                             ///< ends with `{name...}`
+    bool names_hub;            ///< the pattern begins with the hub's name
+    BodyBound body_bound;      ///< null: body_bytes_max for every request
+    std::size_t segments = 0;  ///< of the pattern
 
   private:
     static constexpr bool has(Trait traits, Trait one) {
@@ -107,7 +109,7 @@ struct NoRoute {
     std::string allow;  ///< for 405
 };
 using Routed = std::variant<Matched, NoRoute>;
-/// `segments` decoded, without empty ones.
+/// `segments` decoded, without empty ones. A HEAD leads where the GET does, if it has no row.
 Routed match(std::span<const Route> table, std::string_view method,
              std::span<const std::string> segments);
 /// Does it lead to a route that takes pieces?

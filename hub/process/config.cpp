@@ -1,12 +1,14 @@
 // Tested by tests/hub_config_test.cpp.
 //
 // One table has a row for each setting: its key, the member of Config, bounds and help. Flags,
-// environment, the TOML file, --print-config and the checks all walk this table, so a new setting
-// is one row. read_settings() runs once, on the main thread, before any other thread exists;
-// Config is not changed afterwards. A value that cannot work is refused here and not where it is
-// used.
+// environment, the TOML file, --print-config, reloads and the checks all walk this table, so a new
+// setting is one row. read_settings() runs on the main thread, first before any other thread
+// exists. What others read of a Config in use changes only where it is Live, by reload_config(). A
+// value that cannot work is refused here and not where it is used.
 
 #include "hub/process/config.hpp"
+
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -16,17 +18,29 @@
 #include <cstdlib>
 #include <fstream>
 #include <limits>
+#include <map>
+#include <numeric>
+#include <set>
 #include <sstream>
+#include <type_traits>
+#include <utility>
 
+#include "hub/process/config_file.hpp"
 #include "pns/endpoint_guard.hpp"
+#include "tagexpr/utf8.hpp"
 
 namespace hub {
 
 namespace {
 
-using Member = std::variant<std::string Config::*, std::filesystem::path Config::*,
-                            std::vector<std::string> Config::*, unsigned Config::*,
-                            std::size_t Config::*, std::int64_t Config::*, bool Config::*>;
+using Member =
+    std::variant<std::string Config::*, std::filesystem::path Config::*,
+                 std::vector<std::string> Config::*, unsigned Config::*, std::size_t Config::*,
+                 std::int64_t Config::*, LiveSize Config::*, LiveTime Config::*, bool Config::*>;
+using Lists = std::vector<std::string> Config::*;
+
+/// What a setting is good for while the process runs.
+enum class Reread : std::uint8_t { only_if_live, at_reload };
 
 /// One key: where it lives, its bounds (numbers only) and what it means.
 struct Setting {
@@ -36,6 +50,12 @@ struct Setting {
     std::int64_t max;
     const char* help;
     bool secret = false;
+    Reread reread = Reread::only_if_live;
+
+    bool may_change() const {
+        return reread == Reread::at_reload || std::holds_alternative<LiveSize Config::*>(member) ||
+               std::holds_alternative<LiveTime Config::*>(member);
+    }
 };
 
 const std::vector<Setting>& settings() {
@@ -44,13 +64,26 @@ const std::vector<Setting>& settings() {
         {"data_dir", &C::data_dir, 0, 0, "where the store, keys and certificates live"},
         {"listen", &C::listen, 0, 0, "ADDRESS:PORT with TLS (HTTP/1.1 and HTTP/2); port 0 = any"},
         {"listen_plain", &C::listen_plain, 0, 0, "LOOPBACK:PORT without TLS; empty = off"},
-        {"tls_cert_file", &C::tls_cert_file, 0, 0, "PEM chain; empty = self-made in data_dir/tls"},
-        {"tls_key_file", &C::tls_key_file, 0, 0, "PEM key of tls_cert_file"},
+        {"listen_plain_public", &C::listen_plain_public, 0, 0,
+         "ADDRESS:PORT without TLS, for what ends TLS before it; empty = off"},
+        {"admin_listen", &C::admin_listen, 0, 0,
+         "ADDRESS:PORT without TLS for healthz, readyz, metrics and version only; empty = off"},
+        {"closed_pages", &C::closed_pages, 0, 0,
+         "of metrics, version, openapi.json: those that listen and listen_plain_public do not "
+         "show"},
+        {"tls_cert_file", &C::tls_cert_file, 0, 0, "PEM chain; empty = self-made in data_dir/tls",
+         false, Reread::at_reload},
+        {"tls_key_file", &C::tls_key_file, 0, 0, "PEM key of tls_cert_file", false,
+         Reread::at_reload},
         {"host_names", &C::host_names, 0, 0,
          "names clients may sign for; empty = the Host they use"},
         {"namespace_name", &C::namespace_name, 0, 0, "name of the namespace"},
         {"root_key_name", &C::root_key_name, 0, 0, "rule with all rights on the namespace"},
-        {"root_key", &C::root_key, 0, 0, "its key; empty = made once in data_dir/root.key", true},
+        {"root_key", &C::root_key, 0, 0, "its key; empty = made once in data_dir/root.key", true,
+         Reread::at_reload},
+        {"root_key_secondary", &C::root_key_secondary, 0, 0,
+         "valid beside it; empty = what is in data_dir/root-secondary.key", true,
+         Reread::at_reload},
         {"lanes", &C::lanes, 0, 256, "loops (threads) for network work; 0 = one per core"},
         {"store_threads", &C::store_threads, 1, 256, "threads for blocking reads of the store"},
         {"connections_max", &C::connections_max, 1, 1'000'000, "inbound connections"},
@@ -63,6 +96,8 @@ const std::vector<Setting>& settings() {
         {"idle_timeout_ms", &C::idle_timeout_ms, 10, 86'400'000, "keep-alive without a request"},
         {"drain_ms_max", &C::drain_ms_max, 0, 3'600'000,
          "work in flight at SIGTERM gets this long"},
+        {"shutdown_delay_ms", &C::shutdown_delay_ms, 0, 600'000,
+         "at SIGTERM readyz answers 503 and requests are served for this long"},
         {"sas_clock_skew_s", &C::sas_clock_skew_s, 0, 86'400, "tolerance for expired tokens"},
         {"requests_per_second_per_key", &C::requests_per_second_per_key, 0, 1'000'000,
          "per access rule; beyond it 429; 0 = no limit"},
@@ -137,7 +172,8 @@ const std::vector<Setting>& settings() {
          "quota of a Firebase project; 0 = no guard"},
         {"fcm_ramp_s", &C::fcm_ramp_s, 0, 3'600,
          "time in which the rate to FCM rises after a pause; 0 = at once"},
-        {"log_level", &C::log_level, 0, 0, "debug, info, warn, error or off"},
+        {"log_level", &C::log_level, 0, 0, "debug, info, warn, error or off", false,
+         Reread::at_reload},
         {"log_format", &C::log_format, 0, 0, "text or json"},
     };
     return all;
@@ -171,9 +207,24 @@ bool parse_number(const std::string& text, std::int64_t& out) {
     return failure == std::errc() && end == text.data() + text.size();
 }
 
+template <class T>
+T number_of(const Live<T>& place) {
+    return place;
+}
+template <class T>
+T number_of(const T& place) {
+    return place;
+}
+template <class T>
+constexpr bool is_number =
+    std::is_integral_v<T> || std::is_same_v<T, LiveSize> || std::is_same_v<T, LiveTime>;
+
 /// Puts the text of one setting into its place. Returns a complaint, or nothing.
 std::string assign(Config& config, const Setting& setting, const std::vector<std::string>& values) {
     const std::string value = values.empty() ? "" : values.back();
+    if (!std::all_of(values.begin(), values.end(),
+                     [](const std::string& text) { return tagexpr::is_utf8(text); }))
+        return complaint(setting, "?", "must be UTF-8");
     std::string wrong;
     auto put = [&](auto member) {
         auto& place = config.*member;
@@ -185,12 +236,13 @@ std::string assign(Config& config, const Setting& setting, const std::vector<std
             if (value != "true" && value != "false")
                 wrong = complaint(setting, value, "must be true or false");
             place = value == "true";
-        } else if constexpr (std::is_integral_v<Place>) {
+        } else if constexpr (is_number<Place>) {
             std::int64_t number = 0;
             if (!parse_number(value, number) || number < setting.min || number > setting.max) {
                 wrong = complaint(setting, value, range_of(setting));
             } else {
-                place = static_cast<Place>(number);
+                using Number = decltype(number_of(place));
+                place = static_cast<Number>(number);
             }
         } else {
             place = value;
@@ -209,8 +261,8 @@ std::vector<std::string> texts_of(const Config& config, const Setting& setting) 
             out = place;
         } else if constexpr (std::is_same_v<Place, bool>) {
             out.push_back(place ? "true" : "false");
-        } else if constexpr (std::is_integral_v<Place>) {
-            out.push_back(std::to_string(place));
+        } else if constexpr (is_number<Place>) {
+            out.push_back(std::to_string(number_of(place)));
         } else if constexpr (std::is_same_v<Place, std::filesystem::path>) {
             out.push_back(place.string());
         } else {
@@ -221,45 +273,95 @@ std::vector<std::string> texts_of(const Config& config, const Setting& setting) 
     return out;
 }
 
-bool takes_list(std::string_view flag_name) {
-    const auto& all = settings();
-    return std::any_of(all.begin(), all.end(), [&](const Setting& setting) {
-        return std::holds_alternative<std::vector<std::string> Config::*>(setting.member) &&
-               flag_of(setting.key).substr(2) == flag_name;
-    });
-}
-
-/// Keys in files are written with underscores; CLI11 looks for the flag's spelling.
-class SettingsFile : public CLI::ConfigTOML {
-  public:
-    std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
-        auto found = CLI::ConfigTOML::from_config(input);
-        for (auto& item : found) {
-            std::replace(item.name.begin(), item.name.end(), '_', '-');
-            std::erase(item.inputs, "[]");  // how CLI11 reads an empty array
-            if (item.inputs.size() > 1 && !takes_list(item.name)) {
-                throw CLI::ConfigError(item.name + " takes one value, not a list");
+/// The one of `names` that whoever wrote `name` most likely meant; empty: none is near.
+std::string nearest(std::string_view name, const std::vector<std::string>& names) {
+    std::string best;
+    std::size_t least = name.size() / 3 + 2;
+    for (const std::string& candidate : names) {
+        // Levenshtein, a row at a time.
+        std::vector<std::size_t> row(candidate.size() + 1);
+        std::iota(row.begin(), row.end(), std::size_t{0});
+        for (std::size_t i = 0; i < name.size(); ++i) {
+            std::size_t diagonal = std::exchange(row[0], i + 1);
+            for (std::size_t j = 0; j < candidate.size(); ++j) {
+                const std::size_t changed = diagonal + (name[i] == candidate[j] ? 0 : 1);
+                diagonal = row[j + 1];
+                row[j + 1] = std::min({changed, diagonal + 1, row[j] + 1});
             }
         }
-        std::erase_if(found, [](const CLI::ConfigItem& item) { return item.inputs.empty(); });
-        return found;
+        if (row.back() >= least) continue;
+        least = row.back();
+        best = candidate;
     }
-};
+    return best;
+}
 
-/// Environment beats file and flag beats environment: what the environment says joins the flags,
-/// unless the flag is there.
-std::vector<std::string> with_environment(const std::vector<std::string>& args) {
-    std::vector<std::string> all;
-    for (const auto& setting : settings()) {
-        const char* value = std::getenv(environment_of(setting.key).c_str());
-        const std::string flag = flag_of(setting.key);
-        const bool given = std::any_of(args.begin(), args.end(), [&](const std::string& arg) {
-            return arg == flag || arg.starts_with(flag + "=");
-        });
-        if (value != nullptr && *value != '\0' && !given) all.push_back(flag + "=" + value);
+std::vector<std::string> names_of(std::string (*spell)(std::string_view key)) {
+    std::vector<std::string> out;
+    for (const auto& setting : settings()) out.push_back(spell(setting.key));
+    return out;
+}
+
+std::string unknown(const char* what, const std::string& name,
+                    const std::vector<std::string>& known) {
+    const std::string near = nearest(name, known);
+    return std::string("unknown ") + what + " \"" + name + "\"" +
+           (near.empty() ? "" : "; the nearest is " + near);
+}
+
+bool is_list(const Setting& setting) {
+    return std::holds_alternative<Lists>(setting.member);
+}
+
+bool is_switch(const Setting& setting) {
+    return std::holds_alternative<bool Config::*>(setting.member);
+}
+
+/// What a value of the file must be, if it is something else; empty: it is of the right kind.
+std::string kind_wanted(const Setting& setting, FileValue::Kind kind) {
+    using Kind = FileValue::Kind;
+    if (is_list(setting))
+        return kind == Kind::texts ? "" : "must be a list of texts, such as [\"a\", \"b\"]";
+    const bool number = setting.max != 0 && !is_switch(setting);
+    if (kind == (is_switch(setting) ? Kind::boolean : number ? Kind::number : Kind::text))
+        return "";
+    if (kind == Kind::texts) return "takes one value, not a list";
+    const std::string bare = kind == Kind::text ? ", without quotes" : "";
+    if (is_switch(setting)) return "must be true or false" + bare;
+    return number ? range_of(setting) + bare : "must be a text in quotes";
+}
+
+std::vector<std::string> split(std::string_view text) {
+    std::vector<std::string> out;
+    while (!text.empty()) {
+        const auto end = std::min(text.find(','), text.size());
+        out.emplace_back(text.substr(0, end));
+        text.remove_prefix(std::min(end + 1, text.size()));
     }
-    all.insert(all.end(), args.begin(), args.end());
-    return all;
+    return out;
+}
+
+/// Variables that other verbs read or write, and those that Kubernetes sets for a service of our
+/// name.
+bool is_known_variable(const std::string& name) {
+    static const std::set<std::string> others{"PUSHHUB_CONNECTION_STRING", "PUSHHUB_HUB",
+                                              "PUSHHUB_URL", "PUSHHUB_CA_FILE"};
+    const auto has = [&name](const char* part) { return name.find(part) != std::string::npos; };
+    return others.contains(name) || name.starts_with("PUSHHUB_SIM_") || has("_SERVICE_HOST") ||
+           has("_SERVICE_PORT") || name == "PUSHHUB_PORT" || name.starts_with("PUSHHUB_PORT_");
+}
+
+std::vector<std::string> unknown_variables() {
+    const auto known = names_of(environment_of);
+    std::vector<std::string> out;
+    for (char** entry = environ; *entry != nullptr; ++entry) {
+        const std::string name(*entry, std::string_view(*entry).find('='));
+        if (!name.starts_with("PUSHHUB_") || is_known_variable(name)) continue;
+        if (std::find(known.begin(), known.end(), name) == known.end())
+            out.push_back(unknown("variable", name, known));
+    }
+    std::sort(out.begin(), out.end());
+    return out;
 }
 
 bool one_of(const std::string& value, std::initializer_list<const char*> allowed) {
@@ -289,18 +391,13 @@ std::string one_line(std::string text) {
     return text;
 }
 
-std::string toml_string(const std::string& text) {
-    std::string out = "\"";
-    for (const char c : text) {
-        if (c == '"' || c == '\\') out += '\\';
-        out += c;
-    }
-    return out + '"';
-}
+struct Wrong {
+    std::string key, text;
+};
 
 struct Check {
     const Config& config;
-    std::vector<std::string> wrong;
+    std::vector<Wrong> wrong;
 
     void expect(bool right, const char* key, const std::string& value, const char* what) {
         if (right) return;
@@ -308,7 +405,7 @@ struct Check {
         const auto setting = std::find_if(all.begin(), all.end(), [&](const Setting& s) {
             return std::string_view(s.key) == key;
         });
-        wrong.push_back(complaint(*setting, value, what));
+        wrong.push_back({key, complaint(*setting, value, what)});
     }
     void numbers();
     void addresses();
@@ -321,7 +418,7 @@ void Check::numbers() {
         if (setting.min == 0 && setting.max == 0) continue;
         Config copy = config;
         auto complaint_text = assign(copy, setting, texts_of(config, setting));
-        if (!complaint_text.empty()) wrong.push_back(std::move(complaint_text));
+        if (!complaint_text.empty()) wrong.push_back({setting.key, std::move(complaint_text)});
     }
 }
 
@@ -329,10 +426,16 @@ void Check::addresses() {
     ListenAddress address;
     expect(parse_listen(config.listen, address), "listen", config.listen,
            "must be ADDRESS:PORT with a literal address, such as 0.0.0.0:8443 or [::1]:0");
+    for (const auto& [key, text] : {std::pair{"listen_plain_public", &config.listen_plain_public},
+                                    std::pair{"admin_listen", &config.admin_listen}}) {
+        expect(text->empty() || parse_listen(*text, address), key, *text,
+               "must be ADDRESS:PORT with a literal address, such as 0.0.0.0:8080");
+    }
     if (config.listen_plain.empty()) return;
     const bool parsed = parse_listen(config.listen_plain, address);
     expect(parsed && address.loopback, "listen_plain", config.listen_plain,
-           "must be a loopback ADDRESS:PORT, such as 127.0.0.1:8080: without TLS only there");
+           "must be a loopback ADDRESS:PORT, such as 127.0.0.1:8080; listen_plain_public is the "
+           "setting for others");
 }
 
 void Check::files() {
@@ -358,10 +461,16 @@ void Check::names() {
     const auto& rule = config.root_key_name;
     expect(!rule.empty() && rule.size() <= 256 && rule.find_first_of("; &=\n") == std::string::npos,
            "root_key_name", rule, "must be 1 to 256 characters without blank, ';', '&' or '='");
-    const auto& key = config.root_key;
-    expect(key.empty() || (key.size() >= 16 && key.size() <= 256 &&
-                           key.find_first_of("; \n") == std::string::npos),
-           "root_key", key, "must be 16 to 256 characters without blank or ';'");
+    for (const auto& [name, key] : {std::pair{"root_key", &config.root_key},
+                                    std::pair{"root_key_secondary", &config.root_key_secondary}}) {
+        expect(key->empty() || (key->size() >= 16 && key->size() <= 256 &&
+                                key->find_first_of("; \n") == std::string::npos),
+               name, *key, "must be 16 to 256 characters without blank or ';'");
+    }
+    for (const auto& page : config.closed_pages) {
+        expect(one_of(page, {"metrics", "version", "openapi.json"}), "closed_pages", page,
+               "must be metrics, version or openapi.json");
+    }
     for (const auto& ceiling : config.audience_ceilings) {
         expect(parse_ceiling(ceiling).has_value(), "audience_ceilings", ceiling,
                "must be HUB=COUNT");
@@ -412,7 +521,9 @@ bool parse_listen(const std::string& text, ListenAddress& out) {
     return true;
 }
 
-std::vector<std::string> check_config(const Config& config) {
+namespace {
+
+std::vector<Wrong> everything_wrong(const Config& config) {
     Check check{config, {}};
     check.numbers();
     check.addresses();
@@ -421,47 +532,136 @@ std::vector<std::string> check_config(const Config& config) {
     return std::move(check.wrong);
 }
 
+/// Settings from all places, with where each came from.
+class Reader {
+  public:
+    void take(const Setting& setting, const std::vector<std::string>& values,
+              const std::string& from) {
+        add(from, assign(config, setting, values));
+        from_[setting.key] = from;
+    }
+    void add(const std::string& from, const std::string& text) {
+        if (!text.empty()) wrong.push_back((from.empty() ? "" : from + ": ") + text);
+    }
+    void take_file(const std::filesystem::path& path);
+    void take_environment();
+    void check_all() {
+        for (const Wrong& one : everything_wrong(config)) add(from_[one.key], one.text);
+    }
+
+    Config config;
+    std::vector<std::string> wrong;
+
+  private:
+    std::map<std::string, std::string> from_;  ///< by key; a flag needs no place
+};
+
+void Reader::take_file(const std::filesystem::path& path) {
+    const FileValues file = read_config_file(path);
+    if (!file.wrong.empty()) wrong.push_back(file.wrong);
+    const auto& all = settings();
+    for (const FileValue& value : file.values) {
+        const std::string from = path.string() + ":" + std::to_string(value.line);
+        const auto setting = std::find_if(
+            all.begin(), all.end(), [&value](const Setting& s) { return s.key == value.key; });
+        if (setting == all.end()) {
+            add(from, unknown("key", value.key,
+                              names_of([](std::string_view key) { return std::string(key); })));
+            continue;
+        }
+        const std::string other = kind_wanted(*setting, value.kind);
+        if (other.empty()) {
+            take(*setting, value.texts, from);
+        } else {
+            std::string shown;
+            for (const std::string& text : value.texts) shown += (shown.empty() ? "" : ", ") + text;
+            add(from, complaint(*setting, shown, other));
+        }
+    }
+}
+
+void Reader::take_environment() {
+    for (const auto& setting : settings()) {
+        const std::string name = environment_of(setting.key);
+        const char* value = std::getenv(name.c_str());
+        if (value == nullptr || *value == '\0') continue;
+        take(setting, is_list(setting) ? split(value) : std::vector<std::string>{value}, name);
+    }
+}
+
+/// Arguments that are no setting: flags by themselves, as what stands behind one is its value.
+std::vector<std::string> unknown_arguments(const std::vector<std::string>& extras) {
+    const auto known = names_of(flag_of);
+    std::vector<std::string> out;
+    for (const std::string& text : extras) {
+        if (text.starts_with("-"))
+            out.push_back(unknown("flag", text.substr(0, text.find('=')), known));
+    }
+    if (out.empty()) {
+        for (const std::string& text : extras)
+            out.push_back("\"" + text + "\" is no flag and no value of one");
+    }
+    return out;
+}
+
+}  // namespace
+
+std::vector<std::string> check_config(const Config& config) {
+    std::vector<std::string> lines;
+    for (auto& one : everything_wrong(config)) lines.push_back(std::move(one.text));
+    return lines;
+}
+
 std::string print_config(const Config& config) {
     std::ostringstream out;
     for (const auto& setting : settings()) {
-        out << "# " << setting.help << '\n' << setting.key << " = ";
         const auto texts = texts_of(config, setting);
-        if (std::holds_alternative<std::vector<std::string> Config::*>(setting.member)) {
+        const bool hidden = setting.secret && !texts.front().empty();
+        out << "# " << setting.help << '\n' << (hidden ? "# " : "") << setting.key << " = ";
+        if (is_list(setting)) {
             out << '[';
             for (std::size_t i = 0; i < texts.size(); ++i) {
                 out << (i == 0 ? "" : ", ") << toml_string(texts[i]);
             }
             out << ']';
-        } else if (setting.secret) {
-            out << toml_string(texts.front().empty() ? "" : "***");
         } else if (setting.max != 0) {
             out << texts.front();
         } else {
-            out << toml_string(texts.front());
+            out << toml_string(hidden ? "***" : texts.front());
         }
         out << '\n';
     }
     return out.str();
 }
 
+Reloaded reload_config(Config& running, const Config& fresh) {
+    Reloaded out;
+    for (const auto& setting : settings()) {
+        const auto texts = texts_of(fresh, setting);
+        if (texts == texts_of(running, setting)) continue;
+        (setting.may_change() ? out.changed : out.waiting).emplace_back(setting.key);
+        if (setting.may_change()) assign(running, setting, texts);
+    }
+    return out;
+}
+
 std::variant<Settings, Ended> read_settings(const std::vector<std::string>& args) {
     Settings result;
+    Reader reader;
+    std::string file;
+    std::map<const Setting*, std::vector<std::string>> flags;
     CLI::App app(
         "Runs the push notification hub.\n\nEvery setting is a flag, an environment variable "
         "PUSHHUB_<SETTING> and a key of the TOML file,\nin that order of precedence.",
         "pushhub serve");
-    app.config_formatter(std::make_shared<SettingsFile>());
-    app.set_config("--config", "", "TOML file with settings", false);
-    app.allow_config_extras(CLI::config_extras_mode::error);
-    app.add_flag("--check-config", result.check_only, "check all settings and exit")
-        ->configurable(false);
-    app.add_flag("--print-config", result.print_config, "print all settings as TOML and exit")
-        ->configurable(false);
+    app.allow_extras();
+    app.add_option("--config", file, "TOML file with settings");
+    app.add_flag("--check-config", result.check_only, "check all settings and exit");
+    app.add_flag("--print-config", result.print_config, "print all settings as TOML and exit");
     app.get_formatter()->column_width(34);
     for (const auto& setting : settings()) {
-        auto take = [&result, &setting](const std::vector<std::string>& values) {
-            auto wrong = assign(result.config, setting, values);
-            if (!wrong.empty()) throw CLI::ValidationError(wrong);
+        auto take = [&flags, &setting](const std::vector<std::string>& values) {
+            flags[&setting] = values;
         };
         auto* option = app.add_option_function<std::vector<std::string>>(
             flag_of(setting.key), std::move(take), setting.help);
@@ -470,31 +670,35 @@ std::variant<Settings, Ended> read_settings(const std::vector<std::string>& args
             for (const auto& text : texts_of(result.config, setting)) preset += text;
         }
         option->default_str(preset);
-        if (std::holds_alternative<std::vector<std::string> Config::*>(setting.member)) {
+        if (is_list(setting)) {
             option->delimiter(',')->expected(1, 1'000)->type_name("LIST");
         } else {
-            const bool is_switch = std::holds_alternative<bool Config::*>(setting.member);
-            option->expected(1)->type_name(is_switch          ? "true|false"
+            option->expected(1)->type_name(is_switch(setting) ? "true|false"
                                            : setting.max != 0 ? "NUMBER"
                                                               : "TEXT");
             option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
         }
     }
     try {
-        auto reversed = with_environment(args);
-        std::reverse(reversed.begin(), reversed.end());  // CLI11 takes arguments off the back
+        std::vector<std::string> reversed(args.rbegin(), args.rend());  // taken off the back
         app.parse(std::move(reversed));
     } catch (const CLI::CallForHelp&) {
         return Ended{0, app.help()};
     } catch (const CLI::ParseError& failure) {
-        return Ended{2, one_line(failure.what())};
+        reader.add("", one_line(failure.what()));
     }
-    const auto wrong = check_config(result.config);
-    if (!wrong.empty()) {
+    for (const auto& line : unknown_arguments(app.remaining())) reader.add("", line);
+    if (!file.empty()) reader.take_file(file);
+    reader.take_environment();
+    for (const auto& [setting, values] : flags) reader.take(*setting, values, "");
+    reader.check_all();
+    if (!reader.wrong.empty()) {
         std::string lines;
-        for (const auto& line : wrong) lines += (lines.empty() ? "" : "\n") + line;
+        for (const auto& line : reader.wrong) lines += (lines.empty() ? "" : "\n") + line;
         return Ended{2, std::move(lines)};
     }
+    result.config = std::move(reader.config);
+    result.unknown_variables = unknown_variables();
     return result;
 }
 

@@ -31,6 +31,10 @@ struct Log {
     bool json = false;
 };
 
+spdlog::level::level_enum level_of(std::string_view level) {
+    return spdlog::level::from_str(std::string(level == "warn" ? "warning" : level));
+}
+
 Log make_log(std::string_view level, std::string_view format, std::ostream* out) {
     spdlog::sink_ptr sink;
     if (out == nullptr) {
@@ -45,8 +49,7 @@ Log make_log(std::string_view level, std::string_view format, std::ostream* out)
                                          : "%Y-%m-%dT%H:%M:%S.%eZ %l %v";
     log.logger->set_formatter(
         std::make_unique<spdlog::pattern_formatter>(pattern, spdlog::pattern_time_type::utc));
-    log.logger->set_level(
-        spdlog::level::from_str(std::string(level == "warn" ? "warning" : level)));
+    log.logger->set_level(level_of(level));
     log.logger->flush_on(spdlog::level::debug);
     return log;
 }
@@ -175,6 +178,10 @@ std::string redacted(std::string_view text) {
 
 void open_log(std::string_view level, std::string_view format, std::ostream* out) {
     the_log() = make_log(level, format, out);
+}
+
+void set_log_level(std::string_view level) {
+    the_log().logger->set_level(level_of(level));
 }
 
 void log_debug(std::string_view message, LogFields fields) {

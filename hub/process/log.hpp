@@ -22,6 +22,9 @@ using LogFields = std::initializer_list<LogField>;
 /// before threads start.
 void open_log(std::string_view level, std::string_view format, std::ostream* out = nullptr);
 
+/// Another level from now on. Any thread.
+void set_log_level(std::string_view level);
+
 void log_debug(std::string_view message, LogFields fields = {});
 void log_info(std::string_view message, LogFields fields = {});
 void log_warn(std::string_view message, LogFields fields = {});

@@ -3,6 +3,7 @@
 #include "hub/process/private_file.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -23,6 +24,56 @@ namespace {
 }
 
 }  // namespace
+
+namespace {
+
+constexpr mode_t of_others = S_IRWXG | S_IRWXO;
+
+/// Of the file itself, links followed. False: it went away meanwhile.
+bool mode_of(const std::filesystem::path& path, mode_t& mode) {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) != 0) {
+        if (errno == ENOENT) return false;
+        fail("cannot look at", path);
+    }
+    mode = info.st_mode & 07777;
+    return true;
+}
+
+void take_from_others(const std::filesystem::path& path) {
+    mode_t mode = 0;
+    if (!mode_of(path, mode) || (mode & of_others) == 0) return;
+    const bool taken = ::chmod(path.c_str(), mode & ~of_others) == 0;
+    if (!taken && errno != ENOENT) fail("others may read, and this process may not change,", path);
+    if (taken && mode_of(path, mode) && (mode & of_others) != 0)
+        throw std::runtime_error("others may read " + path.string() +
+                                 ", and its file system cannot keep them out");
+}
+
+void check_link(const std::filesystem::path& link) {
+    mode_t mode = 0;
+    if (mode_of(link, mode) && (mode & of_others) != 0)
+        throw std::runtime_error("others may read what " + link.string() +
+                                 " leads to: chmod -R go= it");
+}
+
+}  // namespace
+
+void close_to_others() {
+    ::umask(of_others);
+}
+
+void make_private(const std::filesystem::path& directory) {
+    std::filesystem::create_directories(directory);
+    take_from_others(directory);
+    for (std::filesystem::recursive_directory_iterator at(directory), end; at != end; ++at) {
+        if (!at->is_symlink()) {
+            take_from_others(at->path());
+        } else if (at.depth() == 0) {
+            check_link(at->path());
+        }
+    }
+}
 
 std::string read_small_file(const std::filesystem::path& path) {
     constexpr std::size_t bytes_max = 64 * 1024;

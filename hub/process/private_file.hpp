@@ -1,6 +1,7 @@
 #pragma once
 
-// Small files that hold secrets. Start-up only: failures are exceptions that name the file.
+// What only the owner of the process may read: small files that hold secrets, and everything in
+// the data directory. Start-up only: failures are exceptions that name the file.
 
 #include <filesystem>
 #include <string>
@@ -12,5 +13,13 @@ std::string read_small_file(const std::filesystem::path& path);
 
 /// Writes with mode 0600, complete or not at all, on disk when it returns. Replaces what was there.
 void write_private_file(const std::filesystem::path& path, const std::string& text);
+
+/// What the process makes from now on is for its owner only. Before anything else.
+void close_to_others();
+
+/// Makes `directory` if it is not there, and takes from it and from all in it what others than the
+/// owner may do. Nothing is changed through a link: one that leads to what others may read is
+/// refused.
+void make_private(const std::filesystem::path& directory);
 
 }  // namespace hub

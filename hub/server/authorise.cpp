@@ -2,6 +2,7 @@
 
 #include "hub/server/authorise.hpp"
 
+#include "hub/access/namespace_rules.hpp"
 #include "hub/device/hubs.hpp"
 #include "hub/http/rate_limits.hpp"
 #include "hub/http/responses.hpp"
@@ -47,7 +48,7 @@ void log_refusal(const Request& request, const Route& route, int status, std::st
 struct Grounds {
     const Config& config;
     const Hubs& hubs;
-    const std::vector<Rule>& namespace_rules;
+    const NamespaceRules& namespace_rules;
     Metrics& metrics;
     KeyLimits limits;
 };
@@ -61,7 +62,8 @@ std::optional<Response> refuse(Grounds& grounds, const Request& request, const H
     if (hub != nullptr && route.right != Right::manage_namespace) {
         check.hub_rules = hub->description.rules;
     }
-    check.namespace_rules = grounds.namespace_rules;
+    const auto namespace_rules = grounds.namespace_rules.now();
+    check.namespace_rules = *namespace_rules;
     check.hosts = grounds.config.host_names;
     check.now_s = request.received_at_ms / 1'000;
     check.skew_s = grounds.config.sas_clock_skew_s;
@@ -78,6 +80,7 @@ std::optional<Response> refuse(Grounds& grounds, const Request& request, const H
         return forbidden;
     }
     const std::uint32_t owner = caller.of_namespace ? KeyLimits::of_namespace : hub->row.number;
+    grounds.limits.allow(grounds.config.requests_per_second_per_key);
     if (const auto wait_ms = grounds.limits.take(owner, caller.rule->name, request.received_at_ms);
         wait_ms > 0) {
         grounds.metrics.limited("key");
@@ -96,9 +99,9 @@ std::optional<Response> refuse(Grounds& grounds, const Request& request, const H
 }  // namespace
 
 Authoriser make_authoriser(const Config& config, const Hubs& hubs,
-                           const std::vector<Rule>& namespace_rules, Metrics& metrics) {
-    const std::shared_ptr<Grounds> grounds(new Grounds{
-        config, hubs, namespace_rules, metrics, KeyLimits(config.requests_per_second_per_key)});
+                           const NamespaceRules& namespace_rules, Metrics& metrics) {
+    const std::shared_ptr<Grounds> grounds(
+        new Grounds{config, hubs, namespace_rules, metrics, KeyLimits(0)});
     Authoriser authoriser;
     authoriser.find_hub = [&hubs](std::string_view name) { return hubs.find(name); };
     authoriser.refuse = [grounds](const Request& request, const HubState* hub, const Route& route) {

@@ -4,17 +4,15 @@
 // route's right, then whether the hub is enabled (docs/contracts/anh.md 1.2 to 1.4). The reason of
 // a refusal is logged, without secrets.
 
-#include <vector>
-
-#include "hub/access/sas.hpp"
 #include "hub/server/dispatch.hpp"
 
 namespace hub {
 
 class Hubs;
+class NamespaceRules;
 
 /// Checks against the rules of hubs and of the namespace. All arguments outlive the result.
 Authoriser make_authoriser(const Config& config, const Hubs& hubs,
-                           const std::vector<Rule>& namespace_rules, Metrics& metrics);
+                           const NamespaceRules& namespace_rules, Metrics& metrics);
 
 }  // namespace hub

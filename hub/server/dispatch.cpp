@@ -2,6 +2,7 @@
 
 #include "hub/server/dispatch.hpp"
 
+#include <algorithm>
 #include <exception>
 
 #include "hub/http/problem.hpp"
@@ -42,8 +43,18 @@ Dispatch::Dispatch(const Config& config, const pns::Clock& clock, Metrics& metri
       parts_(parts),
       answer_once_(answer_once) {}
 
+bool Dispatch::is_open(Door door, const Route& route) const {
+    if (door == Door::admin) return route.tells_health;
+    const auto& closed = config_.closed_pages;
+    return door == Door::inside || route.right != Right::none ||
+           std::find(closed.begin(), closed.end(), route.pattern.substr(1)) == closed.end();
+}
+
 Routed Dispatch::route(const Request& request) const {
-    return match(routes_, request.method, request.segments);
+    Routed routed = match(routes_, request.method, request.segments);
+    const auto* matched = std::get_if<Matched>(&routed);
+    if (matched != nullptr && !is_open(request.door, *matched->route)) return NoRoute{404, {}};
+    return routed;
 }
 
 std::size_t Dispatch::body_bytes_max(const Request& request, const Routed& routed) const {
@@ -74,7 +85,11 @@ Response Dispatch::refuse(const Request& request, int status, std::string_view m
 pns::Task<Response> Dispatch::answer(const Request& request, const Routed& routed,
                                      TokenBucket* connection) {
     const Counted counted(in_flight_);
-    const auto wait_ms = connection == nullptr ? 0 : connection->take(request.received_at_ms);
+    std::int64_t wait_ms = 0;
+    if (connection != nullptr) {
+        connection->allow(config_.requests_per_second_per_connection, request.received_at_ms);
+        wait_ms = connection->take(request.received_at_ms);
+    }
     if (wait_ms > 0) {
         metrics_.limited("connection");
         Response slow = error(request, 429, "This connection sends requests too fast.");
@@ -103,6 +118,10 @@ pns::Task<Response> Dispatch::answer(const Request& request, const Routed& route
                                        {"what", bug.what()},
                                        {"tracking_id", request.tracking_id}});
         response = error(request, 500, "The request could not be processed.");
+    }
+    if (request.method == "HEAD" && response.streams) {
+        response.streams = false;
+        response.more = nullptr;
     }
     if (matched.route->answers_problems) response = as_problem(request, std::move(response));
     co_return finish(request, matched.route->pattern, std::move(response));

@@ -41,7 +41,7 @@ class Dispatch {
              std::span<const Route> routes, Authoriser authoriser, Parts& parts,
              AnswerOnce answer_once);
 
-    /// The route of `request`, which has passed parse_target().
+    /// The route of `request`, which has passed parse_target(), if its door leads there.
     Routed route(const Request& request) const;
     /// Bytes that a body of this request may have.
     std::size_t body_bytes_max(const Request& request, const Routed& routed) const;
@@ -56,6 +56,7 @@ class Dispatch {
     std::size_t in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
 
   private:
+    bool is_open(Door door, const Route& route) const;
     pns::Task<Response> guarded(const Request& request, const Matched& matched);
     Response finish(const Request& request, std::string_view pattern, Response response);
 

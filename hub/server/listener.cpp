@@ -4,6 +4,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <boost/asio/this_coro.hpp>
 
 #include "hub/process/log.hpp"
@@ -18,18 +19,30 @@ namespace {
 
 /// A handler whose wait was ended may begin another one.
 constexpr std::chrono::milliseconds give_up_every{20};
+constexpr std::int64_t tell_every_ms = 5'000;
 
 }  // namespace
 
 Listener::Listener(asio::io_context& lane, Dispatch& dispatch, const Config& config,
-                   asio::ssl::context* tls, std::atomic<std::size_t>& connections)
+                   Inbound& inbound, Entrance entrance)
     : dispatch_(dispatch),
       config_(config),
-      tls_(tls),
-      connections_(connections),
+      inbound_(inbound),
+      entrance_(std::move(entrance)),
       acceptor_(lane.get_executor()),
       pause_(lane.get_executor()),
       children_(lane.get_executor()) {}
+
+pns::error_code claim_port(asio::ip::tcp::endpoint& at) {
+    asio::io_context unused;
+    asio::ip::tcp::acceptor probe(unused);
+    pns::error_code failure;
+    probe.open(at.protocol(), failure);
+    if (!failure) probe.set_option(asio::socket_base::reuse_address(true), failure);
+    if (!failure) probe.bind(at, failure);
+    if (!failure) at = probe.local_endpoint(failure);
+    return failure;
+}
 
 pns::error_code Listener::open(const asio::ip::tcp::endpoint& at) {
     using ReusePort = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
@@ -55,23 +68,46 @@ pns::Task<void> Listener::accept_loop() {
         if (failure == asio::error::connection_aborted) continue;
         if (failure) {
             // Out of descriptors or memory: it will pass, but not by trying at once.
-            log_warn("cannot accept connections", {{"what", failure.message()}});
+            refused(failure.message());
             pause_.expires_after(std::chrono::milliseconds(100));
             co_await pause_.async_wait(pns::as_result);
             continue;
         }
-        if (connections_.load() >= config_.connections_max) continue;  // closes it
+        if (!has_room(socket)) {
+            refused("the bound of connections is reached");
+            continue;  // closes it
+        }
         socket.set_option(asio::ip::tcp::no_delay(true), failure);
         children_.start(serve(std::move(socket)));
     }
 }
 
+bool Listener::has_room(Peer::Socket& socket) const {
+    return inbound_.connections <
+               std::min<std::size_t>(config_.connections_max, inbound_.connections_max) &&
+           socket.native_handle() < inbound_.descriptors_below;
+}
+
+void Listener::refused(const std::string& why) {
+    ++inbound_.refused;
+    const std::int64_t now_ms = dispatch_.clock().steady_ms();
+    std::int64_t told_ms = inbound_.told_at_ms;
+    if (told_ms > now_ms - tell_every_ms ||
+        !inbound_.told_at_ms.compare_exchange_strong(told_ms, now_ms))
+        return;
+    log_warn("connections are not taken",
+             {{"what", why},
+              {"open", std::to_string(inbound_.connections)},
+              {"refused", std::to_string(inbound_.refused.exchange(0))}});
+}
+
 pns::Task<void> Listener::serve(Peer::Socket socket) {
     // Cancelled, the present wait ends with an error, and the frame cleans up as ever.
     co_await asio::this_coro::throw_if_cancelled(false);
-    Peer peer(std::move(socket), tls_, config_.body_timeout_ms, dispatch_.clock());
+    Peer peer(std::move(socket), entrance_.tls.get(), config_.body_timeout_ms, dispatch_.clock());
+    peer.door = entrance_.door;
     const auto place = peers_.insert(peers_.end(), &peer);
-    ++connections_;
+    ++inbound_.connections;
     pns::Nursery watcher(peer.executor());
     watcher.start(peer.watch());
     try {
@@ -81,13 +117,18 @@ pns::Task<void> Listener::serve(Peer::Socket socket) {
     }
     peer.cut();
     co_await watcher.join();
-    --connections_;
+    --inbound_.connections;
     peers_.erase(place);
     if (stopping_ && peers_.empty()) pause_.cancel();
 }
 
 pns::Task<void> Listener::converse(Peer& peer) {
     peer.expect_within(config_.header_timeout_ms);
+    const bool is_http = co_await peer.says_http_for_tls();
+    if (is_http) {
+        co_await refuse_plain_h1(peer, dispatch_, config_);
+        co_return;
+    }
     const auto failure = co_await peer.handshake();
     if (failure) {
         log_debug("handshake failed", {{"what", failure.message()}});

@@ -2,32 +2,60 @@
 
 // Accepts connections on one lane and serves each in a child of its own, TLS or plain, HTTP/2 or
 // HTTP/1.1 by ALPN. Belongs to its lane: after open(), every call runs there. The lanes share one
-// port by SO_REUSEPORT.
+// port by SO_REUSEPORT, which claim_port() has found free.
 
 #include <atomic>
 #include <boost/asio/ip/tcp.hpp>
 #include <cstdint>
+#include <limits>
 #include <list>
+#include <string>
+#include <utility>
 
 #include "hub/process/config.hpp"
 #include "hub/server/dispatch.hpp"
 #include "hub/server/peer.hpp"
 #include "pns/alarm.hpp"
 #include "pns/nursery.hpp"
+#include "pns/tls.hpp"
 
 namespace hub {
 
+/// What all listeners of a process share.
+struct Inbound {
+    std::atomic<std::size_t> connections = 0;
+    /// What the process has descriptors for (hub/process/descriptors.hpp), beside the setting.
+    std::size_t connections_max = std::numeric_limits<std::size_t>::max();
+    int descriptors_below = std::numeric_limits<int>::max();
+    /// Connections that were not taken are told of in one line every few seconds.
+    std::atomic<std::int64_t> told_at_ms = std::numeric_limits<std::int64_t>::min();
+    std::atomic<std::size_t> refused = 0;  ///< since then
+};
+
+/// How a listener speaks, and what for.
+struct Entrance {
+    pns::TlsContext tls;  ///< null: plain
+    Door door = Door::inside;
+};
+
+/// Is nobody else listening there? Without this, two processes could share one port and each get
+/// some of the connections. Fills in a free port for port 0.
+pns::error_code claim_port(boost::asio::ip::tcp::endpoint& at);
+
 class Listener {
   public:
-    /// `connections` counts those of all listeners of the process. `tls` null: plain.
     Listener(boost::asio::io_context& lane, Dispatch& dispatch, const Config& config,
-             boost::asio::ssl::context* tls, std::atomic<std::size_t>& connections);
+             Inbound& inbound, Entrance entrance);
 
     /// Binds and listens. Before start(); the lane need not run yet.
     pns::error_code open(const boost::asio::ip::tcp::endpoint& at);
     std::uint16_t port() const { return port_; }
     /// Begins to accept.
     void start();
+    /// For connections from now on.
+    void use(const pns::TlsContext& tls) {
+        if (entrance_.tls) entrance_.tls = tls;
+    }
     /// Accepts no more, lets requests at work finish for `wait_ms`, then cuts what is left and
     /// cancels what handlers wait for: a wait for a provider ends at once, one for the disk with
     /// the disk. Joins everything.
@@ -37,11 +65,13 @@ class Listener {
     pns::Task<void> accept_loop();
     pns::Task<void> serve(Peer::Socket socket);
     pns::Task<void> converse(Peer& peer);
+    bool has_room(Peer::Socket& socket) const;
+    void refused(const std::string& why);
 
     Dispatch& dispatch_;
     const Config& config_;
-    boost::asio::ssl::context* tls_;
-    std::atomic<std::size_t>& connections_;
+    Inbound& inbound_;
+    Entrance entrance_;
     boost::asio::basic_socket_acceptor<boost::asio::ip::tcp, pns::Executor> acceptor_;
     pns::SteadyTimer pause_;  // accept errors and the wait of stop()
     pns::Nursery children_;

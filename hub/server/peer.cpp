@@ -2,6 +2,8 @@
 
 #include "hub/server/peer.hpp"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <array>
 #include <boost/asio/write.hpp>
@@ -16,6 +18,18 @@ Peer::Peer(Socket socket, asio::ssl::context* tls, std::int64_t write_ms, const 
           socket_.get_executor(), [this](std::int64_t now) { return look(now); }, clock),
       write_ms_(write_ms) {
     if (tls != nullptr) tls_.emplace(socket_, *tls);
+}
+
+pns::Task<bool> Peer::says_http_for_tls() {
+    if (!tls_) co_return false;
+    const auto [failure] = co_await socket_.async_wait(Socket::wait_read, pns::as_result);
+    char first = 0;
+    if (failure || ::recv(socket_.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
+        co_return false;
+    // A TLS record begins with its type, a method with a letter.
+    if (first < 'A' || first > 'Z') co_return false;
+    tls_.reset();
+    co_return true;
 }
 
 pns::Task<pns::error_code> Peer::handshake() {

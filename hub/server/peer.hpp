@@ -20,6 +20,7 @@
 #include <string>
 #include <utility>
 
+#include "hub/http/http.hpp"
 #include "pns/alarm.hpp"
 #include "pns/task.hpp"
 
@@ -35,6 +36,9 @@ class Peer {
     Peer(const Peer&) = delete;
     Peer& operator=(const Peer&) = delete;
 
+    /// Waits for the first byte of a TLS connection. True: the client speaks HTTP without TLS, and
+    /// is spoken to in the same way from now on.
+    pns::Task<bool> says_http_for_tls();
     pns::Task<pns::error_code> handshake();
     bool tls() const { return tls_.has_value(); }
     bool chose_h2() const;  ///< by ALPN
@@ -75,6 +79,8 @@ class Peer {
     bool open() const { return open_; }
     pns::Executor executor() { return socket_.get_executor(); }
     const pns::Clock& clock() const { return alarm_.clock(); }
+
+    Door door = Door::inside;
 
   private:
     std::int64_t look(std::int64_t now_ms);

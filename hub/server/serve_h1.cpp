@@ -61,8 +61,10 @@ std::string wire_form(const Request& request, const Response& response, bool kee
 /// One connection being served.
 class H1Connection {
   public:
-    H1Connection(Peer& peer, Dispatch& dispatch, const Config& config)
+    /// `refusal`: the answer to every request; empty: none is refused as such.
+    H1Connection(Peer& peer, Dispatch& dispatch, const Config& config, std::string refusal = {})
         : peer_(peer),
+          refusal_(std::move(refusal)),
           dispatch_(dispatch),
           config_(config),
           rate_(config.requests_per_second_per_connection, peer.clock().wall_ms()) {}
@@ -88,6 +90,7 @@ class H1Connection {
     void take_head();
 
     Peer& peer_;
+    const std::string refusal_;
     Dispatch& dispatch_;
     const Config& config_;
     TokenBucket rate_;
@@ -305,6 +308,7 @@ pns::Task<void> H1Connection::refuse(Refusal refusal) {
 pns::Task<H1Connection::Step> H1Connection::one_request() {
     request_ = Request();
     request_.tls = peer_.tls();
+    request_.door = peer_.door;
     parser_.emplace();
     parser_->header_limit(head_bytes_max);
     parser_->body_limit(boost::none);  // until the route is known
@@ -325,6 +329,11 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
         co_return Step::stop;
     }
     take_head();
+    if (!refusal_.empty()) {
+        Refusal why = bad_request(refusal_);
+        co_await refuse(std::move(why));
+        co_return Step::stop;
+    }
     std::string wrong = wrong_with_head();
     if (wrong.empty() && !parse_target(request_)) wrong = "bad request target or Host";
     if (!wrong.empty()) {
@@ -377,6 +386,12 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
 
 pns::Task<void> serve_h1(Peer& peer, Dispatch& dispatch, const Config& config) {
     H1Connection connection(peer, dispatch, config);
+    co_await connection.run();
+}
+
+pns::Task<void> refuse_plain_h1(Peer& peer, Dispatch& dispatch, const Config& config) {
+    H1Connection connection(peer, dispatch, config,
+                            "This port speaks HTTPS: the address begins with https://.");
     co_await connection.run();
 }
 

@@ -14,4 +14,7 @@ namespace hub {
 /// Ends when the connection has ended. `peer`, `dispatch` and `config` outlive the task.
 pns::Task<void> serve_h1(Peer& peer, Dispatch& dispatch, const Config& config);
 
+/// Reads one request from a client that speaks HTTP to the port of HTTPS, and says so.
+pns::Task<void> refuse_plain_h1(Peer& peer, Dispatch& dispatch, const Config& config);
+
 }  // namespace hub

@@ -21,7 +21,6 @@ pns::CertificatePair authority(const std::filesystem::path& folder) {
     auto made = pns::make_ca("pushhub local CA");
     write_private_file(key, made.key_pem);
     write_private_file(certificate, made.certificate_pem);
-    std::filesystem::permissions(certificate, std::filesystem::perms(0644));
     return made;
 }
 
