@@ -19,6 +19,7 @@
 #include "hub/server/tls_files.hpp"
 #include "hub/service.hpp"
 #include "pns/nursery.hpp"
+#include "pns/sim/arguments.hpp"
 
 namespace bench {
 namespace {
@@ -107,7 +108,7 @@ int bare_main(int argc, char** argv) {
     config.log_level = "warn";
     app.add_option("--data-dir", config.data_dir, "certificates live here")->required();
     app.add_option("--lanes", config.lanes, "loops; 0 = one per core");
-    CLI11_PARSE(app, argc, argv);
+    if (const auto ended = pns::sim::read_arguments(app, argc, argv)) return *ended;
     try {
         return run(config);
     } catch (const std::exception& error) {

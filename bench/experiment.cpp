@@ -13,6 +13,8 @@
 #include "bench/process.hpp"
 #include "bench/sink.hpp"
 #include "hub/cli/terminal.hpp"
+#include "pns/exit_code.hpp"
+#include "pns/sim/arguments.hpp"
 
 namespace bench {
 namespace {
@@ -87,21 +89,17 @@ Experiment::Experiment(std::string name, const std::string& what, Bounds bounds)
 Experiment::~Experiment() = default;
 
 int Experiment::run(int argc, char** argv, const std::function<void()>& body) {
-    try {
-        app_->parse(argc, argv);
-    } catch (const CLI::ParseError& stop) {
-        return app_->exit(stop) == 0 ? 0 : 2;
-    }
+    if (const auto ended = pns::sim::read_arguments(*app_, argc, argv)) return *ended;
     dir_ = std::filesystem::absolute(parent_) /
            ("pushhub-" + name_ + "-" + std::to_string(::getpid()));
-    int code = 1;
+    int code = pns::exit_failed;
     try {
         std::filesystem::create_directories(dir_);
         const Watchdog watchdog(name_, limit_s_, dir_);
         body();
         results_.print(runs_);
         if (!json_file_.empty()) results_.write(name_, runs_, json_file_);
-        code = 0;
+        code = pns::exit_done;
     } catch (const std::exception& error) {
         std::fflush(stdout);
         std::fprintf(stderr, "%s pushhub bench %s: %s\n", hub::red("FAIL").c_str(), name_.c_str(),

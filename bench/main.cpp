@@ -17,6 +17,7 @@
 #include "bench/wire.hpp"
 #include "hub/cli/terminal.hpp"
 #include "hub/process/private_file.hpp"
+#include "pns/exit_code.hpp"
 
 namespace bench {
 namespace {
@@ -64,5 +65,5 @@ int main(int argc, char** argv) {
         if (!verb.what.empty())
             std::fprintf(out, "  %s %s\n", hub::padded(verb.name, 9).c_str(),
                          std::string(verb.what).c_str());
-    return help ? 0 : 2;
+    return help ? pns::exit_done : pns::exit_usage;
 }

@@ -27,6 +27,7 @@
 #include "pns/clock.hpp"
 #include "pns/nursery.hpp"
 #include "pns/sender.hpp"
+#include "pns/sim/arguments.hpp"
 #include "pns/sim/platforms.hpp"
 #include "pns/sim/simulator.hpp"
 #include "pns/sim/webpush.hpp"
@@ -377,7 +378,7 @@ int wire_main(int argc, char** argv) {
                    "length of each outage, at 1/300 of the usual times")
         ->check(CLI::Range(0.5, 600.0));
     app.add_option("--json", options.json_file, "write the figures to this file");
-    CLI11_PARSE(app, argc, argv);
+    if (const auto ended = pns::sim::read_arguments(app, argc, argv)) return *ended;
 
     const std::filesystem::path dir = "pushhub-wire-" + std::to_string(::getpid());
     int code = 1;

@@ -14,6 +14,7 @@
 #include "hub/cli/sends_watch.hpp"
 #include "hub/process/private_file.hpp"
 #include "hub/service.hpp"
+#include "pns/exit_code.hpp"
 #include "pns/sim/simulator.hpp"
 
 namespace {
@@ -47,7 +48,7 @@ int bench_main(int, char** argv) {
     ::execv(program.c_str(), argv);
     std::fprintf(stderr, "pushhub bench: cannot run %s: %s\n", program.c_str(),
                  std::strerror(errno));
-    return 1;
+    return pns::exit_failed;
 }
 
 struct Verb {
@@ -67,11 +68,11 @@ int main(int argc, char** argv) {
     const std::string_view verb = argc > 1 ? argv[1] : "--help";
     if (verb == "--help" || verb == "-h" || verb == "help") {
         std::fputs(help, stdout);
-        return 0;
+        return pns::exit_done;
     }
     if (verb == "--version" || verb == "-V") {
         std::puts("pushhub " PUSHHUB_VERSION);
-        return 0;
+        return pns::exit_done;
     }
     for (const auto& known : verbs) {
         if (known.name != verb) continue;
@@ -79,9 +80,9 @@ int main(int argc, char** argv) {
             return known.run(argc - 1, argv + 1);
         } catch (const std::exception& failure) {
             std::fprintf(stderr, "pushhub %s: %s\n", argv[1], failure.what());
-            return 1;
+            return pns::exit_failed;
         }
     }
     std::fprintf(stderr, "pushhub: unknown verb \"%s\"; `pushhub --help` lists them\n", argv[1]);
-    return 2;
+    return pns::exit_usage;
 }

@@ -21,6 +21,7 @@
 #include "hub/process/log.hpp"
 #include "hub/server/tls_files.hpp"
 #include "hub/service.hpp"
+#include "pns/exit_code.hpp"
 #include "pns/tls.hpp"
 
 namespace hub {
@@ -33,7 +34,7 @@ struct StopSignal::Impl {
     void end_at_next() {
         signals.async_wait([this](const boost::system::error_code& failure, int number) {
             if (failure) return;
-            if (number != SIGHUP) std::_Exit(130);
+            if (number != SIGHUP) std::_Exit(pns::exit_interrupted);
             end_at_next();
         });
     }
@@ -124,7 +125,7 @@ int serve(const Settings& settings, const std::vector<std::string>& args) {
     const auto service = Service::start(config, why);
     if (!service) {
         std::fprintf(stderr, "pushhub: cannot start: %s\n", why.c_str());
-        return 1;
+        return pns::exit_failed;
     }
     if (service->made_store())
         std::printf("pushhub: a new store in %s, which had none\n", config.data_dir.c_str());
@@ -138,7 +139,7 @@ int serve(const Settings& settings, const std::vector<std::string>& args) {
     signal.wait([&service, &args] { reload(*service, args); });
     log_info("stopping");
     service->stop();
-    return 0;
+    return pns::exit_done;
 }
 
 }  // namespace
@@ -147,15 +148,15 @@ int serve_main(int argc, char** argv) {
     const std::vector<std::string> args(argv + 1, argv + argc);
     const auto read = read_settings(args);
     if (const auto* ended = std::get_if<Ended>(&read)) {
-        std::FILE* out = ended->exit_code == 0 ? stdout : stderr;
-        const char* who = ended->exit_code == 0 ? "" : "pushhub serve: ";
-        std::fprintf(out, "%s%s\n", who, ended->text.c_str());
+        const bool done = ended->exit_code == pns::exit_done;
+        std::fprintf(done ? stdout : stderr, "%s%s\n", done ? "" : "pushhub serve: ",
+                     ended->text.c_str());
         return ended->exit_code;
     }
     const auto& settings = std::get<Settings>(read);
     if (settings.print_config) std::fputs(print_config(settings.config).c_str(), stdout);
     if (settings.check_only) return check(settings);
-    return settings.print_config ? 0 : serve(settings, args);
+    return settings.print_config ? pns::exit_done : serve(settings, args);
 }
 
 }  // namespace hub

@@ -20,10 +20,14 @@
 #include <future>
 #include <new>
 #include <optional>
+#include <set>
 #include <stdexcept>
+#include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "hub/access/namespace_rules.hpp"
 #include "hub/api/events.hpp"
@@ -39,6 +43,7 @@
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
 #include "hub/process/private_file.hpp"
+#include "hub/process/process_figures.hpp"
 #include "hub/send/admission.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/send/prune_gates.hpp"
@@ -54,6 +59,7 @@
 #include "pns/alarm.hpp"
 #include "pns/certificate_file.hpp"
 #include "pns/nursery.hpp"
+#include "pns/platform.hpp"
 
 namespace hub {
 
@@ -369,9 +375,16 @@ Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
 }
 
 void Service::Impl::build_gauges() {
-    const auto store_figure = [this](const char* name, const char* help, auto member) {
-        metrics.gauge(name, help,
-                      [this, member] { return static_cast<double>(registry->figures().*member); });
+    // What ends in _total only grows.
+    const auto add = [this](std::string_view name, const char* help, Metrics::Read read) {
+        if (name.ends_with("_total"))
+            return metrics.counter(std::string(name), help, std::move(read));
+        metrics.gauge(std::string(name), help, std::move(read));
+    };
+    add_process_figures(metrics, clock);
+    const auto store_figure = [&](const char* name, const char* help, auto member) {
+        add(name, help,
+            [this, member] { return static_cast<double>(registry->figures().*member); });
     };
     using R = registry::Registry::Figures;
     store_figure("pushhub_registrations", "Registrations stored.", &R::registrations);
@@ -386,9 +399,8 @@ void Service::Impl::build_gauges() {
     store_figure("pushhub_store_changes_total", "Changes in synced batches.", &R::changes);
     metrics.gauge("pushhub_store_writable", "0: the disk refuses what is written to the store.",
                   [this] { return store_writable ? 1.0 : 0.0; });
-    const auto fanout_figure = [this](const char* name, const char* help, auto member) {
-        metrics.gauge(name, help,
-                      [this, member] { return static_cast<double>(fanout.figures().*member); });
+    const auto fanout_figure = [&](const char* name, const char* help, auto member) {
+        add(name, help, [this, member] { return static_cast<double>(fanout.figures().*member); });
     };
     using F = Fanout::Figures;
     fanout_figure("pushhub_sends_open", "Sends that are not final.", &F::sends_open);
@@ -402,42 +414,69 @@ void Service::Impl::build_gauges() {
                   [this] { return static_cast<double>(event_streams.open()); });
     fanout_figure("pushhub_retries_waiting", "Pushes waiting for a later attempt.",
                   &F::retries_waiting);
-    const auto sender_total = [this](const char* name, const char* help, auto member) {
-        metrics.gauge(name, help, [totals = fanout.network().totals, member] {
+    const auto sender_figure = [&](const char* name, const char* help, auto member) {
+        add(name, help, [totals = fanout.network().totals, member] {
             return static_cast<double>(((*totals).*member).load(std::memory_order_relaxed));
         });
     };
     using T = pns::SenderTotals;
-    sender_total("pushhub_provider_resends_total", "Pushes sent again, known as unprocessed.",
-                 &T::resends);
-    sender_total("pushhub_provider_lost_total", "Pushes written and never answered.", &T::lost);
-    sender_total("pushhub_provider_goaways_total", "GOAWAY frames of providers.", &T::goaways);
-    sender_total("pushhub_provider_rate_waits_total",
-                 "Times that a provider's rate had to be waited for.", &T::rate_waits);
-    sender_total("pushhub_retries_put_off_total", "Retries over the budget of their credential.",
-                 &T::retries_put_off);
+    sender_figure("pushhub_provider_resends_total", "Pushes sent again, known as unprocessed.",
+                  &T::resends);
+    sender_figure("pushhub_provider_lost_total", "Pushes written and never answered.", &T::lost);
+    sender_figure("pushhub_provider_goaways_total", "GOAWAY frames of providers.", &T::goaways);
+    sender_figure("pushhub_provider_rate_waits_total",
+                  "Times that a provider's rate had to be waited for.", &T::rate_waits);
+    sender_figure("pushhub_retries_put_off_total", "Retries over the budget of their credential.",
+                  &T::retries_put_off);
+    sender_figure("pushhub_provider_tokens_total", "Provider tokens fetched or signed.",
+                  &T::token_fetches);
+    sender_figure("pushhub_provider_connects_total", "Connections to providers that were opened.",
+                  &T::connects);
+    sender_figure("pushhub_provider_connections", "Connections to providers.", &T::connections);
+    sender_figure("pushhub_provider_queued", "Pushes in the queues of senders.", &T::queued);
+    metrics.gauges("pushhub_devices_waiting", "Devices that wait for another attempt.", [this] {
+        std::vector<Metrics::Sample> out;
+        const auto waiting = fanout.waiting_by_platform();
+        for (std::size_t p = 0; p < waiting.size(); ++p) {
+            if (!pns::platforms()[p].has_sender) continue;
+            out.push_back({{{"platform", std::string(pns::platforms()[p].name)}},
+                           static_cast<double>(waiting[p])});
+        }
+        return out;
+    });
+    metrics.gauges("pushhub_provider_unwell",
+                   "1: the provider is throttled, unreachable or refused.", [this] {
+                       std::vector<Metrics::Sample> out;
+                       std::set<Metrics::Labels> seen;  // hubs beyond the bound have one label
+                       for (const auto& one : fanout.unwell()) {
+                           Metrics::Labels labels{
+                               {"hub", metrics.hub_label(one.hub)},
+                               {"platform", std::string(pns::platforms()[one.platform].name)},
+                               {"trouble", std::string(trouble_name(one.trouble))}};
+                           if (seen.insert(labels).second) out.push_back({std::move(labels), 1});
+                       }
+                       return out;
+                   });
     fanout_figure("pushhub_device_results_held", "Results of single devices in memory.",
                   &F::device_results_held);
-    const auto schedule_figure = [this](const char* name, const char* help, auto member) {
-        metrics.gauge(name, help,
-                      [this, member] { return static_cast<double>(scheduler.figures().*member); });
+    const auto schedule_figure = [&](const char* name, const char* help, auto member) {
+        add(name, help,
+            [this, member] { return static_cast<double>(scheduler.figures().*member); });
     };
     using S = Scheduler::Figures;
     schedule_figure("pushhub_sends_scheduled", "Sends that wait for their time.", &S::waiting);
     schedule_figure("pushhub_schedules_fired_total", "Scheduled sends fired.", &S::fired);
-    schedule_figure("pushhub_schedule_late_ms", "How late the last scheduled send fired.",
-                    &S::late_ms);
-    const auto job_figure = [this](const char* name, const char* help, auto member) {
-        metrics.gauge(name, help,
-                      [this, member] { return static_cast<double>(jobs.figures().*member); });
+    metrics.gauge("pushhub_schedule_late_seconds", "How late the last scheduled send fired.",
+                  [this] { return static_cast<double>(scheduler.figures().late_ms) / 1'000; });
+    const auto job_figure = [&](const char* name, const char* help, auto member) {
+        add(name, help, [this, member] { return static_cast<double>(jobs.figures().*member); });
     };
     job_figure("pushhub_jobs_waiting", "Bulk jobs that wait for their turn.",
                &Jobs::Figures::waiting);
     job_figure("pushhub_jobs_running", "Bulk jobs at work.", &Jobs::Figures::running);
     job_figure("pushhub_job_lines_total", "Lines that bulk jobs have done.", &Jobs::Figures::lines);
-    const auto feedback_figure = [this](const char* name, const char* help, auto member) {
-        metrics.gauge(name, help,
-                      [this, member] { return static_cast<double>(feedback.figures().*member); });
+    const auto feedback_figure = [&](const char* name, const char* help, auto member) {
+        add(name, help, [this, member] { return static_cast<double>(feedback.figures().*member); });
     };
     feedback_figure("pushhub_feedback_queued", "Results of devices waiting to be written.",
                     &Feedback::Figures::queued);
@@ -447,9 +486,8 @@ void Service::Impl::build_gauges() {
                     &Feedback::Figures::dropped);
     metrics.gauge("pushhub_idempotency_keys", "Answers kept for a repeated request.",
                   [this] { return static_cast<double>(registry->kept_answers()); });
-    const auto trace_figure = [this](const char* name, const char* help, auto member) {
-        metrics.gauge(name, help,
-                      [this, member] { return static_cast<double>(trace.figures().*member); });
+    const auto trace_figure = [&](const char* name, const char* help, auto member) {
+        add(name, help, [this, member] { return static_cast<double>(trace.figures().*member); });
     };
     trace_figure("pushhub_trace_written_total", "Attempts of pushes written to the trace.",
                  &Trace::Figures::written);
@@ -463,8 +501,8 @@ void Service::Impl::build_gauges() {
                  &Trace::Figures::retirements);
     trace_figure("pushhub_retirements_unrecorded_total", "Reasons of retirements that were lost.",
                  &Trace::Figures::retirements_dropped);
-    const auto gate_figure = [this](const char* name, const char* help, auto member) {
-        metrics.gauge(name, help, [this, member] {
+    const auto gate_figure = [&](const char* name, const char* help, auto member) {
+        add(name, help, [this, member] {
             return static_cast<double>(fanout.prune_gates().figures(clock.steady_ms()).*member);
         });
     };

@@ -33,6 +33,7 @@ constexpr std::int64_t queue_wait_ms_max = 2'000;
 
 Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std::uint32_t door)
     : owner_(owner),
+      host_(settings.connection.origin.host),
       door_(door),
       clock_(*settings.connection.clock),
       request_timeout_ms_(settings.connection.times.request_timeout_ms),
@@ -163,9 +164,13 @@ void Outlet::bounce(const NotSent& why) {
 }
 
 void Outlet::trip(std::int64_t now_ms, std::int64_t wait_ms, Outcome outcome, std::string reason) {
+    const bool was_shut = breaker_.shut();
     breaker_.trip(now_ms, wait_ms);
     why_.outcome = outcome;
     why_.reason = std::move(reason);
+    const bool refused = outcome == Outcome::invalid_credentials;
+    if (!was_shut || refused)
+        owner_.unwell(refused ? Trouble::refused : Trouble::unreachable, host_, why_.reason);
 }
 
 // Without a connection nothing can be sent: the next one that is ready carries the probe.
@@ -176,6 +181,7 @@ void Outlet::connection_ended(std::int64_t now_ms) {
 }
 
 void Outlet::good(std::int64_t now_ms) {
+    if (breaker_.shut()) owner_.well(host_);
     breaker_.good(now_ms);
     if (!std::exchange(told_shut_, false)) return;
     owner_.opened(door_);
@@ -242,6 +248,7 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
             if (breaker_.shut() && !was_shut) {
                 why_.outcome = later->outcome;
                 why_.reason = later->reason;
+                owner_.unwell(Trouble::unreachable, host_, why_.reason);
             }
         } else if (probe) {
             breaker_.probe_lost();
@@ -286,6 +293,7 @@ void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
     if (breaker_.shut() && !was_shut) {
         why_.outcome = Outcome::pns_unavailable;
         why_.reason = "the provider ends connections without answers";
+        owner_.unwell(Trouble::unreachable, host_, why_.reason);
     }
     owner_.finish(push, NoAnswer{lost.timed_out ? "no answer in time"
                                                 : "the connection ended before the answer"});
@@ -293,6 +301,8 @@ void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
 
 void Outlet::hold_origin(std::int64_t ms) {
     hold_until_ms_ = std::max(hold_until_ms_, clock_.steady_ms() + ms);
+    if (ms > queue_wait_ms_max)
+        owner_.unwell(Trouble::throttled, host_, "the provider asks to wait");
     owner_.wake();
 }
 

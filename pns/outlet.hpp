@@ -10,10 +10,12 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "pns/breaker.hpp"
 #include "pns/fair_queue.hpp"
 #include "pns/flight_limit.hpp"
+#include "pns/health.hpp"
 #include "pns/pool.hpp"
 #include "pns/sender_settings.hpp"
 
@@ -39,6 +41,9 @@ class OutletOwner {
     /// One push may go out now by the provider's rate; false: not before the owner pumps again.
     virtual bool take_permit() = 0;
     virtual void return_permit() = 0;
+    /// What goes wrong at the origin, once as it begins; and that it is over.
+    virtual void unwell(Trouble trouble, std::string_view host, std::string_view reason) = 0;
+    virtual void well(std::string_view host) = 0;
     /// The door of the outlet is open again.
     virtual void opened(std::uint32_t door) = 0;
     virtual void wake() = 0;
@@ -113,6 +118,7 @@ class Outlet final : private ConnectionEvents {
     bool take_probe(const Push& push);
 
     OutletOwner& owner_;
+    const std::string host_;
     const std::uint32_t door_;
     const Clock& clock_;
     std::int64_t request_timeout_ms_;

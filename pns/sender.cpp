@@ -281,10 +281,16 @@ void Sender::finish(Push& push, Verdict&& verdict) {
         standing.breaker.bad(now_ms, 0, probe);
         standing.why.outcome = refused->outcome;
         standing.why.reason = refused->reason;
+        unwell(Trouble::refused, key_of(account_->origin(push.handle)).host, refused->reason);
         if (standing.breaker.shut()) wake();
     } else if (verdict.is<Accepted>() || verdict.is<Dead>()) {
         const bool was_shut = standing.breaker.shut();
         standing.breaker.good(now_ms);
+        if (health_ && health_->any_unwell()) {
+            const Origin origin = account_->origin(push.handle);
+            well(origin.host);
+            well(key_of(origin).host);
+        }
         if (was_shut && std::exchange(standing.told, false)) {
             opened(standing.why.door);
             wake();
@@ -322,6 +328,7 @@ bool Sender::token_refused(const Push& push) {
 
 void Sender::hold_credential(std::int64_t ms) {
     held_until_ms_ = std::max(held_until_ms_, clock_.steady_ms() + ms);
+    if (ms > queue_wait_ms_max) unwell(Trouble::throttled, {}, "the provider asks to wait");
 }
 
 Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::int64_t now_ms,
@@ -353,12 +360,17 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
     if (!bearer.needed()) return out;
     token_ = bearer.current();
     if (token_) {
-        if (std::exchange(standing.token_missing, false)) opened(door);
+        if (std::exchange(standing.token_missing, false)) {
+            well(key_of(origin).host);
+            opened(door);
+        }
         return out;
     }
     out.may = May::connect;  // while the first token is on its way
     if (const auto trouble = bearer.trouble()) {
-        standing.token_missing = true;
+        if (!std::exchange(standing.token_missing, true))
+            unwell(trouble->configuration ? Trouble::refused : Trouble::unreachable,
+                   key_of(origin).host, "no token: " + trouble->reason);
         out.may = May::nothing;
         out.shut = NotSent{trouble->outcome, trouble->reason,
                            std::max<std::int64_t>(0, trouble->retry_at_ms - wall_ms), door};
@@ -387,6 +399,15 @@ void Sender::tell_totals() {
     tell(totals_->goaways, &SenderFigures::goaways);
     tell(totals_->rate_waits, &SenderFigures::rate_waits);
     tell(totals_->retries_put_off, &SenderFigures::retries_put_off);
+    const auto now = [this](std::atomic<std::uint64_t>& total, std::uint64_t& told,
+                            std::uint64_t value) {
+        if (value != told) total.fetch_add(value - std::exchange(told, value));
+    };
+    const SenderFigures sum = figures();
+    now(totals_->connections, told_.connections, sum.connections);
+    now(totals_->queued, told_.queued, sum.queued);
+    now(totals_->connects, told_.connects, sum.connects);
+    now(totals_->token_fetches, told_.token_fetches, sum.token_fetches);
 }
 
 std::int64_t Sender::tick() {

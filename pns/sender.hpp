@@ -23,6 +23,7 @@
 #include "pns/breaker.hpp"
 #include "pns/connect_to.hpp"
 #include "pns/endpoint_guard.hpp"
+#include "pns/health.hpp"
 #include "pns/nursery.hpp"
 #include "pns/outlet.hpp"
 #include "pns/retry_policy.hpp"
@@ -67,6 +68,8 @@ class Sender final : private OutletOwner {
     /// `opened(door)` runs on this loop whenever a door is open again that a NotSent has named.
     /// Before the first submit.
     void on_open(std::function<void(std::uint32_t door)> opened) { on_open_ = std::move(opened); }
+    /// Hears of troubles and their ends; null: nobody does. Before the first submit.
+    void on_health(std::shared_ptr<HealthListener> health) { health_ = std::move(health); }
     /// No push can go out now, whatever its handle: the credential's door is shut, or that of the
     /// only origin.
     bool shut() const;
@@ -126,6 +129,12 @@ class Sender final : private OutletOwner {
     void return_permit() override { ++permits_; }
     void settle_permits(std::int64_t& next_ms);
     void tell_totals();
+    void unwell(Trouble trouble, std::string_view host, std::string_view reason) override {
+        if (health_) health_->unwell(trouble, host, reason);
+    }
+    void well(std::string_view host) override {
+        if (health_ && health_->any_unwell()) health_->well(host);
+    }
     void opened(std::uint32_t door) override {
         if (on_open_) on_open_(door);
     }
@@ -162,6 +171,7 @@ class Sender final : private OutletOwner {
     std::int64_t permits_due_ms_ = 0;   // none before
     SenderFigures figures_;
     std::function<void(std::uint32_t)> on_open_;
+    std::shared_ptr<HealthListener> health_;
 
     std::shared_ptr<const Bearer> token_;
     Encoded encoded_;  // reused from push to push

@@ -34,7 +34,9 @@ struct SenderSettings {
 /// What all senders of a process have counted up to their last turn, ended ones included.
 /// Any thread.
 struct SenderTotals {
-    std::atomic<std::uint64_t> resends{0}, lost{0}, goaways{0}, rate_waits{0}, retries_put_off{0};
+    std::atomic<std::uint64_t> resends{0}, lost{0}, goaways{0}, rate_waits{0}, retries_put_off{0},
+        token_fetches{0}, connects{0};
+    std::atomic<std::uint64_t> connections{0}, queued{0};  ///< now
 };
 
 /// What all senders of a process share about the network; immutable after start. Copies share

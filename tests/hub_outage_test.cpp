@@ -11,6 +11,7 @@
 #include "hub/send/fanout.hpp"
 #include "pns/clock.hpp"
 #include "tests/support/comes_true.hpp"
+#include "tests/support/log_sink.hpp"
 #include "tests/support/manual_clock.hpp"
 #include "tests/support/world.hpp"
 
@@ -109,6 +110,47 @@ TEST_CASE("one hot device does not stop the others of its project", "[hub]") {
     CHECK(world.finish(world.send("fcmv1", "late", body)).devices("Success") == 1);
     REQUIRE(world.call("POST", "/app/sends/" + to_all + "/cancel").status == 200);
     CHECK(world.finish(to_all).devices("Success") == 31);
+}
+
+TEST_CASE("an outage is in the log once, and in the metrics before a push is final", "[hub]") {
+    const support::LogSink log;
+    World world({}, {"apns"});
+    install_all(world, "apns", 100);
+    strike(world, "apns", connection(29, "refused", 3'000));
+    const auto id = world.send("apple", "all", apple_body);
+    const auto page = [&] { return world.call("GET", "/metrics").body; };
+    REQUIRE(support::comes_true([&] {
+        const auto text = page();
+        return text.find(R"(platform="apns",result="put_off")") != std::string::npos &&
+               text.find(
+                   R"(pushhub_provider_unwell{hub="app",platform="apns",trouble="unreachable"} 1)") !=
+                   std::string::npos &&
+               text.find("pushhub_pushes_total{") == std::string::npos;
+    }));
+    CHECK(page().find("pushhub_devices_waiting{platform=\"apns\"} 0") == std::string::npos);
+    CHECK(world.finish(id).devices("Success") == 100);
+    CHECK(support::comes_true([&] { return log.lines("a provider is well again").size() == 1; }));
+    REQUIRE(log.lines("a provider is unreachable").size() == 1);
+    const auto began = log.lines("a provider is unreachable").front();
+    CHECK(began["hub"] == "app");
+    CHECK(began["platform"] == "apns");
+    CHECK(began["why"].get<std::string>().size() > 3);
+    CHECK(page().find("pushhub_provider_unwell{") == std::string::npos);
+
+    pns::sim::Fault refuses = answers(Act::answer, 600'000);
+    refuses.rule->status = 403;
+    refuses.rule->reason = "InvalidProviderToken";
+    strike(world, "apns", std::move(refuses));
+    const auto refused = world.send("apple", "all", apple_body);
+    REQUIRE(support::comes_true(
+        [&] { return !log.lines("a provider refuses the credential").empty(); }));
+    CHECK(log.lines("a provider refuses the credential").front()["why"] == "InvalidProviderToken");
+    CHECK(page().find(R"(platform="apns",reason="InvalidProviderToken")") != std::string::npos);
+    world.sim("apns").set_faults({});
+    hub::HubClient client(world.service().connection_string(), world.service().ca_file().string());
+    hub::create_hub(client, "app", world.credentials());
+    world.finish(refused);
+    CHECK(log.lines("a provider refuses the credential").size() == 1);
 }
 
 TEST_CASE("what waits for a refused credential goes out when the credential is mended", "[hub]") {

@@ -53,7 +53,7 @@ TEST_CASE("the screen shows bars, rate and what is left, and no control characte
     REQUIRE(lines.size() == 5);
     CHECK(lines[0] == "NH-1");
     CHECK(lines[2] ==
-          "Processing  12,345 of 50,000  24.6 %  1234/s  in flight 120  left 0:31  "
+          "Processing  12,345 of 50,000  24.6 %  failed 345  1234/s  in flight 120  left 0:31  "
           "p99 12 ms");
     CHECK(lines[3].find("BadChannel") == 2);
     CHECK(lines[4].find("12,000 [#") != std::string::npos);
@@ -64,4 +64,23 @@ TEST_CASE("the screen shows bars, rate and what is left, and no control characte
     CHECK(hub::sends_watch_lines("[]", 80).empty());
     CHECK(hub::sends_watch_lines("{", 80).empty());
     CHECK(hub::sends_watch_line("nothing").empty());
+}
+
+TEST_CASE("a send that reached nobody is told apart from one that did", "[hub]") {
+    struct Case {
+        std::string figures, why;
+    };
+    const std::vector<Case> cases{
+        {R"({"state":"Completed","outcomes":{"Success":1,"BadChannel":9}})", ""},
+        {R"({"state":"Completed","outcomes":{"Skipped":2}})", ""},
+        {R"({"state":"Completed","outcomes":{"Unknown":2,"Success":0}})", ""},
+        {R"({"state":"NoTargetFound","audience":0,"outcomes":{}})", ""},
+        {R"({"state":"Completed","outcomes":{"BadChannel":9,"Success":0,"Throttled":1200}})",
+         "the send reached nobody: BadChannel 9 Throttled 1,200"},
+        {R"({"state":"Canceled","outcomes":{"Success":5}})", "the send was canceled"},
+        {R"({"state":"Abandoned","outcomes":{"PnsUnreachable":5}})",
+         "the send was abandoned: PnsUnreachable 5"},
+    };
+    for (const Case& c : cases) CHECK(hub::sends_undelivered(c.figures) == c.why);
+    CHECK(hub::sends_watch_line(cases[4].figures).find("failed 1,209") != std::string::npos);
 }

@@ -7,14 +7,18 @@
 // on a store thread. Runs on the lane of the request.
 
 #include <algorithm>
+#include <string>
 
+#include "hub/access/sas.hpp"
 #include "hub/api/handlers.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/bulk/blobs.hpp"
 #include "hub/bulk/jobs.hpp"
 #include "hub/device/atom.hpp"
+#include "hub/device/hub_changes.hpp"
 #include "hub/device/hub_description.hpp"
 #include "hub/http/responses.hpp"
+#include "hub/process/log.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/text/ids.hpp"
 #include "hub/text/text.hpp"
@@ -145,6 +149,20 @@ pns::Task<Response> put_hub(Call call) {
     };
     const auto written = co_await committed<registry::HubRow>(std::move(write));
     if (!written) co_return refused(request, written.error(), missing);
+    const std::string caller = rule_named_in(request.header("authorization"));
+    if (!update) {
+        log_info("a hub was created", {{"hub", description.name},
+                                       {"by", shown(caller)},
+                                       {"client", request.client},
+                                       {"tracking_id", request.tracking_id}});
+    } else if (const auto changes = hub_changes(known->description, description);
+               !changes.empty()) {
+        log_info("a hub was changed", {{"hub", description.name},
+                                       {"what", changes},
+                                       {"by", shown(caller)},
+                                       {"client", request.client},
+                                       {"tracking_id", request.tracking_id}});
+    }
     const bool senders_changed = known && known->description.credentials != description.credentials;
     call.parts.hubs.put(*written, std::move(description));
     if (senders_changed) call.parts.fanout.forget_senders(written->number);
@@ -159,6 +177,11 @@ pns::Task<Response> delete_hub(Call call) {
     };
     const auto erased = co_await committed<void>(std::move(erase));
     if (!erased) co_return refused(request, erased.error(), missing);
+    const std::string caller = rule_named_in(request.header("authorization"));
+    log_info("a hub was deleted", {{"hub", call.hub->row.name},
+                                   {"by", shown(caller)},
+                                   {"client", request.client},
+                                   {"tracking_id", request.tracking_id}});
     call.parts.hubs.erase(call.hub->row.name);
     call.parts.fanout.forget_senders(number);
     auto free_files = [&call, number] {

@@ -316,7 +316,8 @@ pns::Task<Response> release_held_retirements(Call call) {
         }
         released += count;
         retired += *result;
-        call.parts.metrics.retired(pns::platforms()[subject.platform].name, *result);
+        call.parts.metrics.retired(call.hub->row.name, pns::platforms()[subject.platform].name,
+                                   *result);
     }
     if (failure) co_return problem(call.request, failure, "The hub is gone.");
     // What the app presented again meanwhile is released and stays.

@@ -32,13 +32,18 @@ using Tls = asio::ssl::stream<tcp::socket>;
 
 constexpr std::int64_t token_life_s = 3600;
 
+std::string authority(const ConnectionString& target) {
+    const bool v6 = target.host.find(':') != std::string::npos;
+    return (v6 ? "[" + target.host + "]" : target.host) + ":" + target.port;
+}
+
 /// One HTTP/2 connection driven by plain completion handlers on the client's own loop.
 class Connection final : public pns::H2Events {
   public:
     using Answered = std::function<void(const ClientRequest&, const ClientReply&)>;
 
     Connection(asio::io_context& io, asio::ssl::context& tls, const ConnectionString& target)
-        : stream_(io, tls), authority_(target.host + ":" + target.port) {
+        : stream_(io, tls), authority_(authority(target)) {
         tcp::resolver resolver(io);
         asio::connect(stream_.next_layer(), resolver.resolve(target.host, target.port));
         stream_.next_layer().set_option(tcp::no_delay(true));
@@ -162,43 +167,13 @@ class Connection final : public pns::H2Events {
 
 }  // namespace
 
-ConnectionString ConnectionString::parse(std::string_view text) {
-    ConnectionString out;
-    out.port = "443";
-    while (!text.empty()) {
-        const std::size_t end = std::min(text.find(';'), text.size());
-        const std::string_view part = text.substr(0, end);
-        text.remove_prefix(std::min(end + 1, text.size()));
-        const std::size_t equals = part.find('=');
-        if (equals == std::string_view::npos) continue;
-        const std::string_view name = part.substr(0, equals);
-        std::string_view value = part.substr(equals + 1);
-        if (name == "Endpoint") {
-            if (const std::size_t scheme = value.find("://"); scheme != std::string_view::npos)
-                value.remove_prefix(scheme + 3);
-            value = value.substr(0, value.find('/'));
-            const std::size_t colon = value.rfind(':');
-            out.host = std::string(value.substr(0, colon));
-            if (colon != std::string_view::npos) out.port = std::string(value.substr(colon + 1));
-        } else if (name == "SharedAccessKeyName") {
-            out.key_name = std::string(value);
-        } else if (name == "SharedAccessKey") {
-            out.key = std::string(value);
-        }
-    }
-    if (out.host.empty() || out.key_name.empty() || out.key.empty())
-        throw std::invalid_argument(
-            "a connection string needs Endpoint, SharedAccessKeyName and SharedAccessKey");
-    return out;
-}
-
 struct HubClient::Impl {
     Impl(const std::string& connection_string, const std::string& ca_file,
          unsigned connections_wanted)
         : target(ConnectionString::parse(connection_string)), tls(context(ca_file)) {
         for (unsigned i = 0; i < std::max(1u, connections_wanted); ++i)
             connections.push_back(std::make_unique<Connection>(io, *tls, target));
-        const std::string resource = "https://" + target.host + ":" + target.port + "/";
+        const std::string resource = "https://" + authority(target) + "/";
         authorization = make_sas(resource, target.key_name, target.key,
                                  pns::system_clock().wall_ms() / 1'000 + token_life_s);
     }

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "hub/cli/hub_address.hpp"
 #include "hub/process/http_client.hpp"
 
 namespace hub {
@@ -26,15 +27,6 @@ struct ClientRequest {
 };
 
 using ClientReply = HttpReply;
-
-/// What a connection string says (docs/contracts/anh.md 1.1).
-struct ConnectionString {
-    std::string host;
-    std::string port;
-    std::string key_name;
-    std::string key;
-    static ConnectionString parse(std::string_view text);  ///< throws std::invalid_argument
-};
 
 class HubClient {
   public:

@@ -22,7 +22,9 @@
 #include "hub/process/log.hpp"
 #include "hub/process/private_file.hpp"
 #include "hub/service.hpp"
+#include "pns/exit_code.hpp"
 #include "pns/own_authority.hpp"
+#include "pns/sim/arguments.hpp"
 #include "pns/sim/credentials.hpp"
 #include "pns/sim/simulator.hpp"
 
@@ -106,7 +108,7 @@ DevHub::Impl::Impl(const DevOptions& options) {
     config.log_level = options.log_level;
     config.fcm_messages_per_minute = 0;  // the simulator has no quota
     if (const auto wrong = hub::check_config(config); !wrong.empty())
-        throw std::runtime_error(wrong.front());
+        throw std::invalid_argument(wrong.front());
     open_log(config.log_level, config.log_format);
     std::string why;
     service = Service::start(config, why);
@@ -205,7 +207,7 @@ int dev_main(int argc, char** argv) {
     app.add_option("--env-file", env_file,
                    "written when everything is ready, for scripts to source");
     app.add_option("--log-level", options.log_level, "debug, info, warn, error or off");
-    CLI11_PARSE(app, argc, argv);
+    if (const auto ended = pns::sim::read_arguments(app, argc, argv)) return *ended;
     if (options.data_dir.empty()) options.data_dir = "pushhub-dev-" + std::to_string(::getpid());
     try {
         StopSignal stop;
@@ -218,11 +220,14 @@ int dev_main(int argc, char** argv) {
         if (!env_file.empty()) write_env_file(env_file, hub);
         stop.wait();
         std::puts("stopping");
+    } catch (const std::invalid_argument& wrong) {
+        std::fprintf(stderr, "pushhub dev: %s\n", wrong.what());
+        return pns::exit_usage;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "pushhub dev: %s\n", error.what());
-        return 1;
+        return pns::exit_failed;
     }
-    return 0;
+    return pns::exit_done;
 }
 
 }  // namespace hub

@@ -15,15 +15,18 @@
 #include <cstdio>
 #include <optional>
 #include <stdexcept>
+#include <string>
+#include <string_view>
 #include <thread>
 
 #include "hub/access/sas.hpp"
-#include "hub/api/parts.hpp"
-#include "hub/cli/client.hpp"
+#include "hub/cli/hub_address.hpp"
 #include "hub/cli/sends_watch.hpp"
 #include "hub/process/http_client.hpp"
 #include "hub/text/text.hpp"
 #include "pns/clock.hpp"
+#include "pns/exit_code.hpp"
+#include "pns/sim/arguments.hpp"
 
 namespace hub {
 
@@ -33,56 +36,12 @@ constexpr std::int64_t signature_life_s = 3'600;
 constexpr int reconnects_max = 20;
 constexpr std::int64_t timeout_ms = 60'000;  // a stream of events says something more often
 
-struct Target {
-    std::string url;  ///< https://HOST:PORT, from --url or the connection string
-    std::string host, hub;
-    std::string rule, key;
-    std::string ca_file;
+/// The hub gave no answer.
+struct Unreachable : std::runtime_error {
+    using std::runtime_error::runtime_error;
 };
 
-/// One member of a connection string, names ignoring case.
-std::string member(std::string_view text, std::string_view name) {
-    while (!text.empty()) {
-        const auto end = std::min(text.find(';'), text.size());
-        const auto part = trimmed(text.substr(0, end));
-        const auto equals = part.find('=');
-        if (equals != std::string_view::npos && same_ignoring_case(part.substr(0, equals), name))
-            return std::string(part.substr(equals + 1));
-        text.remove_prefix(std::min(end + 1, text.size()));
-    }
-    return {};
-}
-
-Target target_of(const std::string& url, const std::string& connection,
-                 const std::string& hub_name) {
-    Target target;
-    target.rule = member(connection, "SharedAccessKeyName");
-    target.key = member(connection, "SharedAccessKey");
-    if (target.rule.empty() || target.key.empty()) {
-        throw std::invalid_argument(
-            "the connection string has no SharedAccessKeyName or SharedAccessKey");
-    }
-    std::string address = url.empty() ? member(connection, "Endpoint") : url;
-    const auto scheme = address.find("://");
-    if (scheme == std::string::npos)
-        throw std::invalid_argument("--url must be https://HOST[:PORT][/HUB]");
-    address = address.substr(scheme + 3);
-    const auto slash = address.find('/');
-    if (slash != std::string::npos) target.hub = address.substr(slash + 1);
-    while (target.hub.ends_with('/')) target.hub.pop_back();
-    address = address.substr(0, slash);
-    if (!hub_name.empty()) target.hub = hub_name;
-    if (target.hub.empty() || target.hub.find('/') != std::string::npos)
-        throw std::invalid_argument("name the hub: --hub NAME, or --url https://HOST[:PORT]/HUB");
-    const auto colon = address.rfind(':');
-    const bool has_port =
-        colon != std::string::npos && address.find(']', colon) == std::string::npos;
-    target.host = address.substr(0, has_port ? colon : std::string::npos);
-    target.url = "https://" + address;
-    return target;
-}
-
-HttpCall call_of(const Target& target, const std::string& method, const std::string& path) {
+HttpCall call_of(const HubTarget& target, const std::string& method, const std::string& path) {
     HttpCall call;
     call.method = method;
     call.url = target.url + path;
@@ -93,7 +52,7 @@ HttpCall call_of(const Target& target, const std::string& method, const std::str
 }
 
 /// Nothing when the hub cannot be reached now but perhaps later: `why` says what stood in the way.
-std::optional<HttpReply> exchange(const Target& target, const HttpCall& call, std::string& why) {
+std::optional<HttpReply> exchange(const HubTarget& target, const HttpCall& call, std::string& why) {
     HttpClient::Settings settings;
     settings.ca_file = target.ca_file;
     settings.system_anchors = target.ca_file.empty();
@@ -102,11 +61,11 @@ std::optional<HttpReply> exchange(const Target& target, const HttpCall& call, st
     if (auto* reply = std::get_if<HttpReply>(&called)) return std::move(*reply);
     auto& failure = std::get<HttpFailure>(called);
     why = target.host + ": " + failure.why;
-    if (failure.hopeless) throw std::runtime_error(why);
+    if (failure.hopeless) throw Unreachable(why);
     return std::nullopt;
 }
 
-std::string path_of(const Target& target, const std::string& rest) {
+std::string path_of(const HubTarget& target, const std::string& rest) {
     std::string path = "/";
     append_percent_encoded(path, target.hub);
     return path + "/sends" + rest;
@@ -118,14 +77,14 @@ std::string encoded(const std::string& id) {
     return out;
 }
 
-/// Prints the answer; the exit code.
-int call(const Target& target, const std::string& method, const std::string& path) {
+/// Prints the answer. The exit code.
+int call(const HubTarget& target, const std::string& method, const std::string& path) {
     std::string why;
     const auto answer = exchange(target, call_of(target, method, path), why);
-    if (!answer) throw std::runtime_error(why);
+    if (!answer) throw Unreachable(why);
     const bool fine = answer->status < 300;
     std::fprintf(fine ? stdout : stderr, "%s\n", answer->body.c_str());
-    return fine ? 0 : 1;
+    return fine ? pns::exit_done : pns::exit_failed;
 }
 
 /// Shows the figures as they come: redrawn on a terminal, else a line a second.
@@ -160,41 +119,48 @@ class Screen {
     std::size_t height_ = 0;
 };
 
-/// Follows one stream of events. True: the send has ended. `why`: what broke the stream, if not the
-/// hub ended it.
-bool follow(const Target& target, const std::string& id, Screen& screen, std::string& why) {
+/// Follows one stream of events: the last figures, if the send has ended. `why`: what broke the
+/// stream, if not the hub ended it.
+std::optional<std::string> follow(const HubTarget& target, const std::string& id, Screen& screen,
+                                  std::string& why) {
     constexpr std::size_t refusal_bytes_max = 64 * 1024;
     EventReader reader;
     std::string refusal;
-    bool sound = true, over = false;
+    bool sound = true;
+    std::optional<std::string> last;
     const auto on_event = [&](const EventReader::Event& event) {
-        over = over || event.name == "end";
+        if (event.name == "end") last = event.data;
         screen.show(event.data, event.name == "end");
     };
     HttpCall call = call_of(target, "GET", path_of(target, "/" + encoded(id) + "/events"));
     call.on_bytes = [&](int status, std::string_view bytes) {
         if (status == 200) sound = reader.feed(bytes, on_event);
         if (status != 200) refusal += bytes;
-        return sound && !over && refusal.size() < refusal_bytes_max;
+        return sound && !last && refusal.size() < refusal_bytes_max;
     };
     const auto answer = exchange(target, call, why);
     if (answer && answer->status != 200)
-        throw std::invalid_argument("the hub answered " + std::to_string(answer->status) + ": " +
-                                    refusal);
+        throw std::runtime_error("the hub answered " + std::to_string(answer->status) + ": " +
+                                 refusal);
     if (!sound) throw std::runtime_error("the hub sent no events");
-    return over;
+    return last;
 }
 
-int watch(const Target& target, const std::string& id) {
+int watch(const HubTarget& target, const std::string& id) {
     Screen screen;
     for (int tries = 0;;) {
         std::string why;
-        if (follow(target, id, screen, why)) return 0;
+        if (const auto last = follow(target, id, screen, why)) {
+            const std::string undelivered = sends_undelivered(*last);
+            if (undelivered.empty()) return pns::exit_done;
+            std::fprintf(stderr, "pushhub sends: %s\n", undelivered.c_str());
+            return pns::exit_undelivered;
+        }
         if (why.empty()) {
             tries = 0;
             why = "the stream of events ended";
         }
-        if (++tries > reconnects_max) throw std::runtime_error(why);
+        if (++tries > reconnects_max) throw Unreachable(why);
         std::this_thread::sleep_for(std::chrono::seconds(1));
     }
 }
@@ -204,16 +170,20 @@ int watch(const Target& target, const std::string& id) {
 int sends_main(int argc, char** argv) {
     CLI::App app("Shows and steers the sends of a hub.", "pushhub sends");
     app.require_subcommand(1);
-    std::string url, connection, hub_name, ca_file, id, query;
+    // Not CLI11's environment: it fills what verbs share from verbs that were not called, too.
+    HubArguments flags;
+    std::string id, query;
     const auto common = [&](CLI::App* verb, bool names_send) {
         if (names_send) verb->add_option("ID", id, "of the send")->required();
-        verb->add_option("--connection-string", connection, "of a rule with the right Send")
-            ->envname("PUSHHUB_CONNECTION_STRING")
-            ->required();
-        verb->add_option("--url", url,
-                         "https://HOST[:PORT][/HUB]; else the connection string's Endpoint");
-        verb->add_option("--hub", hub_name, "name of the hub, if --url does not say it");
-        verb->add_option("--ca-file", ca_file, "PEM trust anchors; else the system's");
+        verb->add_option("--connection-string", flags.connection,
+                         "of a rule with the right Send (PUSHHUB_CONNECTION_STRING)");
+        verb->add_option("--url", flags.url,
+                         "https://HOST[:PORT][/HUB], or http:// for a hub without TLS "
+                         "(PUSHHUB_URL); else the connection string's Endpoint");
+        verb->add_option("--hub", flags.hub,
+                         "name of the hub, if --url does not say it (PUSHHUB_HUB)");
+        verb->add_option("--ca-file", flags.ca_file,
+                         "PEM trust anchors (PUSHHUB_CA_FILE); else the system's");
         return verb;
     };
     CLI::App* watch_verb =
@@ -224,20 +194,25 @@ int sends_main(int argc, char** argv) {
     common(app.add_subcommand("pause", "nothing new goes out"), true);
     common(app.add_subcommand("resume", "go on, also after a canary"), true);
     common(app.add_subcommand("cancel", "drop what is not out"), true);
-    CLI11_PARSE(app, argc, argv);
+    if (const auto ended = pns::sim::read_arguments(app, argc, argv)) return *ended;
     std::signal(SIGPIPE, SIG_IGN);
     try {
-        Target target = target_of(url, connection, hub_name);
-        target.ca_file = ca_file;
+        const HubTarget target = hub_target(flags, hub_environment());
         if (watch_verb->parsed()) return watch(target, id);
         if (show_verb->parsed()) return call(target, "GET", path_of(target, "/" + encoded(id)));
         if (list_verb->parsed())
             return call(target, "GET", path_of(target, query.empty() ? "" : "?" + query));
         const std::string verb = app.get_subcommands().front()->get_name();
         return call(target, "POST", path_of(target, "/" + encoded(id) + "/" + verb));
+    } catch (const std::invalid_argument& wrong) {
+        std::fprintf(stderr, "pushhub sends: %s\n", wrong.what());
+        return pns::exit_usage;
+    } catch (const Unreachable& failure) {
+        std::fprintf(stderr, "pushhub sends: no answer from %s\n", failure.what());
+        return pns::exit_unreachable;
     } catch (const std::exception& failure) {
         std::fprintf(stderr, "pushhub sends: %s\n", failure.what());
-        return 1;
+        return pns::exit_failed;
     }
 }
 

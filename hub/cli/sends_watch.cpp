@@ -10,8 +10,10 @@
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "hub/cli/terminal.hpp"
+#include "hub/text/text.hpp"
 
 namespace hub {
 
@@ -60,6 +62,28 @@ std::string text_of(const json& object, const char* name) {
     return found != object.end() && found->is_string() ? plain(found->get<std::string>()) : "";
 }
 
+/// The members of "outcomes".
+std::vector<std::pair<std::string, std::uint64_t>> outcomes_of(const json& send) {
+    std::vector<std::pair<std::string, std::uint64_t>> out;
+    const auto outcomes = send.find("outcomes");
+    if (outcomes == send.end() || !outcomes->is_object()) return out;
+    for (const auto& [name, value] : outcomes->items())
+        if (value.is_number_unsigned()) out.emplace_back(plain(name), value.get<std::uint64_t>());
+    return out;
+}
+
+/// What neither reached its device, nor was not meant for it any more, nor is unknown.
+bool is_failure(std::string_view outcome) {
+    return outcome != "Success" && outcome != "Skipped" && outcome != "Unknown";
+}
+
+std::uint64_t failed_of(const json& send) {
+    std::uint64_t sum = 0;
+    for (const auto& [name, count] : outcomes_of(send))
+        if (is_failure(name)) sum += count;
+    return sum;
+}
+
 std::string summary(const json& send) {
     const std::uint64_t audience = count_of(send, "audience");
     const std::uint64_t done = count_of(send, "done");
@@ -69,6 +93,7 @@ std::string summary(const json& send) {
     std::snprintf(percent, sizeof percent, "%.1f %%", std::floor(share * 10) / 10);
     std::string out =
         text_of(send, "state") + "  " + grouped(done) + " of " + grouped(audience) + "  " + percent;
+    if (const auto failed = failed_of(send); failed > 0) out += "  failed " + grouped(failed);
     const double rate = real_of(send, "rate", "perSecond");
     if (rate > 0) out += "  " + shortened(rate) + "/s";
     if (const auto flying = count_of(send, "inFlight"); flying > 0)
@@ -101,19 +126,14 @@ std::vector<std::string> sends_watch_lines(std::string_view figures, std::size_t
     lines.push_back(text_of(send, "id"));
     lines.push_back(progress_bar(count_of(send, "done"), audience, width - 2));
     lines.push_back(summary(send));
-    const auto outcomes = send.find("outcomes");
-    if (outcomes != send.end() && outcomes->is_object()) {
-        for (const auto& [name, value] : outcomes->items()) {
-            if (!value.is_number_unsigned()) continue;
-            const auto count = value.get<std::uint64_t>();
-            std::string line = "  " + plain(name).substr(0, name_width);
-            line.resize(std::max(line.size(), name_width + 2), ' ');
-            const std::string number = grouped(count);
-            line.append(number_width - std::min(number_width, number.size()), ' ') += number;
-            if (width > line.size() + bar_min + 3)
-                line += " " + progress_bar(count, audience, width - line.size() - 3);
-            lines.push_back(std::move(line));
-        }
+    for (const auto& [name, count] : outcomes_of(send)) {
+        std::string line = "  " + name.substr(0, name_width);
+        line.resize(std::max(line.size(), name_width + 2), ' ');
+        const std::string number = grouped(count);
+        line.append(number_width - std::min(number_width, number.size()), ' ') += number;
+        if (width > line.size() + bar_min + 3)
+            line += " " + progress_bar(count, audience, width - line.size() - 3);
+        lines.push_back(std::move(line));
     }
     for (std::string& line : lines) line = line.substr(0, width);
     return lines;
@@ -123,13 +143,25 @@ std::string sends_watch_line(std::string_view figures) {
     const json send = json::parse(figures, nullptr, false);
     if (!send.is_object() || !send.contains("state")) return {};
     std::string line = summary(send);
-    const auto outcomes = send.find("outcomes");
-    if (outcomes == send.end() || !outcomes->is_object()) return line;
-    for (const auto& [name, value] : outcomes->items()) {
-        if (value.is_number_unsigned())
-            line += "  " + plain(name) + " " + grouped(value.get<std::uint64_t>());
-    }
+    for (const auto& [name, count] : outcomes_of(send)) line += "  " + name + " " + grouped(count);
     return line;
+}
+
+std::string sends_undelivered(std::string_view figures) {
+    const json send = json::parse(figures, nullptr, false);
+    if (!send.is_object()) return {};
+    std::string why;
+    const std::string state = text_of(send, "state");
+    bool reached = false;
+    std::string failures;
+    for (const auto& [name, count] : outcomes_of(send)) {
+        reached = reached || (name == "Success" && count > 0);
+        if (is_failure(name) && count > 0) failures += " " + name + " " + grouped(count);
+    }
+    if (state == "Canceled" || state == "Abandoned") why = "the send was " + lower(state);
+    if (why.empty() && !reached && !failures.empty()) why = "the send reached nobody";
+    if (!why.empty() && !failures.empty()) why += ":" + failures;
+    return why;
 }
 
 bool EventReader::take_line(std::string_view line,

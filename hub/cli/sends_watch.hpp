@@ -43,4 +43,8 @@ std::vector<std::string> sends_watch_lines(std::string_view figures, std::size_t
 /// The same on one line, for output that is no terminal.
 std::string sends_watch_line(std::string_view figures);
 
+/// Of a send that has ended: empty, or why `watch` ends with pns::exit_undelivered, with the
+/// outcomes: nobody was reached though pushes failed, or the send was canceled or abandoned.
+std::string sends_undelivered(std::string_view figures);
+
 }  // namespace hub

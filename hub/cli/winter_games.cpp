@@ -126,7 +126,7 @@ const std::vector<std::string>& WinterGames::sports() {
     static const std::vector<std::string> tags = [] {
         constexpr std::array<std::string_view, 10> names{
             "speedskating", "shorttrack", "figureskating", "biathlon",  "crosscountry",
-            "alpine",       "skijumping", "snowboard",     "icehockey", "curling"};
+            "luge",         "skijumping", "snowboard",     "icehockey", "curling"};
         constexpr std::array<std::string_view, 4> kinds{"", ":women", ":men", ":team"};
         std::vector<std::string> out;
         for (const std::string_view kind : kinds)

@@ -40,6 +40,7 @@ struct Request {
     /// there will be no more of it, and this is the answer.
     std::function<pns::Task<Parsed<std::string>>()> more;
     std::string tracking_id;  ///< the client's TrackingId when it is a GUID, else a fresh one
+    std::string client;       ///< address of the peer, without its port
     bool tls = false;
     Door door = Door::inside;
     std::int64_t received_at_ms = 0;  ///< wall clock, milliseconds since 1970

@@ -88,6 +88,7 @@ void write(spdlog::level::level_enum level, std::string_view message, LogFields 
     std::string line = redacted(message);
     if (log.json) line = "\"message\":" + json_string(line);
     for (const auto& field : fields) {
+        if (field.value.empty()) continue;
         const auto value = names_a_secret(field.name)
                                ? std::string(mask)
                                : redacted(field.value.substr(0, line_bytes_max));
@@ -174,6 +175,10 @@ std::string redacted(std::string_view text) {
         text.remove_prefix(1);
     }
     return out;
+}
+
+std::string lines_left_out(std::uint64_t count) {
+    return count == 0 ? std::string() : std::to_string(count);
 }
 
 void open_log(std::string_view level, std::string_view format, std::ostream* out) {

@@ -5,6 +5,7 @@
 // Messages are fixed texts; what varies goes into fields. Callers do not log handles, keys, tokens
 // or signatures. Everything also passes redacted(), as a second line of defence.
 
+#include <cstdint>
 #include <initializer_list>
 #include <iosfwd>
 #include <string>
@@ -14,9 +15,13 @@ namespace hub {
 
 struct LogField {
     std::string_view name;
-    std::string value;
+    std::string value;  ///< empty: the field is left out
 };
 using LogFields = std::initializer_list<LogField>;
+
+/// The value of a field that says how many like this line were left out
+/// (hub/process/log_limit.hpp).
+std::string lines_left_out(std::uint64_t count);
 
 /// `level`: debug, info, warn, error or off; `format`: text or json. `out` null: stderr. Call
 /// before threads start.

@@ -80,7 +80,7 @@ pns::Task<Admission::Outcome> Admission::accept(NewSend wanted) {
     auto outcome = co_await record(wanted, std::move(selection), std::move(progress));
     const auto* taken = std::get_if<std::shared_ptr<const registry::FrozenSend>>(&outcome);
     if (taken == nullptr) co_return outcome;
-    parts_.metrics.send_opened((*taken)->send.format);
+    parts_.metrics.send_opened(wanted.hub->row.name, (*taken)->send.format);
     if (devices > 0) {
         parts_.fanout.start(wanted.hub, *taken, std::move(wanted.results), std::move(wanted.ended));
     }

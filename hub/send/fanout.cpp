@@ -91,7 +91,7 @@ struct Fanout::Impl final : LaneOwner {
          Metrics& metrics, const Config& config, Trace& trace, pns::BearerCache& tokens)
         : loops(all_loops),
           room(std::make_shared<ResultsRoom>(config.device_results_max)),
-          gates(&trace),
+          gates(&trace, &hubs),
           parts{store,          registry,           hubs, metrics, config, gates, trace, tokens,
                 tokens.clock(), network_of(config), {},   {},      {}} {
         for (std::size_t i = 0; i < loops.size(); ++i) {
@@ -270,6 +270,9 @@ void Fanout::Impl::ended(const std::shared_ptr<SendRun>& run) {
         // What lanes count of a send whose hub is gone may be off by what was in flight.
         if (open.empty()) parts.backlog = 0;
     }
+    const std::int64_t took_ms = parts.clock.wall_ms() - run->send.enqueued_at_ms;
+    parts.metrics.send_ended(run->hub->row.name, control_state_name(run->tally.state()),
+                             static_cast<double>(std::max<std::int64_t>(took_ms, 0)) / 1'000);
     if (on_ended) on_ended(run->hub, run->send, *run->results);
     if (run->on_ended) run->on_ended();
 }
@@ -446,9 +449,21 @@ PruneGates& Fanout::prune_gates() {
 void Fanout::forget_senders(std::uint32_t hub) {
     impl_->gates.forget(hub);
     impl_->parts.broken.forget(hub);
+    impl_->parts.health.forget(hub);
     for (auto& lane : impl_->lanes) {
         asio::post(lane->executor(), [&lane = *lane, hub] { lane.forget_senders(hub); });
     }
+}
+
+std::vector<std::uint64_t> Fanout::waiting_by_platform() const {
+    std::vector<std::uint64_t> out(pns::platforms().size());
+    for (const auto& lane : impl_->lanes)
+        for (std::size_t p = 0; p < out.size(); ++p) out[p] += lane->waiting(p);
+    return out;
+}
+
+std::vector<ProviderHealth::Unwell> Fanout::unwell() const {
+    return impl_->parts.health.unwell();
 }
 
 Fanout::Figures Fanout::figures() const {

@@ -17,6 +17,7 @@
 #include "hub/device/hubs.hpp"
 #include "hub/process/loops.hpp"
 #include "hub/send/device_results.hpp"
+#include "hub/send/provider_health.hpp"
 #include "hub/send/send_states.hpp"
 #include "pns/bearer.hpp"
 #include "pns/sender.hpp"
@@ -101,6 +102,9 @@ class Fanout {
 
     PruneGates& prune_gates();
     Figures figures() const;
+    /// Devices that wait for another attempt, by index in pns::platforms(); a part of a second old.
+    std::vector<std::uint64_t> waiting_by_platform() const;
+    std::vector<ProviderHealth::Unwell> unwell() const;
     /// No new chunks; waits at most `drain_ms` for pushes in flight, checkpoints every open send.
     /// Called on a lane.
     pns::Task<void> stop(std::int64_t drain_ms);

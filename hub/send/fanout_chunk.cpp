@@ -441,6 +441,7 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
             verdict.is<pns::Accepted>() || (verdict.is<pns::NoAnswer>() && at_most_once);
         if (!got) run.claims.release(push.handle, *push.prepared, {chunk.partition, device.number});
     }
+    if (!withdrawing_) mine.attempts.add(chunk.platforms[i], verdict.kind());
     if (const auto* unsent = verdict.get<pns::NotSent>()) {
         if (withdrawing_) {
             set_aside(chunk, i, unsent->outcome, unsent->reason);
@@ -451,7 +452,12 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
         }
         return close_chunk(chunk);
     }
-    if (i % latency_sample == 0) mine.notes.timed(parts_.clock.steady_us() - chunk.submitted_us);
+    if (!verdict.is<pns::Accepted>())
+        parts_.metrics.refused(pns::platforms()[chunk.platforms[i]].name, verdict.reason());
+    if (i % latency_sample == 0) {
+        mine.notes.timed(parts_.clock.steady_us() - chunk.submitted_us);
+        tell_times(chunk, push);
+    }
     const bool registered = run.send.direct_handles.empty();
     std::string_view new_handle;
     bool ended = true;

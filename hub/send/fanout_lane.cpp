@@ -34,11 +34,13 @@ FanoutLane::FanoutLane(LaneOwner& owner, Loops& loops, std::size_t index, Fanout
       lanes_(loops.size()),
       parts_(parts),
       nursery_(loop_.get_executor()),
-      senders_(loop_, {parts.hubs, parts.config, parts.bearers, parts.network, parts.broken},
+      senders_(loop_,
+               {parts.hubs, parts.config, parts.bearers, parts.network, parts.broken, parts.health},
                [this](std::uint32_t hub, std::size_t platform, std::uint32_t door) {
                    opened(hub, platform, door);
                }),
-      mixed_window_(loop_.get_executor(), parts.config.fanout_window_pushes) {}
+      mixed_window_(loop_.get_executor(), parts.config.fanout_window_pushes),
+      waiting_(pns::platforms().size()) {}
 
 FanoutLane::~FanoutLane() = default;
 
@@ -70,13 +72,67 @@ void FanoutLane::adopt(std::shared_ptr<SendRun> run) {
 
 // --- what was learned goes to the tally, the gates, the ledger ---
 
+namespace {
+
+std::string_view result_name(pns::Verdict::Kind kind) {
+    using Kind = pns::Verdict::Kind;
+    switch (kind) {
+        case Kind::accepted:
+            return "accepted";
+        case Kind::dead:
+            return "dead";
+        case Kind::suspect:
+            return "suspect";
+        case Kind::refused:
+            return "refused";
+        case Kind::retry_later:
+            return "later";
+        case Kind::lost:
+            return "lost";
+        case Kind::not_sent:
+            return "put_off";
+    }
+    return {};
+}
+
+}  // namespace
+
+// Also while nothing becomes final: an outage shows.
+void FanoutLane::tell_attempts(LaneRun& run) {
+    const std::string& hub = run.run->hub->row.name;
+    run.attempts.take([&](std::size_t platform, pns::Verdict::Kind kind, std::uint64_t count) {
+        const std::string_view name = pns::platforms()[platform].name;
+        parts_.metrics.attempts(hub, name, result_name(kind), count);
+        if (kind == pns::Verdict::Kind::accepted)
+            parts_.metrics.succeeded(hub, name, parts_.clock.wall_ms());
+    });
+}
+
+void FanoutLane::tell_waiting() {
+    std::vector<std::uint64_t> sums(waiting_.size());
+    for (const LaneRun& run : runs_)
+        for (const LaneRun::Waits& one : run.waits) sums[one.platform] += one.list.size();
+    for (std::size_t p = 0; p < sums.size(); ++p)
+        waiting_[p].store(sums[p], std::memory_order_relaxed);
+}
+
+void FanoutLane::tell_times(const Chunk& chunk, const pns::Push& push) {
+    const auto seconds = [](std::int64_t ms) {
+        return static_cast<double>(std::max<std::int64_t>(ms, 0)) / 1'000;
+    };
+    parts_.metrics.push_times(pns::platforms()[chunk.platforms[push.index]].name,
+                              seconds(push.encoded_at_ms - chunk.built_ms),
+                              seconds(parts_.clock.wall_ms() - push.encoded_at_ms));
+}
+
 void FanoutLane::flush(LaneRun& run) {
+    tell_attempts(run);
     if (run.notes.empty()) return tell_figures(run);
     const auto ended = static_cast<std::int64_t>(run.notes.ended());
     if (!run.run->dropped) parts_.backlog.fetch_sub(ended, std::memory_order_relaxed);
     for (const auto& [platform, outcome, count] : run.finals.entries()) {
-        parts_.metrics.pushes(pns::platforms()[platform].name, pns::outcome_name(outcome),
-                              static_cast<std::uint64_t>(count));
+        parts_.metrics.pushes(run.run->hub->row.name, pns::platforms()[platform].name,
+                              pns::outcome_name(outcome), static_cast<std::uint64_t>(count));
     }
     run.finals.clear();
     prune(run);
@@ -94,15 +150,16 @@ void FanoutLane::prune(LaneRun& run) {
         auto dead =
             parts_.gates.pass(subject, run.run->send.id, one.accepted, std::move(one.dead), now);
         if (dead.empty()) continue;
-        auto told = [&metrics = parts_.metrics, name = pns::platforms()[one.platform].name](
-                        registry::Result<std::size_t> retired) {
-            if (retired) {
-                metrics.retired(name, *retired);
-            } else {
-                log_error("retiring dead handles failed: they are held until the next send",
-                          {{"error", retired.error().message()}});
-            }
-        };
+        auto told =
+            [&metrics = parts_.metrics, of = run.run->hub,
+             name = pns::platforms()[one.platform].name](registry::Result<std::size_t> retired) {
+                if (retired) {
+                    metrics.retired(of->row.name, name, *retired);
+                } else {
+                    log_error("retiring dead handles failed: they are held until the next send",
+                              {{"error", retired.error().message()}});
+                }
+            };
         parts_.gates.retire(parts_.registry, subject, "provider", std::move(dead), now,
                             std::move(told));
     }
@@ -201,6 +258,7 @@ pns::Task<void> FanoutLane::tick() {
             start_due(run, steady);
             end_soon(run);
         }
+        tell_waiting();
         const auto mine = home_runs_;
         for (const auto& run : mine) {
             run->tally.note_pace(now);

@@ -3,6 +3,7 @@
 // The part of the fan-out that lives on one lane: its share of every open send, its senders, its
 // windows. Every member runs on the lane's loop unless it says otherwise.
 
+#include <array>
 #include <atomic>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
@@ -14,6 +15,8 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "hub/process/config.hpp"
@@ -21,6 +24,7 @@
 #include "hub/process/metrics.hpp"
 #include "hub/send/attempts.hpp"
 #include "hub/send/lane_senders.hpp"
+#include "hub/send/provider_health.hpp"
 #include "hub/send/prune_gates.hpp"
 #include "hub/send/push_window.hpp"
 #include "hub/send/rendering.hpp"
@@ -34,6 +38,32 @@
 namespace hub {
 
 class Trace;
+
+/// What attempts to push came to, by platform and kind of verdict.
+class AttemptCounts {
+  public:
+    void add(std::size_t platform, pns::Verdict::Kind kind) {
+        if (counts_.empty()) counts_.resize(pns::platforms().size());
+        ++counts_[platform][static_cast<std::size_t>(kind)];
+        any_ = true;
+    }
+    /// Hands out what is not 0 and begins anew.
+    template <class Take>
+    void take(const Take& take) {
+        if (!std::exchange(any_, false)) return;
+        for (std::size_t p = 0; p < counts_.size(); ++p) {
+            for (std::size_t k = 0; k < kinds; ++k) {
+                const std::uint64_t count = std::exchange(counts_[p][k], 0);
+                if (count > 0) take(p, static_cast<pns::Verdict::Kind>(k), count);
+            }
+        }
+    }
+
+  private:
+    static constexpr std::size_t kinds = std::variant_size_v<pns::Verdict::Kinds>;
+    std::vector<std::array<std::uint64_t, kinds>> counts_;
+    bool any_ = false;
+};
 
 /// What all lanes work with. Outlives them.
 struct FanoutParts {
@@ -50,6 +80,7 @@ struct FanoutParts {
     std::atomic<std::int64_t> backlog{0};  ///< devices of open sends that are not final
     std::atomic<bool> disk_low{false};     ///< as lane 0 last saw it
     BrokenCredentials broken;
+    ProviderHealth health{hubs, clock};
 };
 
 /// What a lane needs of the fan-out that it is a part of: what is common to all lanes of a send.
@@ -128,6 +159,10 @@ class FanoutLane {
     pns::Executor executor() { return loop_.get_executor(); }
     pns::Nursery& nursery() { return nursery_; }
     std::uint64_t pushes_in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
+    /// By platform, as the last tick found it.
+    std::uint64_t waiting(std::size_t platform) const {
+        return waiting_[platform].load(std::memory_order_relaxed);
+    }
     std::uint64_t retries_waiting() const {
         return retries_waiting_.load(std::memory_order_relaxed);
     }
@@ -183,6 +218,7 @@ class FanoutLane {
         };
         std::vector<Learned> learned;  ///< few platforms and apps occur in one send
         OutcomeCounts finals;          ///< for the metrics
+        AttemptCounts attempts;        ///< for the metrics
         std::vector<registry::Rotation> rotations;
 
         Learned& learned_of(std::size_t platform, std::string_view app) {
@@ -265,6 +301,7 @@ class FanoutLane {
     PushWindow
         mixed_window_;  ///< pushes whose platform is not known before they are loaded, and retries
     std::atomic<std::uint64_t> in_flight_{0}, retries_waiting_{0};
+    std::vector<std::atomic<std::uint64_t>> waiting_;  ///< by platform
 
     /// The partitions of a run that this lane walks: its share of them, or all.
     std::size_t first_partition(const SendRun& run) const { return run.at_home ? 0 : index_; }
@@ -364,6 +401,10 @@ class FanoutLane {
     void look_at_disk();
     void flush(LaneRun& run);
     void prune(LaneRun& run);
+    void tell_attempts(LaneRun& run);
+    void tell_waiting();
+    /// An answer of the sample: how long it was queued and how long the provider took.
+    void tell_times(const Chunk& chunk, const pns::Push& push);
     /// Looks soon whether this lane is done with the run; now it may still be in use.
     void end_soon(LaneRun& run);
     void end_if_done();

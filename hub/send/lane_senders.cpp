@@ -67,6 +67,7 @@ void LaneSenders::open(Slot& slot, std::uint32_t hub, std::size_t platform) {
                                                 parts_.bearers);
     slot.sender->on_open(
         [this, hub, platform](std::uint32_t door) { opened_(hub, platform, door); });
+    slot.sender->on_health(parts_.health.listener(hub, platform));
     ++slot.epoch;
     // What waits for a door of the sender before this one.
     boost::asio::post(loop_, [this, hub, platform] { opened_(hub, platform, 0); });

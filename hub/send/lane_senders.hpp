@@ -15,6 +15,7 @@
 
 #include "hub/device/hubs.hpp"
 #include "hub/process/config.hpp"
+#include "hub/send/provider_health.hpp"
 #include "hub/send/push_window.hpp"
 #include "pns/bearer.hpp"
 #include "pns/nursery.hpp"
@@ -47,6 +48,7 @@ struct SenderParts {
     pns::BearerCache& bearers;
     const pns::Network& network;
     BrokenCredentials& broken;
+    ProviderHealth& health;
 };
 
 class LaneSenders {

@@ -12,7 +12,12 @@
 #include <iterator>
 #include <limits>
 #include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
 
+#include "hub/device/hubs.hpp"
+#include "hub/process/log.hpp"
 #include "hub/send/trace.hpp"
 #include "pns/alarm.hpp"
 #include "pns/platform.hpp"
@@ -28,7 +33,7 @@ constexpr std::string_view further_apps = "(others)";  // no app is called so
 
 }  // namespace
 
-PruneGates::PruneGates(Trace* trace) : trace_(trace) {
+PruneGates::PruneGates(Trace* trace, const Hubs* hubs) : trace_(trace), hubs_(hubs) {
     if (trace_ == nullptr) return;
     const auto& table = pns::platforms();
     for (registry::HeldRetirement& one : trace_->take_held_at_start()) {
@@ -43,7 +48,12 @@ PruneGates::PruneGates(Trace* trace) : trace_(trace) {
             gate.hold_again(std::move(one.retirement));
         }
     }
-    for (auto& entry : gates_) save(entry);
+    std::vector<Turn> turns;
+    for (auto& entry : gates_) {
+        save(entry);
+        look(entry, 0, turns);
+    }
+    tell(turns, 0);
     trace_->set_held_eraser([this](std::uint32_t hub, std::string_view installation_id,
                                    std::string_view registration_id, std::string_view handle) {
         return forget_device(hub, installation_id, registration_id, handle);
@@ -52,6 +62,38 @@ PruneGates::PruneGates(Trace* trace) : trace_(trace) {
 
 PruneGates::~PruneGates() {
     if (trace_ != nullptr) trace_->set_held_eraser(nullptr);
+}
+
+void PruneGates::look(const Gates::value_type& entry, std::int64_t now_ms,
+                      std::vector<Turn>& turns) {
+    const auto& [subject, gate] = entry;
+    const bool shut = !gate.open(now_ms);
+    if (!shut && told_shut_.empty()) return;
+    const bool news = shut ? told_shut_.insert(subject).second : told_shut_.erase(subject) > 0;
+    if (news) turns.push_back({subject, shut, gate.held(), gate.recent(now_ms)});
+}
+
+void PruneGates::tell(const std::vector<Turn>& turns, std::int64_t now_ms) {
+    for (const Turn& turn : turns) {
+        const Subject& subject = turn.subject;
+        const std::string_view platform = pns::platforms()[subject.platform].name;
+        const auto hub = hubs_ == nullptr ? nullptr : hubs_->find(subject.hub);
+        const std::string name = hub ? hub->row.name : std::to_string(subject.hub);
+        const auto left_out = lines_.allow(name + '/' + std::string(platform), now_ms);
+        if (!left_out) continue;
+        const LogFields fields{{"hub", name},
+                               {"platform", std::string(platform)},
+                               {"app", subject.app},
+                               {"held", std::to_string(turn.held)},
+                               {"recent_accepted", std::to_string(turn.recent.accepted)},
+                               {"recent_dead", std::to_string(turn.recent.accused)},
+                               {"lines_left_out", lines_left_out(*left_out)}};
+        if (turn.shut) {
+            log_warn("the prune gate is shut: dead handles are held", fields);
+        } else {
+            log_info("the prune gate is open again", fields);
+        }
+    }
 }
 
 void PruneGates::unhold(std::uint32_t hub, const std::vector<Retirement>& gone) {
@@ -78,6 +120,7 @@ PruneGates::Gates::value_type& PruneGates::gate_of(const Subject& subject, std::
     }
     if (apps < apps_max) return *gates_.try_emplace(subject).first;
     if (idle != gates_.end()) {
+        told_shut_.erase(idle->first);
         gates_.erase(idle);
         return *gates_.try_emplace(subject).first;
     }
@@ -106,7 +149,8 @@ void PruneGates::save(Gates::value_type& entry) {
 std::vector<Retirement> PruneGates::pass(const Subject& subject, std::string_view send_id,
                                          std::uint64_t accepted, std::vector<Suspect> dead,
                                          std::int64_t now_ms) {
-    std::lock_guard lock(mutex_);
+    std::vector<Turn> turns;
+    std::unique_lock lock(mutex_);
     auto& entry = gate_of(subject, now_ms);
     PruneGate& gate = entry.second;
     for (Suspect& s : dead) {
@@ -120,6 +164,9 @@ std::vector<Retirement> PruneGates::pass(const Subject& subject, std::string_vie
     gate.accepted(accepted, now_ms);
     auto released = gate.release(now_ms);
     save(entry);
+    look(entry, now_ms, turns);
+    lock.unlock();
+    tell(turns, now_ms);
     return released;
 }
 
@@ -162,7 +209,8 @@ void PruneGates::settled(const Subject& subject, std::string_view by, std::vecto
                          const registry::Result<std::vector<registry::Retired>>& retired) {
     const std::uint32_t hub = subject.hub;
     if (!retired && retired.error() != registry::errc::not_found) {
-        std::lock_guard lock(mutex_);
+        std::vector<Turn> turns;
+        std::unique_lock lock(mutex_);
         auto& entry = gate_of(subject, now_ms);
         unhold(hub, given);
         for (Retirement& one : given) {
@@ -170,6 +218,9 @@ void PruneGates::settled(const Subject& subject, std::string_view by, std::vecto
             entry.second.hold_again(std::move(one));
         }
         save(entry);
+        look(entry, now_ms, turns);
+        lock.unlock();
+        tell(turns, now_ms);
         return;
     }
     unhold(hub, given);
@@ -201,11 +252,17 @@ void PruneGates::settled(const Subject& subject, std::string_view by, std::vecto
 std::map<PruneGates::Subject, std::vector<Retirement>> PruneGates::take(
     std::uint32_t hub, std::optional<std::size_t> platform) {
     std::map<Subject, std::vector<Retirement>> out;
-    std::lock_guard lock(mutex_);
-    for (auto& [subject, gate] : gates_) {
+    std::vector<Turn> turns;
+    std::unique_lock lock(mutex_);
+    for (auto& entry : gates_) {
+        auto& [subject, gate] = entry;
         const bool asked = subject.hub == hub && (!platform || subject.platform == *platform);
-        if (asked && gate.held() > 0) out[subject] = gate.take_held();
+        if (!asked || gate.held() == 0) continue;
+        out[subject] = gate.take_held();
+        look(entry, 0, turns);
     }
+    lock.unlock();
+    tell(turns, 0);
     return out;
 }
 
@@ -278,6 +335,7 @@ void PruneGates::forget(std::uint32_t hub) {
         save(entry);
     }
     std::erase_if(gates_, [hub](const auto& entry) { return entry.first.hub == hub; });
+    std::erase_if(told_shut_, [hub](const Subject& subject) { return subject.hub == hub; });
 }
 
 std::size_t PruneGates::forget_device(std::uint32_t hub, std::string_view installation_id,

@@ -10,15 +10,18 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "hub/process/log_limit.hpp"
 #include "hub/send/prune_gate.hpp"
 
 namespace hub {
 
+class Hubs;
 class Trace;
 
 class PruneGates {
@@ -53,7 +56,8 @@ class PruneGates {
     };
 
     /// `trace` null: nothing outlives the process.
-    explicit PruneGates(Trace* trace = nullptr);
+    /// `hubs` names them for the log; null: by number.
+    explicit PruneGates(Trace* trace = nullptr, const Hubs* hubs = nullptr);
     ~PruneGates();
     PruneGates(const PruneGates&) = delete;
     PruneGates& operator=(const PruneGates&) = delete;
@@ -89,10 +93,13 @@ class PruneGates {
   private:
     using Gates = std::map<Subject, PruneGate>;
     Trace* const trace_;
+    const Hubs* const hubs_;
+    LogLimit lines_{6, 60, 60'000};
     mutable std::mutex mutex_;
     Gates gates_;
     std::uint64_t next_ticket_ = 1;
     std::uint64_t discarded_ = 0;
+    std::set<Subject> told_shut_;  ///< the log has it, and not that it is open again
 
     /// The gate of a subject, or the one that stands in for it.
     Gates::value_type& gate_of(const Subject& subject, std::int64_t now_ms);
@@ -100,6 +107,16 @@ class PruneGates {
     void settled(const Subject& subject, std::string_view by,
                  std::vector<registry::Retirement> given, std::int64_t now_ms,
                  const registry::Result<std::vector<registry::Retired>>& retired);
+    /// Whether a gate has shut or opened since the log was told.
+    struct Turn {
+        Subject subject;
+        bool shut = false;
+        std::uint64_t held = 0;
+        PruneGate::Evidence recent;
+    };
+    void look(const Gates::value_type& entry, std::int64_t now_ms, std::vector<Turn>& turns);
+    /// Not under the mutex.
+    void tell(const std::vector<Turn>& turns, std::int64_t now_ms);
     void unhold(std::uint32_t hub, const std::vector<registry::Retirement>& gone);
 };
 

@@ -2,13 +2,22 @@
 
 #include "hub/server/authorise.hpp"
 
+#include <algorithm>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "hub/access/namespace_rules.hpp"
 #include "hub/device/hubs.hpp"
 #include "hub/http/rate_limits.hpp"
 #include "hub/http/responses.hpp"
 #include "hub/process/config.hpp"
 #include "hub/process/log.hpp"
+#include "hub/process/log_limit.hpp"
 #include "hub/process/metrics.hpp"
+#include "hub/text/text.hpp"
 
 namespace hub {
 
@@ -36,22 +45,46 @@ bool has_right(const Rule& rule, bool of_namespace, const Request& request, Righ
     return false;
 }
 
-void log_refusal(const Request& request, const Route& route, int status, std::string_view why) {
-    log_info("access refused", {{"status", std::to_string(status)},
-                                {"why", std::string(why)},
-                                {"method", std::string(route.method)},
-                                {"route", std::string(route.pattern)},
-                                {"tracking_id", request.tracking_id}});
-}
-
 /// What all requests are checked with.
 struct Grounds {
+    Grounds(const Config& of, const Hubs& known, const NamespaceRules& rules, Metrics& counts)
+        : config(of),
+          hubs(known),
+          namespace_rules(rules),
+          metrics(counts),
+          limits(of.requests_per_second_per_key) {}
     const Config& config;
     const Hubs& hubs;
     const NamespaceRules& namespace_rules;
     Metrics& metrics;
     KeyLimits limits;
+    LogLimit lines{3, 50, 1'000};
 };
+
+/// `rule` is what the caller says that it is: only one that exists is a key of the limit.
+void log_refusal(Grounds& grounds, const Request& request, const HubState* hub, const Route& route,
+                 int status, std::string_view why) {
+    const std::string rule = rule_named_in(request.header("authorization"));
+    const auto has = [&rule](std::span<const Rule> rules) {
+        return std::any_of(rules.begin(), rules.end(),
+                           [&](const Rule& one) { return one.name == rule; });
+    };
+    const bool known =
+        (hub != nullptr && has(hub->description.rules)) || has(*grounds.namespace_rules.now());
+    const std::string name = hub != nullptr ? hub->row.name : std::string();
+    const auto left_out = grounds.lines.allow(
+        name + '/' + (known ? rule : std::string()) + '/' + request.client, request.received_at_ms);
+    if (!left_out) return;
+    log_info("access refused", {{"status", std::to_string(status)},
+                                {"why", std::string(why)},
+                                {"hub", name},
+                                {"rule", shown(rule)},
+                                {"client", request.client},
+                                {"method", std::string(route.method)},
+                                {"route", std::string(route.pattern)},
+                                {"tracking_id", request.tracking_id},
+                                {"lines_left_out", lines_left_out(*left_out)}});
+}
 
 std::optional<Response> refuse(Grounds& grounds, const Request& request, const HubState* hub,
                                const Route& route) {
@@ -69,12 +102,12 @@ std::optional<Response> refuse(Grounds& grounds, const Request& request, const H
     check.skew_s = grounds.config.sas_clock_skew_s;
     const auto checked = check_sas(check);
     if (const auto* refusal = std::get_if<Refusal>(&checked)) {
-        log_refusal(request, route, refusal->status, refusal->message);
+        log_refusal(grounds, request, hub, route, refusal->status, refusal->message);
         return refused(request, *refusal);
     }
     const auto& caller = std::get<SasMatch>(checked);
     if (!has_right(*caller.rule, caller.of_namespace, request, route.right)) {
-        log_refusal(request, route, 403, "rule " + caller.rule->name + " lacks the right");
+        log_refusal(grounds, request, hub, route, 403, "the rule lacks the right");
         Response forbidden;
         forbidden.status = 403;
         return forbidden;
@@ -90,7 +123,7 @@ std::optional<Response> refuse(Grounds& grounds, const Request& request, const H
     }
     const bool inside_hub = route.names_hub && route.pattern != "/{hub}";
     if (hub != nullptr && inside_hub && hub->description.disabled) {
-        log_refusal(request, route, 403, "the hub is disabled");
+        log_refusal(grounds, request, hub, route, 403, "the hub is disabled");
         return error(request, 403, "The notification hub is disabled.");
     }
     return std::nullopt;
@@ -100,8 +133,7 @@ std::optional<Response> refuse(Grounds& grounds, const Request& request, const H
 
 Authoriser make_authoriser(const Config& config, const Hubs& hubs,
                            const NamespaceRules& namespace_rules, Metrics& metrics) {
-    const std::shared_ptr<Grounds> grounds(
-        new Grounds{config, hubs, namespace_rules, metrics, KeyLimits(0)});
+    const auto grounds = std::make_shared<Grounds>(config, hubs, namespace_rules, metrics);
     Authoriser authoriser;
     authoriser.find_hub = [&hubs](std::string_view name) { return hubs.find(name); };
     authoriser.refuse = [grounds](const Request& request, const HubState* hub, const Route& route) {

@@ -18,6 +18,9 @@ Peer::Peer(Socket socket, asio::ssl::context* tls, std::int64_t write_ms, const 
           socket_.get_executor(), [this](std::int64_t now) { return look(now); }, clock),
       write_ms_(write_ms) {
     if (tls != nullptr) tls_.emplace(socket_, *tls);
+    pns::error_code gone;
+    const auto other = socket_.remote_endpoint(gone);
+    if (!gone) address_ = other.address().to_string();
 }
 
 pns::Task<bool> Peer::says_http_for_tls() {

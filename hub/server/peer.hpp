@@ -42,6 +42,9 @@ class Peer {
     pns::Task<pns::error_code> handshake();
     bool tls() const { return tls_.has_value(); }
     bool chose_h2() const;  ///< by ALPN
+    const std::string& address() const {
+        return address_;
+    }  ///< of the other side; empty: it is gone
 
     pns::Task<std::pair<pns::error_code, std::size_t>> read_some(boost::asio::mutable_buffer into);
     pns::Task<pns::error_code> write(boost::asio::const_buffer bytes);
@@ -86,6 +89,7 @@ class Peer {
     std::int64_t look(std::int64_t now_ms);
 
     Socket socket_;
+    std::string address_;
     std::optional<boost::asio::ssl::stream<Socket&>> tls_;
     pns::RunningAlarm alarm_;
     std::int64_t read_by_ms_ = pns::never_ms;

@@ -309,6 +309,7 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
     request_ = Request();
     request_.tls = peer_.tls();
     request_.door = peer_.door;
+    request_.client = peer_.address();
     parser_.emplace();
     parser_->header_limit(head_bytes_max);
     parser_->body_limit(boost::none);  // until the route is known

@@ -209,6 +209,7 @@ Request H2Connection::request_of(const pns::H2Message& message) const {
     request.host = std::string(message.authority);
     request.tls = peer_.tls();
     request.door = peer_.door;
+    request.client = peer_.address();
     request.received_at_ms = peer_.clock().wall_ms();
     request.tracking_id = choose_tracking_id(request);
     return request;

@@ -1,10 +1,21 @@
-// Tested by tests/hub_service_test.cpp.
+// Tested by tests/hub_service_test.cpp and tests/hub_tls_files_test.cpp.
 
 #include "hub/server/tls_files.hpp"
 
-#include <algorithm>
-#include <stdexcept>
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <boost/asio/ip/address.hpp>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "hub/process/config.hpp"
 #include "hub/process/private_file.hpp"
 #include "pns/own_authority.hpp"
 
@@ -24,6 +35,39 @@ pns::CertificatePair authority(const std::filesystem::path& folder) {
     return made;
 }
 
+/// What clients may call the address that `listen` names: itself, or for all addresses those of the
+/// machine and its name. The first few, and none that only means something on one link.
+std::vector<std::string> names_of(const std::string& listen) {
+    constexpr std::size_t names_max = 32;
+    ListenAddress at;
+    if (!parse_listen(listen, at)) return {};
+    boost::system::error_code none;
+    const auto address = boost::asio::ip::make_address(at.address, none);
+    if (none) return {};
+    if (!address.is_unspecified()) return {address.to_string()};
+    std::vector<std::string> out;
+    char host[256] = {};
+    if (::gethostname(host, sizeof host - 1) == 0 && host[0] != '\0') out.emplace_back(host);
+    ifaddrs* first = nullptr;
+    if (::getifaddrs(&first) != 0) return out;
+    const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> all(first, &::freeifaddrs);
+    for (const ifaddrs* one = first; one != nullptr && out.size() < names_max;
+         one = one->ifa_next) {
+        if (one->ifa_addr == nullptr) continue;
+        char text[INET6_ADDRSTRLEN] = {};
+        if (one->ifa_addr->sa_family == AF_INET) {
+            const auto* v4 = reinterpret_cast<const sockaddr_in*>(one->ifa_addr);
+            ::inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
+        } else if (one->ifa_addr->sa_family == AF_INET6 && address.is_v6()) {
+            const auto* v6 = reinterpret_cast<const sockaddr_in6*>(one->ifa_addr);
+            if (!IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr))
+                ::inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
+        }
+        if (text[0] != '\0') out.emplace_back(text);
+    }
+    return out;
+}
+
 }  // namespace
 
 TlsFiles prepare_tls_files(const Config& config) {
@@ -32,7 +76,9 @@ TlsFiles prepare_tls_files(const Config& config) {
     std::filesystem::create_directories(folder);
     const auto ca = authority(folder);
     std::vector<std::string> names{"localhost", "127.0.0.1", "::1"};
-    for (std::string name : config.host_names) {
+    std::vector<std::string> more = config.host_names;
+    for (std::string& name : names_of(config.listen)) more.push_back(std::move(name));
+    for (std::string name : more) {
         if (name.starts_with('[') && name.ends_with(']')) name = name.substr(1, name.size() - 2);
         if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
     }

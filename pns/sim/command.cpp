@@ -7,14 +7,17 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <exception>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <system_error>
 
 #include "pns/own_authority.hpp"
+#include "pns/sim/arguments.hpp"
 #include "pns/sim/platforms.hpp"
 #include "pns/sim/simulator.hpp"
 
@@ -44,20 +47,28 @@ struct CommandLine {
 Latency read_latency(const std::string& text) {
     Latency out;
     if (text.empty() || text == "0") return out;
+    const auto number = [&text](const std::string& part) {
+        double value = 0;
+        const auto [end, failure] = std::from_chars(part.data(), part.data() + part.size(), value);
+        if (failure != std::errc() || end != part.data() + part.size())
+            throw std::invalid_argument("no latency: " + text);
+        return value;
+    };
     const std::size_t dots = text.find(".."), slash = text.find('/');
     if (dots != std::string::npos) {
         out.model = Latency::Model::uniform;
-        out.low_ms = std::stod(text.substr(0, dots));
-        out.high_ms = std::stod(text.substr(dots + 2));
+        out.low_ms = number(text.substr(0, dots));
+        out.high_ms = number(text.substr(dots + 2));
     } else if (slash != std::string::npos) {
         out.model = Latency::Model::lognormal;
-        out.low_ms = std::stod(text.substr(0, slash));
-        out.high_ms = std::stod(text.substr(slash + 1));
+        out.low_ms = number(text.substr(0, slash));
+        out.high_ms = number(text.substr(slash + 1));
     } else {
         out.model = Latency::Model::constant;
-        out.low_ms = out.high_ms = std::stod(text);
+        out.low_ms = out.high_ms = number(text);
     }
-    if (out.low_ms < 0 || out.high_ms < out.low_ms) throw std::invalid_argument("latency " + text);
+    if (out.low_ms < 0 || out.high_ms < out.low_ms)
+        throw std::invalid_argument("no latency: " + text);
     return out;
 }
 
@@ -120,11 +131,12 @@ void define(CLI::App& app, CommandLine& line) {
                    "median/99th percentile)");
     app.add_option("--latency-refused", line.latency_refused,
                    "The same for answers that are no success (default: as --latency)");
-    app.add_option("--faults", line.faults,
-                   "Faults as NAME[:VARIANT][=SHARE], comma between them, e.g. "
-                   "F07=0.1,F05:garbage=0.01");
+    auto* named = app.add_option("--faults", line.faults,
+                                 "Faults as NAME[:VARIANT][=SHARE], comma between them, e.g. "
+                                 "F07=0.1,F05:garbage=0.01");
     app.add_option("--faults-file", line.faults_file, "JSON file as for POST /faults")
-        ->check(CLI::ExistingFile);
+        ->check(CLI::ExistingFile)
+        ->excludes(named);
     app.add_flag("--list-faults", line.list_faults, "Print all faults and exit");
     app.add_option("--streams-max", line.streams_max,
                    "HTTP/2 streams per connection; 0 = as the provider (APNs 1000 after a first "
@@ -171,17 +183,24 @@ struct Running {
     Credential credential;
 };
 
+nlohmann::json json_of(const std::string& file) {
+    std::ifstream in(file);
+    auto read = nlohmann::json::parse(in, nullptr, false);
+    if (!in.is_open()) throw std::invalid_argument(file + " cannot be read");
+    if (read.is_discarded()) throw std::invalid_argument(file + " is no JSON");
+    return read;
+}
+
 void set_faults(const CommandLine& line, Simulator& simulator) {
     if (line.faults.empty() && line.faults_file.empty()) return;
     std::variant<std::vector<Fault>, std::string> read;
     if (line.faults_file.empty()) {
         read = read_faults_line(line.faults, simulator.speaks_h1());
     } else {
-        std::ifstream file(line.faults_file);
-        read = read_faults(nlohmann::json::parse(file, nullptr, false), simulator.speaks_h1());
+        read = read_faults(json_of(line.faults_file), simulator.speaks_h1());
     }
     if (const auto* wrong = std::get_if<std::string>(&read))
-        throw std::runtime_error("faults: " + *wrong);
+        throw std::invalid_argument("faults: " + *wrong);
     simulator.set_faults(std::get<std::vector<Fault>>(std::move(read)));
 }
 
@@ -223,11 +242,9 @@ Running start_one(const CommandLine& line, std::size_t index, const CertificateP
     if (!started)
         throw std::runtime_error(line.platforms[index] + ": " + started.error().message());
     if (!line.rules_file.empty()) {
-        std::ifstream file(line.rules_file);
-        auto rules = read_rules(nlohmann::json::parse(file, nullptr, false),
-                                *platform_by_name(line.platforms[index]));
+        auto rules = read_rules(json_of(line.rules_file), *platform_by_name(line.platforms[index]));
         if (const auto* fault = std::get_if<std::string>(&rules))
-            throw std::runtime_error(line.rules_file + ": " + *fault);
+            throw std::invalid_argument(line.rules_file + ": " + *fault);
         (*started)->set_rules(std::get<Rules>(std::move(rules)));
     }
     set_faults(line, **started);
@@ -272,10 +289,10 @@ int sim_main(int argc, char** argv) {
     app.name("pushhub sim");
     CommandLine line;
     define(app, line);
-    CLI11_PARSE(app, argc, argv);
+    if (const auto ended = read_arguments(app, argc, argv)) return *ended;
     if (line.list_faults) {
         list_faults();
-        return 0;
+        return exit_done;
     }
     try {
         // Blocked before any thread starts: only sigwait below sees them.
@@ -302,11 +319,14 @@ int sim_main(int argc, char** argv) {
         int received = 0;
         sigwait(&ends, &received);
         for (Running& running : all) running.simulator->stop();
+    } catch (const std::invalid_argument& wrong) {
+        std::cerr << "pushhub sim: " << wrong.what() << "\n";
+        return exit_usage;
     } catch (const std::exception& fault) {
         std::cerr << "pushhub sim: " << fault.what() << "\n";
-        return 1;
+        return exit_failed;
     }
-    return 0;
+    return exit_done;
 }
 
 }  // namespace pns::sim
