@@ -143,7 +143,7 @@ std::optional<Refusal> check_body(std::string_view body, Weights& weights) {
                 const std::string& name = place.keys[1];
                 if (name == "token" || name == "fid" || name == "topic" || name == "condition")
                     fault = "message." + name + " must not be given: PushHub adds the target.";
-                else if (name == "data" && kind != JsonKind::object)
+                else if (name == "data" && kind != JsonKind::object && kind != JsonKind::null)
                     fault = "message.data must be an object of strings.";
             } else if (place.below("message", "data")) {
                 if (kind != JsonKind::string)

@@ -42,8 +42,9 @@
 //   installations  u32 hub, installation id in lower case, u8 0, the id itself unless the same:
 //                  ids are exact, and lists of them ignore case
 //                  -> u8 version, u8 flags (1 channel expired, 2 channel is an object, 4 channel is
-//                  the bytes that its hexadecimal digits say), text user, text platform,
-//                  text channel, end, zigzag registered_at, zigzag updated_at, list of text tags,
+//                  the bytes that its hexadecimal digits say, 8 the end has ticks), text user,
+//                  text platform, text channel, end, [varint ticks, 1 to 9999] flag 8,
+//                  zigzag registered_at, zigzag updated_at, list of text tags,
 //                  text variables, list of text templates, list of tiles, varint version,
 //                  list of (text part, varint number)
 //     tile         text tile id, u8 channel expired, text channel, list of text tags,

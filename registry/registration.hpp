@@ -73,6 +73,7 @@ struct Installation {
     bool push_channel_expired = false;
     bool push_channel_is_object = false;  ///< browser channels: answer in the form that was written
     std::int64_t expires_at_ms = never_ms;
+    std::uint16_t expires_ticks = 0;  ///< of 100 ns behind expires_at_ms, for whoever reads it back
     std::int64_t registered_at_ms = 0;  ///< last time the app presented push_channel
     std::int64_t updated_at_ms = 0;
     std::vector<std::string> tags;

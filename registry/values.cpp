@@ -31,7 +31,8 @@ enum InstallationFlag : std::uint8_t {
     channel_expired = 1,
     channel_is_object = 2,
     channel_packed = 4,
-    all_installation_flags = 7,
+    end_has_ticks = 8,
+    all_installation_flags = 15,
 };
 
 template <class T>
@@ -543,11 +544,13 @@ std::string encode_installation(const InstallationRecord& record) {
     const bool packs_channel = packs(value.push_channel);
     out.u8(static_cast<std::uint8_t>((value.push_channel_expired ? channel_expired : 0) |
                                      (value.push_channel_is_object ? channel_is_object : 0) |
-                                     (packs_channel ? channel_packed : 0)));
+                                     (packs_channel ? channel_packed : 0) |
+                                     (value.expires_ticks != 0 ? end_has_ticks : 0)));
     out.text(value.user_id);
     out.text(value.platform);
     out.text(packs_channel ? pack(value.push_channel) : value.push_channel);
     put_end(out, value.expires_at_ms);
+    if (value.expires_ticks != 0) out.varint(value.expires_ticks);
     out.zigzag(value.registered_at_ms);
     out.zigzag(value.updated_at_ms);
     put_texts(out, value.tags);
@@ -565,6 +568,7 @@ std::string encode_installation(const InstallationRecord& record) {
 }
 
 Result<InstallationRecord> decode_installation(std::string_view id, std::string_view bytes) {
+    constexpr std::uint64_t ticks_per_ms = 10'000;
     ByteReader in(bytes);
     InstallationRecord record;
     Installation& value = record.value;
@@ -583,6 +587,11 @@ Result<InstallationRecord> decode_installation(std::string_view id, std::string_
         value.push_channel = channel;
     }
     value.expires_at_ms = get_end(in);
+    if ((flags & end_has_ticks) != 0) {
+        const std::uint64_t ticks = in.varint();
+        if (ticks == 0 || ticks >= ticks_per_ms) in.fail();
+        value.expires_ticks = static_cast<std::uint16_t>(ticks);
+    }
     value.registered_at_ms = in.zigzag();
     value.updated_at_ms = in.zigzag();
     value.tags = get_texts(in);

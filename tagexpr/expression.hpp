@@ -6,7 +6,7 @@
 //   or         = and ( '||' and )*
 //   and        = unary ( '&&' unary )*
 //   unary      = '!' unary | '(' expression ')' | tag
-//   tag        = [A-Za-z0-9_@#.:\-]+ or any byte of a non-ASCII UTF-8 letter
+//   tag        = [A-Za-z0-9_@#.:\-]+, with letters, marks and digits of any script in UTF-8
 //              | '$InstallationId:{' id '}' | '$UserId:{' id '}'
 //
 // Blanks between tokens are free. Tags keep the case they were written in; whoever looks them up

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "tagexpr/expression.hpp"
+#include "tagexpr/letters.hpp"
 #include "tagexpr/utf8.hpp"
 
 namespace tagexpr {
@@ -14,11 +15,6 @@ namespace {
 
 bool is_blank(char c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-bool is_ascii_tag(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '@' || c == '#' || c == '.' || c == ':' || c == '-';
 }
 
 bool same_ignoring_case(std::string_view a, std::string_view b) {
@@ -35,16 +31,22 @@ bool same_ignoring_case(std::string_view a, std::string_view b) {
 /// Bytes of the tag character at the front of `text`, 0 if it is none.
 std::size_t tag_character(std::string_view text) {
     if (text.empty()) return 0;
-    if (is_ascii_tag(text.front())) return 1;
-    return static_cast<unsigned char>(text.front()) < 0x80 ? 0 : utf8_length(text);
+    return std::string_view("_@#.:-").find(text.front()) != std::string_view::npos
+               ? 1
+               : letter_length(text);
 }
 
 std::string shown(std::string_view text) {
     const auto byte = static_cast<unsigned char>(text.front());
     if (byte >= 0x20 && byte < 0x7F) return {'\'', text.front(), '\''};
-    if (const std::size_t length = byte < 0x80 ? 0 : utf8_length(text); length > 0)
-        return "'" + std::string(text.substr(0, length)) + "'";
     constexpr char digits[] = "0123456789ABCDEF";
+    if (const std::size_t length = byte < 0x80 ? 0 : utf8_length(text); length > 0) {
+        std::string code;
+        for (std::uint32_t rest = code_point(text.substr(0, length)); rest > 0 || code.size() < 4;
+             rest >>= 4)
+            code.insert(0, 1, digits[rest & 15]);
+        return "'" + std::string(text.substr(0, length)) + "' (U+" + code + ")";
+    }
     return {'b', 'y', 't', 'e', ' ', '0', 'x', digits[byte >> 4], digits[byte & 15]};
 }
 

@@ -9,6 +9,7 @@
 #include <catch2/catch.hpp>
 #include <variant>
 
+#include "tests/support/just_now.hpp"
 #include "tests/support/world.hpp"
 
 namespace {
@@ -50,7 +51,7 @@ std::vector<Way> ways() {
          2},
         {"scheduled",
          "/app/schedulednotifications",
-         {{"servicebusnotification-scheduletime", "2020-01-01T00:00:00"},
+         {{"servicebusnotification-scheduletime", support::just_now()},
           {"servicebusnotification-tags", "all"}},
          apple_body,
          3},

@@ -166,13 +166,32 @@ TEST_CASE("push variables are a JSON object as text", "[hub]") {
 
 TEST_CASE("wrong registration bodies are refused with the reason", "[hub]") {
     const std::string handle = "<GcmRegistrationId>g</GcmRegistrationId>";
-    const std::string invalid = "The specified resource description is invalid.";
-    CHECK(refused(form_a("OtherRegistrationDescription", handle)).message == invalid);
-    CHECK(refused(form_a("Something", handle)).message == invalid);
-    CHECK(refused(form_b("Something", handle)).message == invalid);
-    CHECK(refused(entry_around("")).message == invalid);
-    CHECK(refused(entry_around("<RegistrationDescription/>")).message == invalid);
-    CHECK(refused("<entry/>").message == invalid);
+    for (const auto& [body, why] : std::vector<std::pair<std::string, std::string>>{
+             {form_a("OtherRegistrationDescription", handle), "'OtherRegistrationDescription'"},
+             {form_a("Something", handle), "'Something'"},
+             {form_b("Something", handle), "'Something'"},
+             {entry_around(""), "one content with one element in it; it has 1 with 0."},
+             {entry_around("<RegistrationDescription/>"), "needs the attribute i:type"},
+             {entry_around("<GcmRegistrationDescription/><GcmRegistrationDescription/>"),
+              "it has 1 with 2."},
+             {"<entry><content/><content/></entry>", "it has 2 with 0 in the first."},
+             {"<entry/>", "has no content"}}) {
+        INFO(body);
+        const std::string message = refused(body).message;
+        INFO(message);
+        CHECK(message.starts_with("The specified resource description is invalid. "));
+        CHECK(message.find(why) != std::string::npos);
+    }
+    const std::string sound = form_a("GcmRegistrationDescription", handle);
+    CHECK(refused(sound + sound).message.find("2 root elements") != std::string::npos);
+    CHECK(refused(sound + " garbage").message.find("text outside") != std::string::npos);
+    CHECK(refused("garbage" + sound).message.find("text outside") != std::string::npos);
+    CHECK(refused(sound + "<![CDATA[x]]>").message.find("text outside") != std::string::npos);
+    CHECK(refused(sound + std::string("\0<a/>", 5)).message.find("value 0") != std::string::npos);
+    CHECK(refused(form_a("GcmRegistrationDescription", handle + "<Tags>a</Tags><Tags>b</Tags>"))
+              .message == "The element Tags occurs twice.");
+    CHECK(parsed("\xEF\xBB\xBF<?xml version=\"1.0\"?>\r\n<!-- a -->" + sound + "\n<!-- b -->\n")
+              .handle == "g");
     CHECK(refused("").message.find("not XML") != std::string::npos);
     CHECK(refused("<!DOCTYPE e [<!ENTITY x SYSTEM \"file:///etc/passwd\">]>" +
                   form_a("GcmRegistrationDescription", "&x;").substr(55))

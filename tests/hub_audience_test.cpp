@@ -14,6 +14,7 @@
 #include "hub/send/expected_audience.hpp"
 #include "pns/clock.hpp"
 #include "tests/support/hub_world.hpp"
+#include "tests/support/just_now.hpp"
 #include "tests/support/registry_fixture.hpp"
 
 namespace {
@@ -333,7 +334,7 @@ TEST_CASE("a send to another audience than expected is refused with the count", 
     CHECK(expect("10").status == 201);
     CHECK(world.sends() == 2);
     // A send that waits is held against the audience of now.
-    const HeaderList later{{"ServiceBusNotification-ScheduleTime", "2000-01-01T00:00:00"},
+    const HeaderList later{{"ServiceBusNotification-ScheduleTime", support::just_now()},
                            {"PushHub-Expect-Audience", "11"}};
     CHECK(world.send("/orders/schedulednotifications", later).status == 409);
     CHECK(world.sends() == 2);
@@ -353,7 +354,7 @@ TEST_CASE("above the ceiling only an explicit broadcast goes out", "[hub]") {
     CHECK(Json::parse(refused.body)["audience"] == 6);
     CHECK(world.send("/orders/messages", {{"ServiceBusNotification-Tags", "!vip"}}).status == 201);
     CHECK(world.send("/orders/messages", {{"PushHub-Allow", "everything"}}).status == 400);
-    const HeaderList time{{"ServiceBusNotification-ScheduleTime", "2000-01-01T00:00:00"}};
+    const HeaderList time{{"ServiceBusNotification-ScheduleTime", support::just_now()}};
     CHECK(world.send("/orders/schedulednotifications", time).status == 409);
     CHECK(world.sends() == 1);
     CHECK(world.send("/orders/messages", {{"PushHub-Allow", "Broadcast"}}).status == 201);

@@ -292,8 +292,8 @@ TEST_CASE("a device query is read strictly", "[hub]") {
     REQUIRE(hub::ok(next));
     CHECK(std::get<DeviceQuery>(next).after == "iabc");
     for (const char* bad :
-         {"tags=a", "tag=a%20%26%26", "user=a%20b", "user=", "platform=smoke", "state=dead",
-          "top=0", "top=1001", "top=x", "continuation=%21", "continuation=enp6"}) {
+         {"tag=", "tag=%20", "tag=a%20%26%26", "user=a%20b", "user=", "platform=smoke",
+          "state=dead", "top=0", "top=1001", "top=x", "continuation=%21", "continuation=enp6"}) {
         INFO(bad);
         CHECK_FALSE(hub::ok(read(bad)));
     }

@@ -16,7 +16,7 @@ TEST_CASE("an error body has the recorded shape", "[hub]") {
           ".TrackingId:cc8c1f00-0000-4000-8000-00000000cd69_G0,TimeStamp:11/7/2018 12:17:38 AM"
           "</Detail></Error>");
     CHECK(hub::error_xml(401, "InvalidSignature: The token has an invalid signature.", "t", 0)
-              .find("signature..TrackingId:t_G0,") != std::string::npos);
+              .find("signature.TrackingId:t_G0,") != std::string::npos);
 }
 
 TEST_CASE("an error body is well-formed whatever the message holds", "[hub]") {

@@ -33,6 +33,7 @@ TEST_CASE("every client's filter is understood", "[hub]") {
         {"auth eq 'a' and endpoint eq 'e' and p256dh eq 'k'",
          "browser",
          {R"({"endpoint":"e","p256dh":"k","auth":"a"})"}},
+        {"AdmRegistrationId eq 'x' and admregistrationid eq 'x'", "adm", {"x"}},
     };
     for (const Row& row : table) {
         INFO(row.text);

@@ -1,8 +1,11 @@
 #include "hub/http/http.hpp"
-#include "hub/http/problem.hpp"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
+
+#include "hub/http/continuation.hpp"
+#include "hub/http/problem.hpp"
+#include "hub/http/request_fields.hpp"
 
 using hub::Request;
 
@@ -61,6 +64,32 @@ TEST_CASE("a query gives folded names and decoded values", "[hub]") {
     CHECK(request.path() == "/h/registrations");
     CHECK(request.query.size() == 5);
     CHECK(request.host == "localhost:8443");
+}
+
+TEST_CASE("a flag is set by its presence or by true, and never by false", "[hub]") {
+    const auto flag = [](const std::string& query) {
+        return hub::read_flag(parsed("/h/messages?" + query), "test");
+    };
+    for (const std::string on : {"test", "test=", "Test=true", "test=TRUE&test"})
+        CHECK(std::get<bool>(flag(on)));
+    for (const std::string off : {"", "test=false", "direct", "tests"})
+        CHECK_FALSE(std::get<bool>(flag(off)));
+    for (const std::string wrong : {"test=1", "test=no", "test=true&test=false"})
+        CHECK_FALSE(hub::ok(flag(wrong)));
+}
+
+TEST_CASE("a continuation token is read by the list that wrote it, and by no other", "[hub]") {
+    const std::string place = std::string("1-2-3\0\xff", 7);
+    const auto token = hub::continuation_token("devices", place);
+    CHECK(token.find_first_not_of(
+              "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
+          std::string::npos);
+    CHECK(hub::continuation_place("devices", token) == place);
+    CHECK_FALSE(hub::continuation_place("sends", token));
+    for (const std::string& other :
+         {std::string(), std::string("garbage"), std::string("Z2FyYmFnZQ"), token.substr(1),
+          token.substr(0, token.size() - 2), token + "A", std::string(5'000, 'A')})
+        CHECK_FALSE(hub::continuation_place("devices", other));
 }
 
 TEST_CASE("a target that is no origin form is refused", "[hub]") {

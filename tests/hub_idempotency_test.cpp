@@ -13,6 +13,7 @@
 #include "hub/bulk/jobs.hpp"
 #include "pns/clock.hpp"
 #include "tests/support/hub_world.hpp"
+#include "tests/support/just_now.hpp"
 #include "tests/support/registry_fixture.hpp"
 
 namespace {
@@ -282,7 +283,7 @@ TEST_CASE("every request that creates something is answered once", "[hub]") {
     };
     const HeaderList apple{{"ServiceBusNotification-Format", "apple"}};
     const HeaderList later{{"ServiceBusNotification-Format", "apple"},
-                           {"ServiceBusNotification-ScheduleTime", "2000-01-01T00:00:00"}};
+                           {"ServiceBusNotification-ScheduleTime", support::just_now()}};
     const HeaderList direct{{"ServiceBusNotification-Format", "apple"},
                             {"ServiceBusNotification-DeviceHandle", std::string(64, 'B')}};
     HeaderList batch = apple;

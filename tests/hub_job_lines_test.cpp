@@ -93,6 +93,10 @@ TEST_CASE("a line that cannot be done says why", "[hub]") {
         {JobType::import_create, "<a/>", "resource description is invalid"},
         {JobType::import_delete, "<a/>", "resource description is invalid"},
         {JobType::import_create, form_b("Pear", apple("1")), "resource description is invalid"},
+        {JobType::import_create, form_b("Apple", apple("1")) + form_b("Apple", apple("2")),
+         "2 root elements"},
+        {JobType::import_delete, form_a("Apple", apple("1")) + form_a("Apple", apple("2")),
+         "2 root elements"},
         {JobType::import_create, form_b("Apple", "<RegistrationId>1</RegistrationId>"),
          "DeviceToken"},
         {JobType::import_update, form_b("Apple", no_id), "RegistrationId"},
@@ -169,6 +173,11 @@ TEST_CASE("lines come out whole, whatever the pieces", "[hub]") {
         CHECK(lines_of(text + "last", piece, 20).back() == "last");
     }
     CHECK(lines_of("", 5, 5).empty());
+    for (std::size_t piece = 1; piece < 9; ++piece) {
+        CHECK(lines_of("a\rb\r\nc\n\rd\r", piece, 20) ==
+              std::vector<std::string>{"a", "b", "c", "", "d"});
+        CHECK(lines_of("a\r\rlonger\rb", piece, 3) == std::vector<std::string>{"a", "", "!", "b"});
+    }
     CHECK(lines_of(std::string(1'000, 'x'), 7, 100) == std::vector<std::string>{"!"});
     CHECK(lines_of(text, 5, 20, 5) == std::vector<std::string>{"two", "", "!", "five"});
 }

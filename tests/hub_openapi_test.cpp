@@ -74,6 +74,19 @@ TEST_CASE("the document holds each route once, with its parameters and right", "
         CHECK(operation.dump().find("Idempotency-Key") != std::string::npos);
         CHECK(operation["responses"].contains("422"));
     }
+    for (const auto& route : hub::routes()) {
+        if (!route.answers_problems) {
+            CHECK(route.parameters.empty());  // only these routes hold to them
+            continue;
+        }
+        INFO(route.method << " " << route.pattern);
+        std::string described;
+        for (const auto& parameter : hub::text_of(route)->parameters) {
+            if (parameter.header) continue;
+            described.append(described.empty() ? "" : " ").append(parameter.name);
+        }
+        CHECK(described == route.parameters);
+    }
     CHECK(document()["paths"]["/healthz"]["get"]["security"].empty());
     CHECK(document()["paths"]["/{hub}/audience"]["post"]["responses"]["400"]["content"].contains(
         "application/problem+json"));

@@ -114,6 +114,13 @@ TEST_CASE("a token for another host or path is an InvalidAudience", "[hub]") {
     CHECK(named.outcome() == "ok");
     named.hosts = {"push.example.com"};
     CHECK(named.outcome() == "InvalidAudience");
+    const auto why = std::get<hub::Refusal>(named.check(named.header())).message;
+    CHECK(why.find("'hub.example.test'") != std::string::npos);
+    CHECK(why.find("'push.example.com'") != std::string::npos);
+    named.hosts.clear();
+    const auto plain = std::get<hub::Refusal>(named.check(named.header())).message;
+    CHECK(plain.find("'hub.example.test'") != std::string::npos);
+    CHECK(plain.find("'10.0.0.7'") != std::string::npos);
 }
 
 TEST_CASE("fields come in any order and each is needed once", "[hub]") {

@@ -19,6 +19,7 @@
 #include "hub/text/times.hpp"
 #include "pns/clock.hpp"
 #include "tests/support/comes_true.hpp"
+#include "tests/support/just_now.hpp"
 #include "tests/support/manual_clock.hpp"
 #include "tests/support/registry_fixture.hpp"
 #include "tests/support/world.hpp"
@@ -484,7 +485,7 @@ TEST_CASE("a scheduled send is shown, cancelled and kept over a restart", "[hub]
 TEST_CASE("a scheduled send goes out in its time, one in the past at once", "[hub]") {
     World world;
     world.install("one", "apns", support::handle_of("apns", 1));
-    const auto past = schedule(world, "2020-01-01T00:00:00", "");
+    const auto past = schedule(world, support::just_now(), "");
     REQUIRE(past.status == 201);
     CHECK(world.finish(past.id).devices("Success") == 1);
     CHECK(cancel(world, past.id) == 404);
@@ -512,6 +513,8 @@ TEST_CASE("a schedule that cannot be kept is refused with the reason", "[hub]") 
     };
     refused("", "missing");
     refused("tomorrow", "is no time");
+    refused("0001-01-01T00:00:00", "more than a day past");
+    refused(plain_time(now - 25 * hour_ms), "more than a day past");
     refused(plain_time(now + 8 * 24 * hour_ms), "7 days");
     refused(plain_time(now + hour_ms), "column", "a &&");
     CHECK(schedule(world, plain_time(now + hour_ms), "all", "/app/schedulednotifications?direct")

@@ -31,6 +31,12 @@ TEST_CASE("every date form of the contract is read", "[hub]") {
         {" 2026-11-21 12:00:00 ", noon_ms},
         {"11/21/2026 12:00:00", noon_ms},
         {"1/2/1970 00:00:01", 86'401'000},
+        {"11/21/2026", noon_ms - 43'200'000},
+        {"11/21/2026 12:00:00 PM", noon_ms},
+        {"11/21/2026 12:00 AM", noon_ms - 43'200'000},
+        {"11/21/2026 1:00:00 pm", noon_ms + 3'600'000},
+        {"11/21/2026 12:00:00 +00:00", noon_ms},
+        {"0001-01-01T00:00:00", -62'135'596'800'000},
         {"2026-11-21", noon_ms - 43'200'000},
         {"1969-12-31T23:59:59.999Z", -1},
         {"2024-02-29T00:00:00Z", 1'709'164'800'000},
@@ -48,17 +54,29 @@ TEST_CASE("what is no date is refused", "[hub]") {
     for (const std::string text :
          {"", "now", "2026", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-11-21T24:00:00Z",
           "2026-11-21T12:60:00Z", "2026-11-21T12:00:00.Z", "2026-11-21T12:00:00+25:00",
-          "2026-11-21T12:00:00Zx", "13/21/2026 12:00:00", "11/21/26 12:00:00", "11/21/2026",
-          "2026-11-21T12:00:00.0000000000000Z", "2026-1-1"}) {
+          "2026-11-21T12:00:00Zx", "13/21/2026 12:00:00", "11/21/26 12:00:00",
+          "11/21/2026 13:00 PM", "11/21/2026 0:00 AM", "2026-11-21T12:00:00.0000000000000Z",
+          "2026-1-1"}) {
         INFO(text);
         CHECK_FALSE(hub::parse_time_ms(text));
     }
+}
+
+TEST_CASE("a back end may write a time as HTTP does", "[hub]") {
+    CHECK(hub::parse_any_time_ms("Sat, 21 Nov 2026 12:00:00 GMT", 0) == noon_ms);
+    CHECK(hub::parse_any_time_ms("2026-11-21T12:00:00", 0) == noon_ms);
+    CHECK_FALSE(hub::parse_any_time_ms("tomorrow", 0));
 }
 
 TEST_CASE("times are written as clients parse them", "[hub]") {
     CHECK(hub::iso_ms(noon_ms + 7) == "2026-11-21T12:00:00.007Z");
     CHECK(hub::iso_ms(never_ms) == "9999-12-31T23:59:59.999Z");
     CHECK(hub::iso_ticks(noon_ms + 7) == "2026-11-21T12:00:00.0070000Z");
+    CHECK(hub::iso_ticks(noon_ms + 7, 89) == "2026-11-21T12:00:00.0070089Z");
+    CHECK(hub::ticks_behind_ms("2026-11-21T12:00:00.1234567Z") == 4'567);
+    CHECK(hub::ticks_behind_ms("2026-11-21T12:00:00.12345+01:00") == 4'500);
+    CHECK(hub::ticks_behind_ms("2026-11-21T12:00:00.12Z") == 0);
+    CHECK(hub::ticks_behind_ms("2026-11-21T12:00:00+01:00") == 0);
     CHECK(hub::iso_ticks(never_ms) == "9999-12-31T23:59:59.9999999Z");
     CHECK(hub::iso_seconds(noon_ms) == "2026-11-21T12:00:00Z");
     CHECK(hub::iso_ms(-1) == "1969-12-31T23:59:59.999Z");

@@ -41,6 +41,7 @@ InstallationRecord full_installation() {
     value.push_channel_expired = true;
     value.push_channel_is_object = true;
     value.expires_at_ms = 5;
+    value.expires_ticks = 4'567;
     value.registered_at_ms = -1;
     value.tags = {"a", "b"};
     value.push_variables = {{"x", "y"}};

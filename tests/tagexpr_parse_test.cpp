@@ -52,13 +52,38 @@ TEST_CASE("parse gives postfix nodes with the usual precedence", "[tagexpr]") {
 TEST_CASE("parse accepts every tag the contract names", "[tagexpr]") {
     for (const std::string tag :
          {"a", "Team:red_7", "x@y#z.1-2", "$UserId:{u-42}", "$InstallationId:{a=b:c}",
-          "$userid:{U}", "-", "caf\xC3\xA9", "\xE6\x97\xA5\xE6\x9C\xAC", "\xF0\x9F\x8E\xBF"}) {
+          "$userid:{U}", "-", "caf\xC3\xA9", "\xE6\x97\xA5\xE6\x9C\xAC", "e\xCC\x81",
+          "\xE0\xA4\xB9\xE0\xA4\xBF\xE0\xA4\x82", "\xD9\xA3"}) {
         const auto expression = parsed(tag);
         REQUIRE(expression.nodes.size() == 1);
         CHECK(expression.nodes.front().op == Op::tag);
         CHECK(expression.nodes.front().tag == tag);
     }
     CHECK(parsed("\t(red || blue)\r\n&& $UserId:{u-42} ").nodes.size() == 5);
+}
+
+TEST_CASE("what is no letter, mark or digit of any script is no tag", "[tagexpr]") {
+    struct Row {
+        std::string text;
+        std::size_t column;
+        std::string shown;
+    };
+    for (const Row& row : std::vector<Row>{{"a\xC2\xA0&& b", 2, "U+00A0"},
+                                           {"a\xE2\x80\x8D"
+                                            "b",
+                                            2, "U+200D"},
+                                           {"\xF0\x9F\x8E\xBF", 1, "U+1F3BF"},
+                                           {"a\xEF\xB8\x8F", 2, "U+FE0F"},
+                                           {"\xE3\x85\xA4", 1, "U+3164"},
+                                           {"x || \xE2\x82\xAC", 6, "U+20AC"}}) {
+        INFO(row.text);
+        const auto read = tagexpr::parse(row.text);
+        REQUIRE(std::holds_alternative<tagexpr::ParseError>(read));
+        const auto& error = std::get<tagexpr::ParseError>(read);
+        CHECK(error.code == tagexpr::Errc::bad_character);
+        CHECK(error.column == row.column);
+        CHECK(error.message.find(row.shown) != std::string::npos);
+    }
 }
 
 TEST_CASE("to_string prints the fewest parentheses that parse back to the same", "[tagexpr]") {

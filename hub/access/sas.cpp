@@ -112,6 +112,20 @@ bool covers(std::string_view signed_path, std::string_view path) {
            path[signed_path.size()] == '/';
 }
 
+/// What the token is for, and what it was used for.
+std::string wrong_audience(const SasCheck& check, const std::optional<Resource>& resource,
+                           bool known_host) {
+    if (!resource) return "its sr is no address";
+    if (known_host) return "the path of its sr is not that of the request or above it";
+    std::string asked = "the request went to the host '" + shown(host_name(check.host)) + "'";
+    if (!check.hosts.empty()) {
+        asked = "this service has the host names ";
+        for (std::size_t i = 0; i < check.hosts.size(); ++i)
+            asked += (i > 0 ? ", '" : "'") + shown(host_name(check.hosts[i])) + "'";
+    }
+    return "it is for the host '" + shown(resource->host) + "', and " + asked;
+}
+
 const Rule* find_rule(std::span<const Rule> rules, std::string_view name) {
     const auto found = std::find_if(rules.begin(), rules.end(),
                                     [&](const Rule& rule) { return rule.name == name; });
@@ -177,7 +191,8 @@ Parsed<SasMatch> check_sas(const SasCheck& check) {
                                                        }));
     if (!known_host || !covers(resource->path, comparable_path(check.path)))
         return unauthorized(
-            "InvalidAudience: The authorization header contains a token with a wrong audience");
+            "InvalidAudience: The authorization header contains a token with a wrong audience: " +
+            wrong_audience(check, resource, known_host));
 
     const std::string name = percent_decoded(token.skn);
     SasMatch match{find_rule(check.hub_rules, name), false};

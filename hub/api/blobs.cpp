@@ -13,6 +13,7 @@
 #include "hub/api/handlers.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/bulk/blobs.hpp"
+#include "hub/http/continuation.hpp"
 #include "hub/http/responses.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
@@ -24,6 +25,7 @@ namespace hub {
 namespace {
 
 constexpr std::size_t piece_bytes = 256 * 1024;
+constexpr std::string_view blobs_list = "blobs";
 
 Response blob_error(int status, std::string_view code, std::string_view message) {
     Response response;
@@ -258,7 +260,8 @@ std::string listing(const Call& call, const BlobPlace& container, const BlobPage
         out += "</Properties></Blob>";
     }
     out += "</Blobs>";
-    append_element(out, "NextMarker", page.next);
+    append_element(out, "NextMarker",
+                   page.next.empty() ? "" : continuation_token(blobs_list, page.next));
     return out + "</EnumerationResults>";
 }
 
@@ -288,13 +291,21 @@ pns::Task<Response> list_blobs(Call call) {
         std::from_chars(asked.data(), asked.data() + asked.size(), number);
         if (number > 0) count_max = std::min(number, blob_list_max);
         const std::string prefix(request.param("prefix").value_or(""));
-        const std::string marker(request.param("marker").value_or(""));
+        const std::string given(request.param("marker").value_or(""));
+        const auto marker =
+            given.empty() ? std::optional<std::string>("") : continuation_place(blobs_list, given);
+        if (!marker) {
+            response = blob_error(400, "InvalidQueryParameterValue",
+                                  "marker is not one that a list of blobs returned.");
+            add_version(request, response);
+            co_return response;
+        }
         auto read = [&call, &place, &prefix, &marker, count_max] {
-            return call.parts.blobs.list(*place, prefix, marker, count_max);
+            return call.parts.blobs.list(*place, prefix, *marker, count_max);
         };
         const auto page = co_await on_store(call.parts.store, std::move(read));
         response.headers.emplace_back("Content-Type", "application/xml");
-        response.body = listing(call, *place, page, prefix, marker, count_max);
+        response.body = listing(call, *place, page, prefix, given, count_max);
     }
     add_version(request, response);
     co_return response;

@@ -167,11 +167,11 @@ pns::Task<Response> post_channel_message(Call call) {
     const Request& request = call.request;
     const std::string& id = call.args.back();
     if (!pns::is_channel_id(id)) co_return problem(request, 400, "invalid-channel-id", bad_id);
-    if (auto refusal = check_json(request.body, "The payload"))
-        co_return problem(request, *refusal);
+    std::string payload = json_in_utf8(request.body);
+    if (auto refusal = check_json(payload, "The payload")) co_return problem(request, *refusal);
     pns::Message message;
     message.target = pns::Message::Target::channel;
-    message.body = request.body;
+    message.body = std::move(payload);
     for (const auto& [name, value] : request.headers)
         if (name.starts_with("apns-")) message.headers.emplace_back(name, value);
     std::string handle = std::string(pns::channel_prefix) + id;

@@ -16,6 +16,7 @@
 #include "hub/api/handlers.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/api/send_json.hpp"
+#include "hub/http/continuation.hpp"
 #include "hub/http/problem.hpp"
 #include "hub/http/responses.hpp"
 #include "hub/send/fanout.hpp"
@@ -38,7 +39,7 @@ using registry::SendState;
 constexpr std::string_view unknown = "No send with this id is known.";
 constexpr std::size_t page_max = 100, page_preset = 50;
 constexpr std::size_t send_id_bytes = 56;
-constexpr std::size_t token_bytes_max = 256;
+constexpr std::string_view sends_list = "sends";
 constexpr std::int64_t settle_ms_max = 900, settle_look_ms = 5;
 
 /// Sorts before every id made at `time_ms` or later, and after all that were made before it.
@@ -103,11 +104,10 @@ Parsed<registry::SendQuery> read_query(const Request& request) {
     }
     if (query.enqueued_to_ms < registry::never_ms) query.below = id_floor(query.enqueued_to_ms + 1);
     const auto token = request.param("continuation").value_or("");
-    if (token.size() > token_bytes_max)
-        return bad_request("The parameter continuation is no token of this list.");
     if (!token.empty()) {
-        const bool bounds = query.below.empty() || token < query.below;
-        if (bounds) query.below = std::string(token);
+        auto place = continuation_place(sends_list, token);
+        if (!place) return bad_request("The parameter continuation is no token of this list.");
+        if (query.below.empty() || *place < query.below) query.below = std::move(*place);
     }
     return query;
 }
@@ -208,7 +208,7 @@ pns::Task<Response> list_sends(Call call) {
     body += ']';
     if (!page->next.empty()) {
         body += R"(,"continuation":")";
-        append_json_escaped(body, page->next);
+        body += continuation_token(sends_list, page->next);
         body += '"';
     }
     co_return json_answer(200, body + '}');

@@ -7,6 +7,7 @@
 // on a store thread. Runs on the lane of the request.
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
 
 #include "hub/access/sas.hpp"
@@ -17,6 +18,7 @@
 #include "hub/device/atom.hpp"
 #include "hub/device/hub_changes.hpp"
 #include "hub/device/hub_description.hpp"
+#include "hub/http/request_fields.hpp"
 #include "hub/http/responses.hpp"
 #include "hub/process/log.hpp"
 #include "hub/send/fanout.hpp"
@@ -101,8 +103,16 @@ std::optional<Refusal> check_credentials(const HubDescription& description, cons
 }  // namespace
 
 pns::Task<Response> list_hubs(Call call) {
+    const auto top = read_count(call.request, "$top", 1, SIZE_MAX);
+    if (!ok(top)) co_return refused(call.request, std::get<Refusal>(top));
+    const auto skip = read_count(call.request, "$skip", 0, 0);
+    if (!ok(skip)) co_return refused(call.request, std::get<Refusal>(skip));
+    const auto hubs = call.parts.hubs.all();
     std::vector<HubEntry> entries;
-    for (const auto& hub : call.parts.hubs.all()) entries.push_back(entry_of(*hub));
+    for (std::size_t i = std::get<std::size_t>(skip); i < hubs.size(); ++i) {
+        if (entries.size() == std::get<std::size_t>(top)) break;
+        entries.push_back(entry_of(*hubs[i]));
+    }
     Response response;
     response.headers.emplace_back("Content-Type", std::string(atom_feed_type));
     response.body = hub_feed(entries, root_url(call.request), call.request.query_text(),

@@ -8,6 +8,7 @@
 #include "hub/device/installation_patch.hpp"
 #include "hub/device/tags.hpp"
 #include "hub/http/responses.hpp"
+#include "hub/text/times.hpp"
 
 namespace hub {
 
@@ -22,6 +23,14 @@ void set_expiry(const Call& call, Installation& installation) {
     const std::int64_t ttl = call.hub->description.registration_ttl_ms;
     if (ttl == registry::never_ms || installation.expires_at_ms != registry::never_ms) return;
     installation.expires_at_ms = call.request.received_at_ms + ttl;
+}
+
+/// default(DateTime), a clock that stands: an installation that has ended before it begins is lost
+/// without a word.
+std::optional<Refusal> check_expiry(const Request& request, std::int64_t expires_at_ms) {
+    if (expires_at_ms >= request.received_at_ms - past_ms_max) return std::nullopt;
+    return bad_request("The expirationTime " + iso_ms(expires_at_ms) +
+                       " is more than a day past; leave it out for the default of the hub.");
 }
 
 pns::Task<registry::Result<Installation>> read(Call call, std::string id) {
@@ -46,6 +55,8 @@ pns::Task<Response> put_installation(Call call) {
     auto parsed = parse_installation(request.body, call.args.back(), call.parts.handle_rule);
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     Installation value = std::get<Installation>(std::move(parsed));
+    if (auto refusal = check_expiry(request, value.expires_at_ms))
+        co_return refused(request, *refusal);
     value.registered_at_ms = request.received_at_ms;
     set_expiry(call, value);
     const auto written = co_await write(call, std::move(value), std::nullopt);
@@ -68,6 +79,10 @@ pns::Task<Response> patch_installation(Call call) {
         auto patched = patch_installation(*current, request.body, call.parts.handle_rule);
         if (!ok(patched)) co_return refused(request, std::get<Refusal>(patched));
         auto& change = std::get<PatchedInstallation>(patched);
+        if (change.value.expires_at_ms != current->expires_at_ms) {
+            if (auto refusal = check_expiry(request, change.value.expires_at_ms))
+                co_return refused(request, *refusal);
+        }
         if (change.push_channel_written) change.value.registered_at_ms = request.received_at_ms;
         const auto written = co_await write(call, std::move(change.value), current->version);
         if (written) co_return empty_response(200);

@@ -109,11 +109,16 @@ std::optional<Refusal> locate(const Call& call, JobRecord& job) {
 
 Response entry(const Call& call, int status, const JobRecord& job) {
     const std::string query(call.request.query_text());
-    const std::string url = jobs_url(call) + "/" + job.id + (query.empty() ? "" : "?" + query);
+    const std::string tail = "/" + job.id + (query.empty() ? "" : "?" + query);
+    const std::string url = jobs_url(call) + tail;
     Response response;
     response.status = status;
     response.headers.emplace_back("Content-Type", std::string(atom_entry_type));
-    response.headers.emplace_back(status == 201 ? "Location" : "Content-Location", url);
+    if (status == 201) {
+        response.headers.emplace_back("Location", collection_url(call.request) + tail);
+    } else {
+        response.headers.emplace_back("Content-Location", url);
+    }
     response.body = job_entry(job, url);
     return response;
 }

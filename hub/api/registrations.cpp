@@ -15,6 +15,8 @@
 #include "hub/device/atom.hpp"
 #include "hub/device/filter.hpp"
 #include "hub/device/handle_check.hpp"
+#include "hub/http/continuation.hpp"
+#include "hub/http/request_fields.hpp"
 #include "hub/http/responses.hpp"
 #include "hub/text/ids.hpp"
 #include "hub/text/text.hpp"
@@ -102,7 +104,7 @@ Response feed(const Call& call, const registry::Page& page, std::string_view pat
     Response response;
     std::string next_query;
     if (!page.next.empty()) {
-        const std::string token = continuation_header(page.next);
+        const std::string token = continuation_token(path, page.next);
         response.headers.emplace_back("x-ms-continuationtoken", token);
         next_query = "api-version=2020-06&continuationtoken=" + token;
         if (const auto top = call.request.param("$top"))
@@ -111,20 +113,6 @@ Response feed(const Call& call, const registry::Page& page, std::string_view pat
     response.body = registration_feed(page.registrations, place_of(call), path, next_query);
     response.headers.emplace_back("Content-Type", std::string(atom_feed_type));
     return response;
-}
-
-/// A whole number in the query; absent or empty: `otherwise`.
-Parsed<std::size_t> read_count(const Request& request, std::string_view name, std::size_t least,
-                               std::size_t otherwise) {
-    const auto text = request.param(name);
-    if (!text || text->empty()) return otherwise;
-    std::size_t count = 0;
-    const auto [end, ec] = std::from_chars(text->data(), text->data() + text->size(), count);
-    if (ec != std::errc{} || end != text->data() + text->size() || count < least) {
-        return bad_request(std::string(name) + " must be a whole number from " +
-                           std::to_string(least) + ".");
-    }
-    return count;
 }
 
 Parsed<std::size_t> read_top(const Request& request) {
@@ -164,7 +152,7 @@ pns::Task<Response> list(Call call, std::string tag, std::string path) {
     if (!ok(top)) co_return refused(request, std::get<Refusal>(top));
     const auto skip = read_skip(request);
     if (!ok(skip)) co_return refused(request, std::get<Refusal>(skip));
-    const auto after = read_continuation(request);
+    const auto after = read_continuation(request, path);
     if (!after)
         co_return error(request, 400, "The continuation token is not one that a list returned.");
     auto read = [&call, &tag, &after, behind = std::get<std::size_t>(skip),
@@ -216,8 +204,7 @@ pns::Task<Response> list_by_handle(Call call, HandleQuery query) {
 pns::Task<Response> create_registration_id(Call call) {
     Response response = empty_response(201);
     const std::string id = new_registration_id(call.hub->row.partitions);
-    response.headers.emplace_back(
-        "Location", absolute_url(call.request, {call.hub->row.name, "registrationids", id}));
+    response.headers.emplace_back("Location", location_of(call.request, id));
     co_return response;
 }
 
@@ -269,7 +256,11 @@ pns::Task<Response> delete_registration(Call call) {
 
 pns::Task<Response> list_registrations(Call call) {
     const auto text = call.request.param("$filter");
-    if (!text || trimmed(*text).empty()) {
+    if (text && trimmed(*text).empty()) {
+        co_return error(call.request, 400,
+                        "The $filter is blank, which names no handle. Leave it out to list all.");
+    }
+    if (!text) {
         std::string everything, path = "/registrations";
         co_return co_await list(std::move(call), std::move(everything), std::move(path));
     }
@@ -281,6 +272,7 @@ pns::Task<Response> list_registrations(Call call) {
 
 pns::Task<Response> list_registrations_by_tag(Call call) {
     std::string tag = call.args.back();
+    if (trimmed(tag).empty()) co_return error(call.request, 400, "The tag in the path is blank.");
     std::string path = "/tags/";
     append_percent_encoded(path, tag);
     path += "/registrations";

@@ -8,6 +8,7 @@
 #include "hub/api/idempotency.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/http/problem.hpp"
+#include "hub/http/request_fields.hpp"
 #include "hub/http/responses.hpp"
 #include "hub/send/scheduler.hpp"
 #include "hub/send/send_request.hpp"
@@ -26,10 +27,14 @@ Parsed<std::int64_t> read_schedule_time(const Request& request, const Config& co
     const auto text = trimmed(request.header("servicebusnotification-scheduletime"));
     if (text.empty())
         return bad_request("The header ServiceBusNotification-ScheduleTime is missing.");
-    const auto time = parse_time_ms(text);
+    const auto time = parse_any_time_ms(text, request.received_at_ms);
     if (!time) {
         return bad_request("ServiceBusNotification-ScheduleTime '" + shown(text) +
                            "' is no time. Write it in UTC as 2026-11-21T10:00:00.");
+    }
+    if (*time < request.received_at_ms - past_ms_max) {
+        return bad_request("ServiceBusNotification-ScheduleTime '" + shown(text) +
+                           "' is more than a day past; a time that has just passed means now.");
     }
     // The client's clock may be ahead of ours.
     const std::int64_t latest_ms =
@@ -41,9 +46,10 @@ Parsed<std::int64_t> read_schedule_time(const Request& request, const Config& co
 }
 
 Parsed<registry::Send> read_scheduled(const Request& request, const Config& config) {
-    if (request.param("direct")) {
+    const auto direct = read_flag(request, "direct");
+    if (!ok(direct)) return std::get<Refusal>(direct);
+    if (std::get<bool>(direct) || has_header(request, "servicebusnotification-devicehandle"))
         return bad_request("A direct send cannot be scheduled: address registrations by tags.");
-    }
     const auto due_ms = read_schedule_time(request, config);
     if (!ok(due_ms)) return std::get<Refusal>(due_ms);
     auto parsed = read_send(request, request.body, config);
@@ -57,7 +63,9 @@ Parsed<registry::Send> read_scheduled(const Request& request, const Config& conf
             "PushHub-Deadline is not after ServiceBusNotification-ScheduleTime: nothing would go "
             "out.");
     }
-    send.tag_expression = std::string(trimmed(request.header("servicebusnotification-tags")));
+    auto expression = read_tag_expression(request);
+    if (!ok(expression)) return std::get<Refusal>(std::move(expression));
+    send.tag_expression = std::get<std::string>(std::move(expression));
     return parsed;
 }
 
@@ -74,9 +82,7 @@ pns::Task<Response> post_scheduled(Call call) {
     NewSend wanted{call.hub, std::get<registry::Send>(std::move(parsed)),
                    std::get<AudienceBounds>(bounds)};
     Response response = empty_response(201);
-    response.headers.emplace_back(
-        "Location",
-        absolute_url(request, {call.hub->row.name, "schedulednotifications", wanted.send.id}));
+    response.headers.emplace_back("Location", location_of(request, wanted.send.id));
     if (call.once != nullptr) wanted.answer = call.once->answer(response);
     const auto outcome = co_await call.parts.admission.schedule(std::move(wanted));
     if (const auto* why = std::get_if<Admission::Declined>(&outcome))

@@ -17,6 +17,7 @@
 #include "hub/device/handle_check.hpp"
 #include "hub/http/problem.hpp"
 #include "hub/http/rate_limits.hpp"
+#include "hub/http/request_fields.hpp"
 #include "hub/http/responses.hpp"
 #include "hub/send/admission.hpp"
 #include "hub/send/send_request.hpp"
@@ -30,13 +31,22 @@ namespace {
 
 using registry::Send;
 
-bool is_test(const Request& request) {
-    return request.param("test").has_value();
+/// What the query makes of a send.
+struct Flags {
+    bool direct = false, test = false;
+};
+
+Parsed<Flags> read_flags(const Request& request) {
+    const auto direct = read_flag(request, "direct");
+    if (!ok(direct)) return std::get<Refusal>(direct);
+    const auto test = read_flag(request, "test");
+    if (!ok(test)) return std::get<Refusal>(test);
+    return Flags{std::get<bool>(direct), std::get<bool>(test)};
 }
 
 /// The answer to one test send too many; before anything is read of it.
-std::optional<Response> refuse_test(const Call& call) {
-    if (!is_test(call.request)) return std::nullopt;
+std::optional<Response> refuse_test(const Call& call, Flags flags) {
+    if (!flags.test) return std::nullopt;
     const auto wait_ms =
         call.parts.test_sends.take(call.hub->row.number, {}, call.request.received_at_ms);
     if (wait_ms == 0) return std::nullopt;
@@ -46,11 +56,11 @@ std::optional<Response> refuse_test(const Call& call) {
 }
 
 /// Accepts the send and answers.
-pns::Task<Response> accept(Call call, Send send, Reach reach) {
+pns::Task<Response> accept(Call call, Flags flags, Send send, Reach reach) {
     const Request& request = call.request;
     auto bounds = read_audience_bounds(request, call.parts.config, call.hub->row.name);
     if (!ok(bounds)) co_return problem(request, std::get<Refusal>(bounds));
-    const std::string location = absolute_url(request, {call.hub->row.name, "messages", send.id});
+    const std::string location = location_of(request, send.id);
     NewSend wanted{call.hub, std::move(send), std::get<AudienceBounds>(bounds), reach};
     if (call.once != nullptr) {
         Response planned = empty_response(201);
@@ -58,7 +68,7 @@ pns::Task<Response> accept(Call call, Send send, Reach reach) {
         wanted.answer = call.once->answer(planned);
     }
     std::optional<TestVerdicts> verdicts;
-    if (is_test(request)) {
+    if (flags.test) {
         const pns::Executor loop = co_await boost::asio::this_coro::executor;
         verdicts.emplace(loop, call.parts.fanout).listen(wanted);
     }
@@ -91,13 +101,14 @@ std::string direct_handle(const Request& request, std::string_view format) {
     return subscription + R"("})";
 }
 
-pns::Task<Response> send_direct(Call call, Send send, std::vector<std::string> handles) {
+pns::Task<Response> send_direct(Call call, Flags flags, Send send,
+                                std::vector<std::string> handles) {
     if (send.format == "template") {
         co_return error(
             call.request, 400,
             "A direct send needs a platform's format; template sends go to registrations.");
     }
-    if (is_test(call.request) && handles.size() > test_devices_max)
+    if (flags.test && handles.size() > test_devices_max)
         co_return error(call.request, 400, "A test send goes to 10 devices at most.");
     const std::string platform(pns::platform_by_format(send.format)->name);
     for (std::string& handle : handles) {
@@ -109,33 +120,42 @@ pns::Task<Response> send_direct(Call call, Send send, std::vector<std::string> h
     std::sort(handles.begin(), handles.end());
     handles.erase(std::unique(handles.begin(), handles.end()), handles.end());
     send.direct_handles = std::move(handles);
-    co_return co_await accept(std::move(call), std::move(send), Reach::handles);
+    co_return co_await accept(std::move(call), flags, std::move(send), Reach::handles);
 }
 
 }  // namespace
 
 pns::Task<Response> post_message(Call call) {
     const Request& request = call.request;
-    if (auto early = refuse_test(call)) co_return std::move(*early);
+    const auto read = read_flags(request);
+    if (!ok(read)) co_return refused(request, std::get<Refusal>(read));
+    const Flags flags = std::get<Flags>(read);
+    if (auto early = refuse_test(call, flags)) co_return std::move(*early);
     auto parsed = read_send(request, request.body, call.parts.config);
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     Send send = std::get<Send>(std::move(parsed));
-    if (request.param("direct")) {
+    if (flags.direct) {
         std::vector<std::string> handles{direct_handle(request, send.format)};
         if (handles[0].empty()) {
             co_return error(request, 400,
                             "A direct send needs the header ServiceBusNotification-DeviceHandle.");
         }
-        co_return co_await send_direct(std::move(call), std::move(send), std::move(handles));
+        co_return co_await send_direct(std::move(call), flags, std::move(send), std::move(handles));
     }
-    send.tag_expression = std::string(trimmed(request.header("servicebusnotification-tags")));
-    co_return co_await accept(std::move(call), std::move(send), Reach::expression);
+    if (auto refusal = check_no_handle(request)) co_return refused(request, *refusal);
+    auto expression = read_tag_expression(request);
+    if (!ok(expression)) co_return refused(request, std::get<Refusal>(expression));
+    send.tag_expression = std::get<std::string>(std::move(expression));
+    co_return co_await accept(std::move(call), flags, std::move(send), Reach::expression);
 }
 
 pns::Task<Response> post_direct_batch(Call call) {
     const Request& request = call.request;
-    if (auto early = refuse_test(call)) co_return std::move(*early);
-    if (!request.param("direct"))
+    const auto read = read_flags(request);
+    if (!ok(read)) co_return refused(request, std::get<Refusal>(read));
+    const Flags flags = std::get<Flags>(read);
+    if (auto early = refuse_test(call, flags)) co_return std::move(*early);
+    if (!flags.direct)
         co_return error(request, 400, "A batch is a direct send: add ?direct to the address.");
     auto batch = parse_direct_batch(request.header("content-type"), request.body);
     if (!ok(batch)) co_return refused(request, std::get<Refusal>(batch));
@@ -143,7 +163,8 @@ pns::Task<Response> post_direct_batch(Call call) {
     auto parsed = read_send(request, std::move(parts.notification), call.parts.config);
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     Send send = std::get<Send>(std::move(parsed));
-    co_return co_await send_direct(std::move(call), std::move(send), std::move(parts.handles));
+    co_return co_await send_direct(std::move(call), flags, std::move(send),
+                                   std::move(parts.handles));
 }
 
 pns::Task<Response> get_message(Call call) {

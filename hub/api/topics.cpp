@@ -64,8 +64,8 @@ pns::Task<Response> post_topic_message(Call call) {
         if (const auto fault = fault_of_condition(*condition))
             co_return problem(request, 400, "invalid-target", *fault);
     }
-    if (auto refusal = check_json(request.body, "The body")) co_return problem(request, *refusal);
-    message.body = request.body;
+    message.body = json_in_utf8(request.body);
+    if (auto refusal = check_json(message.body, "The body")) co_return problem(request, *refusal);
     std::string target(topic ? *topic : *condition);
     const auto result = co_await push_once(call, "fcmv1", std::move(message), std::move(target));
     co_return one_push_answer(request, result, "Firebase does not know the target.");

@@ -13,6 +13,7 @@
 
 #include "hub/api/handlers.hpp"
 #include "hub/api/parts.hpp"
+#include "hub/http/continuation.hpp"
 #include "hub/http/problem.hpp"
 #include "hub/process/metrics.hpp"
 #include "hub/send/fanout.hpp"
@@ -22,7 +23,6 @@
 #include "hub/text/times.hpp"
 #include "pns/alarm.hpp"
 #include "pns/platform.hpp"
-#include "pns/text.hpp"
 
 namespace hub {
 
@@ -33,7 +33,10 @@ using registry::DeviceKind;
 
 constexpr std::size_t page_default = 100;
 constexpr std::size_t page_max = 1'000;
-constexpr std::size_t token_bytes_max = 2'048;
+
+// The lists with pages, as their tokens name them.
+constexpr std::string_view send_devices = "send devices", device_pushes = "device pushes",
+                           retirements = "retirements", held_retirements = "held retirements";
 
 /// Paging as every list here takes it.
 struct Asked {
@@ -41,7 +44,7 @@ struct Asked {
     std::string after;
 };
 
-Parsed<Asked> read_paging(const Request& request) {
+Parsed<Asked> read_paging(const Request& request, std::string_view list) {
     Asked asked;
     if (const auto top = request.param("top")) {
         const char* const end = top->data() + top->size();
@@ -49,11 +52,12 @@ Parsed<Asked> read_paging(const Request& request) {
         if (failure != std::errc() || stop != end || asked.top == 0 || asked.top > page_max)
             return Refusal{400, "top must be a whole number from 1 to 1000."};
     }
-    if (const auto token = request.param("continuation")) {
-        auto bytes = pns::from_hex(*token);
-        if (!bytes || token->size() > token_bytes_max)
-            return Refusal{400, "continuation must be what an earlier page returned."};
-        asked.after = std::move(*bytes);
+    const auto token = request.param("continuation");
+    if (token && !token->empty()) {
+        auto place = continuation_place(list, *token);
+        if (!place)
+            return Refusal{400, "continuation must be what an earlier page of this list returned."};
+        asked.after = std::move(*place);
     }
     return asked;
 }
@@ -163,7 +167,7 @@ Parsed<std::optional<std::size_t>> read_platform(const Request& request) {
 
 pns::Task<Response> get_send_devices(Call call) {
     const Request& request = call.request;
-    const auto asked = read_paging(request);
+    const auto asked = read_paging(request, send_devices);
     if (!ok(asked)) co_return problem(request, std::get<Refusal>(asked));
     const std::string outcome(request.param("outcome").value_or(""));
     if (!outcome.empty() && !is_outcome(outcome)) {
@@ -199,13 +203,14 @@ pns::Task<Response> get_send_devices(Call call) {
     json body{
         {"send", id}, {"trace", keep_name(call.parts.config.trace)}, {"devices", json::array()}};
     for (const auto& push : found.page->pushes) body["devices"].push_back(push_json(push));
-    if (!found.page->next.empty()) body["continuation"] = pns::to_hex(found.page->next);
+    if (!found.page->next.empty())
+        body["continuation"] = continuation_token(send_devices, found.page->next);
     co_return answer(body);
 }
 
 pns::Task<Response> get_device_pushes(Call call) {
     const Request& request = call.request;
-    const auto asked = read_paging(request);
+    const auto asked = read_paging(request, device_pushes);
     if (!ok(asked)) co_return problem(request, std::get<Refusal>(asked));
     Trace& trace = call.parts.trace;
     const std::uint32_t hub = call.hub->row.number;
@@ -224,13 +229,13 @@ pns::Task<Response> get_device_pushes(Call call) {
     json body{
         {"device", id}, {"trace", keep_name(call.parts.config.trace)}, {"pushes", json::array()}};
     for (const auto& push : page->pushes) body["pushes"].push_back(push_json(push));
-    if (!page->next.empty()) body["continuation"] = pns::to_hex(page->next);
+    if (!page->next.empty()) body["continuation"] = continuation_token(device_pushes, page->next);
     co_return answer(body);
 }
 
 pns::Task<Response> get_retirements(Call call) {
     const Request& request = call.request;
-    const auto asked = read_paging(request);
+    const auto asked = read_paging(request, retirements);
     if (!ok(asked)) co_return problem(request, std::get<Refusal>(asked));
     int named = 0;
     for (const char* name : {"handle", "installation", "registration"}) {
@@ -252,13 +257,13 @@ pns::Task<Response> get_retirements(Call call) {
     if (!page) co_return problem(request, page.error(), "");
     json body{{"retirements", json::array()}};
     for (const auto& record : page->records) body["retirements"].push_back(retirement_json(record));
-    if (!page->next.empty()) body["continuation"] = pns::to_hex(page->next);
+    if (!page->next.empty()) body["continuation"] = continuation_token(retirements, page->next);
     co_return answer(body);
 }
 
 pns::Task<Response> list_held_retirements(Call call) {
     const Request& request = call.request;
-    const auto asked = read_paging(request);
+    const auto asked = read_paging(request, held_retirements);
     if (!ok(asked)) co_return problem(request, std::get<Refusal>(asked));
     const Asked& paging = std::get<Asked>(asked);
     std::uint64_t after = 0;
@@ -290,7 +295,8 @@ pns::Task<Response> list_held_retirements(Call call) {
         body["held"].push_back(std::move(entry));
     }
     if (held.size() == paging.top)
-        body["continuation"] = pns::to_hex(std::to_string(held.back().retirement.ticket));
+        body["continuation"] =
+            continuation_token(held_retirements, std::to_string(held.back().retirement.ticket));
     co_return answer(body);
 }
 

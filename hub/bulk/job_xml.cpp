@@ -111,10 +111,13 @@ Parsed<std::string> read_url(const pugi::xml_node& node, std::string_view name) 
 Parsed<JobRequest> parse_job_request(std::string_view body) {
     pugi::xml_document document;
     if (auto refusal = read_xml(body, document)) return std::move(*refusal);
-    pugi::xml_node node = first_element(document);
-    if (local_name(node) == "entry") node = first_element(child_element(node, "content"));
+    const auto described = described_element(document);
+    if (!ok(described)) return std::get<Refusal>(described);
+    const auto node = std::get<pugi::xml_node>(described);
     if (local_name(node) != "NotificationHubJob")
-        return bad_request("The specified resource description is invalid.");
+        return invalid_description("The element <" + shown(local_name(node)) +
+                                   "> is no NotificationHubJob.");
+    if (auto refusal = check_no_child_twice(node)) return std::move(*refusal);
     JobRequest job;
     const std::string type_name(trimmed(child_text(node, "Type").value_or("")));
     const auto type = job_type_of(type_name);

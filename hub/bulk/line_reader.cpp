@@ -28,10 +28,16 @@ LineReader::Step LineReader::next(Line& line) {
     line = Line();
     std::size_t searched = 0;
     for (;;) {
-        const auto end = buffer_.find('\n', begin_ + searched);
+        const auto end = buffer_.find_first_of("\r\n", begin_ + searched);
         if (end != std::string::npos) {
+            // A line feed behind this carriage return, which belongs to it, may not be there yet.
+            if (buffer_[end] == '\r' && end + 1 == buffer_.size() && !ended_) {
+                searched = end - begin_;
+                if (fetch() == Fetched::failed) return Step::failed;
+                continue;
+            }
             if (!line.too_long) line.text = std::string_view(buffer_).substr(begin_, end - begin_);
-            begin_ = end + 1;
+            begin_ = end + (std::string_view(buffer_).substr(end, 2) == "\r\n" ? 2 : 1);
             break;
         }
         if (buffer_.size() - begin_ > line_bytes_max_) {
@@ -47,7 +53,6 @@ LineReader::Step LineReader::next(Line& line) {
         begin_ = buffer_.size();
         break;
     }
-    if (line.text.ends_with('\r')) line.text.remove_suffix(1);
     if (line.text.size() > line_bytes_max_) {
         line.text = {};
         line.too_long = true;

@@ -1,7 +1,8 @@
 #pragma once
 
-// Lines of a file that is read piece by piece: memory is bounded by one piece and one line. Knows
-// at which byte each line begins, so that reading can go on there later. One thread.
+// Lines of a file that is read piece by piece: memory is bounded by one piece and one line. CR, LF
+// and CR LF end a line. Knows at which byte each line begins, so that reading can go on there
+// later. One thread.
 
 #include <boost/system/result.hpp>
 #include <cstdint>

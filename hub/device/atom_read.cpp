@@ -19,8 +19,6 @@
 namespace hub {
 namespace {
 
-constexpr std::string_view invalid_description = "The specified resource description is invalid.";
-
 struct Kind {
     std::string platform;
     bool templated = false;
@@ -50,19 +48,26 @@ struct Description {
 };
 
 Parsed<Description> find_description(const pugi::xml_document& document) {
-    pugi::xml_node node = first_element(document);
-    if (local_name(node) == "entry") node = first_element(child_element(node, "content"));
-    if (!node) return bad_request(std::string(invalid_description));
+    const auto described = described_element(document);
+    if (!ok(described)) return std::get<Refusal>(described);
+    const auto node = std::get<pugi::xml_node>(described);
+    const std::string element = shown(local_name(node));
     std::string_view name = local_name(node);
     if (name == "RegistrationDescription") {
+        name = {};
         for (const pugi::xml_attribute& attribute : node.attributes()) {
             if (local_name(attribute) == "type") name = attribute.value();
         }
         if (const std::size_t colon = name.find(':'); colon != std::string_view::npos)
             name.remove_prefix(colon + 1);
+        if (name.empty())
+            return invalid_description("The element <" + element + "> needs the attribute i:type.");
     }
     auto kind = kind_of(name);
-    if (!kind) return bad_request(std::string(invalid_description));
+    if (!kind)
+        return invalid_description("There is no kind of registration named '" + shown(name) +
+                                   "'; AppleRegistrationDescription is one.");
+    if (auto refusal = check_no_child_twice(node)) return std::move(*refusal);
     return Description{node, std::move(*kind)};
 }
 
@@ -210,10 +215,13 @@ Parsed<registry::Registration> parse_bulk_registration(std::string_view body,
 Parsed<std::string> parse_registration_id(std::string_view body) {
     pugi::xml_document document;
     if (auto refusal = read_xml(body, document)) return std::move(*refusal);
-    pugi::xml_node node = first_element(document);
-    if (local_name(node) == "entry") node = first_element(child_element(node, "content"));
+    const auto described = described_element(document);
+    if (!ok(described)) return std::get<Refusal>(described);
+    const auto node = std::get<pugi::xml_node>(described);
     if (!local_name(node).ends_with("RegistrationDescription"))
-        return bad_request(std::string(invalid_description));
+        return invalid_description("The element <" + shown(local_name(node)) +
+                                   "> is no RegistrationDescription.");
+    if (auto refusal = check_no_child_twice(node)) return std::move(*refusal);
     return std::string(trimmed(child_text(node, "RegistrationId").value_or(std::string())));
 }
 

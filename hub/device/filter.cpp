@@ -73,8 +73,13 @@ class Parser {
             if (!known || !same_ignoring_case(word(), "eq")) return bad_filter(at_);
             std::string read;
             if (!value(read)) return bad_filter(at_);
-            if (terms.size() == terms_max || !terms.emplace(name, std::move(read)).second)
-                return bad_filter(at_);
+            const auto same = terms.find(name);
+            if (same == terms.end()) {
+                if (terms.size() == terms_max) return bad_filter(at_);
+                terms.emplace(name, std::move(read));
+            } else if (same->second != read) {
+                return bad_request("The $filter asks for two values of the field '" + name + "'.");
+            }
             skip_blanks();
             if (at_ == text_.size()) return std::nullopt;
             if (!same_ignoring_case(word(), "and")) return bad_filter(at_);

@@ -144,14 +144,14 @@ void append_rule(std::string& out, const Rule& rule) {
 Parsed<HubDescription> parse_hub_description(std::string_view body) {
     pugi::xml_document document;
     if (auto refusal = read_xml(body, document)) return std::move(*refusal);
-    pugi::xml_node node = first_element(document);
+    const auto described = described_element(document);
+    if (!ok(described)) return std::get<Refusal>(described);
+    const auto node = std::get<pugi::xml_node>(described);
     HubDescription hub;
-    if (local_name(node) == "entry") {
-        hub.name = child_text(node, "title").value_or(std::string());
-        node = first_element(child_element(node, "content"));
-    }
+    hub.name = child_text(first_element(document), "title").value_or(std::string());
     if (local_name(node) != "NotificationHubDescription")
-        return bad_request("The specified resource description is invalid.");
+        return invalid_description("The element <" + shown(local_name(node)) +
+                                   "> is no NotificationHubDescription.");
     for (const pns::Platform& platform : pns::platforms()) {
         if (platform.credential.empty()) continue;
         auto properties = read_properties(child_element(node, platform.credential), platform);

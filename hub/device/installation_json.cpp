@@ -146,11 +146,7 @@ class Reader {
 
     std::optional<Refusal> expiration() {
         const json* found = member(object_, "expirationTime");
-        if (found == nullptr) return std::nullopt;
-        auto time = read_expiration(*found);
-        if (auto* refusal = std::get_if<Refusal>(&time)) return std::move(*refusal);
-        out_.expires_at_ms = std::get<std::int64_t>(time);
-        return std::nullopt;
+        return found == nullptr ? std::nullopt : read_expiration(*found, out_);
     }
 
     std::optional<Refusal> tiles() {
@@ -286,12 +282,16 @@ Parsed<std::vector<std::string>> read_tags(const json& value, std::string_view w
     return tags;
 }
 
-Parsed<std::int64_t> read_expiration(const json& value) {
-    if (value.is_null()) return registry::never_ms;
-    const auto time =
-        value.is_string() ? parse_time_ms(value.get_ref<const std::string&>()) : std::nullopt;
+std::optional<Refusal> read_expiration(const json& value, registry::Installation& into) {
+    into.expires_at_ms = registry::never_ms;
+    into.expires_ticks = 0;
+    if (value.is_null()) return std::nullopt;
+    const auto text = value.is_string() ? value.get<std::string>() : std::string();
+    const auto time = parse_time_ms(text);
     if (!time) return bad_request("The member 'expirationTime' must be an ISO 8601 date and time.");
-    return *time;
+    into.expires_at_ms = *time;
+    if (*time != registry::never_ms) into.expires_ticks = ticks_behind_ms(text);
+    return std::nullopt;
 }
 
 std::optional<Refusal> check_installation(const registry::Installation& installation) {
@@ -340,7 +340,7 @@ std::string installation_json(const registry::Installation& installation) {
     }
     out["pushChannelExpired"] = installation.push_channel_expired;
     out["platform"] = installation.platform;
-    out["expirationTime"] = iso_ticks(installation.expires_at_ms);
+    out["expirationTime"] = iso_ticks(installation.expires_at_ms, installation.expires_ticks);
     if (!installation.user_id.empty()) out["userId"] = installation.user_id;
     if (!installation.tags.empty()) out["tags"] = installation.tags;
     if (!installation.push_variables.empty()) out["pushVariables"] = installation.push_variables;

@@ -37,8 +37,8 @@ Parsed<registry::Template> read_template(const nlohmann::json& value, std::strin
 Parsed<registry::SecondaryTile> read_tile(const nlohmann::json& value,
                                           const NormaliseHandle& normalise);
 Parsed<std::vector<std::string>> read_tags(const nlohmann::json& value, std::string_view what);
-/// A date, or null for never.
-Parsed<std::int64_t> read_expiration(const nlohmann::json& value);
+/// A date, or null for never; becomes the end of `into`.
+std::optional<Refusal> read_expiration(const nlohmann::json& value, registry::Installation& into);
 
 /// Every rule that holds for the installation as a whole: ids, tags, templates, counts, platform.
 std::optional<Refusal> check_installation(const registry::Installation& installation);

@@ -274,10 +274,7 @@ class Patcher {
 
     Problem expiration(Path& path) {
         if (path.left() > 0) return no_such_path();
-        auto time = read_expiration(op_ == Op::remove ? json() : value_);
-        if (auto* refusal = std::get_if<Refusal>(&time)) return std::move(*refusal);
-        out_.value.expires_at_ms = std::get<std::int64_t>(time);
-        return std::nullopt;
+        return read_expiration(op_ == Op::remove ? json() : value_, out_.value);
     }
 
     Problem tiles(Path& path) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "hub/text/text.hpp"
+#include "tagexpr/letters.hpp"
 #include "tagexpr/utf8.hpp"
 
 namespace hub {
@@ -10,15 +11,13 @@ namespace {
 
 constexpr std::size_t id_bytes_max = 256;
 
-/// Position of the first byte that is neither a word character nor one of `others`.
+/// Position of the first byte that is neither of a letter or digit nor one of `others`.
 std::size_t first_foreign(std::string_view text, std::string_view others) {
     for (std::size_t i = 0; i < text.size();) {
-        const char c = text[i];
-        const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                          (c >= '0' && c <= '9') || c == '_' ||
-                          static_cast<unsigned char>(c) >= 0x80;
-        const std::size_t length = tagexpr::utf8_length(text.substr(i));
-        if (length == 0 || (!word && others.find(c) == std::string_view::npos)) return i;
+        const std::size_t length = others.find(text[i]) != std::string_view::npos
+                                       ? 1
+                                       : tagexpr::letter_length(text.substr(i));
+        if (length == 0) return i;
         i += length;
     }
     return std::string_view::npos;
@@ -27,7 +26,7 @@ std::size_t first_foreign(std::string_view text, std::string_view others) {
 std::optional<Refusal> check_tag(std::string_view tag) {
     if (tag.empty()) return bad_request("A tag must not be empty.");
     if (tag.front() == '$') return bad_request("Tags can not start with $");
-    const std::size_t foreign = first_foreign(tag, "@#.:-");
+    const std::size_t foreign = first_foreign(tag, "_@#.:-");
     if (foreign != std::string_view::npos)
         return bad_request("The tag '" + (tagexpr::is_utf8(tag) ? shown(tag) : "?") +
                            "' has an illegal character at position " + std::to_string(foreign + 1) +
@@ -90,7 +89,7 @@ std::optional<Refusal> check_id(std::string_view what, std::string_view id) {
     if (id.size() > id_bytes_max)
         return bad_request("The " + std::string(what) + " is longer than " +
                            std::to_string(id_bytes_max) + " bytes.");
-    const std::size_t foreign = first_foreign(id, "@#.:=-");
+    const std::size_t foreign = first_foreign(id, "_@#.:=-");
     if (foreign != std::string_view::npos)
         return bad_request("The " + std::string(what) + " has an illegal character at position " +
                            std::to_string(foreign + 1) +

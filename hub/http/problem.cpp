@@ -33,6 +33,8 @@ std::string_view code_of(int status) {
             return "precondition-failed";
         case 413:
             return "too-large";
+        case 415:
+            return "unsupported-media-type";
         case 422:
             return "unprocessable";
         case 429:
@@ -97,7 +99,7 @@ Response as_problem(const Request& request, Response response) {
     if (document.load_string(response.body.c_str()))
         detail = document.child("Error").child_value("Detail");
     // error_xml() ends the text with the tracking id, which has a member of its own here.
-    if (const auto end = detail.rfind(".TrackingId:"); end != std::string::npos) detail.resize(end);
+    if (const auto end = detail.rfind("TrackingId:"); end != std::string::npos) detail.resize(end);
     Response converted = problem(request, response.status, code_of(response.status), detail);
     for (auto& header : response.headers) {
         if (header.first != "Content-Type") converted.headers.push_back(std::move(header));

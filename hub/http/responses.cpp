@@ -1,8 +1,8 @@
 #include "hub/http/responses.hpp"
 
+#include "hub/http/continuation.hpp"
 #include "hub/process/log.hpp"
 #include "hub/text/text.hpp"
-#include "pns/jwt.hpp"
 
 namespace hub {
 
@@ -42,19 +42,43 @@ Response empty_response(int status) {
     return response;
 }
 
+namespace {
+
+void append_version(std::string& url, const Request& request) {
+    const auto version = request.param("api-version");
+    url += "?api-version=";
+    append_percent_encoded(url, version && !version->empty() ? *version : "2020-06");
+}
+
+}  // namespace
+
 std::string absolute_url(const Request& request, const std::vector<std::string>& segments) {
     std::string url = "https://" + request.host;
     for (const std::string& segment : segments) {
         url += '/';
         append_percent_encoded(url, segment);
     }
-    const auto version = request.param("api-version");
-    url += "?api-version=";
-    append_percent_encoded(url, version && !version->empty() ? *version : "2020-06");
+    append_version(url, request);
     return url;
 }
 
-std::optional<std::string> read_continuation(const Request& request) {
+std::string collection_url(const Request& request) {
+    std::string url = "https://" + request.host;
+    for (std::size_t i = 0; i < 2; ++i) {
+        url += '/';
+        append_percent_encoded(url, request.segments.at(i));
+    }
+    return url;
+}
+
+std::string location_of(const Request& request, std::string_view id) {
+    std::string url = collection_url(request) + "/";
+    append_percent_encoded(url, id);
+    append_version(url, request);
+    return url;
+}
+
+std::optional<std::string> read_continuation(const Request& request, std::string_view list) {
     const auto given = request.param("continuationtoken");
     if (!given || given->empty()) return std::string();
     std::string token(*given);
@@ -63,13 +87,7 @@ std::optional<std::string> read_continuation(const Request& request) {
         if (decoded == token) break;
         token = std::move(decoded);
     }
-    return pns::from_base64(token);
-}
-
-std::string continuation_header(std::string_view next) {
-    std::string header;
-    append_percent_encoded(header, pns::base64(next));
-    return header;
+    return continuation_place(list, token);
 }
 
 }  // namespace hub

@@ -28,10 +28,14 @@ Response empty_response(int status);
 /// https://<host>/<first>/<second>...: segments percent-encoded, with the request's api-version.
 std::string absolute_url(const Request& request, const std::vector<std::string>& segments);
 
-/// The `continuationtoken` of a list request: clients return it raw or percent-encoded once more,
-/// so it is decoded until stable (docs/contracts/anh.md 3.7). Nothing: not a token of ours.
-std::optional<std::string> read_continuation(const Request& request);
-/// The header value of a page that is not the last: base64, percent-encoded.
-std::string continuation_header(std::string_view next);
+/// The two first segments of the request's path as they were written: https://<host>/<hub>/<noun>.
+std::string collection_url(const Request& request);
+/// Where a thing is that a POST to such a collection has made, with the request's api-version.
+std::string location_of(const Request& request, std::string_view id);
+
+/// The place in the `continuationtoken` of a request for a page of `list`; empty: there is none.
+/// Clients return it raw or percent-encoded once more, so it is decoded until stable
+/// (docs/contracts/anh.md 3.7). Nothing: not a token of this list.
+std::optional<std::string> read_continuation(const Request& request, std::string_view list);
 
 }  // namespace hub

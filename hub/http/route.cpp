@@ -3,6 +3,7 @@
 #include "hub/http/route.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "hub/text/text.hpp"
 
@@ -60,6 +61,28 @@ std::vector<std::string> arguments(std::string_view pattern,
 }
 
 }  // namespace
+
+std::optional<Refusal> check_query(const Route& route, const Request& request) {
+    if (!route.answers_problems) return std::nullopt;
+    std::set<std::string_view> known{"api-version"}, seen;
+    std::string listed;
+    for (auto rest = route.parameters; !rest.empty();) {
+        const auto name = rest.substr(0, rest.find(' '));
+        rest.remove_prefix(std::min(name.size() + 1, rest.size()));
+        known.insert(name);
+        listed.append(listed.empty() ? "" : ", ").append(name);
+    }
+    for (const auto& [name, value] : request.query) {
+        if (!known.contains(name)) {
+            return bad_request(
+                "The parameter '" + shown(name) + "' is not known here. " +
+                (listed.empty() ? "There are none." : "There are these: " + listed + "."));
+        }
+        if (!seen.insert(name).second)
+            return bad_request("The parameter '" + name + "' is there twice.");
+    }
+    return std::nullopt;
+}
 
 bool takes_pieces(const Routed& routed) {
     const auto* matched = std::get_if<Matched>(&routed);

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -82,6 +83,12 @@ struct Route {
           body_bound(bound) {
         for (std::size_t i = 0; i + 1 < of_pattern.size(); ++i) segments += of_pattern[i] == '/';
     }
+    constexpr Route(std::string_view of_method, std::string_view of_pattern, Right needed,
+                    std::size_t body_bytes, Handler by, Trait traits,
+                    std::string_view of_parameters)
+        : Route(of_method, of_pattern, needed, body_bytes, by, traits) {
+        parameters = of_parameters;
+    }
 
     std::string_view method;
     std::string_view pattern;  ///< "/{hub}/installations/{id}"
@@ -93,6 +100,9 @@ struct Route {
     bool names_hub;            ///< the pattern begins with the hub's name
     BodyBound body_bound;      ///< null: body_bytes_max for every request
     std::size_t segments = 0;  ///< of the pattern
+    /// Of the query, in lower case, joined by blanks. Only routes that answer problems have them,
+    /// and take no others.
+    std::string_view parameters;
 
   private:
     static constexpr bool has(Trait traits, Trait one) {
@@ -112,6 +122,9 @@ using Routed = std::variant<Matched, NoRoute>;
 /// `segments` decoded, without empty ones. A HEAD leads where the GET does, if it has no row.
 Routed match(std::span<const Route> table, std::string_view method,
              std::span<const std::string> segments);
+/// Refuses a query with a parameter that a route of ours does not have, or has twice: a misspelt
+/// filter would let through what it should hold back. Routes of the contract take any query.
+std::optional<Refusal> check_query(const Route& route, const Request& request);
 /// Does it lead to a route that takes pieces?
 bool takes_pieces(const Routed& routed);
 

@@ -32,7 +32,13 @@ std::optional<Refusal> read_count(const Json& value, std::string_view name, std:
 
 std::optional<Refusal> read_member(const std::string& name, const Json& value,
                                    AudienceRequest& request) {
-    if (name == "tagExpression") return read_text(value, name, request.tag_expression);
+    if (name == "tagExpression") {
+        auto refusal = read_text(value, name, request.tag_expression);
+        if (!refusal && !value.is_null() && trimmed(request.tag_expression).empty())
+            return bad_request(
+                "tagExpression is blank, which names no tag. Leave it out for everybody.");
+        return refusal;
+    }
     if (name == "format") {
         if (auto refusal = read_text(value, name, request.format)) return refusal;
         request.format = lower(trimmed(request.format));

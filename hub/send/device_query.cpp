@@ -2,14 +2,12 @@
 
 #include "hub/send/device_query.hpp"
 
-#include <algorithm>
-#include <array>
 #include <charconv>
 
 #include "hub/device/tags.hpp"
+#include "hub/http/continuation.hpp"
 #include "hub/send/send_request.hpp"
 #include "hub/text/text.hpp"
-#include "pns/jwt.hpp"
 #include "pns/platform.hpp"
 
 namespace hub {
@@ -18,13 +16,14 @@ namespace {
 
 using registry::DeviceQuery;
 
-constexpr std::size_t token_bytes_max = 1'024;
-constexpr std::array<std::string_view, 8> parameters{
-    "tag", "user", "platform", "handle", "state", "top", "continuation", "api-version"};
+constexpr std::string_view list_name = "devices";
 
 /// The expression, and the tag of the user if one is asked for.
 Parsed<tagexpr::Plan> read_plan(const Request& request, const Config& config) {
-    auto plan = plan_of(request.param("tag").value_or(""), config);
+    const auto tag_text = request.param("tag");
+    if (tag_text && trimmed(*tag_text).empty())
+        return bad_request("The parameter tag is blank, which names no tag. Leave it out for all.");
+    auto plan = plan_of(tag_text.value_or(""), config);
     const auto user = request.param("user");
     if (!ok(plan) || !user) return plan;
     if (auto refusal = check_id("user", *user)) return std::move(*refusal);
@@ -80,8 +79,8 @@ std::optional<Refusal> read_page(const Request& request, DeviceQuery& query) {
     }
     const auto token = request.param("continuation");
     if (!token || token->empty()) return std::nullopt;
-    const auto place = token->size() > token_bytes_max ? std::nullopt : pns::from_base64url(*token);
-    if (!place || place->empty() || ((*place)[0] != 'i' && (*place)[0] != 'r'))
+    const auto place = continuation_place(list_name, *token);
+    if (!place || ((*place)[0] != 'i' && (*place)[0] != 'r'))
         return bad_request("The continuation token is not one that a list returned.");
     query.after = *place;
     return std::nullopt;
@@ -90,13 +89,6 @@ std::optional<Refusal> read_page(const Request& request, DeviceQuery& query) {
 }  // namespace
 
 Parsed<DeviceQuery> read_device_query(const Request& request, const Config& config) {
-    for (const auto& [name, value] : request.query) {
-        if (std::find(parameters.begin(), parameters.end(), name) == parameters.end()) {
-            return bad_request("The parameter '" + shown(name) +
-                               "' is not known. There are tag, user, platform, handle, state, top "
-                               "and continuation.");
-        }
-    }
     DeviceQuery query;
     auto plan = read_plan(request, config);
     if (!ok(plan)) return std::get<Refusal>(std::move(plan));
@@ -113,7 +105,7 @@ Parsed<DeviceQuery> read_device_query(const Request& request, const Config& conf
 }
 
 std::string device_token(std::string_view next) {
-    return pns::base64url(next);
+    return continuation_token(list_name, next);
 }
 
 }  // namespace hub

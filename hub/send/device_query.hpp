@@ -15,7 +15,7 @@ constexpr std::size_t devices_page_default = 100, devices_page_max = 1'000;
 constexpr std::size_t handle_prefix_bytes_max = 2'048;
 
 /// `tag` (an expression), `user`, `platform`, `handle` (how it begins), `state`, `top`,
-/// `continuation`. What is not known is refused.
+/// `continuation`.
 Parsed<registry::DeviceQuery> read_device_query(const Request& request, const Config& config);
 
 /// The token behind a page; read_device_query() takes it back.

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include "hub/http/request_fields.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
-#include "pns/http_date.hpp"
 
 namespace hub {
 
@@ -48,7 +48,8 @@ std::optional<Refusal> read_canary(const Request& request, std::string_view text
         return bad_request("PushHub-Canary '" + shown(text) +
                            "' is no share. Write 1%; hold, with a share from 0.0001% to 99.9999%.");
     }
-    if (request.param("test")) {
+    const auto test = read_flag(request, "test");
+    if (!ok(test) || std::get<bool>(test)) {
         return bad_request("A test send answers when it has ended: leave out PushHub-Canary.");
     }
     send.canary_ppm = *ppm;
@@ -74,13 +75,12 @@ std::optional<Refusal> read_rate(std::string_view text, registry::Send& send) {
 }
 
 std::optional<std::int64_t> deadline_of(const Request& request, std::string_view text) {
-    if (const auto time = parse_time_ms(text)) return time;
-    if (const auto time = pns::parse_http_date_ms(text, request.received_at_ms)) return time;
+    if (const auto time = parse_any_time_ms(text, request.received_at_ms)) return time;
     const auto after = parse_duration_ms(text);
     if (!after || *after > deadline_ahead_ms_max * 2) return std::nullopt;
     // Counted from when the send goes out.
-    const auto scheduled =
-        parse_time_ms(trimmed(request.header("servicebusnotification-scheduletime")));
+    const auto scheduled = parse_any_time_ms(
+        trimmed(request.header("servicebusnotification-scheduletime")), request.received_at_ms);
     return std::max(scheduled.value_or(0), request.received_at_ms) + *after;
 }
 

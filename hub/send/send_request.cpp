@@ -7,7 +7,9 @@
 #include "hub/send/send_request.hpp"
 
 #include <algorithm>
+#include <set>
 
+#include "hub/http/request_fields.hpp"
 #include "hub/send/send_options.hpp"
 #include "hub/template/gcm_alias.hpp"
 #include "hub/template/templates.hpp"
@@ -79,6 +81,18 @@ registry::Headers provider_headers(const Request& request, std::string_view form
     return kept;
 }
 
+/// A header that steers a send and stands there twice says two things.
+std::optional<Refusal> check_no_header_twice(const Request& request) {
+    std::set<std::string_view> names;
+    for (const auto& [name, value] : request.headers) {
+        const bool steers =
+            name.starts_with("servicebusnotification-") || name.starts_with("pushhub-");
+        if (steers && !names.insert(name).second)
+            return bad_request("The header " + name + " is there twice.");
+    }
+    return std::nullopt;
+}
+
 Parsed<std::string> read_format(const Request& request) {
     const std::string format = lower(trimmed(request.header("servicebusnotification-format")));
     if (format == "template" || pns::platform_by_format(format) != nullptr) return format;
@@ -96,8 +110,26 @@ Parsed<std::string> read_format(const Request& request) {
     return bad_request("The header ServiceBusNotification-Format is missing.");
 }
 
+/// Is the body of this Windows or Windows Phone notification whatever the app reads, not XML?
+bool is_raw(const Send& send, const Request& request) {
+    if (send.format == "windows")
+        return same_ignoring_case(header_of(send.headers, "x-wns-type"), "wns/raw");
+    return trimmed(request.header("x-windowsphone-target")).empty();
+}
+
+std::optional<Refusal> check_raw(const Send& send, const Request& request) {
+    const auto content_type = request.header("content-type");
+    const auto type = lower(trimmed(content_type.substr(0, content_type.find(';'))));
+    const bool xml = type == "text/xml" || type == "application/xml" || type.ends_with("+xml");
+    if (!xml || send.format != "windows") return std::nullopt;
+    return bad_request(
+        "A notification of the X-WNS-Type wns/raw has the Content-Type application/octet-stream, "
+        "not " +
+        shown(type) + ".");
+}
+
 /// The body's shape by its format; what only the provider can judge becomes an outcome later.
-std::optional<Refusal> check_body(const Send& send, const Config& config) {
+std::optional<Refusal> check_body(const Send& send, const Request& request, const Config& config) {
     if (send.body.empty()) return bad_request("The notification has no body.");
     if (send.format == "template") {
         const auto properties = parse_properties(send.body);
@@ -105,8 +137,7 @@ std::optional<Refusal> check_body(const Send& send, const Config& config) {
         return std::nullopt;
     }
     if (send.format == "windows" || send.format == "windowsphone") {
-        const auto type = lower(header_of(send.headers, "x-wns-type"));
-        if (type == "wns/raw" || send.format == "windowsphone") return std::nullopt;
+        if (is_raw(send, request)) return check_raw(send, request);
         pugi::xml_document document;
         return read_xml(send.body, document);
     }
@@ -130,6 +161,7 @@ std::optional<Refusal> check_body(const Send& send, const Config& config) {
 }  // namespace
 
 Parsed<Send> read_send(const Request& request, std::string body, const Config& config) {
+    if (auto refusal = check_no_header_twice(request)) return std::move(*refusal);
     auto format = read_format(request);
     if (!ok(format)) return std::get<Refusal>(std::move(format));
     Send send;
@@ -139,8 +171,9 @@ Parsed<Send> read_send(const Request& request, std::string body, const Config& c
         if (value.size() > header_value_bytes_max)
             return bad_request("The header " + name + " is longer than 4096 bytes.");
     }
-    send.body = std::move(body);
-    if (auto refusal = check_body(send, config)) return std::move(*refusal);
+    const bool to_windows = send.format == "windows" || send.format == "windowsphone";
+    send.body = to_windows ? std::move(body) : json_in_utf8(std::move(body));
+    if (auto refusal = check_body(send, request, config)) return std::move(*refusal);
     const std::string delivery = lower(trimmed(request.header("pushhub-delivery")));
     if (delivery == "at-most-once") {
         send.delivery = registry::Delivery::at_most_once;
@@ -152,6 +185,23 @@ Parsed<Send> read_send(const Request& request, std::string body, const Config& c
     if (auto refusal = read_send_options(request, send)) return std::move(*refusal);
     send.id = new_send_id(request.received_at_ms);
     return send;
+}
+
+Parsed<std::string> read_tag_expression(const Request& request) {
+    constexpr std::string_view name = "ServiceBusNotification-Tags";
+    const auto text = trimmed(request.header(lower(name)));
+    if (text.empty() && has_header(request, lower(name))) {
+        return bad_request("The header " + std::string(name) +
+                           " is blank, which names no tag. Leave it out to send to everybody.");
+    }
+    return std::string(text);
+}
+
+std::optional<Refusal> check_no_handle(const Request& request) {
+    if (!has_header(request, "servicebusnotification-devicehandle")) return std::nullopt;
+    return bad_request(
+        "ServiceBusNotification-DeviceHandle belongs to a direct send: add ?direct to the address, "
+        "or leave the header out.");
 }
 
 Parsed<tagexpr::Plan> plan_of(std::string_view expression, const Config& config) {

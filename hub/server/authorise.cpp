@@ -100,7 +100,16 @@ std::optional<Response> refuse(Grounds& grounds, const Request& request, const H
     check.hosts = grounds.config.host_names;
     check.now_s = request.received_at_ms / 1'000;
     check.skew_s = grounds.config.sas_clock_skew_s;
-    const auto checked = check_sas(check);
+    auto checked = check_sas(check);
+    if (!ok(checked) && hub != nullptr && route.right == Right::manage_namespace) {
+        check.hub_rules = hub->description.rules;
+        check.namespace_rules = {};
+        if (ok(check_sas(check))) {
+            checked = Refusal{401,
+                              "The token is signed by a rule of the hub. Hubs are created, changed "
+                              "and deleted by a rule of the namespace that has Manage."};
+        }
+    }
     if (const auto* refusal = std::get_if<Refusal>(&checked)) {
         log_refusal(grounds, request, hub, route, refusal->status, refusal->message);
         return refused(request, *refusal);

@@ -9,6 +9,7 @@
 #include "hub/process/config.hpp"
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
+#include "hub/text/text.hpp"
 
 namespace hub {
 
@@ -16,6 +17,19 @@ namespace {
 
 constexpr std::size_t unrouted_body_bytes_max = 64 * 1024;
 constexpr std::string_view no_route = "none";
+
+/// Bodies are read as they are: one that is compressed would be kept or sent as nonsense.
+std::optional<Response> refuse_coding(const Request& request) {
+    const auto coding = trimmed(request.header("content-encoding"));
+    if (coding.empty() || same_ignoring_case(coding, "identity")) return std::nullopt;
+    if (request.method != "POST" && request.method != "PUT" && request.method != "PATCH")
+        return std::nullopt;
+    Response response = error(
+        request, 415,
+        "The Content-Encoding '" + shown(coding) + "' is not understood: send the body as it is.");
+    response.headers.emplace_back("Accept-Encoding", "identity");
+    return response;
+}
 
 struct Counted {
     explicit Counted(std::atomic<std::size_t>& count) : count_(count) {
@@ -111,6 +125,11 @@ pns::Task<Response> Dispatch::answer(const Request& request, const Routed& route
     }
     const auto& matched = std::get<Matched>(routed);
     Response response;
+    if (auto coded = refuse_coding(request)) {
+        response = std::move(*coded);
+        if (matched.route->answers_problems) response = as_problem(request, std::move(response));
+        co_return finish(request, matched.route->pattern, std::move(response));
+    }
     try {
         response = co_await guarded(request, matched);
     } catch (const std::exception& bug) {
@@ -139,6 +158,8 @@ pns::Task<Response> Dispatch::guarded(const Request& request, const Matched& mat
     if (route.names_hub && !hub && !creates_hub) {
         co_return error(request, 404, "No service is hosted at the specified address.");
     }
+    if (const auto refusal = check_query(route, request))
+        co_return error(request, refusal->status, refusal->message);
     Call call{request, std::move(hub), matched.args, parts_};
     const bool once =
         route.creates && answer_once_ != nullptr && !request.header("idempotency-key").empty();

@@ -6,6 +6,7 @@
 #include "hub/template/template_expression.hpp"
 
 #include <charconv>
+#include <system_error>
 #include <utility>
 
 #include "hub/text/text.hpp"
@@ -241,6 +242,10 @@ void evaluate_template(const TemplateExpression& expression, const TemplateValue
 }
 
 bool is_template_number(std::string_view text) {
+    // What no double holds is no number for those who read the payload.
+    double value = 0;
+    if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc())
+        return false;
     const auto digits = [&] {
         std::size_t count = 0;
         while (count < text.size() && is_digit(text[count])) ++count;

@@ -1,6 +1,7 @@
 #include "hub/text/json_text.hpp"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "hub/text/text.hpp"
 
@@ -23,13 +24,15 @@ class Checker : public nlohmann::json::json_sax_t {
     bool end_object() override { return leave(); }
     bool end_array() override { return leave(); }
     bool parse_error(std::size_t position, const std::string&,
-                     const nlohmann::detail::exception&) override {
+                     const nlohmann::detail::exception& error) override {
         position_ = position;
+        number_too_large_ = error.id == 406;
         return false;
     }
 
     bool too_deep() const { return depth_ > json_depth_max; }
     std::size_t position() const { return position_; }
+    bool number_too_large() const { return number_too_large_; }
 
   private:
     bool enter() { return ++depth_ <= json_depth_max; }
@@ -37,9 +40,60 @@ class Checker : public nlohmann::json::json_sax_t {
 
     std::size_t depth_ = 0;
     std::size_t position_ = 0;
+    bool number_too_large_ = false;
 };
 
+/// Empty: not UTF-16.
+std::string utf8_of_utf16(std::string_view text, bool big_endian) {
+    std::string out;
+    const auto unit_at = [&](std::size_t i) {
+        const auto first = static_cast<unsigned char>(text[i]);
+        const auto second = static_cast<unsigned char>(text[i + 1]);
+        return static_cast<std::uint32_t>(big_endian ? first << 8 | second : second << 8 | first);
+    };
+    if (text.size() % 2 != 0) return {};
+    for (std::size_t i = 0; i < text.size(); i += 2) {
+        std::uint32_t code = unit_at(i);
+        if (code >= 0xD800 && code < 0xE000) {
+            i += 2;
+            const std::uint32_t low = i < text.size() ? unit_at(i) : 0;
+            if (code >= 0xDC00 || low < 0xDC00 || low >= 0xE000) return {};
+            code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+        }
+        const auto byte = [&](std::uint32_t value) { out += static_cast<char>(value); };
+        if (code < 0x80) {
+            byte(code);
+        } else if (code < 0x800) {
+            byte(0xC0 | code >> 6);
+            byte(0x80 | (code & 0x3F));
+        } else {
+            if (code >= 0x10000) byte(0xF0 | code >> 18);
+            byte(code >= 0x10000 ? 0x80 | (code >> 12 & 0x3F) : 0xE0 | code >> 12);
+            byte(0x80 | (code >> 6 & 0x3F));
+            byte(0x80 | (code & 0x3F));
+        }
+    }
+    return out;
+}
+
+/// Does the text begin as JSON in plain UTF-8 does?
+bool begins_plainly(std::string_view text) {
+    const auto is_plain = [](char c) { return c > 0 && c < 0x7F; };
+    return text.size() < 2 || (is_plain(text[0]) && text[1] != '\0');
+}
+
 }  // namespace
+
+std::string json_in_utf8(std::string text) {
+    if (begins_plainly(text)) return text;
+    const std::string_view view = text;
+    if (view.starts_with("\xEF\xBB\xBF")) return text.substr(3);
+    const bool marked = view.starts_with("\xFF\xFE") || view.starts_with("\xFE\xFF");
+    if (!marked && view[0] != '\0' && view[1] != '\0') return text;
+    const bool big_endian = view[0] == '\0' || view[0] == '\xFE';
+    std::string converted = utf8_of_utf16(view.substr(marked ? 2 : 0), big_endian);
+    return converted.empty() ? text : converted;
+}
 
 std::optional<Refusal> check_json(std::string_view text, std::string_view what,
                                   std::size_t bytes_max) {
@@ -51,12 +105,20 @@ std::optional<Refusal> check_json(std::string_view text, std::string_view what,
     if (checker.too_deep())
         return bad_request(std::string(what) + " nests deeper than " +
                            std::to_string(json_depth_max) + " levels.");
+    if (checker.number_too_large())
+        return bad_request(std::string(what) + " has a number that is too large at byte " +
+                           std::to_string(checker.position()) + ".");
     return bad_request(std::string(what) + " is not valid JSON: error at byte " +
                        std::to_string(checker.position()) + ".");
 }
 
 Parsed<nlohmann::json> read_json(std::string_view text, std::string_view what,
                                  std::size_t bytes_max) {
+    if (!begins_plainly(text)) {
+        const std::string converted = json_in_utf8(std::string(text.substr(0, bytes_max + 1)));
+        if (text.size() <= bytes_max && begins_plainly(converted))
+            return read_json(converted, what, bytes_max);
+    }
     const auto brackets =
         std::count_if(text.begin(), text.end(), [](char c) { return c == '{' || c == '['; });
     if (text.size() <= bytes_max && static_cast<std::size_t>(brackets) <= json_depth_max) {

@@ -17,7 +17,12 @@ namespace hub {
 constexpr std::size_t json_bytes_max = 64 * 1024;
 constexpr std::size_t json_depth_max = 32;
 
-/// `what` names the document in refusals: "The body", "The devices part".
+/// UTF-8 without a byte order mark. UTF-16 is known by its mark, or by the zero byte that an ASCII
+/// bracket has in it. What is neither stays as it is: it is no JSON.
+std::string json_in_utf8(std::string text);
+
+/// `text` as json_in_utf8() takes it. `what` names the document in refusals: "The body", "The
+/// devices part".
 Parsed<nlohmann::json> read_json(std::string_view text, std::string_view what,
                                  std::size_t bytes_max = json_bytes_max);
 

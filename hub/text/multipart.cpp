@@ -80,14 +80,16 @@ Parsed<std::vector<Part>> split(std::string_view body, std::string_view boundary
     std::size_t at = 0;
     for (;;) {
         at = body.find(delimiter, at);
-        if (at == std::string_view::npos)
-            return bad_request("The multipart body has no closing delimiter.");
+        // Some clients leave the closing delimiter out: the body's end ends the last part, too.
+        const bool ended = at == std::string_view::npos;
+        if (ended && !begin) return bad_request("The multipart body has no delimiter.");
+        if (ended) at = body.size();
         // Looked at only where a line starts, so that no line is scanned twice.
-        std::string_view rest = body.substr(at + delimiter.size());
+        std::string_view rest = body.substr(std::min(at + delimiter.size(), body.size()));
         const std::string_view tail = rest;
-        const bool closing = rest.starts_with("--");
-        const bool is_delimiter =
-            (at == 0 || body[at - 1] == '\n') && (closing || trimmed(take_line(rest)).empty());
+        const bool closing = ended || rest.starts_with("--");
+        const bool is_delimiter = ended || ((at == 0 || body[at - 1] == '\n') &&
+                                            (closing || trimmed(take_line(rest)).empty()));
         if (!is_delimiter) {
             at += delimiter.size();
             continue;

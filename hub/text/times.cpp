@@ -11,6 +11,7 @@
 #include <cstdio>
 
 #include "hub/text/text.hpp"
+#include "pns/http_date.hpp"
 #include "registry/registration.hpp"
 
 namespace hub {
@@ -90,6 +91,11 @@ class Reader {
         return count > 0 && count <= 12;
     }
 
+    void blanks() {
+        while (one_of(" ")) {
+        }
+    }
+
     bool at_end() const { return rest_.empty(); }
     char front() const { return rest_.empty() ? '\0' : rest_.front(); }
 
@@ -97,11 +103,22 @@ class Reader {
     std::string_view rest_;
 };
 
-bool read_clock(Reader& in, Civil& c) {
-    if (!in.digits(2, 2, c.hour) || !in.one_of(":") || !in.digits(2, 2, c.minute)) return false;
+bool read_clock(Reader& in, Civil& c, std::size_t hour_digits_min = 2) {
+    if (!in.digits(hour_digits_min, 2, c.hour) || !in.one_of(":") || !in.digits(2, 2, c.minute))
+        return false;
     if (!in.one_of(":")) return true;
     if (!in.digits(2, 2, c.second)) return false;
     return !in.one_of(".,") || in.fraction(c.millisecond);
+}
+
+/// ` AM`, ` PM` or nothing.
+bool read_half_day(Reader& in, Civil& c) {
+    in.blanks();
+    const bool after_noon = in.front() == 'P' || in.front() == 'p';
+    if (!in.one_of("AaPp")) return true;
+    if (!in.one_of("Mm") || c.hour < 1 || c.hour > 12) return false;
+    c.hour = c.hour % 12 + (after_noon ? 12 : 0);
+    return true;
 }
 
 bool read_offset(Reader& in, int& offset_minutes) {
@@ -135,11 +152,16 @@ std::optional<std::int64_t> parse_iso(std::string_view text) {
 std::optional<std::int64_t> parse_us(std::string_view text) {
     Reader in(text);
     Civil c;
+    int offset_minutes = 0;
     if (!in.digits(1, 2, c.month) || !in.one_of("/") || !in.digits(1, 2, c.day) ||
-        !in.one_of("/") || !in.digits(4, 4, c.year) || !in.one_of(" T") || !read_clock(in, c))
+        !in.one_of("/") || !in.digits(4, 4, c.year))
         return std::nullopt;
-    in.one_of("Z");
-    return in.at_end() ? to_ms(c) : std::nullopt;
+    if (in.one_of(" T") && (!read_clock(in, c, 1) || !read_half_day(in, c))) return std::nullopt;
+    in.blanks();
+    if (!read_offset(in, offset_minutes) || !in.at_end()) return std::nullopt;
+    const auto time_ms = to_ms(c);
+    if (!time_ms) return std::nullopt;
+    return *time_ms - offset_minutes * 60'000LL;
 }
 
 template <class... Fields>
@@ -187,6 +209,11 @@ std::optional<std::int64_t> parse_time_ms(std::string_view text) {
     return time_ms;
 }
 
+std::optional<std::int64_t> parse_any_time_ms(std::string_view text, std::int64_t now_ms) {
+    if (const auto time_ms = parse_time_ms(text)) return time_ms;
+    return pns::parse_http_date_ms(text, now_ms);
+}
+
 std::string iso_ms(std::int64_t time_ms) {
     const Civil c = to_civil(time_ms);
     std::string out = iso_front(c) + '.';
@@ -194,12 +221,27 @@ std::string iso_ms(std::int64_t time_ms) {
     return out + 'Z';
 }
 
-std::string iso_ticks(std::int64_t time_ms) {
+std::uint16_t ticks_behind_ms(std::string_view text) {
+    constexpr std::size_t milliseconds = 3, digits = 7;
+    const std::size_t point = std::min(text.find_first_of(".,"), text.size());
+    std::uint16_t ticks = 0;
+    bool ended = false;
+    for (std::size_t i = 1; i <= digits; ++i) {
+        const char c = !ended && point + i < text.size() ? text[point + i] : '\0';
+        ended = c < '0' || c > '9';
+        if (i > milliseconds)
+            ticks = static_cast<std::uint16_t>(ticks * 10 + (ended ? 0 : c - '0'));
+    }
+    return ticks;
+}
+
+std::string iso_ticks(std::int64_t time_ms, std::uint16_t ticks) {
     if (time_ms > last_ms) return "9999-12-31T23:59:59.9999999Z";
     const Civil c = to_civil(time_ms);
     std::string out = iso_front(c) + '.';
     append_digits(out, c.millisecond, 3);
-    return out + "0000Z";
+    append_digits(out, ticks, 4);
+    return out + 'Z';
 }
 
 std::string iso_seconds(std::int64_t time_ms) {

@@ -5,7 +5,9 @@
 #include "hub/text/xml.hpp"
 
 #include <cstring>
+#include <set>
 
+#include "hub/text/text.hpp"
 #include "tagexpr/utf8.hpp"
 
 namespace hub {
@@ -14,6 +16,39 @@ namespace {
 std::string_view without_prefix(const char* name) {
     const char* colon = std::strchr(name, ':');
     return colon != nullptr ? colon + 1 : name;
+}
+
+/// Of the units that the text has in its encoding, is one zero? pugixml would end there.
+bool has_zero_unit(std::string_view text, pugi::xml_encoding encoding) {
+    std::size_t unit = 1;
+    if (encoding == pugi::encoding_utf16_le || encoding == pugi::encoding_utf16_be) unit = 2;
+    if (encoding == pugi::encoding_utf32_le || encoding == pugi::encoding_utf32_be) unit = 4;
+    if (text.size() % unit != 0) return true;
+    for (std::size_t i = 0; i < text.size(); i += unit) {
+        if (text.substr(i, unit).find_first_not_of('\0') == std::string_view::npos) return true;
+    }
+    return false;
+}
+
+/// One root element, and around it what says nothing; blanks there are removed from the tree.
+std::optional<Refusal> check_top(pugi::xml_document& document) {
+    std::size_t roots = 0;
+    bool text_outside = false;
+    for (pugi::xml_node node = document.first_child(); node;) {
+        const pugi::xml_node next = node.next_sibling();
+        const bool text = node.type() == pugi::node_pcdata || node.type() == pugi::node_cdata;
+        text_outside = text_outside || (text && !trimmed(node.value()).empty());
+        if (node.type() == pugi::node_declaration && node.previous_sibling())
+            return bad_request("The XML body has a declaration that is not at its front.");
+        if (node.type() == pugi::node_element) ++roots;
+        if (text) document.remove_child(node);
+        node = next;
+    }
+    if (roots == 1 && !text_outside) return std::nullopt;
+    if (roots == 1) return bad_request("The XML body has text outside of its root element.");
+    if (roots == 0) return bad_request("The body is not XML: it has no element.");
+    return bad_request("The XML body has " + std::to_string(roots) +
+                       " root elements, and exactly one is allowed.");
 }
 
 /// Walks without recursion; refuses what nests too deep or declares a DTD.
@@ -58,14 +93,19 @@ std::optional<Refusal> read_xml(std::string_view text, pugi::xml_document& docum
     if (text.size() > xml_bytes_max)
         return Refusal{413, "The XML body is " + std::to_string(text.size()) + " bytes, at most " +
                                 std::to_string(xml_bytes_max) + " are allowed."};
-    unsigned flags = pugi::parse_default | pugi::parse_doctype | pugi::parse_declaration;
+    // As a fragment, so that what stands around the root element is seen.
+    unsigned flags =
+        pugi::parse_default | pugi::parse_doctype | pugi::parse_declaration | pugi::parse_fragment;
     if (keep_blanks) flags |= pugi::parse_ws_pcdata;
     const pugi::xml_parse_result result =
         document.load_buffer(text.data(), text.size(), flags, pugi::encoding_auto);
     if (!result)
         return bad_request(std::string("The body is not XML: ") + result.description() +
                            " at byte " + std::to_string(result.offset + 1) + ".");
+    if (has_zero_unit(text, result.encoding))
+        return bad_request("The XML body has a character of the value 0, or ends within one.");
     if (auto refusal = check_tree(document)) return refusal;
+    if (auto refusal = check_top(document)) return refusal;
     // Code unit conversion repairs nothing: a UTF-8 document keeps its broken bytes.
     if (result.encoding == pugi::encoding_utf8 && !tagexpr::is_utf8(text))
         return bad_request("The XML body is not valid UTF-8.");
@@ -92,6 +132,34 @@ pugi::xml_node first_element(const pugi::xml_node& node) {
         if (child.type() == pugi::node_element) return child;
     }
     return {};
+}
+
+Refusal invalid_description(std::string_view why) {
+    return bad_request("The specified resource description is invalid. " + std::string(why));
+}
+
+Parsed<pugi::xml_node> described_element(const pugi::xml_document& document) {
+    const pugi::xml_node root = first_element(document);
+    if (local_name(root) != "entry") return root;
+    const pugi::xml_node content = child_element(root, "content");
+    if (!content) return invalid_description("The entry has no content.");
+    std::size_t contents = 0, inside = 0;
+    for (const pugi::xml_node& child : root.children()) contents += local_name(child) == "content";
+    for (const pugi::xml_node& child : content.children())
+        inside += child.type() == pugi::node_element;
+    if (contents == 1 && inside == 1) return first_element(content);
+    return invalid_description("The entry must have one content with one element in it; it has " +
+                               std::to_string(contents) + " with " + std::to_string(inside) +
+                               (contents == 1 ? "." : " in the first."));
+}
+
+std::optional<Refusal> check_no_child_twice(const pugi::xml_node& node) {
+    std::set<std::string_view> names;
+    for (const pugi::xml_node& child : node.children()) {
+        if (child.type() != pugi::node_element || names.insert(local_name(child)).second) continue;
+        return bad_request("The element " + shown(local_name(child)) + " occurs twice.");
+    }
+    return std::nullopt;
 }
 
 std::string text_of(const pugi::xml_node& node) {

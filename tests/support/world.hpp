@@ -136,6 +136,7 @@ class World {
         CHECK(service_->parts().registry.verify(hub->row.number).empty());
     }
 
+    hub::HubClient& client() { return *client_; }
     hub::Parts& parts() { return service_->parts(); }
 
     pns::sim::Simulator& sim(const std::string& platform) { return *sims_.at(platform); }

@@ -1,0 +1,24 @@
+#pragma once
+
+// How parts of a request are read that many handlers look at. Pure, any thread.
+
+#include <cstddef>
+#include <string_view>
+
+#include "hub/http/http.hpp"
+#include "hub/text/wire_error.hpp"
+
+namespace hub {
+
+/// Is the header there, be it empty?
+bool has_header(const Request& request, std::string_view lower_name);
+
+/// A flag of the query: `name`, `name=` and `name=true` set it; `name=false` and its absence do
+/// not. Any other value is refused, as are two that differ.
+Parsed<bool> read_flag(const Request& request, std::string_view lower_name);
+
+/// A whole number in the query; absent or empty: `otherwise`.
+Parsed<std::size_t> read_count(const Request& request, std::string_view name, std::size_t least,
+                               std::size_t otherwise);
+
+}  // namespace hub

@@ -1,0 +1,306 @@
+// What back ends write on the wire besides what they mean to: lists that were empty, typos,
+// encodings and forms of other clients. Each is done as it was meant or refused with the reason.
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "hub/access/sas.hpp"
+#include "hub/send/send_request.hpp"
+#include "hub/text/times.hpp"
+#include "pns/http_date.hpp"
+#include "tests/support/hub_world.hpp"
+#include "tests/support/just_now.hpp"
+#include "tests/support/world.hpp"
+
+using support::apple_body;
+using support::handle_of;
+using support::World;
+
+namespace {
+
+using HeaderPairs = std::vector<std::pair<std::string, std::string>>;
+
+const std::pair<std::string, std::string> apple{"servicebusnotification-format", "apple"};
+const std::string tags_header = "servicebusnotification-tags";
+
+HeaderPairs with(HeaderPairs more) {
+    more.insert(more.begin(), apple);
+    return more;
+}
+
+std::uint64_t sends(World& world) {
+    return nlohmann::json::parse(world.call("GET", "/app/sends").body)["sends"].size();
+}
+
+void refused(const hub::ClientReply& reply, const std::string& why) {
+    INFO(reply.body);
+    CHECK(reply.status == 400);
+    CHECK(reply.body.find(why) != std::string::npos);
+    CHECK(reply.body.find("..") == std::string::npos);
+}
+
+std::string utf16(const std::string& ascii, bool mark) {
+    std::string out = mark ? "\xFF\xFE" : "";
+    for (const char c : ascii) {
+        out += c;
+        out += '\0';
+    }
+    return out;
+}
+
+std::string part_of(const std::string& name, const std::string& content) {
+    return "--b\r\nContent-Disposition: inline; name=" + name + "\r\n\r\n" + content + "\r\n";
+}
+
+}  // namespace
+
+TEST_CASE("only an absent header of tags is a broadcast", "[hub]") {
+    World world({}, {"apns"});
+    world.install("one", "apns", handle_of("apns", 1));
+    const auto send = [&](const HeaderPairs& headers, const std::string& query = "") {
+        return world.call("POST", "/app/messages" + query, apple_body, with(headers));
+    };
+    for (const std::string blank : {"", " ", " \t "}) {
+        hub::Request request;
+        request.headers.emplace_back(tags_header, blank);
+        CHECK_FALSE(hub::ok(hub::read_tag_expression(request)));
+    }
+    CHECK(std::get<std::string>(hub::read_tag_expression({})).empty());
+    refused(send({{tags_header, ""}}), "ServiceBusNotification-Tags is blank");
+    refused(send({{tags_header, ""}}, "?test"), "ServiceBusNotification-Tags is blank");
+    refused(world.call("POST", "/app/schedulednotifications", apple_body,
+                       with({{"servicebusnotification-scheduletime", support::just_now()},
+                             {tags_header, ""}})),
+            "ServiceBusNotification-Tags is blank");
+    refused(send({{tags_header, "a"}, {tags_header, "b"}}),
+            "servicebusnotification-tags is there twice");
+    refused(send({{"servicebusnotification-format", "template"}}),
+            "servicebusnotification-format is there twice");
+    refused(send({{tags_header, "a\xC2\xA0&& b"}}), "column 2");
+    refused(world.call("POST", "/app/audience", R"({"tagExpression":""})"),
+            "tagExpression is blank");
+    refused(world.call("POST", "/app/audience", R"({"tagExpression":" "})"),
+            "tagExpression is blank");
+    CHECK(world.call("POST", "/app/audience", R"({"tagExpression":null})").status == 200);
+    refused(world.call("GET", "/app/devices?tag="), "tag is blank");
+    refused(world.call("GET", "/app/registrations?$filter="), "$filter is blank");
+    refused(world.call("GET", "/app/registrations?%24filter=+"), "$filter is blank");
+    refused(world.call("GET", "/app/tags/%20/registrations"), "tag in the path is blank");
+    CHECK(sends(world) == 0);
+    CHECK(send({}).status == 201);
+    CHECK(sends(world) == 1);
+}
+
+TEST_CASE("a handle without direct, and a flag that says false, send to nobody by mistake",
+          "[hub]") {
+    World world({}, {"apns"});
+    world.install("one", "apns", handle_of("apns", 1));
+    const HeaderPairs handle{{"servicebusnotification-devicehandle", handle_of("apns", 7)}};
+    const auto send = [&](const std::string& query, const HeaderPairs& headers) {
+        return world.call("POST", "/app/messages" + query, apple_body, with(headers));
+    };
+    refused(send("", handle), "add ?direct");
+    refused(send("?direct=false", handle), "add ?direct");
+    refused(send("?direct=0", handle), "direct=true");
+    refused(send("?direct&direct=false", handle), "direct=true");
+    refused(send("?test=maybe", {}), "test=true");
+    refused(
+        world.call("POST", "/app/schedulednotifications", apple_body,
+                   with({handle[0], {"servicebusnotification-scheduletime", support::just_now()}})),
+        "cannot be scheduled");
+    CHECK(sends(world) == 0);
+    CHECK(send("?direct", handle).status == 201);
+    CHECK(send("?direct=true", handle).status == 201);
+    const auto plain = send("?direct=false&test=False", {});
+    CHECK(plain.status == 201);
+    CHECK(plain.body.empty());  // no test send
+    CHECK(send("?test=true", {}).body.find("NotificationOutcome") != std::string::npos);
+}
+
+TEST_CASE("routes of ours know their parameters, those of the contract take any", "[hub]") {
+    World world({}, {"apns"});
+    refused(world.call("POST", "/app/retirements/held/release?platfrom=apns"),
+            "There are these: platform");
+    refused(world.call("POST", "/app/sends/x/pause?top=1"), "There are none");
+    refused(world.call("POST", "/app/audience?format=apple", "{}"), "'format' is not known");
+    refused(world.call("GET", "/app/sends?staet=Held"), "'staet'");
+    refused(world.call("GET", "/app/devices?tag=a&tag=b"), "'tag' is there twice");
+    CHECK(world.call("GET", "/app/sends?api-version=2020-06&Top=5").status == 200);
+    CHECK(world.call("GET", "/app/registrations?api-version=2020-06&test&whatever=1").status ==
+          200);
+    for (const std::string path :
+         {"/app/registrations?continuationtoken=garbage", "/app/sends?continuation=garbage",
+          "/app/registrations?continuationtoken=Z2FyYmFnZQ%3D%3D",
+          "/app/sends?continuation=NH-2026", "/app/devices?continuation=aWE",
+          "/app/retirements?handle=a&continuation=00ff",
+          "/app/devices/x/pushes?continuation=garbage"}) {
+        INFO(path);
+        CHECK(world.call("GET", path).status == 400);
+    }
+}
+
+TEST_CASE("pages of registrations follow each other by their tokens", "[hub]") {
+    World world({}, {"apns"});
+    for (int i = 0; i < 5; ++i)
+        world.install("i" + std::to_string(i), "apns", handle_of("apns", i));
+    std::size_t rows = 0, pages = 0;
+    std::string token;
+    do {
+        const auto page =
+            world.call("GET", "/app/tags/all/registrations?%24top=2" +
+                                  (token.empty() ? "" : "&continuationtoken=" + token));
+        REQUIRE(page.status == 200);
+        for (auto at = page.body.find("<entry"); at != std::string::npos;
+             at = page.body.find("<entry", at + 1))
+            ++rows;
+        token = page.header("x-ms-continuationtoken");
+        REQUIRE(++pages < 5);
+        // A token is of one list.
+        if (!token.empty())
+            CHECK(world.call("GET", "/app/registrations?continuationtoken=" + token).status == 400);
+    } while (!token.empty());
+    CHECK(rows == 5);
+}
+
+TEST_CASE("times long past are refused, times as languages print them are taken", "[hub]") {
+    World world({}, {"apns"});
+    const auto put = [&](const std::string& time) {
+        return world.call("PUT", "/app/installations/one",
+                          R"({"installationId":"one","platform":"apns","pushChannel":")" +
+                              handle_of("apns", 1) + R"(","expirationTime":")" + time + "\"}");
+    };
+    refused(put("0001-01-01T00:00:00"), "0001-01-01T00:00:00.000Z is more than a day past");
+    refused(put("2020-05-05T00:00:00Z"), "more than a day past");
+    CHECK(put("2099-01-01T00:00:00.1234567Z").status == 200);
+    world.check_registry();
+    CHECK(world.call("GET", "/app/installations/one").body.find("2099-01-01T00:00:00.1234567Z") !=
+          std::string::npos);
+    refused(
+        world.call("PATCH", "/app/installations/one",
+                   R"([{"op":"replace","path":"/expirationTime","value":"0001-01-01T00:00:00"}])"),
+        "more than a day past");
+    const auto now = pns::system_clock().wall_ms();
+    const auto schedule = [&](const std::string& time) {
+        return world.call("POST", "/app/schedulednotifications", apple_body,
+                          with({{"servicebusnotification-scheduletime", time}}));
+    };
+    refused(schedule("0001-01-01T00:00:00"), "more than a day past");
+    CHECK(schedule(pns::http_date(now + 3'600'000)).status == 201);
+    CHECK(schedule(hub::error_stamp(now + 3'600'000)).status == 201);  // 11/21/2026 1:00:00 PM
+}
+
+TEST_CASE("JSON is read with a byte order mark and in UTF-16", "[hub]") {
+    World world({}, {"apns", "fcmv1"});
+    const std::string body = R"({"installationId":"one","platform":"apns","pushChannel":")" +
+                             handle_of("apns", 1) + R"("})";
+    for (const std::string& text : {"\xEF\xBB\xBF" + body, utf16(body, true), utf16(body, false)})
+        CHECK(world.call("PUT", "/app/installations/one", text).status == 200);
+    CHECK(world.call("POST", "/app/audience", utf16(R"({"explain":true})", true)).status == 200);
+    for (const std::string& text :
+         {"\xEF\xBB\xBF" + apple_body, utf16(apple_body, true), utf16(apple_body, false)}) {
+        const auto told = world.finish(world.send("apple", "", text));
+        CHECK(told.devices("Success") == 1);
+    }
+    refused(world.call("POST", "/app/messages", utf16(apple_body, true) + "x", with({})), "JSON");
+    world.install("two", "fcmv1", handle_of("fcmv1", 2));
+    const auto told = world.finish(
+        world.send("fcmv1", "all", R"({"message":{"data":null,"notification":{"title":"x"}}})"));
+    CHECK(told.devices("Success") == 1);
+    refused(world.call("POST", "/app/messages", R"({"badge":1e400})",
+                       {{"servicebusnotification-format", "template"}}),
+            "a number that is too large");
+}
+
+TEST_CASE("bodies that are not what they seem are refused", "[hub]") {
+    World world({}, {"apns", "wns"});
+    const auto windows = [&](const std::string& body, HeaderPairs headers) {
+        headers.emplace_back("servicebusnotification-format", "windows");
+        return world.call("POST", "/app/messages", body, std::move(headers));
+    };
+    refused(windows("<toast/>garbage", {{"x-wns-type", "wns/toast"}}), "text outside");
+    refused(windows("<toast/><toast/>", {{"x-wns-type", "wns/toast"}}), "2 root elements");
+    refused(
+        windows("<x/>", {{"x-wns-type", "wns/raw"}, {"content-type", "text/xml; charset=utf-8"}}),
+        "application/octet-stream");
+    CHECK(
+        windows("<x/>y", {{"x-wns-type", "wns/raw"}, {"content-type", "application/octet-stream"}})
+            .status == 201);
+    const HeaderPairs phone{{"servicebusnotification-format", "windowsphone"}};
+    HeaderPairs toast = phone;
+    toast.emplace_back("x-windowsphone-target", "toast");
+    refused(world.call("POST", "/app/messages", "<a/><b/>", toast), "2 root elements");
+    CHECK(world.call("POST", "/app/messages", "raw text", phone).status == 201);
+    const auto zipped =
+        world.call("POST", "/app/messages", "\x1f\x8b\x08", with({{"content-encoding", "gzip"}}));
+    CHECK(zipped.status == 415);
+    CHECK(zipped.header("accept-encoding") == "identity");
+    CHECK(zipped.body.find("'gzip'") != std::string::npos);
+    CHECK(world.call("POST", "/app/messages", apple_body, with({{"content-encoding", "identity"}}))
+              .status == 201);
+    const auto batch = world.call("POST", "/app/messages/$batch?direct",
+                                  part_of("notification", apple_body) +
+                                      part_of("devices", "[\"" + handle_of("apns", 3) + "\"]"),
+                                  with({{"content-type", "multipart/mixed; boundary=b"}}));
+    INFO(batch.body);
+    CHECK(batch.status == 201);
+}
+
+TEST_CASE("an answer repeats the spelling of the path, a list of hubs is paged", "[hub]") {
+    World world({}, {"apns"});
+    const auto location = [&](const std::string& path, const HeaderPairs& headers) {
+        const auto reply = world.call("POST", path, apple_body, headers);
+        INFO(path << reply.body);
+        CHECK(reply.status == 201);
+        return std::string(reply.header("location"));
+    };
+    CHECK(location("/App/Messages/", with({})).find("/App/Messages/NH-") != std::string::npos);
+    CHECK(location("/APP/registrationIDs", {}).find("/APP/registrationIDs/") != std::string::npos);
+    CHECK(location("/app/ScheduledNotifications",
+                   with({{"servicebusnotification-scheduletime", support::just_now()}}))
+              .find("/app/ScheduledNotifications/NH-") != std::string::npos);
+
+    hub::create_hub(world.client(), "b", world.credentials());
+    hub::create_hub(world.client(), "c", world.credentials());
+    const auto titles = [&](const std::string& query) {
+        const auto reply = world.call("GET", "/" + query);
+        std::string names;
+        for (const char* name : {"app", "b", "c"})
+            if (reply.body.find("<title type=\"text\">" + std::string(name) + "<") !=
+                std::string::npos)
+                names += name;
+        return std::to_string(reply.status) + " " + names;
+    };
+    CHECK(titles("") == "200 appbc");
+    CHECK(titles("?$top=2") == "200 appb");
+    CHECK(titles("?%24skip=1&%24top=1") == "200 b");
+    CHECK(titles("?$skip=3") == "200 ");
+    CHECK(titles("$Resources/NotificationHubs/?$skip=2&$top=2147483647") == "200 c");
+    CHECK(titles("?$top=x") == "400 ");
+}
+
+TEST_CASE("a key of the hub is told that it is not one of the namespace", "[hub]") {
+    support::HubWorld world;
+    world.put_hub("orders");
+    auto client = world.client();
+    const auto rules = world.service().parts().hubs.find("orders")->description.rules;
+    const auto signed_by = [&](const hub::Rule& rule, const std::string& key) {
+        const auto expiry_s = pns::system_clock().wall_ms() / 1'000 + 600;
+        return support::HeaderList{
+            {"Authorization", hub::make_sas("https://localhost/", rule.name, key, expiry_s)}};
+    };
+    for (const auto& rule : rules) {
+        for (const std::string method : {"PUT", "DELETE"}) {
+            const auto reply = client.request(method, "/orders", signed_by(rule, rule.primary_key));
+            INFO(reply.body);
+            CHECK(reply.status == 401);
+            CHECK(reply.body.find("a rule of the namespace") != std::string::npos);
+            CHECK(reply.body.find("InvalidSignature") == std::string::npos);
+        }
+    }
+    const auto reply = client.request("DELETE", "/orders", signed_by(rules[0], "wrong"));
+    CHECK(reply.status == 401);
+    CHECK(reply.body.find("InvalidSignature") != std::string::npos);
+}
