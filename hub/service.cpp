@@ -44,6 +44,7 @@
 #include "hub/process/metrics.hpp"
 #include "hub/process/private_file.hpp"
 #include "hub/process/process_figures.hpp"
+#include "hub/process/turns.hpp"
 #include "hub/send/admission.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/send/prune_gates.hpp"
@@ -150,6 +151,8 @@ std::string joined(const std::vector<std::string>& words) {
     for (const std::string& word : words) out += (out.empty() ? "" : ", ") + word;
     return out;
 }
+/// Requests that wait to change the same hub or installation.
+constexpr std::size_t turns_waiting_max = 1'000;
 
 /// A random secret of this process's data; made once.
 std::string secret_in(const std::filesystem::path& file) {
@@ -285,6 +288,7 @@ struct Service::Impl {
     TlsFiles tls_files;
     pns::TlsContext tls;
     std::atomic<std::int64_t> tls_end_s = 0;  ///< of its certificate
+    Turns turns{turns_waiting_max};
     Loops loops;
     StorePool store;
     Metrics metrics;
@@ -356,6 +360,7 @@ Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
             feedback,
             idempotency,
             event_streams,
+            turns,
             trace,
             namespace_rules,
             ready,

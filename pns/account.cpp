@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "pns/endpoint_guard.hpp"
 #include "pns/jwt.hpp"
 #include "pns/providers.hpp"
 
@@ -45,6 +46,11 @@ std::optional<Refusal> missing_property(const Credential& credential,
         if (property(credential, name).empty())
             return bad_credential("The credential lacks the property " + std::string(name) + ".");
     return std::nullopt;
+}
+
+bool is_operators_host(const Credential& credential, const Origin& origin) {
+    const auto named = EndpointGuard::parse(credential.operators_hosts, {});
+    return named && named->allows(origin);
 }
 
 Refusal bad_credential(std::string message) {

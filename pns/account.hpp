@@ -94,9 +94,9 @@ class Account {
     /// Who names the host that is connected to. A handle that names it came from a client, so only
     /// public addresses are connected to.
     enum class Hosts : std::uint8_t {
-        fixed,    ///< the provider
-        handle,   ///< the handle; origin() checks it
-        guarded,  ///< the handle; it must also pass Network::push_services
+        fixed,         ///< the provider
+        channel,       ///< the handle; it must pass Network::wns_hosts
+        subscription,  ///< the handle; it must pass Network::push_services
     };
     virtual ~Account() = default;
     virtual const Platform& platform() const = 0;

@@ -15,12 +15,13 @@ constexpr std::uint16_t manage_port = 2196, manage_port_sandbox = 2195;
 struct Endpoint {
     bool sandbox = false;
     std::uint16_t port = 443;
+    std::optional<Origin> own;  ///< not Apple's
 };
 
 /// What an Endpoint property of either authentication mode names.
-std::optional<Endpoint> read_endpoint(std::string_view given) {
+std::optional<Endpoint> read_endpoint(const Credential& credential) {
     Endpoint out;
-    std::string text = lower(given);
+    std::string text = lower(property(credential, "Endpoint"));
     if (text.empty()) return out;
     if (text.find("://") == std::string::npos) text.insert(0, "https://");
     const auto url = parse_url(text);
@@ -29,22 +30,27 @@ std::optional<Endpoint> read_endpoint(std::string_view given) {
     out.sandbox = host == "api.sandbox.push.apple.com" ||
                   host == "api.development.push.apple.com" ||
                   host == "gateway.sandbox.push.apple.com";
-    if (!out.sandbox && host != "api.push.apple.com" && host != "gateway.push.apple.com")
-        return std::nullopt;
+    if (!out.sandbox && host != "api.push.apple.com" && host != "gateway.push.apple.com") {
+        if (!is_operators_host(credential, url->origin)) return std::nullopt;
+        out.own = url->origin;
+        return out;
+    }
     if (url->origin.port == 2197) out.port = 2197;
     return out;
 }
 
 /// Apple's text names the hosts of device pushes for broadcasts too, its examples others: either
 /// may be set.
-std::optional<Origin> broadcast_origin(std::string_view given, bool sandbox) {
+std::optional<Origin> broadcast_origin(const Credential& credential, const Endpoint& endpoint) {
+    const bool sandbox = endpoint.sandbox;
     const std::string plain = sandbox ? "api.sandbox.push.apple.com" : "api.push.apple.com";
-    if (given.empty()) return Origin{plain, 443};
-    std::string text = lower(given);
+    std::string text = lower(property(credential, "BroadcastEndpoint"));
+    if (text.empty()) return endpoint.own.value_or(Origin{plain, 443});
     if (text.find("://") == std::string::npos) text.insert(0, "https://");
     const auto url = parse_url(text);
-    if (!url || !url->secure || (url->origin.port != 443 && url->origin.port != 2197))
-        return std::nullopt;
+    if (!url || !url->secure) return std::nullopt;
+    if (is_operators_host(credential, url->origin)) return url->origin;
+    if (url->origin.port != 443 && url->origin.port != 2197) return std::nullopt;
     const std::string other =
         sandbox ? "api-broadcast.sandbox.push.apple.com" : "api-broadcast.push.apple.com";
     if (url->origin.host != plain && url->origin.host != other) return std::nullopt;
@@ -104,17 +110,19 @@ std::optional<std::int64_t> apns_credential_end_s(const Credential& credential) 
 
 Checked<ApnsCredential> read_apns_credential(const Credential& credential) {
     ApnsCredential setup;
-    const auto endpoint = read_endpoint(property(credential, "Endpoint"));
+    const auto endpoint = read_endpoint(credential);
     if (!endpoint)
         return bad_credential(
-            "Endpoint must name api.push.apple.com or api.sandbox.push.apple.com "
-            "(gateway.… and api.development.… are understood).");
+            "Endpoint must name api.push.apple.com, api.sandbox.push.apple.com "
+            "(gateway.… and api.development.… are understood) or a host in the setting "
+            "credential_hosts.");
     const bool sandbox = endpoint->sandbox;
     setup.devices = {sandbox ? "api.sandbox.push.apple.com" : "api.push.apple.com", endpoint->port};
     setup.channels = {sandbox ? "api-manage-broadcast.sandbox.push.apple.com"
                               : "api-manage-broadcast.push.apple.com",
                       sandbox ? manage_port_sandbox : manage_port};
-    const auto broadcast = broadcast_origin(property(credential, "BroadcastEndpoint"), sandbox);
+    if (endpoint->own) setup.devices = setup.channels = *endpoint->own;
+    const auto broadcast = broadcast_origin(credential, *endpoint);
     if (!broadcast)
         return bad_credential(
             "BroadcastEndpoint must name api.push.apple.com or api-broadcast.push.apple.com, with "

@@ -80,10 +80,20 @@ const std::vector<std::string>& known_push_services() {
     return known;
 }
 
+const std::vector<std::string>& known_wns_hosts() {
+    static const std::vector<std::string> known = {"*.notify.windows.com", "notify.windows.com"};
+    return known;
+}
+
 Result<EndpointGuard> EndpointGuard::parse(const std::vector<std::string>& rules) {
+    return parse(rules, known_push_services());
+}
+
+Result<EndpointGuard> EndpointGuard::parse(const std::vector<std::string>& rules,
+                                           const std::vector<std::string>& otherwise) {
     if (rules.size() > rules_max) return error_code(errc::bad_push_service);
     EndpointGuard out;
-    for (const std::string& text : rules.empty() ? known_push_services() : rules) {
+    for (const std::string& text : rules.empty() ? otherwise : rules) {
         Rule rule;
         std::string_view name = text;
         const auto colon = std::min(name.find(':'), name.size());

@@ -22,8 +22,11 @@ class EndpointGuard {
     static constexpr std::size_t rules_max = 256;
 
     /// Rules are NAME (that host), *.NAME (hosts below it, on label boundaries) or * (any public
-    /// name), each with :PORT when it is not 443. No rules = the push services of the known
-    /// browsers. errc::bad_push_service if one is none or there are too many.
+    /// name), each with :PORT when it is not 443. No rules = `otherwise`. errc::bad_push_service if
+    /// one is none or there are too many.
+    static Result<EndpointGuard> parse(const std::vector<std::string>& rules,
+                                       const std::vector<std::string>& otherwise);
+    /// Without rules: the push services of the known browsers.
     static Result<EndpointGuard> parse(const std::vector<std::string>& rules);
     /// `origin` as parse_url() made it.
     bool allows(const Origin& origin) const;
@@ -42,6 +45,8 @@ class EndpointGuard {
 
 /// The push services of Chrome, Edge, Firefox and Safari.
 const std::vector<std::string>& known_push_services();
+/// Where channels of WNS lie.
+const std::vector<std::string>& known_wns_hosts();
 
 /// False for every address that is not of a single host on the public Internet: loopback, private,
 /// link-local, shared (CGNAT), documentation, benchmark, multicast, reserved, unspecified, and IPv6

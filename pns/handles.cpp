@@ -1,9 +1,8 @@
 // Tested by tests/pns_platforms_test.cpp.
 //
 // Each function checks one kind of handle and gives the one spelling in which it is stored and
-// compared. URLs are parsed strictly: https, no user, no port but 443, a DNS name and no address
-// in any disguise. Which hosts may be named is decided by the kind of handle, for browsers by
-// EndpointGuard.
+// compared. URLs are parsed strictly: no user, no fragment, a DNS name and no address in any
+// disguise. Which hosts may be named is decided by EndpointGuard.
 #include "pns/handles.hpp"
 
 #include <algorithm>
@@ -88,6 +87,18 @@ std::string text_member(const nlohmann::json& object, const char* name) {
                                                          : std::string();
 }
 
+/// Of any host: which of them a push may go to is decided when it goes out.
+Checked<std::string> channel_uri(std::string_view handle, const char* what) {
+    const auto url = parse_url(handle, channel_bytes_max);
+    if (!url)
+        return bad_handle(std::string(what) + " must be an http or https URI of at most " +
+                          std::to_string(channel_bytes_max) +
+                          " characters with the name of a host, without user or fragment.");
+    std::string out = (url->secure ? "https://" : "http://") + url->origin.host;
+    if (url->origin.port != (url->secure ? 443 : 80)) out += ':' + std::to_string(url->origin.port);
+    return out + url->target;
+}
+
 }  // namespace
 
 bool within_domain(std::string_view host, std::string_view domain) {
@@ -152,23 +163,11 @@ Checked<std::string> normalise_fcm_handle(std::string_view handle) {
 }
 
 Checked<std::string> normalise_wns_handle(std::string_view handle) {
-    const auto url = parse_url(handle, channel_bytes_max);
-    if (!url || !url->secure || url->origin.port != 443 ||
-        !within_domain(url->origin.host, "notify.windows.com"))
-        return bad_handle(
-            "A WNS channel must be an https URI of at most " + std::to_string(channel_bytes_max) +
-            " characters whose host ends in .notify.windows.com, without user, port or fragment.");
-    return "https://" + url->origin.host + url->target;
+    return channel_uri(handle, "A WNS channel");
 }
 
 Checked<std::string> normalise_mpns_handle(std::string_view handle) {
-    const auto url = parse_url(handle, channel_bytes_max);
-    if (!url || url->origin.port != (url->secure ? 443 : 80) ||
-        !within_domain(url->origin.host, "notify.live.net"))
-        return bad_handle("An MPNS channel must be an http or https URI of at most " +
-                          std::to_string(channel_bytes_max) +
-                          " characters whose host ends in .notify.live.net.");
-    return (url->secure ? "https://" : "http://") + url->origin.host + url->target;
+    return channel_uri(handle, "An MPNS channel");
 }
 
 Checked<std::string> normalise_adm_handle(std::string_view handle) {

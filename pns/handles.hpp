@@ -1,7 +1,7 @@
 #pragma once
 
-// Canonical spellings of device handles, one function per kind of handle, and the URL rules that
-// keep a handle from naming a host that is not the provider's (docs/contracts/pns.md 3.4, 5.7).
+// Canonical spellings of device handles, one function per kind of handle, and the rules for URLs in
+// them (docs/contracts/pns.md 3.4, 5.7). Whether a push may go to the host is EndpointGuard's.
 // Pure; any thread. A refusal never repeats the handle: it is a secret.
 
 #include <cstdint>
@@ -17,7 +17,8 @@ namespace pns {
 
 Checked<std::string> normalise_apns_handle(std::string_view handle);  ///< upper-case hex
 Checked<std::string> normalise_fcm_handle(std::string_view handle);
-Checked<std::string> normalise_wns_handle(std::string_view handle);  ///< https://<host>/<target>
+Checked<std::string> normalise_wns_handle(
+    std::string_view handle);  ///< http[s]://<host>[:<port>]/<target>, of any host
 Checked<std::string> normalise_mpns_handle(std::string_view handle);
 Checked<std::string> normalise_adm_handle(std::string_view handle);
 Checked<std::string> normalise_baidu_handle(std::string_view handle);    ///< <userId>-<channelId>

@@ -47,6 +47,9 @@ struct Message {
 struct Credential {
     std::string platform;
     std::map<std::string, std::string> properties;
+    /// Hosts besides the vendor's that its endpoints may name, as EndpointGuard reads them: the
+    /// operator's word, not the hub's.
+    std::vector<std::string> operators_hosts = {};
     friend bool operator==(const Credential&, const Credential&) = default;
 };
 

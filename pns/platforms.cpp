@@ -31,8 +31,22 @@ Checked<bool> check_by_opening(const Credential& credential) {
 }
 
 /// Kept for what reads hub descriptions back; nothing is sent with it.
-Checked<bool> accept_unused(const Credential&) {
+Checked<bool> complete(const Credential& credential,
+                       std::initializer_list<std::string_view> required) {
+    if (auto refusal = missing_property(credential, required)) return std::move(*refusal);
     return true;
+}
+Checked<bool> check_gcm(const Credential& credential) {
+    return complete(credential, {"GoogleApiKey"});
+}
+Checked<bool> check_mpns(const Credential&) {
+    return true;  // without a certificate Microsoft took a few pushes a day
+}
+Checked<bool> check_baidu(const Credential& credential) {
+    return complete(credential, {"BaiduApiKey", "BaiduSecretKey"});
+}
+Checked<bool> check_xiaomi(const Credential& credential) {
+    return complete(credential, {"AppSecret"});
 }
 
 constexpr std::int64_t second = 1000, minute = 60 * second, hour = 60 * minute;
@@ -96,7 +110,7 @@ const std::vector<Platform>& platforms() {
          "GcmOutcomeCounts",
          false,
          normalise_fcm_handle,
-         accept_unused,
+         check_gcm,
          "GcmCredential",
          {"GoogleApiKey", "GcmEndpoint"}},
         {"fcmv1",
@@ -129,7 +143,7 @@ const std::vector<Platform>& platforms() {
          "MpnsOutcomeCounts",
          false,
          normalise_mpns_handle,
-         accept_unused,
+         check_mpns,
          "MpnsCredential",
          {"MpnsCertificate", "CertificateKey", "Thumbprint"}},
         {"adm",
@@ -150,7 +164,7 @@ const std::vector<Platform>& platforms() {
          "BaiduOutcomeCounts",
          false,
          normalise_baidu_handle,
-         accept_unused,
+         check_baidu,
          "BaiduCredential",
          {"BaiduApiKey", "BaiduSecretKey", "BaiduEndPoint"}},
         {"browser",
@@ -165,8 +179,15 @@ const std::vector<Platform>& platforms() {
          open_web_push,
          [] { return settings_of(8, 20 * second, minute, 2 * minute, hour, 15 * second); },
          {5 * second, hour}},
-        {"xiaomi", "xiaomi", "Xiaomi", "XiaomiOutcomeCounts", false, normalise_xiaomi_handle,
-         accept_unused},
+        {"xiaomi",
+         "xiaomi",
+         "Xiaomi",
+         "XiaomiOutcomeCounts",
+         false,
+         normalise_xiaomi_handle,
+         check_xiaomi,
+         "XiaomiCredential",
+         {"AppSecret", "Endpoint"}},
         {"hms",
          "hms",
          "Hms",

@@ -19,6 +19,8 @@ std::string_view property(const Credential& credential, std::string_view name);
 std::optional<Refusal> missing_property(const Credential& credential,
                                         std::initializer_list<std::string_view> names);
 Refusal bad_credential(std::string message);
+/// May an endpoint of the credential lie there, though it is not the vendor's?
+bool is_operators_host(const Credential& credential, const Origin& origin);
 
 /// First value of a message header, or empty.
 std::string_view message_header(const Message& message, std::string_view name);

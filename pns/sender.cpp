@@ -39,7 +39,9 @@ Sender::Sender(asio::io_context& loop, std::unique_ptr<Account> account,
     : account_(std::move(account)),
       settings_(settings),
       connect_to_(or_throw(ConnectTo::parse(network.connect_to))),
-      guard_(or_throw(EndpointGuard::parse(network.push_services))),
+      guard_(or_throw(account_->hosts() == Account::Hosts::channel
+                          ? EndpointGuard::parse(network.wns_hosts, known_wns_hosts())
+                          : EndpointGuard::parse(network.push_services))),
       bearers_(bearers),
       clock_(bearers.clock()),
       tls_(open_tls(network, account_->protocol())),
@@ -501,10 +503,9 @@ void Sender::fail_unroutable() {
         const Origin origin = account_->origin(push->handle);
         const auto unwell = unwell_until_ms_.find(origin);
         if (!may_be_sent_to(origin)) {
-            give_back(*push,
-                      NotSent{Outcome::bad_channel,
-                              "the host of the handle is not a push service that this hub sends to",
-                              never_ms, 0});
+            give_back(*push, NotSent{Outcome::bad_channel,
+                                     "the host of the handle is none that this hub sends to",
+                                     never_ms, 0});
         } else if (unwell != unwell_until_ms_.end()) {
             give_back(*push, NotSent{Outcome::pns_unreachable, "the push service cannot be reached",
                                      unwell->second - clock_.steady_ms(), 0});

@@ -98,7 +98,7 @@ class Sender final : private OutletOwner {
     bool over_budget(Push& push);
     bool may_be_sent_to(const Origin& origin) const {
         if (origin.host.empty()) return false;
-        return account_->hosts() != Account::Hosts::guarded || guard_.allows(origin);
+        return account_->hosts() == Account::Hosts::fixed || guard_.allows(origin);
     }
     std::size_t queued() const { return figures_.queued; }
     BearerUser& bearer_of(const Origin& origin);

@@ -51,6 +51,8 @@ struct Network {
     /// Hosts that Web Push endpoints may name, as EndpointGuard reads them; empty = the known push
     /// services.
     std::vector<std::string> push_services;
+    /// Hosts that WNS channels may name likewise; empty = those of Microsoft.
+    std::vector<std::string> wns_hosts;
 };
 
 struct SenderFigures {

@@ -115,7 +115,7 @@ class WebPush final : public Account {
     const Platform& platform() const override { return *platform_by_name("browser"); }
     Protocol protocol() const override { return Protocol::h2; }
     bool falls_back_to_h1() const override { return true; }
-    Hosts hosts() const override { return Hosts::guarded; }
+    Hosts hosts() const override { return Hosts::subscription; }
     bool tokens_per_origin() const override { return true; }
 
     TokenSource token_source() const override { return NoToken(); }

@@ -1,9 +1,9 @@
 // Windows Push Notification Services: docs/contracts/pns.md 3. Tested by tests/pns_wns_test.cpp.
 //
-// The handle is the address, so each host is an origin with connections of its own; handles were
-// checked when they were stored and are checked again here. prepare() checks type, headers and
-// size once; judge() reads the status and WNS's own headers. The token belongs to one app and must
-// never go to a host outside of notify.windows.com.
+// The handle is the address, so each host is an origin with connections of its own. prepare()
+// checks type, headers and size once; judge() reads the status and WNS's own headers. The token
+// belongs to one app: the sender's guard lets it go to hosts of notify.windows.com, or to those
+// that the operator has named.
 #include <algorithm>
 #include <array>
 
@@ -41,7 +41,7 @@ class Wns final : public Account {
 
     const Platform& platform() const override { return *platform_by_name("wns"); }
     Protocol protocol() const override { return Protocol::h1; }
-    Hosts hosts() const override { return Hosts::handle; }
+    Hosts hosts() const override { return Hosts::channel; }
 
     TokenSource token_source() const override {
         return login_with(setup_.login, form_of({{"grant_type", "client_credentials"},
@@ -62,19 +62,21 @@ class Wns final : public Account {
     Setup setup_;
 };
 
-/// A canonical handle is https://<host>/<target>.
-constexpr std::size_t scheme_bytes = 8;
-
 // A handle may be older than a rule for handles: an empty host, which no connection is made to,
-// answers one that no longer passes.
+// answers one that no longer passes. Nothing goes out in clear: http means the port of https.
 Origin Wns::origin(std::string_view handle) const {
-    if (!std::holds_alternative<std::string>(normalise_wns_handle(handle))) return {};
-    return {std::string(handle.substr(scheme_bytes, handle.find('/', scheme_bytes) - scheme_bytes)),
-            443};
+    auto url = parse_url(handle);
+    if (!url) return {};
+    if (!url->secure && url->origin.port == 80) url->origin.port = 443;
+    return std::move(url->origin);
 }
 
 void Wns::encode(const Push& push, Encoded& out) const {
-    const std::size_t slash = push.handle.find('/', std::min(scheme_bytes, push.handle.size()));
+    constexpr std::string_view before_host = "://";
+    const std::size_t scheme = push.handle.find(before_host);
+    const std::size_t slash = scheme == std::string_view::npos
+                                  ? scheme
+                                  : push.handle.find('/', scheme + before_host.size());
     out.path = slash == std::string_view::npos ? std::string_view("/") : push.handle.substr(slash);
     out.headers.clear();
     out.body.clear();
@@ -239,16 +241,21 @@ Checked<std::unique_ptr<Account>> open_wns(const Credential& credential) {
     std::string_view endpoint = property(credential, "WindowsLiveEndpoint");
     if (endpoint.empty()) endpoint = login_url;
     const auto url = parse_url(endpoint);
-    if (!url || !url->secure || url->origin.port != 443 ||
-        std::find(login_hosts.begin(), login_hosts.end(), url->origin.host) == login_hosts.end())
-        return bad_credential("WindowsLiveEndpoint must be " + std::string(login_url) +
-                              " or https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token.");
+    const bool of_microsoft =
+        url && url->secure && url->origin.port == 443 &&
+        std::find(login_hosts.begin(), login_hosts.end(), url->origin.host) != login_hosts.end();
+    if (!url || !url->secure || (!of_microsoft && !is_operators_host(credential, url->origin)))
+        return bad_credential(
+            "WindowsLiveEndpoint must be " + std::string(login_url) +
+            ", https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token or of "
+            "a host in the setting credential_hosts.");
     Wns::Setup setup;
     setup.login = *url;
     setup.client_id = property(credential, "PackageSid");
     setup.client_secret = property(credential, "SecretKey");
-    setup.scope = url->origin.host == "login.live.com" ? "notify.windows.com"
-                                                       : "https://wns.windows.com/.default";
+    const bool entra = of_microsoft ? url->origin.host != "login.live.com"
+                                    : url->target.find("/oauth2/") != std::string::npos;
+    setup.scope = entra ? "https://wns.windows.com/.default" : "notify.windows.com";
     if (!is_printable(setup.client_id) || setup.client_id.size() > 512)
         return bad_credential("PackageSid must be ms-app://s-1-15-2-… or the id of an Entra app.");
     if (!is_printable(setup.client_secret) || setup.client_secret.size() > 512)

@@ -26,8 +26,9 @@ Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Regist
 Result<void> erase_registration(Transaction& tx, std::uint32_t hub, const std::string& id,
                                 const Precondition& match);
 Result<void> check_match(const Precondition& match, std::uint64_t etag);
-/// Removes a plain row and leaves its id as gone.
-void erase_plain(Transaction& tx, std::uint32_t hub, Address address, const Row& row);
+/// Removes a plain row that is over. An id that was issued is used up: its device takes a new one.
+/// One that a client chose may come again.
+void use_up_plain(Transaction& tx, std::uint32_t hub, Address address, const Row& row);
 
 // installations.cpp
 Result<Installation> put_installation(Transaction& tx, std::uint32_t hub, Installation value,

@@ -280,7 +280,7 @@ Result<std::vector<std::string>> installations_of_user(const Views& views, std::
     const std::string tag = "$UserId:{" + std::string(user_id) + "}";
     const auto candidates = gather(views, hub, [&](Postings& postings) {
         PostingSet rows = postings.tag(tag);
-        rows |= expired_rows(postings);
+        rows |= postings.internal(expired_name(user_id));
         return rows;
     });
     if (!candidates) return candidates.error();

@@ -11,7 +11,7 @@ enum class errc {
     not_found = 1,  ///< no such hub, registration, installation or send
     exists,         ///< must-not-exist precondition failed
     etag_mismatch,  ///< If-Match or expected version differs
-    gone,           ///< the registration id existed and was deleted or expired
+    gone,           ///< the registration id was issued and is used up: expired or retired
     overloaded,     ///< the write queue is full: answer 429/503 now
     corrupt,        ///< stored bytes do not follow their grammar
     disk_full,      ///< no space; nothing of the batch was applied

@@ -213,11 +213,18 @@ std::string part_id(std::string_view installation_id, std::string_view part, Add
            "-" + std::to_string(place.partition + 1);
 }
 
-std::optional<Address> part_place(std::string_view id) {
-    const char* at = id.data();
-    const char* const end = at + id.size();
+namespace {
+
+/// The groups of `<number>-<hash>-<partition + 1>`.
+struct IdGroups {
     std::uint64_t number = 0, hash = 0;
     std::uint32_t partition = 0;
+};
+
+std::optional<IdGroups> id_groups(std::string_view id) {
+    const char* at = id.data();
+    const char* const end = at + id.size();
+    IdGroups out;
     const auto group = [&](auto& value, bool last) {
         const auto [stop, error] = std::from_chars(at, end, value);
         if (error != std::errc() || (last ? stop != end : stop == end || *stop != '-'))
@@ -225,14 +232,25 @@ std::optional<Address> part_place(std::string_view id) {
         at = stop + 1;
         return true;
     };
-    if (!group(number, false) || !group(hash, false) || !group(partition, true))
+    if (!group(out.number, false) || !group(out.hash, false) || !group(out.partition, true))
         return std::nullopt;
-    if (number < part_ids_from || number - part_ids_from > 0xffff'ffff || partition == 0 ||
-        partition > 0x1'0000) {
+    if (out.partition == 0 || out.partition > 0x1'0000) return std::nullopt;
+    return out;
+}
+
+}  // namespace
+
+bool is_issued_form(std::string_view id) {
+    const auto groups = id_groups(id);
+    return groups && groups->number < part_ids_from;
+}
+
+std::optional<Address> part_place(std::string_view id) {
+    const auto groups = id_groups(id);
+    if (!groups || groups->number < part_ids_from || groups->number - part_ids_from > 0xffff'ffff)
         return std::nullopt;
-    }
-    return Address{static_cast<std::uint16_t>(partition - 1),
-                   static_cast<std::uint32_t>(number - part_ids_from)};
+    return Address{static_cast<std::uint16_t>(groups->partition - 1),
+                   static_cast<std::uint32_t>(groups->number - part_ids_from)};
 }
 
 std::string ledger_hub_prefix(LedgerKind kind, std::uint32_t hub) {

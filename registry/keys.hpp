@@ -37,7 +37,7 @@
 //     variables    u8 version, list of (text name, text value), names ascending
 //   ids            u32 hub, registration id -> u8 version, u8 0 live, varint partition,
 //                                              varint number
-//                                            | u8 version, u8 1 gone
+//                                            | u8 version, u8 1: used up, expired or retired
 //                  of rows without installation; ids of parts say where they lie
 //   installations  u32 hub, installation id in lower case, u8 0, the id itself unless the same:
 //                  ids are exact, and lists of them ignore case
@@ -177,6 +177,8 @@ std::optional<std::uint64_t> minute_in(std::string_view key);
 
 /// The id of the part of an installation that lies at this place.
 std::string part_id(std::string_view installation_id, std::string_view part, Address place);
+/// Has it the form of ids that are issued, and not of ids of parts: `<int64>-<int64>-<n>`?
+bool is_issued_form(std::string_view id);
 /// Where a part with this id would lie; nullopt: it is no id of a part.
 std::optional<Address> part_place(std::string_view id);
 
@@ -212,10 +214,11 @@ Result<AnswerExpiryKey> decode_answer_expiry_key(std::string_view key);
 std::string after_prefix(std::string prefix);
 
 // --- values ---
-constexpr std::uint8_t format_version = 4;  ///< of the store as a whole
-/// The format from which a store is migrated. Its users ignored case, its handles were not apart by
-/// kind, and templates that share a handle had no mark.
-constexpr std::uint8_t old_format_version = 3;
+constexpr std::uint8_t format_version = 5;  ///< of the store as a whole
+/// From this one on a store is migrated. In format 3 users ignored case, handles were not apart by
+/// kind, and templates that share a handle had no mark. Up to format 4 no posting led from a user
+/// to parts whose channel expired.
+constexpr std::uint8_t oldest_format_version = 3;
 constexpr std::uint8_t value_version = 3;  ///< of each value
 
 std::string encode_version();
@@ -278,7 +281,7 @@ std::string encode_template(const Template& value);
 std::string encode_variables(const std::map<std::string, std::string>& values);
 
 struct IdEntry {
-    bool gone = false;
+    bool gone = false;  ///< used up; heeded for ids of the issued form only
     std::uint16_t partition = 0;
     std::uint32_t number = 0;
     friend bool operator==(const IdEntry&, const IdEntry&) = default;

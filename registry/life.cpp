@@ -64,7 +64,7 @@ bool retire_row(Transaction& tx, std::uint32_t hub, Address address, Row& row,
                 const Retirement& dead) {
     if (row.channel_expired || presented_since(dead, row.registered_at_ms)) return false;
     if (row.installation_id.empty()) {
-        erase_plain(tx, hub, address, row);
+        use_up_plain(tx, hub, address, row);
         return true;
     }
     const auto owner = owner_of(tx, hub, row);
@@ -124,7 +124,7 @@ bool expire_one(Transaction& tx, std::uint32_t hub, Address address, std::int64_
         return false;
     }
     if (row->installation_id.empty()) {
-        erase_plain(tx, hub, address, *row);
+        use_up_plain(tx, hub, address, *row);
         return true;
     }
     const auto erased = erase_installation(tx, hub, row->installation_id);

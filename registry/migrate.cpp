@@ -85,15 +85,34 @@ Result<void> mark_template(Transaction& tx, const Entry& entry) {
     return {};
 }
 
+/// A user leads to what expired of him.
+Result<void> index_expired(Transaction& tx, const Entry& entry) {
+    if (installation_prefix_size(entry.key) == 0) return make_error_code(errc::corrupt);
+    const auto record = decode_installation(installation_id(entry.key), entry.value);
+    if (!record) return record.error();
+    const HubRow* const hub = tx.hub(entry.hub());
+    if (hub == nullptr || record->value.user_id.empty()) return {};
+    const std::uint16_t partition = partition_of(record->value.id, hub->partitions);
+    for (const Part& part : expand(record->value)) {
+        if (!part.tagged.row.channel_expired) continue;
+        for (const auto& [name, number] : record->parts) {
+            if (name == part.name) tx.add_postings(hub->number, {partition, number}, part.tagged);
+        }
+    }
+    return {};
+}
+
 struct Step {
     Family family;
     Result<void> (*mend)(Transaction& tx, const Entry& entry);
 };
 /// Each may meet an entry again that it has mended. Numbers of steps are on disk.
-constexpr std::array<Step, 4> steps{{{Family::installations, mend_installation},
+constexpr std::array<Step, 5> steps{{{Family::installations, mend_installation},
                                      {Family::rows, mend_plain_row},
                                      {Family::handles, part_kinds},
-                                     {Family::handles, mark_template}}};
+                                     {Family::handles, mark_template},
+                                     {Family::installations, index_expired}}};
+constexpr std::uint8_t first_step_of_format_4 = 4;
 
 /// Where the migration stands; at its end if there is none to do.
 Result<MigrationState> read_state(const Snapshot& snapshot) {
@@ -102,10 +121,11 @@ Result<MigrationState> read_state(const Snapshot& snapshot) {
     if (!versioned) return versioned.error();
     const auto version = decode_version(bytes);
     if (!*versioned || !version) return make_error_code(errc::corrupt);
-    if (*version == old_format_version) return MigrationState();
+    if (*version == oldest_format_version) return MigrationState();
     const auto begun = snapshot.get(Family::meta, migration_key, bytes);
     if (!begun) return begun.error();
     if (*begun) return decode_migration(bytes);
+    if (*version < format_version) return MigrationState{first_step_of_format_4, {}};
     return MigrationState{static_cast<std::uint8_t>(steps.size()), {}};
 }
 
@@ -152,9 +172,8 @@ Result<void> migrate(Store& store, Memory& memory, std::string& why) {
     for (bool any = false;; any = true) {
         const auto more = migrate_batch(store, memory, folder, migration_entries_max);
         if (!more) {
-            why = "The store is of format " + std::to_string(old_format_version) +
-                  " and could not be brought to format " + std::to_string(format_version) + " (" +
-                  more.error().message() +
+            why = "The store is of an older format and could not be brought to format " +
+                  std::to_string(format_version) + " (" + more.error().message() +
                   "). Nothing is lost. Check that its disk is writable and has free space, then "
                   "start again: it goes on where it stopped.";
             return more.error();
@@ -162,10 +181,9 @@ Result<void> migrate(Store& store, Memory& memory, std::string& why) {
         if (*more) continue;
         if (any) {
             why += (why.empty() ? "" : " ");
-            why += "The store was brought from format " + std::to_string(old_format_version) +
-                   " to format " + std::to_string(format_version) +
-                   ": ids of users and installations match exactly. Older versions of pushhub "
-                   "cannot open it any more.";
+            why += "The store was brought to format " + std::to_string(format_version) +
+                   ", in which ids of users and installations match exactly. Older versions of "
+                   "pushhub cannot open it any more.";
         }
         return {};
     }

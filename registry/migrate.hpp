@@ -1,12 +1,13 @@
 #pragma once
 
-// From format 3 of the store to format 4, once, before anybody reads it.
+// From formats 3 and 4 of the store to format 5, once, before anybody reads it.
 //
 // Format 3 found a user whatever the case of his id, kept native rows and templates with one handle
-// together, and marked only native rows that share a handle. What is kept beside rows and
-// installations is mended in four walks, a bounded batch at a time; each batch says with its own
-// changes how far it came. A process that is killed goes on there at its next start. The first
-// batch gives the store its new version: no older program meets a half.
+// together, and marked only native rows that share a handle. Up to format 4 what expired of a user
+// was found by looking at all that expired. What is kept beside rows and installations is mended in
+// walks, a bounded batch at a time; each batch says with its own changes how far it came. A process
+// that is killed goes on there at its next start. The first batch gives the store its new version:
+// no older program meets a half.
 
 #include <string>
 

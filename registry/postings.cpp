@@ -36,6 +36,10 @@ std::string platform_name(std::string_view platform, bool templated) {
     return std::string(templated ? templated_name : native_name) + ":" + std::string(platform);
 }
 
+std::string expired_name(std::string_view user_id) {
+    return "dead:" + std::string(user_id);
+}
+
 std::string internal_prefix(std::uint32_t hub, std::uint16_t partition, std::string_view name) {
     return posting_prefix(hub, partition, PostingSpace::internal, name);
 }

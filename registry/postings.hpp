@@ -27,12 +27,14 @@
 namespace registry {
 
 // Our own names. A row is in `alive` as long as it exists, and in `parts` if an installation owns
-// it; in the others unless its channel expired.
+// it; in the others either unless its channel expired, or, in expired_name(), if it has.
 constexpr std::string_view alive_name = "alive";
 constexpr std::string_view parts_name = "parts";
 constexpr std::string_view native_name = "native";
 constexpr std::string_view templated_name = "templated";
 std::string platform_name(std::string_view platform, bool templated);
+/// Parts of installations of this user whose channel expired: no tag leads to them.
+std::string expired_name(std::string_view user_id);
 
 std::string internal_prefix(std::uint32_t hub, std::uint16_t partition, std::string_view name);
 std::string tag_prefix(std::uint32_t hub, std::uint16_t partition, std::string_view tag);

@@ -24,6 +24,12 @@ TaggedRow tagged_row(const Registration& value) {
     return tagged;
 }
 
+void erase_plain(Transaction& tx, std::uint32_t hub, Address address, const Row& row) {
+    const TaggedRow before{row, row.tags};
+    tx.replace_row(hub, address, &before, nullptr);
+    tx.batch().erase(Family::ids, id_key(hub, row.registration_id));
+}
+
 }  // namespace
 
 Result<void> check_match(const Precondition& match, std::uint64_t etag) {
@@ -42,11 +48,13 @@ Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Regist
     const std::int64_t asked_ms =
         std::max(std::exchange(value.written_at_ms, 0), value.registered_at_ms);
     value.expires_at_ms = std::max<std::int64_t>(value.expires_at_ms, 0);
-    const auto entry = tx.id(hub, value.id);
+    auto entry = tx.id(hub, value.id);
     if (tx.fault()) return tx.fault();
     // Ids of parts come with their part, and go with it.
-    const bool gone = entry ? entry->gone : part_place(value.id).has_value();
-    if (gone) return make_error_code(errc::gone);
+    const bool used_up =
+        entry ? entry->gone && is_issued_form(value.id) : part_place(value.id).has_value();
+    if (used_up) return make_error_code(errc::gone);
+    if (entry && entry->gone) entry.reset();
     if (!entry && match.kind != Precondition::Kind::none) return make_error_code(errc::not_found);
 
     TaggedRow after = tagged_row(value);
@@ -77,9 +85,9 @@ Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Regist
     return value;
 }
 
-void erase_plain(Transaction& tx, std::uint32_t hub, Address address, const Row& row) {
-    const TaggedRow before{row, row.tags};
-    tx.replace_row(hub, address, &before, nullptr);
+void use_up_plain(Transaction& tx, std::uint32_t hub, Address address, const Row& row) {
+    erase_plain(tx, hub, address, row);
+    if (!is_issued_form(row.registration_id)) return;
     tx.batch().put(Family::ids, id_key(hub, row.registration_id), encode_id({true, 0, 0}));
 }
 

@@ -534,11 +534,11 @@ Result<std::unique_ptr<Store>> Store::open(const Options& options, std::string& 
                       "Restore the last backup.")
             .error();
     }
-    if (*version != format_version && *version != old_format_version) {
+    if (*version < oldest_format_version || *version > format_version) {
         return refuse(why, path, errc::corrupt,
                       "it has format version " + std::to_string(*version) +
-                          ", this program reads versions " + std::to_string(old_format_version) +
-                          " and " + std::to_string(format_version),
+                          ", this program reads versions " + std::to_string(oldest_format_version) +
+                          " to " + std::to_string(format_version),
                       "Start the version of pushhub that wrote it.")
             .error();
     }

@@ -4,7 +4,7 @@
 // Notation as in keys.hpp; `later` is u64 of (2^63 - 1 - time): newer keys come first. Every value
 // starts with a version byte; a decoder refuses others, and bytes left over (errc::corrupt).
 //
-//   meta         "version" -> u8 1
+//   meta         "version" -> u8 trace_format_version
 //   pushes       u8 'd', u32 hub, u64 hash of device, u8 kind, text device id,
 //                    later send enqueued, text send id, u16 partition, u32 number,
 //                    u64 time, u8 attempt -> event
@@ -41,6 +41,10 @@
 #include "registry/handle_life.hpp"
 
 namespace registry {
+
+/// Counted apart from the format of the store; 3 was written by stores of format 3 and is the same.
+constexpr std::uint8_t trace_format_version = 4;
+constexpr std::uint8_t oldest_trace_format_version = 3;
 
 /// What a traced device is known by.
 enum class DeviceKind : std::uint8_t {

@@ -231,13 +231,16 @@ Result<std::unique_ptr<TraceStore>> TraceStore::open(const TraceOptions& options
     std::string bytes;
     const auto found = impl->db->Get({}, impl->places[meta], version_key, &bytes);
     if (found.IsNotFound()) {
-        const auto put = impl->db->Put({}, impl->places[meta], version_key, encode_version());
+        const auto put = impl->db->Put({}, impl->places[meta], version_key,
+                                       std::string(1, static_cast<char>(trace_format_version)));
         if (!put.ok()) return refuse(errc::io_error, put.ToString());
     } else {
         const auto version = decode_version(bytes);
-        if (!found.ok() || !version || *version != format_version) {
+        const bool known =
+            version && *version >= oldest_trace_format_version && *version <= trace_format_version;
+        if (!found.ok() || !known) {
             return refuse(errc::corrupt,
-                          "its format version is not " + std::to_string(format_version));
+                          "its format version is not " + std::to_string(trace_format_version));
         }
     }
     return std::unique_ptr<TraceStore>(new TraceStore(std::move(impl)));

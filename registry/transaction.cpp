@@ -86,7 +86,12 @@ std::vector<std::string> postings_of(std::uint32_t hub, std::uint16_t partition,
     std::vector<std::string> prefixes{internal_prefix(hub, partition, alive_name)};
     if (!row.installation_id.empty())
         prefixes.push_back(internal_prefix(hub, partition, parts_name));
-    if (!row.channel_expired) {
+    if (row.channel_expired) {
+        for (const std::string& tag : tagged.tags) {
+            if (const auto user = user_named(tag); user && !row.installation_id.empty())
+                prefixes.push_back(internal_prefix(hub, partition, expired_name(*user)));
+        }
+    } else {
         const bool templated = !row.template_bytes.empty();
         prefixes.push_back(
             internal_prefix(hub, partition, templated ? templated_name : native_name));
@@ -177,6 +182,11 @@ void Transaction::move_postings(std::uint32_t hub, Address address, const Tagged
     compare(
         old_users, new_users, [&](const std::string& tag) { move_user(hub, tag, address, false); },
         [&](const std::string& tag) { move_user(hub, tag, address, true); });
+}
+
+void Transaction::add_postings(std::uint32_t hub, Address address, const TaggedRow& row) {
+    for (const std::string& prefix : postings_of(hub, address.partition, row))
+        deltas_.add(prefix, address.number);
 }
 
 void Transaction::move_user(std::uint32_t hub, const std::string& tag, Address address,

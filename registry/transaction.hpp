@@ -96,6 +96,8 @@ class Transaction {
     // What replace_row() does beside the row, for those who mend it alone:
     /// The canonical tag of a user leads to the row from now on, or no longer.
     void move_user(std::uint32_t hub, const std::string& tag, Address address, bool carries);
+    /// A row that is there gets the postings that it should be in, as if it were new.
+    void add_postings(std::uint32_t hub, Address address, const TaggedRow& row);
     /// The row has this mark.
     void mark_shared(std::uint32_t hub, Address address, bool shared);
     void count_installation(std::uint32_t hub, bool created);

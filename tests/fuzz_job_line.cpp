@@ -24,7 +24,7 @@ void check_line(hub::JobType type, std::string_view text) {
     }
     const auto& registration = std::get<hub::JobLine>(parsed).registration;
     if (type == hub::JobType::import_delete) return;
-    const auto line = hub::one_line(hub::registration_description(registration));
+    const auto line = hub::one_line(hub::typed_description(registration));
     if (line.find_first_of("\r\n") != std::string::npos) std::abort();
     if (line.size() > 60'000) return;
     const auto again = hub::parse_job_line(type, line);

@@ -79,18 +79,22 @@ TEST_CASE("a hub description is read in any order", "[hub]") {
         rules(rule("Full", {"Manage", "Listen", "Send"},
                    "<CreatedTime>2026-11-21T12:00:00Z</CreatedTime><PrimaryKey>pk</PrimaryKey>"
                    "<SecondaryKey>sk</SecondaryKey>")) +
-        credential("WnsCredential", property("PackageSid", "ms-app://x") +
-                                        property("SecretKey", "null") +
-                                        property("Other", "ignored")) +
+        credential("WnsCredential", property("packageSid", "ms-app://x") +
+                                        property("SecretKey", "null") + property("Other", "null")) +
         "<RegistrationTtl>P30D</RegistrationTtl>" +
-        credential("ApnsCredential", property("Token", "p8") + "<BlockedOn/>") +
-        credential("GcmCredential", "") +
+        "<apnsCredential><BlockedOn i:nil=\"true\"/><Properties>" + property("TOKEN", "p8") +
+        "</Properties></apnsCredential><GcmCredential i:nil=\"true\"/>" +
+        credential("MpnsCredential", "") +
+        credential("XiaomiCredential", property("appSecret", "s")) +
+        "<DailyOperations>7</DailyOperations>"
         "<Unknown/><Status>True</Status>"
         "<UserMetadata>m</UserMetadata>"));
     CHECK(hub.name == "orders");
-    CHECK(hub.credentials ==
-          std::map<std::string, std::map<std::string, std::string>>{
-              {"wns", {{"PackageSid", "ms-app://x"}}}, {"apns", {{"Token", "p8"}}}});
+    CHECK(hub.credentials == std::map<std::string, std::map<std::string, std::string>>{
+                                 {"wns", {{"PackageSid", "ms-app://x"}}},
+                                 {"apns", {{"Token", "p8"}}},
+                                 {"mpns", {}},
+                                 {"xiaomi", {{"AppSecret", "s"}}}});
     CHECK(hub.registration_ttl_ms == 30LL * 86'400'000);
     CHECK(hub.rules ==
           std::vector<hub::Rule>{{"Full", "pk", "sk", true, true, true, 1'795'262'400'000, 0}});
@@ -124,6 +128,23 @@ TEST_CASE("wrong hub descriptions are refused with the reason", "[hub]") {
     CHECK(refused(rules(many)).find("at most 12") != std::string::npos);
     CHECK(refused("<UserMetadata>" + std::string(5'000, 'x') + "</UserMetadata>")
               .find("UserMetadata") != std::string::npos);
+    // What would not be kept is told by its name.
+    for (const auto& [children, named] : std::vector<std::pair<std::string, std::string>>{
+             {"<NokiaXCredential><Properties/></NokiaXCredential>", "'NokiaXCredential'"},
+             {"<RegistrationTTL>P30D</RegistrationTTL>", "'RegistrationTTL'"},
+             {credential("FcmV1Credential", property("PrivatKey", "k")),
+              "'PrivatKey' of FcmV1Credential is unknown; it may have PrivateKey, ProjectId"},
+             {credential("ApnsCredential", property("", "k")), "'' of ApnsCredential"},
+             {credential("ApnsCredential", property("Token", "a") + property("token", "b")),
+              "Token of ApnsCredential occurs twice"},
+             {credential("WnsCredential", "") + credential("wnsCredential", ""),
+              "WnsCredential occurs twice"},
+             {"<WnsCredential><PackageSid>x</PackageSid></WnsCredential>",
+              "'PackageSid' of WnsCredential"},
+             {credential("WnsCredential", "<Propery><Name>PackageSid</Name></Propery>"),
+              "'Propery' of WnsCredential"}}) {
+        CHECK_THAT(refused(children), Catch::Matchers::Contains(named));
+    }
     for (const std::string body : {"", "<entry/>", "<Other/>", "<a>"}) {
         CHECK_FALSE(hub::ok(hub::parse_hub_description(body)));
     }
@@ -149,9 +170,8 @@ TEST_CASE("a hub description is written in the order .NET reads", "[hub]") {
 
     auto again = parsed(hub::hub_description_xml(full()));
     auto expected = full();
-    // XML carries neither the name nor credentials without properties nor the hub's own times.
+    // XML carries neither the name nor the hub's own times.
     expected.name.clear();
-    std::erase_if(expected.credentials, [](const auto& entry) { return entry.second.empty(); });
     expected.created_at_ms = expected.updated_at_ms = 0;
     CHECK(again == expected);
     CHECK(hub::hub_description_xml({}).find(

@@ -9,6 +9,8 @@
 
 #include "hub/api/parts.hpp"
 #include "hub/send/device_query.hpp"
+#include "registry/keys.hpp"
+#include "registry/store.hpp"
 #include "tests/support/hub_world.hpp"
 #include "tests/support/registry_fixture.hpp"
 
@@ -250,6 +252,7 @@ TEST_CASE("a user is found whether his channels live or not, and only he is eras
     CHECK(store->installations_of_user(hub, "Ann", 10).value() == Ids{"five"});
     CHECK(store->installations_of_user(hub, "ann", 1).value().size() == 1);
     CHECK(store->installations_of_user(hub, "nobody", 10).value().empty());
+    CHECK(store->verify(hub).empty());
     install("two", "Bob", true);  // meanwhile the device has another user
     const auto erased =
         registry_test::wait<std::vector<registry::ErasedInstallation>>([&](auto done) {
@@ -262,6 +265,40 @@ TEST_CASE("a user is found whether his channels live or not, and only he is eras
     CHECK(erased->front().handles == Ids{"h-one"});
     CHECK(store->installation(hub, "two").has_value());
     CHECK(store->verify(hub).empty());
+}
+
+TEST_CASE("a user is found without a look at what has expired of others", "[registry]") {
+    const registry_test::TempDirectory directory;
+    const auto options = registry_test::options_in(directory.path());
+    std::uint32_t hub = 0;
+    {
+        Opened store(options);
+        hub = store.hub("orders", 2);
+        for (int i = 0; i < 40; ++i) {
+            const std::string number = std::to_string(i);
+            auto value = registry_test::installation("i" + number, "h" + number, {"a"});
+            value.user_id = i % 20 == 0 ? "ann" : "bob" + number;
+            value.push_channel_expired = i != 20;
+            REQUIRE(store.install(hub, value).has_value());
+        }
+    }
+    {
+        // No row of another user can be read any more.
+        std::string why;
+        const auto store = registry::Store::open(options, why).value();
+        auto batch = store->batch();
+        const auto cursor = store->snapshot()->cursor(registry::Family::rows);
+        for (cursor->seek(""); cursor->valid(); cursor->next()) {
+            const auto at = registry::address_at_end(cursor->key()).value();
+            const auto row = registry::decode_row(cursor->value(), at).value();
+            if (row.installation_id != "i0" && row.installation_id != "i20")
+                batch.put(registry::Family::rows, std::string(cursor->key()), "?");
+        }
+        REQUIRE(store->write(batch).has_value());
+    }
+    Opened store(options);
+    CHECK(store->installations_of_user(hub, "ann", 10).value() ==
+          std::vector<std::string>{"i0", "i20"});
 }
 
 TEST_CASE("a device query is read strictly", "[hub]") {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "hub/device/installation_json.hpp"
+#include "hub/device/installation_patch.hpp"
 
 namespace {
 
@@ -72,6 +73,59 @@ TEST_CASE("null and unknown members are as absent", "[hub]") {
     CHECK(hub::installation_json(it) ==
           R"_({"installationId":"6b7f-01","pushChannel":"N:h","pushChannelExpired":false,)_"
           R"_("platform":"apns","expirationTime":"9999-12-31T23:59:59.9999999Z","tags":["a"]})_");
+}
+
+TEST_CASE("names of members ignore case, names that apps give keep it", "[hub]") {
+    const auto it = parsed(
+        R"_({"InstallationId":"6b7f-01","UserId":"u","Platform":"GCM","PushChannel":"h","Tags":["A"],
+        "ExpirationTime":"2027-02-19T17:50:00Z","PushVariables":{"Nick":"Kim"},
+        "Templates":{"Alert":{"Body":"{}","Tags":["News"]}}})_");
+    CHECK(it.user_id == "u");
+    CHECK(it.platform == "gcm");
+    CHECK(it.tags == std::vector<std::string>{"A"});
+    CHECK(it.expires_at_ms == 1'803'059'400'000);
+    CHECK(it.push_variables.at("Nick") == "Kim");
+    CHECK(it.templates.at("Alert").tags == std::vector<std::string>{"News"});
+    CHECK(parsed(R"_({"TAGS":["no"],"tags":["yes"],"platform":"gcm","pushChannel":"h"})_").tags ==
+          std::vector<std::string>{"yes"});
+    const auto tile = parsed(with(
+        R"_("SecondaryTiles":{"T1":{"PushChannel":"c","Tags":["x"],"Templates":{}}})_", "wns"));
+    CHECK(tile.secondary_tiles.at("T1").push_channel == "c");
+    const auto browser = parsed(
+        R"_({"platform":"browser","pushChannel":{"Endpoint":"e","Keys":{"P256DH":"p","Auth":"a"}}})_");
+    CHECK(browser.push_channel == R"_({"endpoint":"e","keys":{"auth":"a","p256dh":"p"}})_");
+}
+
+TEST_CASE("a template that cannot be sent is kept with the reason, unless that is refused",
+          "[hub]") {
+    const std::string body = with(R"_("templates":{"good":{"body":"{}"},
+        "bad":{"body":"<toast/>"},"open":{"body":"{\"a\":\"$(\"}"},
+        "header":{"body":"{}","headers":{"a":"b"}}})_");
+    CHECK(refused(body).find("'bad' is invalid") != std::string::npos);
+    const auto kept = hub::parse_installation(body, "6b7f-01", normalise, hub::BadTemplates::kept);
+    REQUIRE(hub::ok(kept));
+    const auto& it = std::get<registry::Installation>(kept);
+    CHECK(it.templates.size() == 4);
+    const auto shown = nlohmann::json::parse(hub::installation_json(it))["templates"];
+    CHECK_FALSE(shown["good"].contains("unsendable"));
+    CHECK_THAT(shown["bad"]["unsendable"], Catch::Matchers::Contains("'bad' is invalid"));
+    CHECK_THAT(shown["open"]["unsendable"], Catch::Matchers::Contains("column"));
+    CHECK_THAT(shown["header"]["unsendable"], Catch::Matchers::Contains("'Headers' are only"));
+    // What is answered may be written again, and a patch of something else goes through.
+    const auto again = hub::parse_installation(hub::installation_json(it), "6b7f-01", normalise,
+                                               hub::BadTemplates::kept);
+    REQUIRE(hub::ok(again));
+    CHECK(std::get<registry::Installation>(again) == it);
+    const std::string patch = R"_([{"Op":"add","Path":"/tags","Value":"x"}])_";
+    CHECK(hub::ok(hub::patch_installation(it, patch, normalise, hub::BadTemplates::kept)));
+    CHECK_FALSE(hub::ok(hub::patch_installation(it, patch, normalise)));
+    // Never without a body or a sound name.
+    for (const std::string templates :
+         {R"_({"x":{}})_", R"_({"x":{"body":" "}})_", R"_({"a\u0001":{"body":"{}"}})_"}) {
+        INFO(templates);
+        CHECK_FALSE(hub::ok(hub::parse_installation(with("\"templates\":" + templates), "6b7f-01",
+                                                    normalise, hub::BadTemplates::kept)));
+    }
 }
 
 TEST_CASE("browser channels are answered in the form they came in", "[hub]") {

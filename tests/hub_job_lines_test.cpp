@@ -134,7 +134,10 @@ TEST_CASE("a description on one line reads back the same", "[hub]") {
     registration.body = registry::Template();
     registration.body->body = "{\"aps\":\n{\"alert\":\"]]>$(x)\"}\r\n}\n";
     registration.body->name = "news";
-    const auto line = hub::one_line(hub::registration_description(registration));
+    const auto line = hub::one_line(hub::typed_description(registration));
+    CHECK(line.starts_with(
+        "<RegistrationDescription i:type=\"AppleTemplateRegistrationDescription\" "));
+    CHECK(line.ends_with("</RegistrationDescription>"));
     CHECK(line.find('\n') == std::string::npos);
     CHECK(line.find('\r') == std::string::npos);
     const auto again = read(JobType::import_upsert, line).registration;

@@ -158,7 +158,9 @@ TEST_CASE("the four imports and the export do what their names say", "[hub]") {
     const auto rows = world.rows(id, "Output.txt");
     REQUIRE(rows.size() == count);
     for (std::size_t i = 0; i < count; ++i) {
-        if (!rows[i].starts_with(std::to_string(i + 1) + ",<AppleRegistrationDescription "))
+        if (!rows[i].starts_with(
+                std::to_string(i + 1) +
+                ",<RegistrationDescription i:type=\"AppleRegistrationDescription\" "))
             FAIL(rows[i]);
     }
     CHECK(world.stored(id_of(1))->tags == std::vector<std::string>{"a"});

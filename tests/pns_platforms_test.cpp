@@ -1,7 +1,14 @@
 #include <algorithm>
+#include <memory>
 #include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "pns/answers.hpp"
+#include "pns/endpoint_guard.hpp"
 #include "pns/handles.hpp"
 #include "pns/json_walk.hpp"
 #include "pns/jwt.hpp"
@@ -226,7 +233,12 @@ TEST_CASE("handles are brought to one spelling", "[pns]") {
          "https://cloud.notify.windows.com/?token=Aw"},
         {"wns", "https://a.notify.windows.com:443", "https://a.notify.windows.com/"},
         {"mpns", "http://s.notify.live.net/u/1/abc", "http://s.notify.live.net/u/1/abc"},
-        {"mpns", "http://notify.live.net.evil.test/", "refused"},
+        {"mpns", "HTTPS://Some.Url:80", "https://some.url:80/"},
+        {"mpns", "some.url/x", "refused"},
+        {"wns", "http://DB3.notify.windows.com:80/?token=1",
+         "http://db3.notify.windows.com/?token=1"},
+        {"wns", "https://some.url", "https://some.url/"},
+        {"wns", "https://some.url:8443/a", "https://some.url:8443/a"},
         {"browser", R"({"endpoint":"https://x.test/","p256dh":")" + point + R"(","auth":"AAAA"})",
          "refused"},
         {"browser", "[]", "refused"},
@@ -258,12 +270,10 @@ TEST_CASE("a Web Push subscription in either form becomes the same handle", "[pn
     CHECK(!pns::is_p256_point(off_curve));
 }
 
-TEST_CASE("a channel URI that names any other host is refused", "[pns]") {
+TEST_CASE("a channel URI whose host can be read in two ways is refused", "[pns]") {
     const std::vector<std::string> hostile = {
-        "http://a.notify.windows.com/?token=1",
         "https://user@a.notify.windows.com/",
         "https://user:pw@a.notify.windows.com/",
-        "https://a.notify.windows.com:22/",
         "https://a.notify.windows.com:0/",
         "https://a.notify.windows.com:65979/",
         "https://a.notify.windows.com:/",
@@ -276,10 +286,6 @@ TEST_CASE("a channel URI that names any other host is refused", "[pns]") {
         "https://[::ffff:10.0.0.1]/",
         "https://169.254.169.254/latest/meta-data/",
         "https://localhost/",
-        "https://notify.windows.com.evil.test/",
-        "https://evilnotify.windows.com/",
-        "https://evil.test/.notify.windows.com",
-        "https://evil.test?.notify.windows.com",
         "https://evil.test#.notify.windows.com",
         "https://evil.test\\.notify.windows.com/",
         "https://a.notify.windows.com\\@evil.test/",
@@ -311,6 +317,76 @@ TEST_CASE("a channel URI that names any other host is refused", "[pns]") {
         INFO(handle);
         CHECK(normalised("wns", handle) == "refused");
         CHECK(account->origin(handle).host.empty());
+    }
+}
+
+TEST_CASE("a push goes to a channel of the vendor or of a host that the operator names", "[pns]") {
+    struct Row {
+        std::string handle;
+        std::string origin;
+        bool vendors;
+    };
+    const std::vector<Row> rows = {
+        {"https://db5p.notify.windows.com/?token=1", "db5p.notify.windows.com:443", true},
+        {"http://db3.notify.windows.com/?token=1", "db3.notify.windows.com:443", true},
+        {"https://a.notify.windows.com:22/", "a.notify.windows.com:22", false},
+        {"http://a.notify.windows.com:443/", "a.notify.windows.com:443", true},
+        {"https://a.notify.windows.com:80/", "a.notify.windows.com:80", false},
+        {"https://some.url", "some.url:443", false},
+        {"https://notify.windows.com.evil.test/", "notify.windows.com.evil.test:443", false},
+        {"https://evilnotify.windows.com/", "evilnotify.windows.com:443", false},
+        {"https://evil.test/.notify.windows.com", "evil.test:443", false},
+        {"https://evil.test?.notify.windows.com", "evil.test:443", false},
+    };
+    const auto account = support::open_account("wns");
+    const auto vendors = pns::EndpointGuard::parse({}, pns::known_wns_hosts()).value();
+    const auto named = pns::EndpointGuard::parse({"some.url"}, pns::known_wns_hosts()).value();
+    for (const Row& row : rows) {
+        INFO(row.handle);
+        const pns::Origin origin = account->origin(normalised("wns", row.handle));
+        CHECK(origin.host + ":" + std::to_string(origin.port) == row.origin);
+        CHECK(vendors.allows(origin) == row.vendors);
+        CHECK(named.allows(origin) == (origin.host == "some.url"));
+        // No text of a stored handle is taken for another path.
+        pns::Push push;
+        push.handle = normalised("wns", row.handle);
+        push.prepared = support::prepare(*account, support::message_of("<toast/>"));
+        pns::Encoded encoded;
+        account->encode(push, encoded);
+        CHECK(encoded.path.starts_with('/'));
+        CHECK(push.handle.ends_with(encoded.path));
+    }
+}
+
+TEST_CASE("credentials name hosts besides the vendors' only where the operator allows them",
+          "[pns]") {
+    const auto origin_of = [](pns::Credential credential, std::vector<std::string> hosts) {
+        credential.operators_hosts = std::move(hosts);
+        auto opened = pns::open_account(credential);
+        if (auto* refusal = std::get_if<pns::Refusal>(&opened)) return refusal->message;
+        const auto& account = std::get<std::unique_ptr<pns::Account>>(opened);
+        const auto source = account->token_source();
+        const auto* login = std::get_if<pns::Fetched>(&source);
+        const pns::Origin origin = login != nullptr ? login->origin : account->origin("AA");
+        return origin.host + ":" + std::to_string(origin.port);
+    };
+    for (const auto& [platform, property, setting] :
+         {std::tuple{"apns", "Endpoint", "Endpoint"},
+          std::tuple{"wns", "WindowsLiveEndpoint", "WindowsLiveEndpoint"}}) {
+        INFO(platform);
+        pns::Credential credential = support::made_credential(platform).credential;
+        credential.properties[property] = "https://push.example.org:8443/login";
+        for (const std::vector<std::string>& hosts :
+             {std::vector<std::string>{}, {"push.example.org"}, {"*.push.example.org:8443"}}) {
+            CHECK_THAT(origin_of(credential, hosts),
+                       Catch::Matchers::Contains(setting) &&
+                           Catch::Matchers::Contains("credential_hosts"));
+        }
+        CHECK(origin_of(credential, {"a.test", "push.example.org:8443"}) ==
+              "push.example.org:8443");
+        credential.properties[property] = "http://push.example.org:8443/login";
+        CHECK_THAT(origin_of(credential, {"push.example.org:8443"}),
+                   Catch::Matchers::Contains(setting));
     }
 }
 

@@ -596,7 +596,7 @@ class Rebound final : public pns::Account {
   public:
     const pns::Platform& platform() const override { return inner_->platform(); }
     Protocol protocol() const override { return inner_->protocol(); }
-    Hosts hosts() const override { return Hosts::handle; }
+    Hosts hosts() const override { return Hosts::channel; }
     pns::TokenSource token_source() const override { return pns::NoToken(); }
     std::string token_key() const override { return "rebound"; }
     pns::Checked<std::shared_ptr<const pns::Prepared>> prepare(
@@ -622,7 +622,10 @@ TEST_CASE("a name with a private address is refused at once, without a retry", "
     Round round;
     round.account = std::make_unique<Rebound>();
     const std::int64_t began_ms = pns::system_clock().steady_ms();
-    round.run({handle_at(mozilla + "a"), handle_at(mozilla + "b")}, {}, support::message_of("{}"));
+    pns::Network network;
+    network.wns_hosts = {"*:1"};
+    round.run({handle_at(mozilla + "a"), handle_at(mozilla + "b")}, network,
+              support::message_of("{}"));
     for (std::size_t i = 0; i < 2; ++i) {
         CHECK(round.verdicts[i]->kind() == Kind::not_sent);
         CHECK(outcome_of(round, i) == "BadChannel");

@@ -171,6 +171,47 @@ TEST_CASE("the id of a part is found as long as the part is there, and is nobody
     CHECK(registry->verify(hub).empty());
 }
 
+TEST_CASE("an id comes again after its registration was erased; an issued one not after it ended",
+          "[registry]") {
+    const TempDirectory directory;
+    Opened registry(options_in(directory.path()));
+    const std::uint32_t hub = registry.hub("Orders", 2);
+    const std::string issued = "123-456-1";
+    for (const std::string& id : {issued, std::string("my-phone"), std::string("8-1")}) {
+        INFO(id);
+        const bool is_issued = id == issued;
+        REQUIRE(registry.put(hub, registration(id, "h", {"a"})).has_value());
+        REQUIRE(registry.erase(hub, id).has_value());
+        CHECK(registry.erase(hub, id).error() == errc::not_found);
+        CHECK(registry.put(hub, registration(id, "h", {}), {Precondition::Kind::any, 0}).error() ==
+              errc::not_found);
+        CHECK(registry.put(hub, registration(id, "h2", {"b"})).value().etag == 1);
+        CHECK(registry.select(hub, "b") == std::vector<std::string>{id});
+
+        // Retired.
+        const Located at = locate(*registry, hub, id);
+        REQUIRE(registry
+                    .retire(hub, {{at.partition, at.device.number, at.device.generation, "h2",
+                                   9'000, "dead", 9'500, 0}})
+                    .value() == 1);
+        CHECK(registry->registration(hub, id).error() == errc::not_found);
+        auto again = registration(id, "h3", {});
+        again.expires_at_ms = 1'000;
+        const auto put = registry.put(hub, again);
+        CHECK(put.has_value() != is_issued);
+        if (is_issued) {
+            CHECK(put.error() == errc::gone);
+            CHECK(registry.erase(hub, id).error() == errc::not_found);
+            continue;
+        }
+        // Expired.
+        CHECK(registry.expire(10'000'000, 100).value() == 1);
+        CHECK(registry.put(hub, registration(id, "h4", {})).has_value());
+        REQUIRE(registry.erase(hub, id).has_value());
+    }
+    CHECK(registry->verify(hub).empty());
+}
+
 TEST_CASE("what ends is swept once its minute is over, however its end has moved", "[registry]") {
     constexpr std::int64_t minute = 60'000;
     const TempDirectory directory;

@@ -1,15 +1,29 @@
-// A store as format 3 was, opened by this program.
+// Stores as formats 3 and 4 were, opened by this program.
 
 #include <catch2/catch.hpp>
 
 #include "registry/bytes.hpp"
 #include "registry/migrate.hpp"
+#include "registry/postings.hpp"
 #include "tests/support/registry_model.hpp"
 
 using namespace registry;
 using namespace registry_test;
 
 namespace {
+
+/// Up to format 4 nothing led from a user to what had expired of him.
+void drop_expired(Batch& batch, const Snapshot& snapshot, std::uint32_t hub) {
+    const auto cursor = snapshot.cursor(Family::installations);
+    const std::string prefix = hub_prefix(hub);
+    for (cursor->seek(prefix); cursor->valid(); cursor->next()) {
+        if (!cursor->key().starts_with(prefix)) break;
+        const std::string id = installation_id(cursor->key());
+        const auto user = decode_installation(id, cursor->value()).value().value.user_id;
+        batch.erase_prefix(Family::postings,
+                           posting_name_prefix(hub, PostingSpace::internal, expired_name(user)));
+    }
+}
 
 /// What is in the store beside rows and installations as format 3 had it: users whatever their
 /// case, handles without kinds, no marks of templates.
@@ -40,6 +54,7 @@ void make_old(const Options& options, std::uint32_t hub, std::uint8_t version = 
         clean.erase_prefix(Family::postings,
                            posting_name_prefix(hub, PostingSpace::tag, tag_of(id)));
     });
+    drop_expired(clean, *snapshot, hub);
     clean.erase_prefix(Family::users, prefix);
     clean.erase_prefix(Family::handles, prefix);
     for (const auto& [id, rows] : users) {
@@ -122,7 +137,7 @@ void check(const Opened& registry, std::uint32_t hub, const Model& model) {
 
 }  // namespace
 
-TEST_CASE("a store of format 3 is brought to format 4 when it is opened", "[registry]") {
+TEST_CASE("a store of format 3 is brought to today's when it is opened", "[registry]") {
     const TempDirectory directory;
     const Options options = options_in(directory.path());
     std::uint32_t hub = 0;
@@ -138,7 +153,7 @@ TEST_CASE("a store of format 3 is brought to format 4 when it is opened", "[regi
     {
         std::string why;
         const auto registry = Registry::open(options, why).value();
-        CHECK(why.find("from format 3 to format 4") != std::string::npos);
+        CHECK(why.find("brought to format 5") != std::string::npos);
     }
     {
         std::string why;
@@ -149,6 +164,42 @@ TEST_CASE("a store of format 3 is brought to format 4 when it is opened", "[regi
     check(registry, hub, model);
     for (int step = 0; step < 100; ++step) changes.change(registry, hub, model);
     REQUIRE(registry->verify(hub) == std::vector<std::string>());
+}
+
+TEST_CASE("a store of format 4 learns what has expired of each user when it is opened",
+          "[registry]") {
+    const TempDirectory directory;
+    const Options options = options_in(directory.path());
+    std::uint32_t hub = 0;
+    Model model;
+    {
+        Opened registry(options);
+        hub = registry.hub("Orders", 3);
+        RandomChanges changes(32);
+        model = fill(registry, hub, changes);
+        for (const std::string id : {"m1", "m21", "m41"}) {
+            model.installations[id].push_channel_expired = true;
+            Installation dead = model.installations[id];
+            REQUIRE(registry.install(hub, dead).has_value());
+            ++model.installations[id].version;
+        }
+        check(registry, hub, model);
+    }
+    {
+        std::string why;
+        const auto store = Store::open(options, why).value();
+        Batch old = store->batch();
+        drop_expired(old, *store->snapshot(), hub);
+        old.put(Family::meta, std::string(version_key), std::string(1, '\4'));
+        REQUIRE(store->write(old).has_value());
+    }
+    {
+        std::string why;
+        const auto registry = Registry::open(options, why).value();
+        CHECK(why.find("brought to format 5") != std::string::npos);
+    }
+    Opened registry(options);
+    check(registry, hub, model);
 }
 
 TEST_CASE("a migration that was cut goes on where it stopped", "[registry]") {
@@ -188,7 +239,7 @@ TEST_CASE("a migration that was cut goes on where it stopped", "[registry]") {
 }
 
 TEST_CASE("formats before 3 are refused", "[registry]") {
-    for (const int version : {1, 2, 5}) {
+    for (const int version : {1, 2, 6}) {
         const TempDirectory directory;
         const Options options = options_in(directory.path());
         std::uint32_t hub = 0;

@@ -70,7 +70,8 @@ pns::Task<Called> call_apple(const Call& call, pns::ChannelCall wanted) {
         co_return out;
     }
     RAND_bytes(wanted.request_id.data(), static_cast<int>(wanted.request_id.size()));
-    const pns::Credential credential{"apns", properties->second};
+    const pns::Credential credential{"apns", properties->second,
+                                     call.parts.config.credential_hosts};
     auto made = pns::channel_request(credential, wanted);
     auto opened = pns::open_account(credential);
     const auto* refusal = std::get_if<pns::Refusal>(&made);

@@ -4,11 +4,14 @@
 // A name and all credentials are checked before anything is written. Creating and changing are one
 // change of the registry; the hub's name is reserved by that change and not before. Deleting first
 // removes the hub's rows and sends in one change, then its senders, and at last its jobs and blobs
-// on a store thread. Runs on the lane of the request.
+// on a store thread. Runs on the lane of the request. Changes of one name take turns, so that each
+// begins with what the one before left on disk, in memory and in files.
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "hub/access/sas.hpp"
 #include "hub/api/handlers.hpp"
@@ -21,6 +24,7 @@
 #include "hub/http/request_fields.hpp"
 #include "hub/http/responses.hpp"
 #include "hub/process/log.hpp"
+#include "hub/process/turns.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/text/ids.hpp"
 #include "hub/text/text.hpp"
@@ -77,22 +81,39 @@ std::optional<Refusal> check_hub_name(std::string_view name) {
     return std::nullopt;
 }
 
+std::string turn_of(std::string_view name) {
+    return "hub " + lower(name);
+}
+
+bool matches(const registry::Precondition& wanted, const HubState& hub) {
+    return wanted.kind != registry::Precondition::Kind::etag || wanted.etag == hub.row.etag;
+}
+
+Response not_current(const Request& request) {
+    return refused(request, registry::make_error_code(registry::errc::etag_mismatch), missing);
+}
+
+Response too_many(const Request& request) {
+    return busy(request, "Too many changes of this hub wait already.");
+}
+
 /// `known`: the hub as it is, or null. What it has already is not refused for its age, so that
 /// everything else of it can still be changed.
 std::optional<Refusal> check_credentials(const HubDescription& description, const HubState* known,
-                                         std::int64_t now_ms) {
+                                         const Config& config, std::int64_t now_ms) {
+    const auto& operators_hosts = config.credential_hosts;
     for (const auto& [platform, properties] : description.credentials) {
         const pns::Platform* row = pns::platform_by_name(platform);
         if (row == nullptr || row->check_credential == nullptr) continue;
-        const auto checked = row->check_credential(pns::Credential{platform, properties});
+        const auto checked = row->check_credential({platform, properties, operators_hosts});
         if (const auto* refusal = std::get_if<pns::Refusal>(&checked))
-            return bad_request(refusal->message);
+            return bad_request(std::string(row->credential) + ": " + refusal->message);
         if (known != nullptr) {
             const auto& kept = known->description.credentials;
             const auto same = kept.find(platform);
             if (same != kept.end() && same->second == properties) continue;
         }
-        const auto end_s = pns::credential_end_s({platform, properties});
+        const auto end_s = pns::credential_end_s({platform, properties, operators_hosts});
         if (end_s && *end_s * 1'000 < now_ms)
             return bad_request("The certificate of the " + std::string(row->credential) +
                                " expired at " + iso_seconds(*end_s * 1'000) + ".");
@@ -131,13 +152,20 @@ pns::Task<Response> put_hub(Call call) {
     auto parsed = parse_hub_description(request.body);
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     HubDescription description = std::get<HubDescription>(std::move(parsed));
-    const auto known = call.parts.hubs.find(name);
-    auto unusable = check_credentials(description, known.get(), request.received_at_ms);
-    if (unusable) co_return refused(request, *unusable);
+    const auto match = read_if_match(request);
+    if (!ok(match)) co_return refused(request, std::get<Refusal>(match));
+    const auto turn = co_await call.parts.turns.enter(turn_of(name));
+    if (!turn) co_return too_many(request);
 
-    const bool update = !request.header("if-match").empty();
+    const auto known = call.parts.hubs.find(name);
+    const auto& wanted = std::get<registry::Precondition>(match);
+    const bool update = wanted.kind != registry::Precondition::Kind::none;
     if (update && !known) co_return error(request, 404, missing);
     if (!update && known) co_return error(request, 409, "SubCode=40900. Conflict");
+    if (update && !matches(wanted, *known)) co_return not_current(request);
+    auto unusable =
+        check_credentials(description, known.get(), call.parts.config, request.received_at_ms);
+    if (unusable) co_return refused(request, *unusable);
     description.name = known ? known->row.name : name;
     description.created_at_ms = known ? known->description.created_at_ms : request.received_at_ms;
     description.updated_at_ms = request.received_at_ms;
@@ -182,6 +210,13 @@ pns::Task<Response> put_hub(Call call) {
 pns::Task<Response> delete_hub(Call call) {
     const Request& request = call.request;
     const std::uint32_t number = call.hub->row.number;
+    const auto match = read_if_match(request);
+    if (!ok(match)) co_return refused(request, std::get<Refusal>(match));
+    const auto turn = co_await call.parts.turns.enter(turn_of(call.hub->row.name));
+    if (!turn) co_return too_many(request);
+    const auto known = call.parts.hubs.find(number);
+    if (!known) co_return error(request, 404, missing);
+    if (!matches(std::get<registry::Precondition>(match), *known)) co_return not_current(request);
     auto erase = [&call](registry::Done<void> done) {
         call.parts.registry.erase_hub(call.hub->row.name, std::move(done));
     };

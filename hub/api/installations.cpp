@@ -8,6 +8,7 @@
 #include "hub/device/installation_patch.hpp"
 #include "hub/device/tags.hpp"
 #include "hub/http/responses.hpp"
+#include "hub/process/turns.hpp"
 #include "hub/text/times.hpp"
 
 namespace hub {
@@ -17,7 +18,11 @@ namespace {
 using registry::Installation;
 
 constexpr std::string_view missing = "Installation not found";  // docs/contracts/anh.md 2.5
-constexpr int patch_attempts_max = 8;
+constexpr int patch_attempts_max = 64;                          // against writes of other kinds
+
+BadTemplates bad_templates(const Call& call) {
+    return call.parts.config.strict_templates ? BadTemplates::refused : BadTemplates::kept;
+}
 
 void set_expiry(const Call& call, Installation& installation) {
     const std::int64_t ttl = call.hub->description.registration_ttl_ms;
@@ -52,7 +57,8 @@ pns::Task<registry::Result<Installation>> write(Call call, Installation value,
 
 pns::Task<Response> put_installation(Call call) {
     const Request& request = call.request;
-    auto parsed = parse_installation(request.body, call.args.back(), call.parts.handle_rule);
+    auto parsed = parse_installation(request.body, call.args.back(), call.parts.handle_rule,
+                                     bad_templates(call));
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     Installation value = std::get<Installation>(std::move(parsed));
     if (auto refusal = check_expiry(request, value.expires_at_ms))
@@ -71,12 +77,16 @@ pns::Task<Response> put_installation(Call call) {
 pns::Task<Response> patch_installation(Call call) {
     const Request& request = call.request;
     const std::string& id = call.args.back();
-    // The patch is applied to what was read; if someone else wrote meanwhile, it is read and
-    // applied again.
+    std::string key = std::to_string(call.hub->row.number) + '/' + id;
+    const auto turn = co_await call.parts.turns.enter(std::move(key));
+    if (!turn) co_return busy(request, "Too many patches of this installation wait already.");
+    // The patch is applied to what was read; if a device or a provider's answer changed it
+    // meanwhile, it is read and applied again.
     for (int attempt = 0; attempt < patch_attempts_max; ++attempt) {
         const auto current = co_await read(call, id);
         if (!current) co_return refused(request, current.error(), missing);
-        auto patched = patch_installation(*current, request.body, call.parts.handle_rule);
+        auto patched =
+            patch_installation(*current, request.body, call.parts.handle_rule, bad_templates(call));
         if (!ok(patched)) co_return refused(request, std::get<Refusal>(patched));
         auto& change = std::get<PatchedInstallation>(patched);
         if (change.value.expires_at_ms != current->expires_at_ms) {

@@ -26,6 +26,7 @@ class KeyLimits;
 class Metrics;
 class Scheduler;
 class Trace;
+class Turns;
 
 /// All of one process; nothing is missing. Handlers take what they need by reference.
 struct Parts {
@@ -43,6 +44,7 @@ struct Parts {
     Feedback& feedback;
     Idempotency& idempotency;
     EventStreams& event_streams;
+    Turns& turns;  ///< of changes to hubs and installations
     Trace& trace;
     const NamespaceRules& namespace_rules;
     /// Set while the process takes work: store open, lanes running, not draining.

@@ -51,26 +51,6 @@ Response entry(const Call& call, const Registration& registration) {
     return response;
 }
 
-/// `*`, `"*"`, `"3"`, `W/"3"`, `3` (docs/contracts/anh.md 3.5); absent: no condition.
-Parsed<Precondition> read_if_match(const Request& request) {
-    std::string_view text = trimmed(request.header("if-match"));
-    Precondition match;
-    if (text.empty()) return match;
-    if (text.starts_with("W/")) text.remove_prefix(2);
-    if (text.size() >= 2 && text.front() == '"' && text.back() == '"')
-        text = text.substr(1, text.size() - 2);
-    if (text == "*") {
-        match.kind = Precondition::Kind::any;
-        return match;
-    }
-    match.kind = Precondition::Kind::etag;
-    const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), match.etag);
-    if (ec != std::errc{} || end != text.data() + text.size()) {
-        return bad_request("If-Match must be * or an ETag that a read returned.");
-    }
-    return match;
-}
-
 pns::Task<Response> write(Call call, std::string id, Precondition match) {
     const Request& request = call.request;
     auto parsed = parse_registration(request.body, call.parts.handle_rule);
@@ -228,12 +208,7 @@ pns::Task<Response> get_registration(Call call) {
         return call.parts.registry.registration(call.hub->row.number, call.args.back());
     };
     const auto found = co_await on_store(call.parts.store, std::move(read));
-    if (!found) {
-        const bool gone = found.error() == registry::errc::gone;
-        co_return refused(
-            call.request,
-            gone ? registry::make_error_code(registry::errc::not_found) : found.error(), "");
-    }
+    if (!found) co_return refused(call.request, found.error(), "");
     co_return entry(call, *found);
 }
 
@@ -245,12 +220,7 @@ pns::Task<Response> delete_registration(Call call) {
                                                std::move(done));
     };
     const auto erased = co_await committed<void>(std::move(erase));
-    if (!erased) {
-        const bool gone = erased.error() == registry::errc::gone;
-        co_return refused(
-            call.request,
-            gone ? registry::make_error_code(registry::errc::not_found) : erased.error(), "");
-    }
+    if (!erased) co_return refused(call.request, erased.error(), "");
     co_return empty_response(200);
 }
 

@@ -327,17 +327,14 @@ std::string Run::row_of(Batch::Item& item) {
     using registry::errc;
     if (!item.refused.empty()) return {};
     const bool erases = job_.type == JobType::import_delete;
-    // An erased id stays known as gone: so it is after this job was stopped and goes on.
-    if (item.error == errc::gone && erases) item.error = {};
     if (!item.error) {
-        return erases ? item.registration.id
-                      : one_line(registration_description(item.registration));
+        return erases ? item.registration.id : one_line(typed_description(item.registration));
     }
     if (item.error == errc::not_found) {
         refresh_hub();
         item.refused = "There is no registration with this id.";
     } else if (item.error == errc::gone) {
-        item.refused = "The registration with this id expired or was deleted.";
+        item.refused = "The registration id is used up: it expired, or its handle was retired.";
     } else if (item.error == errc::exists) {
         item.refused = "A registration with this id exists.";
     } else {
@@ -357,7 +354,7 @@ void Run::export_rows() {
         if (!page) throw Broken{"The store cannot read: " + page.error().message() + "."};
         std::string rows;
         for (const auto& registration : page->registrations) {
-            rows += one_line(registration_description(registration));
+            rows += one_line(typed_description(registration));
             rows += '\n';
         }
         write(output_, rows);

@@ -123,6 +123,32 @@ std::string feed_head(std::string_view title, std::string_view url, std::int64_t
     return out;
 }
 
+std::string kind_element(const registry::Registration& registration) {
+    const pns::Platform* platform = pns::platform_by_name(registration.platform);
+    return std::string(platform != nullptr ? platform->kind : "") +
+           (registration.body ? "Template" : "") + "RegistrationDescription";
+}
+
+/// `type`: its i:type, empty for none.
+std::string description_in(const std::string& element, const std::string& type,
+                           const registry::Registration& registration) {
+    std::string out = "<" + element;
+    if (!type.empty()) out += " i:type=\"" + type + "\"";
+    out += " xmlns=\"" + std::string(connect_namespace) + "\" xmlns:i=\"" +
+           std::string(instance_namespace) + "\">";
+    append_element(out, "ETag", std::to_string(registration.etag));
+    append_element(out, "ExpirationTime",
+                   registration.installation_id.empty() ? iso_ms(registration.expires_at_ms)
+                                                        : iso_ticks(registration.expires_at_ms));
+    append_element(out, "RegistrationId", registration.id);
+    if (!registration.tags.empty()) append_element(out, "Tags", join_tags(registration.tags));
+    if (!registration.push_variables.empty())
+        append_element(out, "PushVariables", json_object(registration.push_variables));
+    append_handle(out, registration);
+    if (registration.body) append_template(out, registration.platform, *registration.body);
+    return out + "</" + element + ">";
+}
+
 }  // namespace
 
 void append_cdata(std::string& out, std::string_view text) {
@@ -151,22 +177,11 @@ std::string registration_url(const AtomPlace& place, std::string_view id) {
 }
 
 std::string registration_description(const registry::Registration& registration) {
-    const pns::Platform* platform = pns::platform_by_name(registration.platform);
-    const std::string element = std::string(platform != nullptr ? platform->kind : "") +
-                                (registration.body ? "Template" : "") + "RegistrationDescription";
-    std::string out = "<" + element + " xmlns=\"" + std::string(connect_namespace) +
-                      "\" xmlns:i=\"" + std::string(instance_namespace) + "\">";
-    append_element(out, "ETag", std::to_string(registration.etag));
-    append_element(out, "ExpirationTime",
-                   registration.installation_id.empty() ? iso_ms(registration.expires_at_ms)
-                                                        : iso_ticks(registration.expires_at_ms));
-    append_element(out, "RegistrationId", registration.id);
-    if (!registration.tags.empty()) append_element(out, "Tags", join_tags(registration.tags));
-    if (!registration.push_variables.empty())
-        append_element(out, "PushVariables", json_object(registration.push_variables));
-    append_handle(out, registration);
-    if (registration.body) append_template(out, registration.platform, *registration.body);
-    return out + "</" + element + ">";
+    return description_in(kind_element(registration), {}, registration);
+}
+
+std::string typed_description(const registry::Registration& registration) {
+    return description_in("RegistrationDescription", kind_element(registration), registration);
 }
 
 std::string registration_entry(const registry::Registration& registration, const AtomPlace& place) {

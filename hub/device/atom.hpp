@@ -1,8 +1,8 @@
 #pragma once
 
 // Registrations and hubs as Atom (docs/contracts/anh.md 3 and 10.1). Reading takes both body forms
-// and any element order; writing uses the concrete element name without prefix, in the order
-// of 3.2. Pure, any thread. Reading: hub/device/atom_read.cpp, writing: hub/device/atom.cpp.
+// and any element order; writing uses the order of 3.2. Pure, any thread. Reading:
+// hub/device/atom_read.cpp, writing: hub/device/atom.cpp.
 
 #include <cstdint>
 #include <span>
@@ -38,9 +38,13 @@ struct AtomPlace {
 /// "https://push.example.com/orders/registrations/<id>?api-version=2020-06"
 std::string registration_url(const AtomPlace& place, std::string_view id);
 
-/// The document of 3.4. The description alone is what export files hold.
+/// The document of 3.4.
 std::string registration_entry(const registry::Registration& registration, const AtomPlace& place);
+/// The description alone.
 std::string registration_description(const registry::Registration& registration);
+/// As files of jobs have it: an element RegistrationDescription whose i:type names the kind, which
+/// is what .NET's RegistrationDescription.Deserialize reads.
+std::string typed_description(const registry::Registration& registration);
 
 /// The feed of 3.7; `path` is what follows the hub in the request ("/registrations",
 /// "/tags/x/registrations"), `next_query` the query of the next page, empty on the last.

@@ -7,6 +7,7 @@
 #include "hub/device/hub_description.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <set>
 #include <utility>
@@ -22,17 +23,79 @@ namespace {
 
 constexpr std::size_t user_metadata_bytes_max = 4096;
 
-std::map<std::string, std::string> read_properties(const pugi::xml_node& credential,
-                                                   const pns::Platform& platform) {
-    std::map<std::string, std::string> out;
-    for (const pugi::xml_node& property : child_element(credential, "Properties").children()) {
-        const std::string name = child_text(property, "Name").value_or(std::string());
-        const auto value = child_text(property, "Value");
-        const bool known = std::find(platform.properties.begin(), platform.properties.end(),
-                                     name) != platform.properties.end();
-        if (!name.empty() && known && value && *value != "null") out[name] = *value;
+/// Children of a description besides credentials. What Azure counts means nothing here.
+constexpr std::array<std::string_view, 8> known_elements = {
+    "RegistrationTtl",       "AuthorizationRules",
+    "UserMetadata",          "Status",
+    "PushesPerSecond",       "DailyOperations",
+    "DailyMaxActiveDevices", "DailyMaxActiveRegistrations"};
+
+using CredentialProperties = std::map<std::string, std::string>;
+
+/// Names ignore case: Azure itself answers `PrivateKey` and, newer, `privateKey`.
+std::optional<Refusal> read_property(const pugi::xml_node& node, const pns::Platform& platform,
+                                     CredentialProperties& out) {
+    const std::string given = child_text(node, "Name").value_or(std::string());
+    const auto value = child_text(node, "Value");
+    if (!value || *value == "null") return std::nullopt;
+    const auto name = std::find_if(platform.properties.begin(), platform.properties.end(),
+                                   [&](auto known) { return same_ignoring_case(known, given); });
+    if (name == platform.properties.end()) {
+        std::string known;
+        for (const std::string_view one : platform.properties)
+            known.append(known.empty() ? "" : ", ").append(one);
+        return bad_request("The property '" + shown(given) + "' of " +
+                           std::string(platform.credential) + " is unknown; it may have " + known +
+                           ".");
     }
-    return out;
+    if (!out.emplace(*name, *value).second)
+        return bad_request("The property " + std::string(*name) + " of " +
+                           std::string(platform.credential) + " occurs twice.");
+    return std::nullopt;
+}
+
+std::optional<Refusal> unknown_element(const pugi::xml_node& node, std::string_view inside) {
+    return bad_request("The element '" + shown(local_name(node)) + "' of " + std::string(inside) +
+                       " is unknown.");
+}
+
+std::optional<Refusal> read_credential(const pugi::xml_node& credential,
+                                       const pns::Platform& platform, CredentialProperties& out) {
+    for (const pugi::xml_node& list : credential.children()) {
+        if (list.type() != pugi::node_element || local_name(list) == "BlockedOn") continue;
+        if (local_name(list) != "Properties") return unknown_element(list, platform.credential);
+        for (const pugi::xml_node& node : list.children()) {
+            if (node.type() != pugi::node_element) continue;
+            if (local_name(node) != "Property") return unknown_element(node, platform.credential);
+            if (auto refusal = read_property(node, platform, out)) return refusal;
+        }
+    }
+    return std::nullopt;
+}
+
+/// A credential that is there has an entry, with properties or without. What is not known is
+/// refused: a secret that nobody keeps would be missed when the first send fails.
+std::optional<Refusal> read_credentials(const pugi::xml_node& description, HubDescription& hub) {
+    for (const pugi::xml_node& node : description.children()) {
+        if (node.type() != pugi::node_element || is_nil(node)) continue;
+        const auto& all = pns::platforms();
+        const auto platform = std::find_if(all.begin(), all.end(), [&](const pns::Platform& row) {
+            return same_ignoring_case(row.credential, local_name(node));
+        });
+        if (platform != all.end()) {
+            const auto [entry, is_new] = hub.credentials.try_emplace(std::string(platform->name));
+            if (!is_new)
+                return bad_request("The element " + std::string(platform->credential) +
+                                   " occurs twice.");
+            if (auto refusal = read_credential(node, *platform, entry->second)) return refusal;
+            continue;
+        }
+        const bool known = std::find(known_elements.begin(), known_elements.end(),
+                                     local_name(node)) != known_elements.end();
+        if (!known && node.first_child())
+            return unknown_element(node, "NotificationHubDescription");
+    }
+    return std::nullopt;
 }
 
 std::optional<Refusal> read_rights(const pugi::xml_node& node, Rule& rule) {
@@ -152,12 +215,7 @@ Parsed<HubDescription> parse_hub_description(std::string_view body) {
     if (local_name(node) != "NotificationHubDescription")
         return invalid_description("The element <" + shown(local_name(node)) +
                                    "> is no NotificationHubDescription.");
-    for (const pns::Platform& platform : pns::platforms()) {
-        if (platform.credential.empty()) continue;
-        auto properties = read_properties(child_element(node, platform.credential), platform);
-        if (!properties.empty())
-            hub.credentials[std::string(platform.name)] = std::move(properties);
-    }
+    if (auto refusal = read_credentials(node, hub)) return std::move(*refusal);
     const auto ttl = child_text(node, "RegistrationTtl");
     if (ttl && !trimmed(*ttl).empty() && *ttl != "null") {
         const auto ttl_ms = parse_duration_ms(*ttl);

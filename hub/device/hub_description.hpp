@@ -27,7 +27,7 @@ constexpr std::int64_t registration_ttl_ms_min = 86'400'000;
 struct HubDescription {
     std::string name;  ///< not part of the XML: the entry's title
     /// Keyed by stored platform name. Property names are those of 10.1, and only those that were
-    /// written are here.
+    /// written are here: MPNS works without any.
     std::map<std::string, std::map<std::string, std::string>> credentials;
     std::int64_t registration_ttl_ms = registry::never_ms;
     std::vector<Rule> rules;
@@ -40,8 +40,9 @@ struct HubDescription {
     friend bool operator==(const HubDescription&, const HubDescription&) = default;
 };
 
-/// Body of PUT /<hub>. Unknown elements and properties are ignored, Java's text `null` is an absent
-/// value. Empty `rules` means the client named none. Keys a rule leaves out stay empty.
+/// Body of PUT /<hub>. Names of properties and credentials ignore case; elements and properties
+/// that are not known are refused by name. Java's text `null` is an absent value. Empty `rules`
+/// means the client named none. Keys a rule leaves out stay empty.
 Parsed<HubDescription> parse_hub_description(std::string_view body);
 
 /// Gives every rule its missing keys and times; a hub without rules gets the two default rules.

@@ -24,14 +24,14 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 /// A member that is there and not null.
-const json* member(const json& object, const char* name) {
-    const auto found = object.find(name);
-    return found == object.end() || found->is_null() ? nullptr : &*found;
+const json* member_of(const json& object, std::string_view name) {
+    const json* found = find_member(object, name);
+    return found == nullptr || found->is_null() ? nullptr : found;
 }
 
 /// A string member; absent gives an empty string.
 std::optional<Refusal> text_member(const json& object, const char* name, std::string& value) {
-    const json* found = member(object, name);
+    const json* found = member_of(object, name);
     if (found == nullptr) return std::nullopt;
     if (!found->is_string())
         return bad_request(std::string("The member '") + name + "' must be a string.");
@@ -51,7 +51,7 @@ std::string platform_names() {
 template <class T, class Read>
 std::optional<Refusal> read_map(const json& object, const char* name, std::size_t count_max,
                                 std::map<std::string, T>& into, Read&& read) {
-    const json* found = member(object, name);
+    const json* found = member_of(object, name);
     if (found == nullptr) return std::nullopt;
     if (!found->is_object())
         return bad_request(std::string("The member '") + name + "' must be an object.");
@@ -69,7 +69,7 @@ std::optional<Refusal> read_map(const json& object, const char* name, std::size_
 
 std::optional<Refusal> read_variables(const json& object,
                                       std::map<std::string, std::string>& into) {
-    const json* found = member(object, "pushVariables");
+    const json* found = member_of(object, "pushVariables");
     if (found == nullptr) return std::nullopt;
     auto members = string_members(*found, "The member 'pushVariables'");
     if (auto* refusal = std::get_if<Refusal>(&members)) return std::move(*refusal);
@@ -78,7 +78,7 @@ std::optional<Refusal> read_variables(const json& object,
 }
 
 std::optional<Refusal> read_tag_member(const json& object, std::vector<std::string>& into) {
-    const json* found = member(object, "tags");
+    const json* found = member_of(object, "tags");
     if (found == nullptr) return std::nullopt;
     auto tags = read_tags(*found, "The member 'tags'");
     if (auto* refusal = std::get_if<Refusal>(&tags)) return std::move(*refusal);
@@ -92,8 +92,9 @@ Parsed<registry::Template> named_template(const json& value, const std::string& 
 
 class Reader {
   public:
-    Reader(const json& object, std::string_view id, const NormaliseHandle& normalise)
-        : object_(object), normalise_(normalise) {
+    Reader(const json& object, std::string_view id, const NormaliseHandle& normalise,
+           BadTemplates bad)
+        : object_(object), normalise_(normalise), bad_templates_(bad) {
         out_.id = id;
     }
 
@@ -108,7 +109,7 @@ class Reader {
             refusal = read_map(object_, "templates", installation_templates_max, out_.templates,
                                named_template);
         if (!refusal) refusal = tiles();
-        if (!refusal) refusal = check_installation(out_);
+        if (!refusal) refusal = check_installation(out_, bad_templates_);
         if (refusal) return std::move(*refusal);
         return std::move(out_);
     }
@@ -135,7 +136,7 @@ class Reader {
     }
 
     std::optional<Refusal> channel() {
-        const json* found = member(object_, "pushChannel");
+        const json* found = member_of(object_, "pushChannel");
         if (found == nullptr) return bad_request("The member 'pushChannel' is missing.");
         auto handle =
             read_push_channel(*found, out_.platform, normalise_, out_.push_channel_is_object);
@@ -145,7 +146,7 @@ class Reader {
     }
 
     std::optional<Refusal> expiration() {
-        const json* found = member(object_, "expirationTime");
+        const json* found = member_of(object_, "expirationTime");
         return found == nullptr ? std::nullopt : read_expiration(*found, out_);
     }
 
@@ -157,11 +158,13 @@ class Reader {
 
     const json& object_;
     const NormaliseHandle& normalise_;
+    const BadTemplates bad_templates_;
     registry::Installation out_;
 };
 
 std::optional<Refusal> check_templates(std::string_view platform,
-                                       const std::map<std::string, registry::Template>& templates) {
+                                       const std::map<std::string, registry::Template>& templates,
+                                       BadTemplates bad) {
     if (templates.size() > installation_templates_max)
         return bad_request("The installation has more than " +
                            std::to_string(installation_templates_max) + " templates.");
@@ -171,8 +174,11 @@ std::optional<Refusal> check_templates(std::string_view platform,
             return bad_request("Template '" + shown(name) +
                                "' is invalid: its name is a tag too and must neither start with $ "
                                "nor contain a comma.");
-        const auto compiled = compile_template(platform, source);
-        if (const auto* refusal = std::get_if<Refusal>(&compiled)) return *refusal;
+        if (auto refusal = check_template(source)) return refusal;
+        if (bad == BadTemplates::refused) {
+            const auto compiled = compile_template(platform, source);
+            if (const auto* refusal = std::get_if<Refusal>(&compiled)) return *refusal;
+        }
         if (auto refusal = check_tags(source.tags)) return refusal;
     }
     return std::nullopt;
@@ -199,11 +205,13 @@ std::optional<Refusal> check_size(const registry::Installation& installation) {
                             " bytes of templates, tiles and push variables."};
 }
 
-ordered_json template_value(const registry::Template& source) {
+ordered_json template_value(std::string_view platform, const registry::Template& source) {
     ordered_json out = {{"body", source.body}};
     for (const auto& [name, value] : source.headers) out["headers"][name] = value;
     if (!source.expiry.empty()) out["expiry"] = source.expiry;
     if (!source.tags.empty()) out["tags"] = source.tags;
+    const auto compiled = compile_template(platform, source);
+    if (const auto* why = std::get_if<Refusal>(&compiled)) out["unsendable"] = why->message;
     return out;
 }
 
@@ -212,16 +220,31 @@ ordered_json tile_value(const registry::SecondaryTile& tile) {
                         {"pushChannelExpired", tile.push_channel_expired}};
     if (!tile.tags.empty()) out["tags"] = tile.tags;
     for (const auto& [name, source] : tile.templates)
-        out["templates"][name] = template_value(source);
+        out["templates"][name] = template_value("wns", source);
+    return out;
+}
+
+json names_lower(const json& value) {
+    if (!value.is_object()) return value;
+    json out = json::object();
+    for (const auto& [name, inner] : value.items()) out.emplace(lower(name), names_lower(inner));
     return out;
 }
 
 }  // namespace
 
+const json* find_member(const json& object, std::string_view name) {
+    auto found = object.find(name);
+    for (auto each = object.begin(); found == object.end() && each != object.end(); ++each) {
+        if (same_ignoring_case(each.key(), name)) found = each;
+    }
+    return found == object.end() ? nullptr : &*found;
+}
+
 Parsed<std::string> read_push_channel(const json& value, std::string_view platform,
                                       const NormaliseHandle& normalise, bool& is_object) {
     is_object = value.is_object();
-    if (is_object && platform == "browser") return normalise(platform, value.dump());
+    if (is_object && platform == "browser") return normalise(platform, names_lower(value).dump());
     if (!value.is_string() || value.get_ref<const std::string&>().empty())
         return bad_request("The member 'pushChannel' must be a non-empty string" +
                            std::string(platform == "browser" ? " or an object." : "."));
@@ -241,7 +264,7 @@ Parsed<registry::Template> read_template(const json& value, std::string name) {
     if (auto refusal = text_member(value, "body", out.body)) return std::move(*refusal);
     if (auto refusal = text_member(value, "expiry", out.expiry)) return std::move(*refusal);
     if (auto refusal = read_tag_member(value, out.tags)) return std::move(*refusal);
-    if (const json* headers = member(value, "headers")) {
+    if (const json* headers = member_of(value, "headers")) {
         auto members =
             string_members(*headers, "The headers of template '" + shown(out.name) + "'");
         if (auto* refusal = std::get_if<Refusal>(&members)) return std::move(*refusal);
@@ -254,7 +277,7 @@ Parsed<registry::Template> read_template(const json& value, std::string name) {
 Parsed<registry::SecondaryTile> read_tile(const json& value, const NormaliseHandle& normalise) {
     if (!value.is_object()) return bad_request("A secondary tile must be an object.");
     registry::SecondaryTile out;
-    const json* channel = member(value, "pushChannel");
+    const json* channel = member_of(value, "pushChannel");
     if (channel == nullptr)
         return bad_request("The member 'pushChannel' of a secondary tile is missing.");
     bool is_object = false;
@@ -294,7 +317,8 @@ std::optional<Refusal> read_expiration(const json& value, registry::Installation
     return std::nullopt;
 }
 
-std::optional<Refusal> check_installation(const registry::Installation& installation) {
+std::optional<Refusal> check_installation(const registry::Installation& installation,
+                                          BadTemplates bad) {
     if (auto refusal = check_id("installationId", installation.id)) return refusal;
     if (!installation.user_id.empty()) {
         if (auto refusal = check_id("userId", installation.user_id)) return refusal;
@@ -304,7 +328,7 @@ std::optional<Refusal> check_installation(const registry::Installation& installa
         return bad_request("The member 'pushVariables' has more than " +
                            std::to_string(push_variables_max) + " entries.");
     if (auto refusal = check_size(installation)) return refusal;
-    if (auto refusal = check_templates(installation.platform, installation.templates))
+    if (auto refusal = check_templates(installation.platform, installation.templates, bad))
         return refusal;
     if (!installation.secondary_tiles.empty() && installation.platform != "wns")
         return bad_request("The member 'secondaryTiles' is only possible on the platform wns.");
@@ -316,18 +340,19 @@ std::optional<Refusal> check_installation(const registry::Installation& installa
         if (tile.push_channel.empty())
             return bad_request("The secondary tile '" + shown(tile_id) + "' has no pushChannel.");
         if (auto refusal = check_tags(tile.tags)) return refusal;
-        if (auto refusal = check_templates("wns", tile.templates)) return refusal;
+        if (auto refusal = check_templates("wns", tile.templates, bad)) return refusal;
     }
     return std::nullopt;
 }
 
 Parsed<registry::Installation> parse_installation(std::string_view body, std::string_view id,
-                                                  const NormaliseHandle& normalise) {
+                                                  const NormaliseHandle& normalise,
+                                                  BadTemplates bad) {
     const auto value = read_json(body, "The body");
     if (const auto* refusal = std::get_if<Refusal>(&value)) return *refusal;
     if (!std::get<json>(value).is_object())
         return bad_request("The body must be a JSON object: an installation.");
-    return Reader(std::get<json>(value), id, normalise).run();
+    return Reader(std::get<json>(value), id, normalise, bad).run();
 }
 
 std::string installation_json(const registry::Installation& installation) {
@@ -345,7 +370,7 @@ std::string installation_json(const registry::Installation& installation) {
     if (!installation.tags.empty()) out["tags"] = installation.tags;
     if (!installation.push_variables.empty()) out["pushVariables"] = installation.push_variables;
     for (const auto& [name, source] : installation.templates)
-        out["templates"][name] = template_value(source);
+        out["templates"][name] = template_value(installation.platform, source);
     for (const auto& [tile_id, tile] : installation.secondary_tiles)
         out["secondaryTiles"][tile_id] = tile_value(tile);
     return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace);

@@ -70,15 +70,16 @@ Problem not_removable() {
 
 class Patcher {
   public:
-    Patcher(const registry::Installation& current, const NormaliseHandle& normalise)
-        : normalise_(normalise), out_{current, false} {}
+    Patcher(const registry::Installation& current, const NormaliseHandle& normalise,
+            BadTemplates bad)
+        : normalise_(normalise), bad_templates_(bad), out_{current, false} {}
 
     Problem apply(const json& operation) {
         if (!operation.is_object()) return bad_request("it is not an object.");
-        const auto op = operation.find("op");
-        const auto path = operation.find("path");
-        if (op == operation.end() || !op->is_string()) return bad_request("it has no 'op'.");
-        if (path == operation.end() || !path->is_string()) return bad_request("it has no 'path'.");
+        const json* op = find_member(operation, "op");
+        const json* path = find_member(operation, "path");
+        if (op == nullptr || !op->is_string()) return bad_request("it has no 'op'.");
+        if (path == nullptr || !path->is_string()) return bad_request("it has no 'path'.");
         const std::string name = lower(op->get_ref<const std::string&>());
         if (name == "add")
             op_ = Op::add;
@@ -88,15 +89,16 @@ class Patcher {
             op_ = Op::remove;
         else
             return bad_request("the op '" + shown(name) + "' is not add, replace or remove.");
-        const auto value = operation.find("value");
-        value_ = value == operation.end() ? json() : *value;
-        if (op_ != Op::remove && value == operation.end()) return bad_request("it has no 'value'.");
+        const json* value = find_member(operation, "value");
+        value_ = value == nullptr ? json() : *value;
+        if (op_ != Op::remove && value == nullptr) return bad_request("it has no 'value'.");
         Path left(path->get_ref<const std::string&>());
         return member(left);
     }
 
     Parsed<PatchedInstallation> finish() {
-        if (auto refusal = check_installation(out_.value)) return std::move(*refusal);
+        if (auto refusal = check_installation(out_.value, bad_templates_))
+            return std::move(*refusal);
         return std::move(out_);
     }
 
@@ -313,6 +315,7 @@ class Patcher {
     }
 
     const NormaliseHandle& normalise_;
+    const BadTemplates bad_templates_;
     PatchedInstallation out_;
     Op op_ = Op::add;
     json value_;
@@ -322,7 +325,7 @@ class Patcher {
 
 Parsed<PatchedInstallation> patch_installation(const registry::Installation& current,
                                                std::string_view patch,
-                                               const NormaliseHandle& normalise) {
+                                               const NormaliseHandle& normalise, BadTemplates bad) {
     auto parsed = read_json(patch, "The body");
     if (auto* refusal = std::get_if<Refusal>(&parsed)) return std::move(*refusal);
     const json& operations = std::get<json>(parsed);
@@ -330,7 +333,7 @@ Parsed<PatchedInstallation> patch_installation(const registry::Installation& cur
     if (operations.size() > patch_operations_max)
         return bad_request("The body has more than " + std::to_string(patch_operations_max) +
                            " operations.");
-    Patcher patcher(current, normalise);
+    Patcher patcher(current, normalise, bad);
     std::size_t number = 0;
     for (const json& operation : operations) {
         ++number;

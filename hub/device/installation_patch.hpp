@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "hub/device/handle_check.hpp"
+#include "hub/device/installation_json.hpp"
 #include "hub/text/wire_error.hpp"
 #include "registry/registration.hpp"
 
@@ -23,6 +24,7 @@ struct PatchedInstallation {
 /// as .NET and Java send them, JSON text in a string.
 Parsed<PatchedInstallation> patch_installation(const registry::Installation& current,
                                                std::string_view patch,
-                                               const NormaliseHandle& normalise);
+                                               const NormaliseHandle& normalise,
+                                               BadTemplates bad = BadTemplates::refused);
 
 }  // namespace hub

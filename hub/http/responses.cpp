@@ -1,5 +1,8 @@
 #include "hub/http/responses.hpp"
 
+#include <charconv>
+#include <system_error>
+
 #include "hub/http/continuation.hpp"
 #include "hub/process/log.hpp"
 #include "hub/text/text.hpp"
@@ -15,7 +18,8 @@ Response refused(const Request& request, boost::system::error_code code, std::st
     if (code == errc::not_found) return error(request, 404, missing);
     if (code == errc::gone)
         return error(request, 410,
-                     "The registration expired or was deleted. Request a new registration id.");
+                     "The registration id is used up: it expired, or its handle was retired. "
+                     "Request a new one.");
     if (code == errc::exists) return error(request, 409, "SubCode=40900. Conflict");
     if (code == errc::etag_mismatch)
         return error(request, 412, "The ETag in If-Match is not the current one.");
@@ -76,6 +80,26 @@ std::string location_of(const Request& request, std::string_view id) {
     append_percent_encoded(url, id);
     append_version(url, request);
     return url;
+}
+
+Parsed<registry::Precondition> read_if_match(const Request& request) {
+    std::string_view text = trimmed(request.header("if-match"));
+    using registry::Precondition;
+    Precondition match;
+    if (text.empty()) return match;
+    if (text.starts_with("W/")) text.remove_prefix(2);
+    if (text.size() >= 2 && text.front() == '"' && text.back() == '"')
+        text = text.substr(1, text.size() - 2);
+    if (text == "*") {
+        match.kind = Precondition::Kind::any;
+        return match;
+    }
+    match.kind = Precondition::Kind::etag;
+    const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), match.etag);
+    if (ec != std::errc{} || end != text.data() + text.size()) {
+        return bad_request("If-Match must be * or an ETag that a read returned.");
+    }
+    return match;
 }
 
 std::optional<std::string> read_continuation(const Request& request, std::string_view list) {

@@ -11,6 +11,7 @@
 #include "hub/http/http.hpp"
 #include "hub/text/wire_error.hpp"
 #include "registry/errc.hpp"
+#include "registry/registration.hpp"
 
 namespace hub {
 
@@ -37,5 +38,7 @@ std::string location_of(const Request& request, std::string_view id);
 /// Clients return it raw or percent-encoded once more, so it is decoded until stable
 /// (docs/contracts/anh.md 3.7). Nothing: not a token of this list.
 std::optional<std::string> read_continuation(const Request& request, std::string_view list);
+/// If-Match: `*`, `"*"`, `"3"`, `W/"3"`, `3` (docs/contracts/anh.md 3.5); absent: no condition.
+Parsed<registry::Precondition> read_if_match(const Request& request);
 
 }  // namespace hub

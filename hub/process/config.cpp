@@ -131,6 +131,8 @@ const std::vector<Setting>& settings() {
          "largest audience of a send without PushHub-Allow: broadcast; 0 = off"},
         {"audience_ceilings", &C::audience_ceilings, 0, 0,
          "HUB=COUNT, the same for single hubs; 0 = off"},
+        {"strict_templates", &C::strict_templates, 0, 1,
+         "an installation with a template that cannot be sent is refused"},
         {"fanout_chunk_devices", &C::fanout_chunk_devices, 1, 65'536, "devices read at once"},
         {"fanout_window_pushes", &C::fanout_window_pushes, 1, 1'048'576,
          "pushes in flight per lane"},
@@ -166,6 +168,12 @@ const std::vector<Setting>& settings() {
         {"push_services", &C::push_services, 0, 0,
          "NAME, *.NAME or *, with :PORT if not 443: Web Push services that subscriptions may name; "
          "empty = those of Chrome, Edge, Firefox and Safari"},
+        {"wns_hosts", &C::wns_hosts, 0, 0,
+         "the same for WNS channels that pushes go to; empty = *.notify.windows.com"},
+        {"credential_hosts", &C::credential_hosts, 0, 0,
+         "the same besides the vendors', for Endpoint and BroadcastEndpoint of APNs credentials "
+         "and "
+         "WindowsLiveEndpoint; empty = none"},
         {"provider_connections_max", &C::provider_connections_max, 0, 10'000,
          "per credential and lane; 0 = the provider's default"},
         {"fcm_messages_per_minute", &C::fcm_messages_per_minute, 0, 100'000'000,
@@ -486,12 +494,16 @@ void Check::names() {
                    is_host_port(route.substr(equals + 1)),
                "connect_to", route, "must be HOST:PORT=ADDRESS:PORT");
     }
-    for (const auto& service : config.push_services) {
-        expect(pns::EndpointGuard::parse({service}).has_value(), "push_services", service,
-               "must be NAME, *.NAME or *, with :PORT or without");
+    for (const auto& [setting, hosts] : {std::pair{"push_services", &config.push_services},
+                                         std::pair{"wns_hosts", &config.wns_hosts},
+                                         std::pair{"credential_hosts", &config.credential_hosts}}) {
+        for (const auto& host : *hosts) {
+            expect(pns::EndpointGuard::parse({host}).has_value(), setting, host,
+                   "must be NAME, *.NAME or *, with :PORT or without");
+        }
+        expect(hosts->size() <= pns::EndpointGuard::rules_max, setting,
+               std::to_string(hosts->size()) + " entries", "must be at most 256 entries");
     }
-    expect(config.push_services.size() <= pns::EndpointGuard::rules_max, "push_services",
-           std::to_string(config.push_services.size()) + " entries", "must be at most 256 entries");
     expect(one_of(config.trace, {"off", "failures", "all"}), "trace", config.trace,
            "must be off, failures or all");
     expect(one_of(config.log_level, {"debug", "info", "warn", "error", "off"}), "log_level",

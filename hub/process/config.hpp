@@ -91,6 +91,7 @@ struct Config {
     /// has HUB=COUNT for hubs that differ.
     LiveSize audience_ceiling = 0;
     std::vector<std::string> audience_ceilings;
+    bool strict_templates = false;  ///< a template that cannot be sent refuses its installation
     std::size_t fanout_chunk_devices = 512;
     std::size_t fanout_window_pushes = 8'192;  ///< per lane: loaded and not yet final
     LiveSize retries_waiting_max = 100'000;    ///< pushes per send waiting for a later attempt
@@ -119,6 +120,11 @@ struct Config {
     /// NAME, *.NAME or *, each with :PORT or without: whose Web Push endpoints are taken; empty =
     /// those of the known browsers.
     std::vector<std::string> push_services;
+    /// The same form: hosts of WNS channels; empty = those of Microsoft.
+    std::vector<std::string> wns_hosts;
+    /// The same form: hosts besides the vendors' that Endpoint and BroadcastEndpoint of APNs and
+    /// WindowsLiveEndpoint may name; empty = none.
+    std::vector<std::string> credential_hosts;
     std::size_t provider_connections_max =
         0;  ///< per credential and lane; 0 = the provider's default
     std::size_t fcm_messages_per_minute =

@@ -81,6 +81,7 @@ pns::Network network_of(const Config& config) {
     out.ca_file = config.provider_ca_file;
     out.connect_to = config.connect_to;
     out.push_services = config.push_services;
+    out.wns_hosts = config.wns_hosts;
     return out;
 }
 

@@ -38,7 +38,8 @@ void LaneSenders::open(Slot& slot, std::uint32_t hub, std::size_t platform) {
     if (!state || !row.has_sender) return;
     const auto properties = state->description.credentials.find(std::string(row.name));
     if (properties == state->description.credentials.end()) return;
-    const pns::Credential credential{std::string(row.name), properties->second};
+    const pns::Credential credential{std::string(row.name), properties->second,
+                                     parts_.config.credential_hosts};
     pns::SenderSettings settings = pns::default_settings(row.name);
     // Pushes of small sends and retries come on top of the slot's own window.
     settings.queue_pushes_max = 2 * parts_.config.fanout_window_pushes;

@@ -46,20 +46,30 @@ class Compiler {
     Compiler(std::string_view platform, const registry::Template& source)
         : platform_(platform), source_(source) {}
 
+    std::optional<Refusal> check() const {
+        if (auto problem = name()) return refusal(*problem);
+        if (trimmed(source_.body).empty()) return refusal("the body is empty.");
+        return std::nullopt;
+    }
+
     Parsed<CompiledTemplate> run() {
-        std::optional<std::string> problem = name();
-        if (!problem) problem = headers();
+        if (auto refused = check()) return std::move(*refused);
+        std::optional<std::string> problem = headers();
         if (!problem && platform_ == "apns") problem = apple_values();
         if (!problem) problem = body();
         if (!problem) return std::move(out_);
-        std::string prefix = "The template is invalid: ";
-        if (!source_.name.empty() && tagexpr::is_utf8(source_.name))
-            prefix = "Template '" + shown(source_.name) + "' is invalid: ";
-        return bad_request(prefix + *problem);
+        return refusal(*problem);
     }
 
   private:
     using Problem = std::optional<std::string>;
+
+    Refusal refusal(const std::string& problem) const {
+        std::string prefix = "The template is invalid: ";
+        if (!source_.name.empty() && tagexpr::is_utf8(source_.name))
+            prefix = "Template '" + shown(source_.name) + "' is invalid: ";
+        return bad_request(prefix + problem);
+    }
 
     Problem name() const {
         if (!tagexpr::is_utf8(source_.name)) return "the name is not valid UTF-8.";
@@ -142,7 +152,6 @@ class Compiler {
 
     Problem body() {
         const std::string_view front = trimmed(source_.body);
-        if (front.empty()) return "the body is empty.";
         if (platform_ != "wns" && platform_ != "mpns") return compile_json_body(source_.body, out_);
         const bool json_like = front.front() == '{';
         if (platform_ == "mpns")
@@ -233,6 +242,10 @@ void append_value(CompiledTemplate::Body kind, const TemplateExpression& express
 }
 
 }  // namespace
+
+std::optional<Refusal> check_template(const registry::Template& source) {
+    return Compiler({}, source).check();
+}
 
 Parsed<CompiledTemplate> compile_template(std::string_view platform,
                                           const registry::Template& source) {

@@ -44,6 +44,9 @@ struct CompiledTemplate {
     TemplateText priority;
 };
 
+/// What every template needs, whatever the platform: a sound name and a body.
+std::optional<Refusal> check_template(const registry::Template& source);
+
 /// `platform` is the stored name. A Refusal is a 400 that names the value and the column.
 Parsed<CompiledTemplate> compile_template(std::string_view platform,
                                           const registry::Template& source);

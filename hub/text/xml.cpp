@@ -171,14 +171,17 @@ std::string text_of(const pugi::xml_node& node) {
     return text;
 }
 
+bool is_nil(const pugi::xml_node& node) {
+    for (const pugi::xml_attribute& attribute : node.attributes()) {
+        const std::string_view value = attribute.value();
+        if (local_name(attribute) == "nil" && (value == "true" || value == "1")) return true;
+    }
+    return false;
+}
+
 std::optional<std::string> child_text(const pugi::xml_node& node, std::string_view name) {
     const pugi::xml_node child = child_element(node, name);
-    if (!child) return std::nullopt;
-    for (const pugi::xml_attribute& attribute : child.attributes()) {
-        const std::string_view value = attribute.value();
-        if (local_name(attribute) == "nil" && (value == "true" || value == "1"))
-            return std::nullopt;
-    }
+    if (!child || is_nil(child)) return std::nullopt;
     return text_of(child);
 }
 

@@ -43,7 +43,9 @@ std::optional<Refusal> check_no_child_twice(const pugi::xml_node& node);
 /// All text and CDATA directly in `node`.
 std::string text_of(const pugi::xml_node& node);
 
-/// Text of a child; nothing when it is absent or `i:nil="true"`.
+bool is_nil(const pugi::xml_node& node);  ///< `i:nil="true"`
+
+/// Text of a child; nothing when it is absent or nil.
 std::optional<std::string> child_text(const pugi::xml_node& node, std::string_view name);
 
 /// Escapes for element text and double-quoted attributes. What XML 1.0 cannot hold (control

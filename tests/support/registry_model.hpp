@@ -103,10 +103,15 @@ struct Model {
         std::erase_if(erased_natives, [&](const auto& e) { return e.first == installation_id; });
     }
 
+    /// It expired or was retired: an id that was issued does not come again.
+    void use_up(const Registration& value) {
+        plain.erase(value.id);
+        if (is_issued_form(value.id)) gone.insert(value.id);
+    }
+
     void erase(const Registration& value) {
         if (value.installation_id.empty()) {
             plain.erase(value.id);
-            gone.insert(value.id);
             return;
         }
         Installation& owner = installations.at(value.installation_id);
@@ -367,7 +372,7 @@ class RandomChanges {
                 if (!current || holder.channel_expired || keeps) continue;
                 ++dies;
                 if (holder.installation_id.empty()) {
-                    model.erase(holder);
+                    model.use_up(holder);
                     continue;
                 }
                 Installation& owner = model.installations.at(holder.installation_id);
@@ -405,7 +410,7 @@ class RandomChanges {
         const Model before = model;
         for (const auto& [id, value] : before.plain) {
             if (!is_due(std::pair{id, value})) continue;
-            model.erase(value);
+            model.use_up(value);
             ++due;
         }
         for (const auto& [id, value] : before.installations) {
