@@ -170,6 +170,9 @@ std::unique_ptr<registry::TraceStore> open_trace(const Config& config) {
     options.pushes_bytes_max = static_cast<std::uint64_t>(config.trace_mib_max) << 20;
     options.pushes_kept_ms = config.trace_days * day_ms;
     options.retirements_kept_ms = config.retirement_days * day_ms;
+    options.details_bytes_max = static_cast<std::uint64_t>(config.feedback_mib_max) << 20;
+    // No longer than the sends that they are about.
+    options.details_kept_ms = std::min<std::int64_t>(config.feedback_days, config.sends_kept_days) * day_ms;
     options.memtable_bytes =
         std::clamp<std::size_t>(options.pushes_bytes_max / 8, 1u << 20, options.memtable_bytes);
     std::string why;
@@ -270,6 +273,7 @@ struct Service::Impl {
     pns::Task<void> stop_lane(std::size_t lane, std::int64_t wait_ms, std::promise<void>& done);
     pns::Task<void> stop_fanout(std::int64_t drain_ms, std::promise<void>& done);
     pns::Task<void> sweep_expired();
+    pns::Task<void> sweep_ended_sends();
 
     /// What a lane has of its own.
     struct Lane {
@@ -296,9 +300,9 @@ struct Service::Impl {
     Inbound inbound;
     CredentialEnds credential_ends;
     Blobs blobs;
+    Trace trace;
     Feedback feedback;
     Jobs jobs;
-    Trace trace;
     TokenFiles token_files;
     pns::BearerCache bearers;
     Fanout fanout;
@@ -313,6 +317,9 @@ struct Service::Impl {
     std::vector<std::unique_ptr<Lane>> lanes;
     pns::SteadyTimer sweep_timer;
     bool sweeping = true;  // lane 0
+    struct SweptTotals {
+        std::atomic<std::uint64_t> removed{0}, bodies{0}, bytes{0};
+    } swept_sends;
     bool running = false;  ///< something has begun on the lanes
     bool stopped = false;
     std::uint16_t port = 0;
@@ -334,9 +341,9 @@ Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
       store(config.store_threads),
       credential_ends(hubs),
       blobs(config.data_dir / "blobs", secret_in(config.data_dir / "blobs.key")),
-      feedback(blobs, clock, feedback_settings(config)),
-      jobs(*registry, blobs, hubs, config, clock, config.data_dir / "jobs"),
       trace(open_trace(config), trace_settings(config, clock), loops.size()),
+      feedback(blobs, trace.details_store(), clock, feedback_settings(config)),
+      jobs(*registry, blobs, hubs, config, clock, config.data_dir / "jobs"),
       token_files(config.data_dir / "tokens", secret_in(config.data_dir / "tokens.key"), store,
                   clock.wall_ms()),
       bearers(clock, bearer_settings(token_files)),
@@ -491,6 +498,18 @@ void Service::Impl::build_gauges() {
                     &Feedback::Figures::dropped);
     metrics.gauge("pushhub_idempotency_keys", "Answers kept for a repeated request.",
                   [this] { return static_cast<double>(registry->kept_answers()); });
+    metrics.gauge("pushhub_sends_kept_bytes", "Records of ended sends.",
+                  [this] { return static_cast<double>(registry->figures().ended_sends_bytes); });
+    const auto swept_total = [&](const char* name, const char* help, auto member) {
+        add(name, help,
+            [this, member] { return static_cast<double>((swept_sends.*member).load()); });
+    };
+    swept_total("pushhub_sends_removed_total", "Ended sends removed by age or size.",
+                &SweptTotals::removed);
+    swept_total("pushhub_sends_removed_bytes_total", "What their records took.",
+                &SweptTotals::bytes);
+    swept_total("pushhub_send_bodies_dropped_total", "Ended sends that lost their body before.",
+                &SweptTotals::bodies);
     const auto trace_figure = [&](const char* name, const char* help, auto member) {
         add(name, help, [this, member] { return static_cast<double>(trace.figures().*member); });
     };
@@ -607,7 +626,40 @@ pns::Task<void> Service::Impl::sweep_expired() {
             const auto swept = co_await committed<std::size_t>(std::move(forget));
             removed = swept ? *swept : 0;
         }
+        co_await sweep_ended_sends();
     }
+}
+
+/// In small steps with rests between them: whatever else is written comes first.
+pns::Task<void> Service::Impl::sweep_ended_sends() {
+    constexpr std::size_t step = 200;
+    constexpr std::chrono::milliseconds rest{10};
+    constexpr std::int64_t day_ms = 86'400'000;
+    registry::SendRetention keep;
+    keep.kept_ms = config.sends_kept_days * day_ms;
+    keep.bodies_kept_ms = config.send_bodies_kept_days * day_ms;
+    keep.bytes_max = static_cast<std::uint64_t>(config.sends_kept_mib_max) << 20;
+    std::size_t removed = 0;
+    for (bool more = true; sweeping && more;) {
+        auto start = [this, &keep,
+                      at = clock.wall_ms()](registry::Done<registry::SweptSends> done) {
+            registry->sweep_sends(keep, at, step, std::move(done));
+        };
+        const auto swept = co_await committed<registry::SweptSends>(std::move(start));
+        if (!swept) {
+            log_warn("cannot remove old sends", {{"what", swept.error().message()}});
+            co_return;
+        }
+        swept_sends.removed += swept->removed;
+        swept_sends.bodies += swept->bodies;
+        swept_sends.bytes += swept->bytes;
+        removed += swept->removed;
+        more = swept->more;
+        if (!more || !sweeping) break;
+        sweep_timer.expires_after(rest);
+        co_await sweep_timer.async_wait(pns::as_result);
+    }
+    if (removed > 0) log_info("old sends removed", {{"sends", std::to_string(removed)}});
 }
 
 pns::Task<void> Service::Impl::stop_lane(std::size_t lane, std::int64_t wait_ms,

@@ -17,7 +17,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t token_bytes_max = 16 * 1024;
-constexpr std::size_t reason_bytes_max = 64;
+constexpr std::size_t error_bytes_max = 64, description_bytes_max = 100;
 constexpr std::int64_t life_s_unknown = 300;
 constexpr std::int64_t life_s_max = 30 * 86'400;
 
@@ -49,10 +49,9 @@ bool is_token(std::string_view s) {
            std::all_of(s.begin(), s.end(), [](char c) { return c > ' ' && c < 0x7f; });
 }
 
-std::string printable(std::string_view s) {
+std::string printable(std::string_view s, std::size_t bytes_max) {
     std::string out;
-    for (const char c : s.substr(0, reason_bytes_max))
-        out.push_back(c >= ' ' && c < 0x7f ? c : '?');
+    for (const char c : s.substr(0, bytes_max)) out.push_back(c >= ' ' && c < 0x7f ? c : '?');
     return out;
 }
 
@@ -72,12 +71,16 @@ std::variant<OauthToken, OauthRefusal> read_oauth_answer(const Answer& answer) {
         }
     }
     refusal.reason = "token endpoint answered " + std::to_string(answer.status);
-    std::string_view error;
-    if (object) {
-        const auto at = parsed.find("error");
-        if (at != parsed.end() && at->is_string()) error = at->get_ref<const std::string&>();
-    }
-    if (!error.empty()) refusal.reason += ' ' + printable(error);
+    const auto text = [&](const char* name) -> std::string_view {
+        if (!object) return {};
+        const auto at = parsed.find(name);
+        if (at == parsed.end() || !at->is_string()) return {};
+        return at->get_ref<const std::string&>();
+    };
+    const std::string_view error = text("error"), description = text("error_description");
+    if (!error.empty()) refusal.reason += ' ' + printable(error, error_bytes_max);
+    if (!description.empty())
+        refusal.reason += ": " + printable(description, description_bytes_max);
     if (answer.status == 200) refusal.reason += " without a usable access_token";
     const bool lasting =
         std::find(lasting_errors.begin(), lasting_errors.end(), error) != lasting_errors.end();

@@ -17,7 +17,7 @@ struct OauthToken {
 };
 struct OauthRefusal {
     bool configuration = false;  ///< trying again with the same credential is of no use
-    std::string reason;          ///< status and OAuth error code, printable
+    std::string reason;          ///< status, OAuth error code and description, printable
     std::int64_t retry_after_ms = 0;
 };
 

@@ -55,5 +55,11 @@ Result<void> accept(Transaction& tx, std::uint32_t hub,
                     const std::shared_ptr<const FrozenSend>& frozen, const Progress& progress);
 Result<void> checkpoint(Transaction& tx, std::uint32_t hub, const std::string& send_id,
                         const Progress& progress);
+/// A final send enters the index of ends: `bytes` is what it takes.
+void index_end(Transaction& tx, EndedKey end, std::uint64_t bytes);
+
+// send_sweep.cpp
+Result<SweptSends> sweep_sends(Transaction& tx, const SendRetention& keep, std::int64_t now_ms,
+                               std::size_t count_max);
 
 }  // namespace registry

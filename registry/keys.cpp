@@ -59,6 +59,9 @@ std::string count_key(std::uint32_t hub) {
 std::string answer_count_key(std::uint32_t hub) {
     return with_hub("k", hub);
 }
+std::string ended_bytes_key(std::uint32_t hub) {
+    return with_hub("l", hub);
+}
 std::string hub_prefix(std::uint32_t hub) {
     return with_hub("", hub);
 }
@@ -271,6 +274,15 @@ std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send
     return key;
 }
 
+Result<std::pair<std::uint32_t, std::string>> decode_ledger_key(std::string_view key) {
+    ByteReader in(key);
+    in.u8();
+    const std::uint32_t hub = in.u32_be();
+    const std::string_view id = in.text();
+    if (!in.ok()) return make_error_code(errc::corrupt);
+    return std::pair{hub, std::string(id)};
+}
+
 std::string mark_key(std::uint64_t position) {
     std::string key(1, static_cast<char>(LedgerKind::mark));
     ByteWriter(key).u64_be(position);
@@ -285,6 +297,29 @@ Result<std::uint64_t> decode_mark_key(std::string_view key) {
         return make_error_code(errc::corrupt);
     }
     return position;
+}
+
+std::string ended_key(const EndedKey& key) {
+    std::string bytes(1, static_cast<char>(LedgerKind::ended));
+    ByteWriter out(bytes);
+    assert(key.at_ms >= 0);
+    out.u64_be(static_cast<std::uint64_t>(key.at_ms));
+    out.u32_be(key.hub);
+    out.text(key.send_id);
+    return bytes;
+}
+
+Result<EndedKey> decode_ended_key(std::string_view key) {
+    ByteReader in(key);
+    EndedKey value;
+    const std::uint8_t kind = in.u8();
+    value.at_ms = static_cast<std::int64_t>(in.u64_be());
+    value.hub = in.u32_be();
+    value.send_id = in.text();
+    if (!in.at_end() || value.at_ms < 0 || kind != static_cast<std::uint8_t>(LedgerKind::ended)) {
+        return make_error_code(errc::corrupt);
+    }
+    return value;
 }
 
 std::string answer_key(std::uint32_t hub, std::string_view scope, std::string_view key) {

@@ -17,6 +17,11 @@
 //                                  text description, varint etag
 //                  "c" u32 hub -> u8 version, varint installations
 //                  "k" u32 hub -> u8 version, varint kept answers
+//                  "l" u32 hub -> u8 version, varint bytes of its ended sends
+//                  "sweep"   -> u8 version, u8 all ends are there, text key of the last send that
+//                  was
+//                               looked at for that, text key of the first end whose send may
+//                               have its body
 //   rows           u32 hub, u16 partition, u32 number -> row
 //     row          u8 version, varint flags, varint generation, zigzag registered_at, end,
 //                  text platform, text handle
@@ -69,6 +74,8 @@
 //                  u8 'd', u32 hub, text send id, u16 partition -> bitmap    finished
 //                  u8 'f', u32 hub, text send id, u16 piece -> failures     of an open send; pieces
 //                                                                           from 0 on, no gaps
+//                  u8 'e', u64 ended, u32 hub, text send id -> u8 version, varint bytes of its
+//                                          's' and 'p'; one for each final send that is kept
 //                  u8 'k', u32 hub, text scope, text key -> answer          kept for a repeat
 //                  u8 'x', u64 time, u32 hub, text scope, text key -> u8 version  when it goes
 //     answer       u8 version, text fingerprint, zigzag kept, zigzag expires, varint status,
@@ -84,9 +91,9 @@
 //                  finished, varint audience, zigzag first push, zigzag last push, zigzag waits
 //                  since, zigzag deadline, u8 flags (1 released, 2 gave up), list of (u8 latency
 //                  bucket, varint count)
-//     failures     u8 version, list of (u16 partition, varint number, text platform, text outcome,
+//     failures     u8 4, list of (u16 partition, varint number, text platform, text outcome,
 //                  text handle, text registration id, text installation id, text new handle,
-//                  zigzag time)
+//                  zigzag time, text reason); also u8 3: without reason
 //     bitmap       u8 version, list of (u16 chunk ascending, text chunk value)
 //
 // Tested by tests/registry_keys_test.cpp and tests/fuzz_keys.cpp.
@@ -127,10 +134,12 @@ struct Address {
 constexpr std::string_view version_key = "version";
 constexpr std::string_view state_key = "state";
 constexpr std::string_view migration_key = "migration";
+constexpr std::string_view sweep_key = "sweep";
 constexpr std::string_view hub_key_prefix = "h";
 std::string hub_key(std::uint32_t hub);
 std::string count_key(std::uint32_t hub);
 std::string answer_count_key(std::uint32_t hub);
+std::string ended_bytes_key(std::uint32_t hub);
 
 std::string hub_prefix(std::uint32_t hub);  ///< of rows, ids, installations, handles, postings
 std::string partition_prefix(std::uint32_t hub, std::uint16_t partition);  ///< of rows
@@ -189,6 +198,7 @@ enum class LedgerKind : char {
     selection = 'a',
     finished = 'd',
     failures = 'f',
+    ended = 'e',
     answer = 'k',
     answer_expiry = 'x',
 };
@@ -196,8 +206,19 @@ std::string ledger_hub_prefix(LedgerKind kind, std::uint32_t hub);
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id);
 std::string ledger_key(LedgerKind kind, std::uint32_t hub, std::string_view send_id,
                        std::uint16_t partition);  ///< or piece
+/// Hub and id in a key of one of these forms.
+Result<std::pair<std::uint32_t, std::string>> decode_ledger_key(std::string_view key);
 std::string mark_key(std::uint64_t position);
 Result<std::uint64_t> decode_mark_key(std::string_view key);
+
+struct EndedKey {
+    std::int64_t at_ms = 0;
+    std::uint32_t hub = 0;
+    std::string send_id;
+    friend bool operator==(const EndedKey&, const EndedKey&) = default;
+};
+std::string ended_key(const EndedKey& key);
+Result<EndedKey> decode_ended_key(std::string_view key);
 
 std::string answer_key(std::uint32_t hub, std::string_view scope, std::string_view key);
 struct AnswerExpiryKey {
@@ -241,6 +262,16 @@ struct MigrationState {
 };
 std::string encode_migration(const MigrationState& state);
 Result<MigrationState> decode_migration(std::string_view bytes);
+
+/// How far the upkeep of ended sends came (send_sweep.cpp).
+struct SweepState {
+    bool indexed = false;     ///< every final send has its key of LedgerKind::ended
+    std::string indexed_to;   ///< the last key of LedgerKind::send that was looked at for that
+    std::string bodies_from;  ///< the first key of LedgerKind::ended whose send may have its body
+    friend bool operator==(const SweepState&, const SweepState&) = default;
+};
+std::string encode_sweep(const SweepState& state);
+Result<SweepState> decode_sweep(std::string_view bytes);
 
 std::string encode_hub(const HubRow& hub);
 Result<HubRow> decode_hub(std::string_view bytes);  ///< number left 0: it is in the key

@@ -1,5 +1,6 @@
 // The record of accepted sends. What is open keeps its selection; what is final keeps its figures.
 
+#include <algorithm>
 #include <cassert>
 
 #include "registry/changes.hpp"
@@ -72,6 +73,21 @@ void close(Transaction& tx, OpenSends::iterator open) {
 
 }  // namespace
 
+void index_end(Transaction& tx, EndedKey end, std::uint64_t bytes) {
+    Memory& memory = tx.memory();
+    end.at_ms = std::max<std::int64_t>(end.at_ms, 0);
+    std::string key = ended_key(end);
+    memory.ended_from = std::min(memory.ended_from, key);
+    if (key < memory.sweep.bodies_from) {
+        memory.sweep.bodies_from = key;
+        tx.batch().put(Family::meta, std::string(sweep_key), encode_sweep(memory.sweep));
+    }
+    tx.batch().put(Family::ledger, std::move(key), encode_count(bytes));
+    std::uint64_t& total = memory.ended_bytes[end.hub];
+    total += bytes;
+    tx.batch().put(Family::meta, ended_bytes_key(end.hub), encode_count(total));
+}
+
 Result<void> accept(Transaction& tx, std::uint32_t hub,
                     const std::shared_ptr<const FrozenSend>& frozen, const Progress& progress) {
     const Send& send = frozen->send;
@@ -96,7 +112,9 @@ Result<void> accept(Transaction& tx, std::uint32_t hub,
     }
     KeptSelection kept;
     if (is_final(progress.state)) {
-        tx.batch().put(Family::ledger, std::move(key), encode_send(send, first, kept));
+        std::string value = encode_send(send, first, kept);
+        index_end(tx, {first.ended_at_ms, hub, send.id}, key.size() + value.size());
+        tx.batch().put(Family::ledger, std::move(key), std::move(value));
         if (fires) close(tx, open);
         return {};
     }
@@ -112,7 +130,9 @@ Result<void> accept(Transaction& tx, std::uint32_t hub,
                 kept.here.emplace_back(p, selection.partitions[p]);
         }
     }
-    tx.batch().put(Family::ledger, std::move(key), encode_send(send, first, kept));
+    std::string value = encode_send(send, first, kept);
+    entry.bytes = key.size() + value.size();
+    tx.batch().put(Family::ledger, std::move(key), std::move(value));
     StoredBitmaps(tx, LedgerKind::finished, hub, send.id, entry.finished_stored)
         .put(progress.finished);
     entry.state = progress.state;
@@ -125,9 +145,12 @@ Result<void> checkpoint(Transaction& tx, std::uint32_t hub, const std::string& s
                         const Progress& progress) {
     const auto open = tx.memory().open.find({hub, send_id});
     if (open == tx.memory().open.end()) return make_error_code(errc::not_found);
-    tx.batch().put(Family::ledger, ledger_key(LedgerKind::progress, hub, send_id),
-                   encode_progress(progress));
+    std::string key = ledger_key(LedgerKind::progress, hub, send_id);
+    std::string value = encode_progress(progress);
+    const std::uint64_t bytes = open->second.bytes + key.size() + value.size();
+    tx.batch().put(Family::ledger, std::move(key), std::move(value));
     if (is_final(progress.state)) {
+        index_end(tx, {progress.ended_at_ms, hub, send_id}, bytes);
         close(tx, open);
         numbers_frozen_changed(tx, hub);
         return {};

@@ -32,6 +32,13 @@ Result<void> load_hubs(const Snapshot& snapshot, Memory& memory) {
             if (!count) return count.error();
             memory.answers[hub->number] = *count;
         }
+        const auto ended = snapshot.get(Family::meta, ended_bytes_key(hub->number), bytes);
+        if (!ended) return ended.error();
+        if (*ended) {
+            const auto count = decode_count(bytes);
+            if (!count) return count.error();
+            memory.ended_bytes[hub->number] = *count;
+        }
         const std::string name = fold(hub->name);
         hubs->names.emplace(hub->number, name);
         hubs->by_name.emplace(name, std::move(*hub));
@@ -49,6 +56,7 @@ Result<void> load_open(const Snapshot& snapshot, Memory& memory) {
         entry.failures_stored = found.failures_stored;
         entry.progress_stored = found.progress_stored;
         entry.mark = found.mark;
+        entry.bytes = found.bytes;
         if (found.send.direct_handles.empty())
             entry.frozen = std::make_shared<std::vector<Bitmap>>(std::move(found.selection));
         ++memory.marks[found.mark];
@@ -95,6 +103,13 @@ Result<Memory> Memory::load(const Store& store, const Memory* before) {
         const auto state = decode_state(bytes);
         if (!state) return state.error();
         memory.state = *state;
+    }
+    const auto swept = snapshot->get(Family::meta, sweep_key, bytes);
+    if (!swept) return swept.error();
+    if (*swept) {
+        auto state = decode_sweep(bytes);
+        if (!state) return state.error();
+        memory.sweep = std::move(*state);
     }
     // Positions given to changes of a failed batch are not given again: a selection may have seen
     // none of them, but numbers freed by them must not look older than its pin.

@@ -54,6 +54,7 @@ struct OpenRecord {
     Send send;
     Progress progress;
     bool progress_stored = false;
+    std::uint64_t bytes = 0;                   ///< of the send as it was accepted, with its key
     std::vector<Bitmap> selection;             ///< by partition
     Bitmap selection_stored, finished_stored;  ///< partitions that lie under keys of their own
     std::uint16_t failures_stored = 0;         ///< pieces

@@ -248,6 +248,15 @@ Result<SendPage> Registry::list_sends(std::uint32_t hub, const SendQuery& query)
     return read_sends(*view, hub, query);
 }
 
+void Registry::sweep_sends(SendRetention keep, std::int64_t now_ms, std::size_t count_max,
+                           Done<SweptSends> done) {
+    submit<SweptSends>(
+        [keep, now_ms, count_max](Transaction& tx) {
+            return registry::sweep_sends(tx, keep, now_ms, count_max);
+        },
+        std::move(done));
+}
+
 void Registry::accept_once(std::uint32_t hub, std::shared_ptr<const FrozenSend> frozen,
                            Progress progress, KeptAnswer answer, Done<void> done) {
     submit<void>(
@@ -303,6 +312,7 @@ Registry::Figures Registry::figures() const {
     figures.write_queue_changes = parts_->writer.queued();
     figures.batches = parts_->writer.batches();
     figures.changes = parts_->writer.changes();
+    figures.ended_sends_bytes = parts_->writer.ended_sends_bytes();
     return figures;
 }
 

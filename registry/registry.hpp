@@ -145,6 +145,12 @@ class Registry {
     Result<std::vector<OpenSend>> open_sends() const;
     Result<SendPage> list_sends(std::uint32_t hub, const SendQuery& query) const;
 
+    /// Removes sends that ended long ago or are too much, those that ended first before others, and
+    /// bodies before them. Never one that is not final. A step looks at `count_max` entries at
+    /// most, and takes all of a send or nothing.
+    void sweep_sends(SendRetention keep, std::int64_t now_ms, std::size_t count_max,
+                     Done<SweptSends> done);
+
     // --- answers kept for a repeated request (idempotency.hpp) ---
     /// As the call without `_once`, and the answer in the same batch. errc::exists, and nothing is
     /// changed, if an answer that has not expired is kept under this scope and key.
@@ -164,7 +170,8 @@ class Registry {
     // --- checks and figures ---
     struct Figures {
         std::uint64_t registrations = 0, installations = 0, disk_bytes = 0, posting_cache_bytes = 0,
-                      block_cache_bytes = 0, write_queue_changes = 0, batches = 0, changes = 0;
+                      block_cache_bytes = 0, write_queue_changes = 0, batches = 0, changes = 0,
+                      ended_sends_bytes = 0;
     };
     Figures figures() const;
     /// Compares every posting, user, id and handle index with a rebuild from rows; the differences

@@ -99,6 +99,7 @@ struct DeviceFailure {
     std::string installation_id;  ///< empty: a plain registration or a direct send
     std::string new_handle;       ///< empty = none
     std::int64_t at_ms = 0;
+    std::string reason{};  ///< the provider's or the hub's word; may be empty
     friend bool operator==(const DeviceFailure&, const DeviceFailure&) = default;
 };
 
@@ -138,6 +139,20 @@ struct SendQuery {
 struct SendPage {
     std::vector<std::pair<Send, Progress>> sends;
     std::string next;  ///< the `below` of the next page; empty = last page
+};
+
+/// How long ended sends are kept. What is over a bound goes, those that ended first before others.
+struct SendRetention {
+    std::int64_t kept_ms = never_ms;
+    std::int64_t bodies_kept_ms = never_ms;  ///< bodies and direct handles
+    std::uint64_t bytes_max = UINT64_MAX;    ///< of all kept sends: what their records take
+};
+
+/// What one step of the upkeep of ended sends did.
+struct SweptSends {
+    std::size_t removed = 0, bodies = 0;
+    std::uint64_t bytes = 0;
+    bool more = false;  ///< there may be more to do
 };
 
 /// A send that was not final when the process stopped.

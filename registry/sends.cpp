@@ -39,6 +39,7 @@ struct StoredSend {
     Progress progress;
     std::uint16_t finished_partitions = 0;
     bool progress_stored = false;  ///< beside the one in the record
+    std::uint64_t bytes = 0;
 };
 
 Result<void> read_progress(const Snapshot& snapshot, std::uint32_t hub, StoredSend& stored) {
@@ -60,13 +61,15 @@ Result<void> read_progress(const Snapshot& snapshot, std::uint32_t hub, StoredSe
 
 Result<StoredSend> stored_send(const Snapshot& snapshot, std::uint32_t hub, std::string_view id) {
     std::string bytes;
-    const auto found = snapshot.get(Family::ledger, ledger_key(LedgerKind::send, hub, id), bytes);
+    const std::string key = ledger_key(LedgerKind::send, hub, id);
+    const auto found = snapshot.get(Family::ledger, key, bytes);
     if (!found) return found.error();
     if (!*found) return make_error_code(errc::not_found);
     auto record = decode_send(bytes);
     if (!record) return record.error();
     StoredSend stored;
     stored.record = std::move(*record);
+    stored.bytes = key.size() + bytes.size();
     if (auto read = read_progress(snapshot, hub, stored); !read) return read.error();
     return stored;
 }
@@ -113,6 +116,7 @@ Result<std::optional<OpenRecord>> read_open(const Snapshot& snapshot, std::uint3
     open.send = std::move(stored->record.send);
     open.progress = std::move(stored->progress);
     open.progress_stored = stored->progress_stored;
+    open.bytes = stored->bytes;
     if (auto read = read_frozen(snapshot, *stored, open); !read) return read.error();
     auto finished = read_bitmaps(snapshot, LedgerKind::finished, hub, id,
                                  stored->finished_partitions, open.finished_stored);

@@ -156,6 +156,28 @@ Result<std::int64_t> retirement_time(std::string_view key) {
     return time_of_later(in.u64_be());
 }
 
+std::string details_hub_prefix(std::uint32_t hub) {
+    std::string key;
+    ByteWriter(key).u32_be(hub);
+    return key;
+}
+
+std::string details_key(std::uint32_t hub, std::string_view name, std::uint16_t piece) {
+    std::string key = details_hub_prefix(hub);
+    ByteWriter out(key);
+    out.raw(name);
+    out.u8(0);
+    out.u16_be(piece);
+    return key;
+}
+
+Result<std::string> details_name(std::string_view key) {
+    constexpr std::size_t head = 4, tail = 3;
+    if (key.size() <= head + tail)
+        return {boost::system::in_place_error, make_error_code(errc::corrupt)};
+    return std::string(key.substr(head, key.size() - head - tail));
+}
+
 std::string held_prefix(std::uint32_t hub) {
     std::string key;
     ByteWriter(key).u32_be(hub);
@@ -289,6 +311,28 @@ Result<RetirementRecord> decode_retirement(std::uint32_t hub, std::string_view b
     read_hash(in, out.handle);
     if (!sound || !in.at_end()) return make_error_code(errc::corrupt);
     return out;
+}
+
+std::string encode_details(const DetailsHead& head, std::string_view piece) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(trace_version);
+    out.zigzag(head.at_ms);
+    out.varint(head.bytes);
+    out.raw(piece);
+    return bytes;
+}
+
+Result<DetailsHead> take_details_head(std::string_view& bytes) {
+    ByteReader in(bytes);
+    DetailsHead head;
+    const bool sound = in.u8() == trace_version;
+    head.at_ms = in.zigzag();
+    head.bytes = in.varint();
+    if (!sound || !in.ok() || in.left() > details_piece_bytes)
+        return make_error_code(errc::corrupt);
+    bytes.remove_prefix(bytes.size() - in.left());
+    return head;
 }
 
 std::string encode_held(const HeldRetirement& held) {

@@ -22,6 +22,9 @@
 //     record     u8 1, zigzag time, text platform, text reason, text send id, text by,
 //                text installation id, text registration id, zigzag dead since,
 //                zigzag registered at, varint partition, varint number, 16 bytes keyed hash
+//   details      u32 hub, name of a blob, u8 0, u16 piece -> piece
+//     piece        u8 1, zigzag time, varint bytes of all pieces, the bytes: details_piece_bytes of
+//                  them, fewer in the last
 //   held         u32 hub, u64 ticket -> held
 //     held       u8 2, text platform, varint partition, varint number, varint generation,
 //                text handle, zigzag dead since, text reason, zigzag time, text send id,
@@ -29,6 +32,7 @@
 //                u8 suspicion; also u8 1: without app and suspicion
 //
 // An event and its reference are written in one batch, so they lie in one file and leave together.
+// So do the pieces of details.
 // Tested by tests/registry_trace_test.cpp.
 
 #include <array>
@@ -138,6 +142,12 @@ constexpr std::size_t retirement_tail_bytes = 14;
 /// When what this key of `retirements` names happened; nothing: no such key.
 Result<std::int64_t> retirement_time(std::string_view key);
 
+constexpr std::size_t details_piece_bytes = 64 * 1024;
+std::string details_hub_prefix(std::uint32_t hub);
+std::string details_key(std::uint32_t hub, std::string_view name, std::uint16_t piece);
+/// The name in a key of a hub's details.
+Result<std::string> details_name(std::string_view key);
+
 std::string held_prefix(std::uint32_t hub);
 std::string held_key(std::uint32_t hub, std::uint64_t ticket);
 
@@ -160,6 +170,15 @@ Result<TraceReference> decode_trace_reference(std::string_view bytes);
 
 std::string encode_retirement(const RetirementRecord& record);
 Result<RetirementRecord> decode_retirement(std::uint32_t hub, std::string_view bytes);
+
+/// What a send's failures were; all pieces say so.
+struct DetailsHead {
+    std::int64_t at_ms = 0;
+    std::uint64_t bytes = 0;
+};
+std::string encode_details(const DetailsHead& head, std::string_view piece);
+/// The head, taken off the front of `bytes`: what is left is the piece.
+Result<DetailsHead> take_details_head(std::string_view& bytes);
 
 std::string encode_held(const HeldRetirement& held);
 Result<HeldRetirement> decode_held(std::string_view key, std::string_view bytes);

@@ -1,10 +1,10 @@
 // Tested by tests/registry_trace_test.cpp.
 //
-// Writers (the trace's own thread) append events and retirements in batches; readers walk a
-// prefix, newest first, and put the attempts of a push together. A shared lock keeps the database
-// open under readers; the writer takes it alone only to open the database again after a failed
-// write of the log. tidy() closes files by age, so FIFO compaction can drop them, and shortens the
-// life of retirements when they take too much room.
+// Writers (the threads of the trace and of the feedback) append in batches; readers walk a prefix,
+// newest first, and put the attempts of a push together. A shared lock keeps the database open
+// under readers; a writer, one at a time, takes it alone only to open the database again after a
+// failed write of the log. tidy() closes files by age, so FIFO compaction can drop them, and
+// shortens the life of retirements when they take too much room.
 
 #include "registry/trace_store.hpp"
 
@@ -35,10 +35,10 @@ constexpr std::size_t probe_bytes = 256u << 10;
 constexpr std::size_t batch_entries = 2'000;  // events or erasures written at once
 constexpr std::string_view pending_name = "Pending";
 
-enum TraceFamily : std::size_t { meta, pushes, retirements, held_ones, place_count };
+enum TraceFamily : std::size_t { meta, pushes, retirements, held_ones, details_of, place_count };
 /// On disk: never rename one.
 constexpr std::array<const char*, place_count> place_names{"default", "pushes", "retirements",
-                                                           "held"};
+                                                           "held", "details"};
 
 rocksdb::Slice slice(std::string_view text) {
     return {text.data(), text.size()};
@@ -113,14 +113,16 @@ struct TraceStore::Impl {
         return std::unique_ptr<rocksdb::Iterator>(db->NewIterator(reading, places[place]));
     }
     /// After a failed flush RocksDB refuses all writes until it is told to go on.
-    Result<void> write(rocksdb::WriteBatch& batch) {
-        rocksdb::Status status = db->Write({}, &batch);
+    Result<void> write(rocksdb::WriteBatch& batch, bool sync = false) {
+        rocksdb::WriteOptions how;
+        how.sync = sync;
+        rocksdb::Status status = db->Write(how, &batch);
         const bool may_resume = !status.ok() && !watch->log_failed();
-        if (may_resume && db->Resume().ok()) status = db->Write({}, &batch);
+        if (may_resume && db->Resume().ok()) status = db->Write(how, &batch);
         return as_result(status);
     }
-    /// First thing of whatever writes: after a failed write of the log the database is opened
-    /// again, once the disk takes something.
+    /// First thing of whatever writes, which holds `writing`: after a failed write of the log the
+    /// database is opened again, once the disk takes something.
     Result<void> mend();
     /// Erases what `keys_of(cursor, batch)` names for every entry under `prefix`.
     template <class KeysOf>
@@ -132,6 +134,7 @@ struct TraceStore::Impl {
     const TraceOptions options;
     OldRetirements old_retirements;
     std::shared_ptr<RocksLog> info_log;
+    std::mutex writing;               ///< held by who writes; before `mutex`
     mutable std::shared_mutex mutex;  ///< readers hold the database open with it
     std::shared_ptr<RocksWatch> watch;
     std::unique_ptr<rocksdb::DB> db;  ///< null: it could not be opened again yet
@@ -151,13 +154,18 @@ rocksdb::ColumnFamilyOptions TraceStore::Impl::place_options(TraceFamily place) 
         out.memtable_prefix_bloom_size_ratio = 0.05;
         table.whole_key_filtering = false;
     }
-    if (place == pushes) {
+    if (place == pushes || place == details_of) {
+        const std::uint64_t bytes_max =
+            place == pushes ? options.pushes_bytes_max : options.details_bytes_max;
         out.write_buffer_size = options.memtable_bytes;
+        if (place == details_of)
+            out.write_buffer_size = std::clamp<std::size_t>(bytes_max / 16, 256u << 10, 8u << 20);
         out.compaction_style = rocksdb::kCompactionStyleFIFO;
-        out.compaction_options_fifo.max_table_files_size = options.pushes_bytes_max;
+        out.compaction_options_fifo.max_table_files_size = bytes_max;
         out.compaction_options_fifo.allow_compaction = false;
         // A file is as old as its first entry; tidy() sees to it that none spans more than this.
-        const std::int64_t kept_s = options.pushes_kept_ms / 1'000;
+        const std::int64_t kept_s =
+            (place == pushes ? options.pushes_kept_ms : options.details_kept_ms) / 1'000;
         out.ttl = static_cast<std::uint64_t>(kept_s + kept_s / 32 + 1);
         out.level0_slowdown_writes_trigger = out.level0_stop_writes_trigger = 1 << 20;
     }
@@ -216,7 +224,9 @@ Result<std::unique_ptr<TraceStore>> TraceStore::open(const TraceOptions& options
     const auto refuse = [&](errc code, const std::string& what) {
         why = "The trace in " + path.string() + " cannot be opened: " + what +
               ". Nothing was changed. Registrations and sends are not in it: moving the directory "
-              "away gives up only the trace, the reasons of retirements and those still held.";
+              "away gives up only the trace, error details, the reasons of retirements and those "
+              "still "
+              "held.";
         return make_error_code(code);
     };
     std::error_code failure;
@@ -249,6 +259,7 @@ Result<std::unique_ptr<TraceStore>> TraceStore::open(const TraceOptions& options
 // --- pushes ---
 
 Result<std::size_t> TraceStore::write_events(std::string_view events) {
+    const std::lock_guard turn(impl_->writing);
     if (const auto mended = impl_->mend(); !mended) return mended.error();
     rocksdb::WriteBatch batch;
     std::size_t count = 0;
@@ -374,6 +385,7 @@ Result<TracePage> TraceStore::of_device(std::uint32_t hub, DeviceKind kind, std:
 template <class KeysOf>
 Result<std::size_t> TraceStore::Impl::erase(TraceFamily place, const std::string& prefix,
                                             KeysOf keys_of) {
+    const std::lock_guard turn(writing);
     if (const auto mended = mend(); !mended) return mended.error();
     const auto at = cursor(place, true);
     rocksdb::WriteBatch batch;
@@ -402,6 +414,91 @@ Result<std::size_t> TraceStore::erase_device(std::uint32_t hub, DeviceKind kind,
     return impl_->erase(pushes, trace_device_prefix(hub, kind, id), reference_of);
 }
 
+// --- details of failures ---
+
+Result<void> TraceStore::write_details(std::span<const NewDetails> details) {
+    const std::lock_guard turn(impl_->writing);
+    if (const auto mended = impl_->mend(); !mended) return mended.error();
+    rocksdb::WriteBatch batch;
+    for (const NewDetails& one : details) {
+        const DetailsHead head{one.at_ms, one.text.size()};
+        std::string_view rest = one.text;
+        for (std::uint16_t piece = 0; piece == 0 || !rest.empty(); ++piece) {
+            const std::string_view bytes = rest.substr(0, details_piece_bytes);
+            rest.remove_prefix(bytes.size());
+            batch.Put(impl_->places[details_of], slice(details_key(one.hub, one.name, piece)),
+                      slice(encode_details(head, bytes)));
+        }
+    }
+    return impl_->write(batch, true);
+}
+
+Result<DetailsHead> TraceStore::details(std::uint32_t hub, std::string_view name,
+                                        std::int64_t now_ms) const {
+    const std::shared_lock lock(impl_->mutex);
+    if (impl_->db == nullptr) return make_error_code(errc::closed);
+    std::string bytes;
+    const auto status =
+        impl_->db->Get({}, impl_->places[details_of], slice(details_key(hub, name, 0)), &bytes);
+    if (status.IsNotFound()) return make_error_code(errc::not_found);
+    if (!status.ok()) return as_result(status).error();
+    std::string_view rest = bytes;
+    const auto head = take_details_head(rest);
+    if (head && head->at_ms < now_ms - impl_->options.details_kept_ms)
+        return make_error_code(errc::not_found);
+    return head;
+}
+
+Result<std::string> TraceStore::read_details(std::uint32_t hub, std::string_view name,
+                                             std::uint64_t offset, std::size_t bytes) const {
+    const std::shared_lock lock(impl_->mutex);
+    if (impl_->db == nullptr) return {boost::system::in_place_error, make_error_code(errc::closed)};
+    std::string out, piece;
+    while (out.size() < bytes) {
+        const std::uint64_t at = offset + out.size();
+        const auto number = static_cast<std::uint16_t>(at / details_piece_bytes);
+        const auto status = impl_->db->Get({}, impl_->places[details_of],
+                                           slice(details_key(hub, name, number)), &piece);
+        if (status.IsNotFound())
+            return {boost::system::in_place_error, make_error_code(errc::not_found)};
+        if (!status.ok()) return {boost::system::in_place_error, as_result(status).error()};
+        std::string_view rest = piece;
+        const auto head = take_details_head(rest);
+        if (!head) return {boost::system::in_place_error, head.error()};
+        const std::size_t skipped = std::min<std::size_t>(at % details_piece_bytes, rest.size());
+        out += rest.substr(skipped, bytes - out.size());
+        if (offset + out.size() >= head->bytes || rest.size() == skipped) break;
+    }
+    return {boost::system::in_place_value, std::move(out)};
+}
+
+Result<std::vector<DetailsEntry>> TraceStore::list_details(std::uint32_t hub,
+                                                           std::string_view prefix,
+                                                           std::string_view after,
+                                                           std::size_t count_max,
+                                                           std::int64_t now_ms) const {
+    const std::shared_lock lock(impl_->mutex);
+    if (impl_->db == nullptr) return make_error_code(errc::closed);
+    const std::int64_t oldest_ms = now_ms - impl_->options.details_kept_ms;
+    const std::string hub_key = details_hub_prefix(hub), begin = hub_key + std::string(prefix);
+    // Names hold no zero byte, so this is behind every piece of `after`.
+    const std::string behind = hub_key + std::string(after) + '\1';
+    std::vector<DetailsEntry> found;
+    const auto at = impl_->cursor(details_of, false);
+    at->Seek(slice(after.empty() ? begin : std::max(begin, behind)));
+    while (at->Valid() && at->key().starts_with(slice(begin)) && found.size() < count_max) {
+        std::string_view bytes = view(at->value());
+        auto name = details_name(view(at->key()));
+        const auto head = take_details_head(bytes);
+        if (!name || !head) return make_error_code(errc::corrupt);
+        const std::string next = hub_key + *name + '\1';
+        if (head->at_ms >= oldest_ms) found.push_back({std::move(*name), *head});
+        at->Seek(slice(next));
+    }
+    if (const auto status = as_result(at->status()); !status) return status.error();
+    return found;
+}
+
 // --- retirements ---
 
 namespace {
@@ -413,6 +510,7 @@ std::string device_of(const RetirementRecord& record) {
 }  // namespace
 
 Result<void> TraceStore::write_retirements(std::span<const RetirementRecord> records) {
+    const std::lock_guard turn(impl_->writing);
     if (const auto mended = impl_->mend(); !mended) return mended.error();
     rocksdb::WriteBatch batch;
     for (const RetirementRecord& record : records) {
@@ -497,6 +595,7 @@ Result<std::size_t> TraceStore::erase_retirements_of_handle(std::uint32_t hub,
 // --- held retirements ---
 
 Result<void> TraceStore::write_held(std::span<const HeldChange> changes) {
+    const std::lock_guard turn(impl_->writing);
     if (const auto mended = impl_->mend(); !mended) return mended.error();
     rocksdb::WriteBatch batch;
     for (const HeldChange& change : changes) {
@@ -528,18 +627,24 @@ Result<std::vector<HeldRetirement>> TraceStore::held() const {
 // --- upkeep ---
 
 Result<void> TraceStore::flush() {
+    const std::lock_guard turn(impl_->writing);
     if (const auto mended = impl_->mend(); !mended) return mended.error();
-    return as_result(impl_->db->Flush({}, impl_->places[pushes]));
+    return as_result(
+        impl_->db->Flush({}, std::vector{impl_->places[pushes], impl_->places[details_of]}));
 }
 
 Result<void> TraceStore::tidy(std::int64_t now_ms) {
     if (const auto flushed = flush(); !flushed) return flushed.error();
-    const auto dropped =
-        impl_->db->CompactRange({}, impl_->places[pushes], nullptr, nullptr);  // by age and size
-    if (!dropped.ok()) return as_result(dropped);
-
     std::int64_t& kept_ms = impl_->retirements_kept_ms;
     const bool too_large = figures().retirements_bytes > impl_->options.retirements_bytes_max;
+    // Takes long: who writes need not wait for it, only who has to open the database again.
+    const std::shared_lock lock(impl_->mutex);
+    if (impl_->db == nullptr) return make_error_code(errc::closed);
+    for (const TraceFamily place : {pushes, details_of}) {  // by age and size
+        const auto dropped = impl_->db->CompactRange({}, impl_->places[place], nullptr, nullptr);
+        if (!dropped.ok()) return as_result(dropped);
+    }
+
     kept_ms = too_large ? kept_ms / 4 * 3
                         : std::min(kept_ms + kept_ms / 3 + 1, impl_->options.retirements_kept_ms);
     impl_->old_retirements.horizon_ms = now_ms - kept_ms;
@@ -560,6 +665,7 @@ TraceStore::Figures TraceStore::figures() const {
     Figures out;
     out.pushes_bytes = read(pushes, P::kTotalSstFilesSize);
     out.retirements_bytes = read(retirements, P::kTotalSstFilesSize);
+    out.details_bytes = read(details_of, P::kTotalSstFilesSize);
     std::string files;
     if (impl_->db->GetProperty(impl_->places[pushes], P::kNumFilesAtLevelPrefix + "0", &files))
         out.files = std::strtoull(files.c_str(), nullptr, 10);

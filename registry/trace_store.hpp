@@ -1,14 +1,15 @@
 #pragma once
 
-// What became of single pushes, why handles were retired, and retirements that wait for evidence:
-// a RocksDB of its own beside the registry, so that its loss costs no registration and no send.
+// What became of single pushes, the failures of sends in words, why handles were retired, and
+// retirements that wait for evidence: a RocksDB of its own beside the registry, so that its loss
+// costs no registration and no send.
 //
-// Pushes lie in a family with FIFO compaction: whole files are dropped by age and by size, oldest
-// first, without being read. Compaction drops retirements by age. Reads never show what is too old,
-// even while its file is still there. Writes are logged but not synced: they survive the end
-// of the process, not that of the machine.
+// Pushes and details of failures lie in families with FIFO compaction: whole files are dropped by
+// age and by size, oldest first, without being read. Compaction drops retirements by age. Reads
+// never show what is too old, even while its file is still there. Writes are logged but not synced,
+// so they survive the end of the process and not that of the machine; those of details are synced.
 //
-// Any thread may read; the owner lets one thread at a time write. Everything blocks on disk.
+// Any thread may read and write. Everything blocks on disk.
 
 #include <cstdint>
 #include <filesystem>
@@ -31,6 +32,8 @@ struct TraceOptions {
     std::filesystem::path directory;            ///< the store is `directory`/trace
     std::uint64_t pushes_bytes_max = 1u << 30;  ///< and one file more
     std::int64_t pushes_kept_ms = std::int64_t{7} * 86'400'000;
+    std::uint64_t details_bytes_max = 1u << 30;  ///< and one file more
+    std::int64_t details_kept_ms = std::int64_t{30} * 86'400'000;
     std::uint64_t retirements_bytes_max = 256u << 20;
     std::int64_t retirements_kept_ms = std::int64_t{30} * 86'400'000;
     std::size_t memtable_bytes = 16u << 20;  ///< about the size of one file of pushes
@@ -67,6 +70,18 @@ struct TracePage {
     std::string next;
 };
 
+/// What is to be kept of the failures of one send.
+struct NewDetails {
+    std::uint32_t hub = 0;
+    std::string name;  ///< without zero bytes
+    std::int64_t at_ms = 0;
+    std::string text;
+};
+struct DetailsEntry {
+    std::string name;
+    DetailsHead head;
+};
+
 class TraceStore {
   public:
     static constexpr std::size_t attempts_max = 64;      ///< shown of one push
@@ -93,6 +108,21 @@ class TraceStore {
                                 std::int64_t now_ms) const;
     /// Removes every event of the device; how many.
     Result<std::size_t> erase_device(std::uint32_t hub, DeviceKind kind, std::string_view id);
+
+    // --- details of failures ---
+    static constexpr std::uint64_t details_text_max = std::uint64_t{details_piece_bytes} << 16;
+    /// One synced write.
+    Result<void> write_details(std::span<const NewDetails> details);
+    /// errc::not_found: none, or too old.
+    Result<DetailsHead> details(std::uint32_t hub, std::string_view name,
+                                std::int64_t now_ms) const;
+    /// Up to `bytes` from `offset`. errc::not_found: they have been dropped.
+    Result<std::string> read_details(std::uint32_t hub, std::string_view name, std::uint64_t offset,
+                                     std::size_t bytes) const;
+    /// By name, those that begin with `prefix` and sort behind `after`.
+    Result<std::vector<DetailsEntry>> list_details(std::uint32_t hub, std::string_view prefix,
+                                                   std::string_view after, std::size_t count_max,
+                                                   std::int64_t now_ms) const;
 
     // --- retirements ---
     Result<void> write_retirements(std::span<const RetirementRecord> records);
@@ -127,7 +157,7 @@ class TraceStore {
     /// Writes memory to files.
     Result<void> flush();
     struct Figures {
-        std::uint64_t pushes_bytes = 0, retirements_bytes = 0, files = 0;
+        std::uint64_t pushes_bytes = 0, retirements_bytes = 0, details_bytes = 0, files = 0;
     };
     Figures figures() const;
 

@@ -32,6 +32,7 @@ struct OpenEntry {
     std::uint16_t failures_stored = 0;  ///< pieces
     bool progress_stored = false;       ///< under a key of its own, beside the one in the send
     std::uint64_t mark = 0;             ///< position of the mark that lists it
+    std::uint64_t bytes = 0;            ///< of the send as it was accepted, with its key
 };
 using OpenSends = std::map<std::pair<std::uint32_t, std::string>, OpenEntry>;  ///< by hub and id
 
@@ -45,6 +46,9 @@ struct Memory {
     std::map<std::uint32_t, std::uint64_t> installations;  ///< by hub
     std::map<std::uint32_t, std::uint64_t> registrations;  ///< by hub
     std::map<std::uint32_t, std::uint64_t> answers;        ///< kept, by hub
+    std::map<std::uint32_t, std::uint64_t> ended_bytes;    ///< of ended sends, by hub
+    SweepState sweep;
+    std::string ended_from;  ///< no key of LedgerKind::ended lies before it
 
     /// `before`: the memory of the same process that this one replaces, or null.
     static Result<Memory> load(const Store& store, const Memory* before);

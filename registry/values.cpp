@@ -254,6 +254,24 @@ Result<MigrationState> decode_migration(std::string_view bytes) {
     return checked(in, std::move(state));
 }
 
+std::string encode_sweep(const SweepState& state) {
+    std::string bytes = u8_value(state.indexed ? 1 : 0);
+    ByteWriter out(bytes);
+    out.text(state.indexed_to);
+    out.text(state.bodies_from);
+    return bytes;
+}
+
+Result<SweepState> decode_sweep(std::string_view bytes) {
+    ByteReader in(bytes);
+    SweepState state;
+    version(in);
+    state.indexed = get_bool(in);
+    state.indexed_to = in.text();
+    state.bodies_from = in.text();
+    return checked(in, std::move(state));
+}
+
 std::string encode_hub(const HubRow& hub) {
     std::string bytes;
     ByteWriter out(bytes);
@@ -801,10 +819,14 @@ Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view byte
     return checked(in, std::move(both));
 }
 
+namespace {
+constexpr std::uint8_t failures_version = 4;
+}
+
 std::string encode_failures(const std::vector<DeviceFailure>& failures) {
     std::string bytes;
     ByteWriter out(bytes);
-    out.u8(value_version);
+    out.u8(failures_version);
     out.varint(failures.size());
     for (const DeviceFailure& failure : failures) {
         out.u16_be(failure.partition);
@@ -816,6 +838,7 @@ std::string encode_failures(const std::vector<DeviceFailure>& failures) {
         out.text(failure.installation_id);
         out.text(failure.new_handle);
         out.zigzag(failure.at_ms);
+        out.text(failure.reason);
     }
     return bytes;
 }
@@ -823,7 +846,8 @@ std::string encode_failures(const std::vector<DeviceFailure>& failures) {
 Result<std::vector<DeviceFailure>> decode_failures(std::string_view bytes) {
     ByteReader in(bytes);
     std::vector<DeviceFailure> failures;
-    version(in);
+    const std::uint8_t told = in.u8();
+    if (told != failures_version && told != value_version) in.fail();
     for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left) {
         DeviceFailure& failure = failures.emplace_back();
         failure.partition = in.u16_be();
@@ -835,6 +859,7 @@ Result<std::vector<DeviceFailure>> decode_failures(std::string_view bytes) {
         failure.installation_id = in.text();
         failure.new_handle = in.text();
         failure.at_ms = in.zigzag();
+        if (told == failures_version) failure.reason = in.text();
     }
     return checked(in, std::move(failures));
 }

@@ -3,6 +3,7 @@
 // doubt, not for the data path.
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -29,6 +30,7 @@ class Verification {
         users();
         postings();
         ends();
+        sends();
         return std::move(differences_);
     }
 
@@ -240,6 +242,82 @@ class Verification {
     void ends() {
         for (const auto& [address, ends_ms] : ends_)
             differs(place(address) + " has no place at or before its end");
+    }
+    template <class Each>
+    void scan_ledger(const std::string& prefix, Each&& each) {
+        const auto cursor = view_.snapshot->cursor(Family::ledger);
+        for (cursor->seek(prefix); cursor->valid(); cursor->next()) {
+            if (!cursor->key().starts_with(prefix)) break;
+            each(cursor->key(), cursor->value());
+        }
+        if (auto status = cursor->status(); !status)
+            differs("reading stopped: " + status.error().message());
+    }
+
+    /// Whatever is kept of a send belongs to one that is there, and what serves open ones to one
+    /// that is open. Final ones have an end, which says what they take.
+    void sends() {
+        std::map<std::string, std::uint64_t> progress_bytes;
+        scan_ledger(ledger_hub_prefix(LedgerKind::progress, hub_),
+                    [&](std::string_view key, std::string_view value) {
+                        const auto place = decode_ledger_key(key);
+                        if (!place) return differs("a progress has no id");
+                        progress_bytes[place->second] = key.size() + value.size();
+                    });
+        std::set<std::string> open;
+        std::map<std::string, std::uint64_t> final_bytes;  // by the key of its end
+        scan_ledger(ledger_hub_prefix(LedgerKind::send, hub_),
+                    [&](std::string_view key, std::string_view value) {
+                        const auto record = decode_send(value);
+                        if (!record) return differs("a send cannot be decoded");
+                        const std::string& id = record->send.id;
+                        const auto read = read_send(view_, hub_, id);
+                        if (!read) return differs("send '" + id + "' cannot be read");
+                        std::uint64_t bytes = key.size() + value.size();
+                        if (const auto told = progress_bytes.extract(id)) bytes += told.mapped();
+                        const Progress& progress = read->second;
+                        if (!is_final(progress.state)) {
+                            open.insert(id);
+                            return;
+                        }
+                        const auto at_ms = std::max<std::int64_t>(progress.ended_at_ms, 0);
+                        final_bytes[ended_key({at_ms, hub_, id})] = bytes;
+                    });
+        for (const auto& [id, bytes] : progress_bytes)
+            differs("the progress of send '" + id + "' is left over");
+        for (const LedgerKind kind :
+             {LedgerKind::selection, LedgerKind::finished, LedgerKind::failures}) {
+            scan_ledger(ledger_hub_prefix(kind, hub_), [&](std::string_view key, std::string_view) {
+                const auto place = decode_ledger_key(key);
+                if (!place || !open.contains(place->second))
+                    differs("devices of a send that is not open are left over");
+            });
+        }
+        send_ends(std::move(final_bytes));
+    }
+    void send_ends(std::map<std::string, std::uint64_t> expected) {
+        std::string bytes;
+        const auto stored = view_.snapshot->get(Family::meta, sweep_key, bytes);
+        const auto sweep = stored && *stored ? decode_sweep(bytes) : SweepState();
+        if (!sweep) differs("how far the upkeep of sends came cannot be decoded");
+        std::uint64_t total = 0;
+        scan_ledger(std::string(1, static_cast<char>(LedgerKind::ended)),
+                    [&](std::string_view key, std::string_view value) {
+                        const auto at = decode_ended_key(key);
+                        const auto taken = decode_count(value);
+                        if (!at || !taken) return differs("an end cannot be decoded");
+                        if (at->hub != hub_) return;
+                        total += *taken;
+                        const auto send = expected.find(std::string(key));
+                        if (send == expected.end() || send->second != *taken)
+                            return differs("the end of send '" + at->send_id + "' is wrong");
+                        expected.erase(send);
+                    });
+        if (sweep && sweep->indexed && !expected.empty())
+            differs(std::to_string(expected.size()) + " final sends have no end");
+        const auto counted = view_.snapshot->get(Family::meta, ended_bytes_key(hub_), bytes);
+        const auto count = counted && *counted ? decode_count(bytes) : Result<std::uint64_t>(0);
+        if (!count || *count != total) differs("the bytes of ended sends are counted wrong");
     }
     std::uint64_t swept_minute() const {
         std::string bytes;

@@ -167,6 +167,9 @@ void Writer::publish(const std::vector<PostingDelta>& deltas) {
     std::uint64_t answers = 0;
     for (const auto& [hub, count] : memory_.answers) answers += count;
     answers_ = answers;
+    std::uint64_t ended_bytes = 0;
+    for (const auto& [hub, bytes] : memory_.ended_bytes) ended_bytes += bytes;
+    ended_sends_bytes_ = ended_bytes;
     registrations_ = registrations;
     installations_ = installations;
 }

@@ -71,6 +71,7 @@ class Writer {
     std::uint64_t registrations() const { return registrations_; }
     std::uint64_t installations() const { return installations_; }
     std::uint64_t answers() const { return answers_; }
+    std::uint64_t ended_sends_bytes() const { return ended_sends_bytes_; }
 
   private:
     using Changes = std::span<const std::unique_ptr<Change>>;
@@ -99,7 +100,7 @@ class Writer {
     std::deque<std::unique_ptr<Change>> queue_;  // guarded by mutex_
     bool closing_ = false;                       // guarded by mutex_
     std::atomic<std::uint64_t> batches_ = 0, changes_ = 0, registrations_ = 0, installations_ = 0,
-                               answers_ = 0;
+                               answers_ = 0, ended_sends_bytes_ = 0;
     std::thread thread_;
 };
 

@@ -81,6 +81,7 @@ TEST_CASE("what failed comes back from the ledger as error details need it", "[h
     failed.registration_id = "1-2-3";
     failed.installation_id = "phone";
     failed.at_ms = 99;
+    failed.reason = "Unregistered";
     const auto failures =
         hub::failures_of({result(Outcome::success), failed, result(Outcome::skipped),
                           result(Outcome::success, "EF"), result(Outcome::unknown)});
@@ -90,6 +91,7 @@ TEST_CASE("what failed comes back from the ledger as error details need it", "[h
     const DeviceResult back = hub::failed_before(registry::DeviceFailure(failures[0]));
     CHECK((back.partition == 3 && back.number == 70'000 && back.at_ms == 99));
     CHECK((back.platform == "apns" && back.outcome == Outcome::expired_channel));
+    CHECK(back.reason == "Unregistered");
     CHECK((back.handle == "AB" && back.new_handle == "CD"));
     CHECK((back.registration_id == "1-2-3" && back.installation_id == "phone"));
 

@@ -9,6 +9,7 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <pugixml.hpp>
 
 #include "hub/api/parts.hpp"
@@ -28,13 +29,31 @@ DeviceResult result_of(Outcome outcome, const std::string& handle = "AABB") {
     result.handle = handle;
     result.registration_id = "1-2-3";
     result.outcome = outcome;
+    result.reason = "Unregistered";
     result.at_ms = 1'795'288'320'123;
     return result;
+}
+
+hub::BlobPlace details_of(const std::string& send) {
+    hub::BlobPlace place;
+    place.hub_number = 7;
+    place.hub = "orders";
+    place.container = "errors";
+    if (!send.empty()) place.name = hub::error_details_name(send);
+    return place;
 }
 
 struct Area {
     support::Folder folder;
     hub::Blobs blobs{folder.path / "blobs", "MDEyMzQ1Njc4OWFiY2RlZg=="};
+    std::unique_ptr<registry::TraceStore> errors = open_errors();
+
+    std::unique_ptr<registry::TraceStore> open_errors() const {
+        registry::TraceOptions options;
+        options.directory = folder.path;
+        std::string why;
+        return registry::TraceStore::open(options, why).value();
+    }
 
     std::vector<std::string> files(const std::string& container) const {
         std::vector<std::string> names;
@@ -87,7 +106,7 @@ TEST_CASE("a feedback document has the contract's elements in order, on one line
 
 TEST_CASE("channels go to the feedback container, all failures to the send's blob", "[hub]") {
     const Area area;
-    hub::Feedback feedback(area.blobs, pns::system_clock(), {});
+    hub::Feedback feedback(area.blobs, *area.errors, pns::system_clock(), {});
     auto renamed = result_of(Outcome::success, "OLD");
     renamed.new_handle = "NEW";
     feedback.ended(7, "Orders", "NH-1",
@@ -99,8 +118,26 @@ TEST_CASE("channels go to the feedback container, all failures to the send's blo
     CHECK(area.lines("feedback").size() == 2);
     CHECK(area.files("feedback").at(0).ends_with("-0001.xml"));
     CHECK(area.files("feedback").at(0).size() == std::string("MMddyyyy-0001.xml").size());
-    CHECK(area.files("errors") == std::vector<std::string>{"NH-1.xml"});
-    CHECK(area.lines("errors").size() == 2);
+    CHECK(area.files("errors").empty());
+    CHECK(feedback.has_details(details_of("NH-1")));
+    CHECK_FALSE(feedback.has_details(details_of("NH-2")));
+    const auto details = feedback.open_details(details_of("NH-1"));
+    const auto text = details->read(0, details->facts().bytes + 10).value();
+    CHECK(text.size() == details->facts().bytes);
+    CHECK(std::count(text.begin(), text.end(), '\n') == 2);
+    CHECK(text.find("<Reason>Unregistered</Reason></PnsFeedback>") != std::string::npos);
+    CHECK(area.lines("feedback").at(0).find("<Reason>") == std::string::npos);
+    // What an older version left as files is still there.
+    REQUIRE(area.blobs.put(details_of("NH-0"), "old", false) == hub::Blobs::Put::written);
+    CHECK(feedback.has_details(details_of("NH-0")));
+    CHECK(feedback.open_details(details_of("NH-0"))->read(0, 9) ==
+          std::optional<std::string>("old"));
+    const auto page = feedback.list_details(details_of(""), "NH-", "", 1);
+    CHECK(page.blobs.at(0).name == "NH-0.xml");
+    const auto rest = feedback.list_details(details_of(""), "NH-", page.next, 5);
+    REQUIRE(rest.blobs.size() == 1);
+    CHECK(rest.blobs.at(0).name == "NH-1.xml");
+    CHECK(rest.next.empty());
     CHECK(feedback.figures().queued == 0);
     feedback.stop();
     feedback.ended(7, "orders", "NH-3", {result_of(Outcome::bad_channel)});
@@ -117,7 +154,7 @@ TEST_CASE("feedback files are bounded and go on after a restart", "[hub]") {
     for (int i = 0; i < count; ++i)
         results.push_back(result_of(Outcome::bad_channel, std::to_string(1'000 + i)));
     for (int round = 0; round < 2; ++round) {
-        hub::Feedback feedback(area.blobs, pns::system_clock(), settings);
+        hub::Feedback feedback(area.blobs, *area.errors, pns::system_clock(), settings);
         feedback.ended(7, "orders", "NH-" + std::to_string(round), results);
         feedback.flush();
         CHECK(feedback.figures().dropped > 0);  // of the send's own blob
@@ -132,14 +169,35 @@ TEST_CASE("feedback files are bounded and go on after a restart", "[hub]") {
     CHECK(area.files("feedback").size() > 5);
     for (const auto& name : area.files("feedback"))
         CHECK(fs::file_size(folder / "feedback" / name) <= settings.file_bytes_max);
-    CHECK(fs::file_size(folder / "errors" / "NH-0.xml") < 2'000);
+    CHECK(area.errors->details(7, "NH-0.xml", 0)->bytes < 2'000);
+}
+
+TEST_CASE("many failing sends take few files and few syncs", "[hub]") {
+    const Area area;
+    hub::Feedback feedback(area.blobs, *area.errors, pns::system_clock(), {});
+    constexpr int count = 5'000;
+    for (int i = 0; i < count; ++i)
+        feedback.ended(7, "orders", "NH-" + std::to_string(i),
+                       {result_of(Outcome::pns_server_error)});
+    feedback.flush();
+    std::uint64_t takes = 0, files = 0;
+    for (const auto& entry : fs::recursive_directory_iterator(area.folder.path)) {
+        struct stat info {};
+        if (::lstat(entry.path().c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+        takes += static_cast<std::uint64_t>(info.st_blocks) * 512;
+        ++files;
+    }
+    CHECK(files < 50);
+    CHECK(takes < count * 1'024);
+    CHECK(feedback.has_details(details_of("NH-4999")));
+    CHECK(feedback.list_details(details_of(""), "", "", 100).blobs.size() == 100);
 }
 
 TEST_CASE("too much that waits is dropped and counted", "[hub]") {
     const Area area;
     hub::Feedback::Settings settings;
     settings.queue_results_max = 3;
-    hub::Feedback feedback(area.blobs, pns::system_clock(), settings);
+    hub::Feedback feedback(area.blobs, *area.errors, pns::system_clock(), settings);
     feedback.ended(7, "orders", "NH-1",
                    std::vector<DeviceResult>(4, result_of(Outcome::bad_channel)));
     feedback.ended(7, "orders", "NH-2",
@@ -153,8 +211,6 @@ TEST_CASE("what is old or too much goes, the oldest first", "[hub]") {
     const Area area;
     hub::Feedback::Settings settings;
     settings.kept_ms = 10 * 86'400'000LL;
-    settings.kept_bytes_max = 250;
-    hub::Feedback feedback(area.blobs, pns::system_clock(), settings);
     const auto folder = area.folder.path / "blobs" / "orders" / "feedback";
     fs::create_directories(folder);
     // Far ahead: the sweep that the object does by itself, at the time of the machine, finds
@@ -170,8 +226,18 @@ TEST_CASE("what is old or too much goes, the oldest first", "[hub]") {
     write("b", 5, 100);
     write("c", 4, 100);
     write("d", 3, 100);
-    feedback.sweep(now_s * 1'000);
-    CHECK(area.files("feedback") == std::vector<std::string>{"c", "d"});
+    write("e", 2, 100);
+    const auto takes = [&](const std::string& name) {
+        struct stat info {};
+        REQUIRE(::lstat((folder / name).c_str(), &info) == 0);
+        return static_cast<std::uint64_t>(info.st_blocks) * 512;
+    };
+    REQUIRE(takes("c") >= 512);
+    settings.kept_bytes_max = takes("d") + takes("e");
+    hub::Feedback bounded(area.blobs, *area.errors, pns::system_clock(), settings);
+    bounded.flush();
+    bounded.sweep(now_s * 1'000);
+    CHECK(area.files("feedback") == std::vector<std::string>{"d", "e"});
 }
 
 TEST_CASE("the feedback container's URL lists and reads what was written", "[hub]") {

@@ -110,6 +110,10 @@ TEST_CASE("the answers of token endpoints are read strictly, expires_in lenientl
         {200, std::string(100'000, '['), "", 0, false},
         {400, R"({"error":"invalid_grant","error_description":"x"})", "", 0, true},
         {400, R"({"error":"temporarily_unavailable"})", "", 0, false},
+        {400,
+         R"({"error":")" + std::string(500, 'e') + R"(","error_description":")" +
+             std::string(500, 'd') + "\"}",
+         "", 0, false},
         {401, R"({"error":"invalid_client"})", "", 0, true},
         {403, "", "", 0, true},
         {408, "", "", 0, false},
@@ -452,7 +456,8 @@ TEST_CASE("a credential that cannot sign, or that the endpoint refuses, is confi
         asio::io_context server_loop(1);
         H1Server server(server_loop, {"token.test"});
         server.reply = [](const H1Server::Request&) {
-            return H1Server::answer(400, R"({"error":"invalid_grant"})");
+            return H1Server::answer(
+                400, R"({"error":"invalid_grant","error_description":"Invalid JWT\tSignature."})");
         };
         Lane user(cache, fetching(), server.rule("token.test"));
         user.user->current();
@@ -463,7 +468,8 @@ TEST_CASE("a credential that cannot sign, or that the endpoint refuses, is confi
         REQUIRE(user.user->trouble());
         CHECK(user.user->trouble()->configuration);
         CHECK(user.user->trouble()->outcome == pns::Outcome::token_provider_interface_error);
-        CHECK(user.user->trouble()->reason == "token endpoint answered 400 invalid_grant");
+        CHECK(user.user->trouble()->reason ==
+              "token endpoint answered 400 invalid_grant: Invalid JWT?Signature.");
         user.end();
         server.stop();
         REQUIRE(run_until(server_loop, [&] { return server.ended(); }));

@@ -60,7 +60,8 @@ KeptSelection small_selection() {
 }
 
 DeviceFailure failure() {
-    return {7, 70'000, "apns", "BadChannel", "AB", "1-2-8", "phone", "CD", 1'700'000'000'000};
+    return {7,       70'000,  "apns", "BadChannel",      "AB",
+            "1-2-8", "phone", "CD",   1'700'000'000'000, "Unregistered"};
 }
 
 }  // namespace
@@ -125,6 +126,15 @@ TEST_CASE("values come back as they went in", "[registry]") {
     part.handle = std::string(64, 'A');
     CHECK(encode_row(part).size() + 32 == encode_row(other).size());
 
+    const SweepState swept{true, "s1", std::string("e\0", 2)};
+    CHECK(decode_sweep(encode_sweep(swept)).value() == swept);
+    const EndedKey end{1'800'000'000'000, 7, "NH-1"};
+    CHECK(decode_ended_key(ended_key(end)).value() == end);
+    CHECK(ended_key(end) < ended_key({1'800'000'000'001, 1, "NH-0"}));
+    CHECK_FALSE(decode_ended_key(ended_key(end) + "x").has_value());
+    CHECK(decode_ledger_key(ledger_key(LedgerKind::finished, 7, "NH-1", 3)).value() ==
+          std::pair<std::uint32_t, std::string>(7, "NH-1"));
+
     const MigrationState halfway{2, std::string("key\0", 4)};
     CHECK(decode_migration(encode_migration(halfway)).value() == halfway);
 
@@ -176,6 +186,12 @@ TEST_CASE("values come back as they went in", "[registry]") {
     CHECK((run.first.counts == progress.counts && run.second == 4));
     CHECK(decode_failures(encode_failures({failure(), DeviceFailure()})).value() ==
           std::vector{failure(), DeviceFailure()});
+    DeviceFailure untold = failure();
+    untold.reason.clear();
+    std::string before = encode_failures({untold});  // as it was when reasons were not kept
+    before.front() = 3;
+    before.pop_back();
+    CHECK(decode_failures(before).value() == std::vector{untold});
 }
 
 TEST_CASE("a device shows what the row holds", "[registry]") {
@@ -280,6 +296,8 @@ TEST_CASE("every cut and every unknown version of a value is corrupt", "[registr
             [](auto bytes) { return decode_progress(bytes).has_value(); });
     refuses(encode_failures({failure(), failure()}),
             [](auto bytes) { return decode_failures(bytes).has_value(); });
+    refuses(encode_sweep({true, "s1", "e1"}),
+            [](auto bytes) { return decode_sweep(bytes).has_value(); });
     refuses(encode_bitmap(Bitmap::bitmapOf(3, 1, 70'000, 70'001)),
             [](auto bytes) { return decode_bitmap(bytes).has_value(); });
 }

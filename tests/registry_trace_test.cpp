@@ -383,6 +383,63 @@ TEST_CASE("the trace stays within its size: the oldest files go", "[registry]") 
     CHECK(devices_of(*store, "send-1", {}, 1'000, start_ms + 60).size() < 60u * 200u);
 }
 
+TEST_CASE("details of failures are packed, read in pieces, and leave by size and age",
+          "[registry]") {
+    const TempDirectory directory;
+    TraceOptions options;
+    options.details_bytes_max = 4u << 20;
+    options.details_kept_ms = 10 * day_ms;
+    std::mt19937 random(7);
+    std::string large(3 * details_piece_bytes + 17, 'x');
+    for (char& c : large) c = static_cast<char>('a' + random() % 26);
+    {
+        auto store = open_in(directory, options);
+        const std::vector<NewDetails> first{
+            {1, "NH-1.xml", start_ms, "one\n"},
+            {1, "NH-2.xml", start_ms, large},
+            {2, "NH-1.xml", start_ms, "other"},
+            {1, "a", start_ms, std::string(details_piece_bytes, 'y')},
+            {1, "a1", start_ms, "z"}};
+        REQUIRE(store->write_details(first).has_value());
+    }
+    auto store = open_in(directory, options);
+    CHECK(store->details(1, "NH-1.xml", start_ms)->bytes == 4);
+    CHECK(store->details(1, "NH-3.xml", start_ms).error() == errc::not_found);
+    CHECK(store->details(3, "NH-1.xml", start_ms).error() == errc::not_found);
+    CHECK(store->details(1, "NH-1.xml", start_ms + 10 * day_ms + 1).error() == errc::not_found);
+    CHECK(store->read_details(2, "NH-1.xml", 0, 99).value() == "other");
+    for (int i = 0; i < 50; ++i) {
+        const std::size_t offset = random() % large.size(), bytes = random() % large.size();
+        CHECK(store->read_details(1, "NH-2.xml", offset, bytes).value() ==
+              large.substr(offset, bytes));
+    }
+    CHECK(store->read_details(1, "a", details_piece_bytes - 1, 5).value() == "y");
+    const auto names = [&](const std::string& prefix, const std::string& after, std::size_t count) {
+        std::string all;
+        for (const auto& entry : store->list_details(1, prefix, after, count, start_ms).value())
+            all += entry.name + " ";
+        return all;
+    };
+    CHECK(names("", "", 9) == "NH-1.xml NH-2.xml a a1 ");
+    CHECK(names("NH-", "", 1) == "NH-1.xml ");
+    CHECK(names("NH-", "NH-1.xml", 9) == "NH-2.xml ");
+    CHECK(names("", "a", 9) == "a1 ");
+    CHECK(store->list_details(1, "", "", 9, start_ms + 11 * day_ms)->empty());
+
+    for (int i = 0; i < 200; ++i) {  // 12 MiB of what compresses badly: the oldest files go
+        for (char& c : large) c = static_cast<char>(random() % 256);
+        const std::vector<NewDetails> one{
+            {1, "NX-" + std::to_string(1'000 + i), start_ms + i, large.substr(0, 64'000)}};
+        REQUIRE(store->write_details(one).has_value());
+    }
+    REQUIRE(store->flush().has_value());
+    REQUIRE(store->tidy(start_ms).has_value());
+    CHECK(store->figures().details_bytes <= (4u << 20) + (1u << 20));
+    CHECK(store->details(1, "NX-1000", start_ms).error() == errc::not_found);
+    CHECK(store->read_details(1, "NX-1000", 0, 10).error() == errc::not_found);
+    CHECK(store->details(1, "NX-1199", start_ms).has_value());
+}
+
 TEST_CASE("retirements are found by handle and by device, and leave by age", "[registry]") {
     const TempDirectory directory;
     TraceOptions options;

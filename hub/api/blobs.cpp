@@ -13,6 +13,7 @@
 #include "hub/api/handlers.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/bulk/blobs.hpp"
+#include "hub/bulk/feedback.hpp"
 #include "hub/http/continuation.hpp"
 #include "hub/http/responses.hpp"
 #include "hub/text/text.hpp"
@@ -265,6 +266,15 @@ std::string listing(const Call& call, const BlobPlace& container, const BlobPage
     return out + "</EnumerationResults>";
 }
 
+/// What became of the devices of a send is kept no longer than the send.
+std::optional<BlobFile> open_blob(const Parts& parts, const BlobPlace& place) {
+    if (place.container != "errors") return parts.blobs.open(place);
+    const auto send = send_of_details(place.name);
+    if (parts.registry.send(place.hub_number, send).error() == registry::errc::not_found)
+        return std::nullopt;
+    return parts.feedback.open_details(place);
+}
+
 }  // namespace
 
 std::size_t blob_upload_bound(const Parts& parts, const Request& request,
@@ -301,6 +311,8 @@ pns::Task<Response> list_blobs(Call call) {
             co_return response;
         }
         auto read = [&call, &place, &prefix, &marker, count_max] {
+            if (place->container == "errors")
+                return call.parts.feedback.list_details(*place, prefix, *marker, count_max);
             return call.parts.blobs.list(*place, prefix, *marker, count_max);
         };
         const auto page = co_await on_store(call.parts.store, std::move(read));
@@ -317,7 +329,7 @@ pns::Task<Response> get_blob(Call call) {
     if (!place) {
         response = forbidden();
     } else {
-        auto open = [&call, &place] { return call.parts.blobs.open(*place); };
+        auto open = [&call, &place] { return open_blob(call.parts, *place); };
         auto file = co_await on_store(call.parts.store, std::move(open));
         response = file ? read_blob(call, std::move(*file))
                         : blob_error(404, "BlobNotFound", "The blob does not exist.");

@@ -206,7 +206,7 @@ pns::Task<std::string> error_details_url(const Call& call, const std::string& se
     place.name = error_details_name(send_id);
     auto look = [&call, &place, &send_id] {
         call.parts.feedback.flush(send_id);
-        return call.parts.blobs.exists(place);
+        return call.parts.feedback.has_details(place);
     };
     const bool there = co_await on_store(call.parts.store, std::move(look));
     if (!there) co_return url;

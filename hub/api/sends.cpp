@@ -174,8 +174,12 @@ pns::Task<Response> get_message(Call call) {
     const auto live = call.parts.fanout.progress(hub, id);
     auto read = [&call, hub, &id] { return call.parts.registry.send(hub, id); };
     const auto stored = co_await on_store(call.parts.store, std::move(read));
-    if (!stored)
-        co_return refused(request, stored.error(), "No notification with this id is known.");
+    if (!stored) {
+        const std::string missing =
+            "No notification with this id is known. Those that have ended are kept for at most " +
+            std::to_string(std::int64_t{call.parts.config.sends_kept_days}) + " days.";
+        co_return refused(request, stored.error(), missing);
+    }
     const auto& [send, progress] = *stored;
     // What is live is fresher than the last checkpoint, unless the last checkpoint was the end.
     const bool fresher = live && !registry::is_final(progress.state);

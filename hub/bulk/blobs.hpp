@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -48,7 +49,10 @@ struct BlobFacts {
 /// A blob opened for reading; what it shows does not change under a later put().
 class BlobFile {
   public:
+    using Read = std::function<std::optional<std::string>(std::uint64_t offset, std::size_t bytes)>;
     BlobFile(int file, BlobFacts facts) : file_(file), facts_(std::move(facts)) {}
+    /// One that lies elsewhere: read() calls `read`.
+    BlobFile(Read read, BlobFacts facts) : read_(std::move(read)), facts_(std::move(facts)) {}
     ~BlobFile();
     BlobFile(BlobFile&& other) noexcept;
     BlobFile& operator=(BlobFile&& other) noexcept;
@@ -57,7 +61,8 @@ class BlobFile {
     std::optional<std::string> read(std::uint64_t offset, std::size_t bytes) const;
 
   private:
-    int file_;
+    int file_ = -1;
+    Read read_;
     BlobFacts facts_;
 };
 

@@ -85,6 +85,9 @@ struct Config {
     LiveTime sends_paused_hours_max = 168;      ///< a paused or held send gives up after this long
     std::size_t event_streams_max = 1'000;      ///< readers of sends' progress; beyond it 429
     LiveSize sends_scheduled_max = 10'000;      ///< waiting for their time; beyond it 429
+    LiveTime sends_kept_days = 30;              ///< after their end
+    LiveTime send_bodies_kept_days = 30;        ///< and their bodies and direct handles
+    LiveSize sends_kept_mib_max = 10'240;       ///< of their records; those that ended first go
     LiveTime idempotency_kept_s = 86'400;       ///< answers to requests with an Idempotency-Key
     LiveSize idempotency_keys_max = 1'000'000;  ///< kept at a time; beyond it 429
     /// Largest audience of a send without `PushHub-Allow: broadcast`; 0 = off. `audience_ceilings`
@@ -110,7 +113,7 @@ struct Config {
     LiveSize blob_upload_bytes_max = 64u << 20;  ///< of one blob written over HTTP
     LiveTime blob_url_valid_s = 86'400;          ///< signed URLs of the blob area
     std::int64_t feedback_days = 30;             ///< feedback and error details are kept
-    std::size_t feedback_mib_max = 1'024;        ///< of each, per hub; the oldest go first
+    std::size_t feedback_mib_max = 1'024;        ///< on disk: feedback of a hub, error details of all
     unsigned jobs_running_max = 2;               ///< bulk jobs at work, one per hub
     std::vector<std::string>
         jobs_external_hosts;  ///< HOST, HOST:PORT, *.DOMAIN jobs may read and write; empty = none

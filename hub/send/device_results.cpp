@@ -23,6 +23,7 @@ std::vector<registry::DeviceFailure> failures_of(const std::vector<DeviceResult>
         failure.installation_id = result.installation_id;
         failure.new_handle = result.new_handle;
         failure.at_ms = result.at_ms;
+        failure.reason = result.reason;
     }
     return failures;
 }
@@ -38,6 +39,7 @@ DeviceResult failed_before(registry::DeviceFailure&& failure) {
     result.installation_id = std::move(failure.installation_id);
     result.new_handle = std::move(failure.new_handle);
     result.at_ms = failure.at_ms;
+    result.reason = std::move(failure.reason);
     return result;
 }
 

@@ -37,8 +37,8 @@ inline bool is_failure(pns::Outcome outcome) {
     return outcome != pns::Outcome::success && outcome != pns::Outcome::skipped;
 }
 
-/// For the ledger, those that failed or were renamed. Back from there a result has no reason and
-/// does not say whether it was templated.
+/// For the ledger, those that failed or were renamed. Back from there a result does not say whether
+/// it was templated.
 std::vector<registry::DeviceFailure> failures_of(const std::vector<DeviceResult>& results);
 DeviceResult failed_before(registry::DeviceFailure&& failure);
 

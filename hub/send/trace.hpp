@@ -6,7 +6,8 @@
 // Lanes append to a buffer of their own, bounded in bytes; one writer thread moves the buffers to
 // the store in batches. What does not fit is dropped and counted, never waited for. With
 // Keep::off a push costs the test of on(). Handles are kept as keyed hashes only, except those
-// that are held, which the registry has anyway.
+// that are held, which the registry has anyway, and those in details of failures, which
+// hub/bulk/feedback.hpp writes.
 
 #include <array>
 #include <atomic>
@@ -71,6 +72,8 @@ class Trace {
 
     // --- readers; on a store thread ---
     const registry::TraceStore& store() const { return *store_; }
+    /// For who keeps details of failures there.
+    registry::TraceStore& details_store() { return *store_; }
     registry::HandleHash hash_of(std::string_view handle) const;
     /// How a device is known that has no registration.
     std::string handle_id(std::string_view handle) const;
