@@ -149,8 +149,8 @@ int serve_main(int argc, char** argv) {
     const auto read = read_settings(args);
     if (const auto* ended = std::get_if<Ended>(&read)) {
         const bool done = ended->exit_code == pns::exit_done;
-        std::fprintf(done ? stdout : stderr, "%s%s\n", done ? "" : "pushhub serve: ",
-                     ended->text.c_str());
+        std::fprintf(done ? stdout : stderr, "%s%s\n",
+                     done ? "" : "pushhub serve: ", ended->text.c_str());
         return ended->exit_code;
     }
     const auto& settings = std::get<Settings>(read);

@@ -172,7 +172,8 @@ std::unique_ptr<registry::TraceStore> open_trace(const Config& config) {
     options.retirements_kept_ms = config.retirement_days * day_ms;
     options.details_bytes_max = static_cast<std::uint64_t>(config.feedback_mib_max) << 20;
     // No longer than the sends that they are about.
-    options.details_kept_ms = std::min<std::int64_t>(config.feedback_days, config.sends_kept_days) * day_ms;
+    options.details_kept_ms =
+        std::min<std::int64_t>(config.feedback_days, config.sends_kept_days) * day_ms;
     options.memtable_bytes =
         std::clamp<std::size_t>(options.pushes_bytes_max / 8, 1u << 20, options.memtable_bytes);
     std::string why;

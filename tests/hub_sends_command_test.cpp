@@ -140,8 +140,7 @@ TEST_CASE("every verb ends with the codes that the documents list", "[hub]") {
     pns::sim::Behaviour bad;
     bad.act = Act::bad_handle;
     pns::sim::Rules rules;
-    for (int i = 0; i < 3; ++i)
-        rules.handles[support::handle_of("apns", i)] = bad;
+    for (int i = 0; i < 3; ++i) rules.handles[support::handle_of("apns", i)] = bad;
     world.sim("apns").set_rules(rules);
     const std::string lost = world.send("apple", "all", support::apple_body);
     world.finish(lost);

@@ -113,8 +113,8 @@ struct Config {
     LiveSize blob_upload_bytes_max = 64u << 20;  ///< of one blob written over HTTP
     LiveTime blob_url_valid_s = 86'400;          ///< signed URLs of the blob area
     std::int64_t feedback_days = 30;             ///< feedback and error details are kept
-    std::size_t feedback_mib_max = 1'024;        ///< on disk: feedback of a hub, error details of all
-    unsigned jobs_running_max = 2;               ///< bulk jobs at work, one per hub
+    std::size_t feedback_mib_max = 1'024;  ///< on disk: feedback of a hub, error details of all
+    unsigned jobs_running_max = 2;         ///< bulk jobs at work, one per hub
     std::vector<std::string>
         jobs_external_hosts;  ///< HOST, HOST:PORT, *.DOMAIN jobs may read and write; empty = none
 
