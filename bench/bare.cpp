@@ -3,13 +3,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <boost/asio/post.hpp>
 #include <cstdio>
 #include <future>
 #include <memory>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "hub/http/responses.hpp"
@@ -52,8 +52,9 @@ constexpr std::array routes{
 /// One loop with its listener.
 struct Lane {
     Lane(asio::io_context& io, hub::Dispatch& dispatch, const hub::Config& config,
-         asio::ssl::context& tls, std::atomic<std::size_t>& connections)
-        : listener(io, dispatch, config, &tls, connections), children(io.get_executor()) {}
+         hub::Entrance entrance, hub::Inbound& inbound)
+        : listener(io, dispatch, config, inbound, std::move(entrance)),
+          children(io.get_executor()) {}
 
     pns::Task<void> stop(std::promise<void>& done) {
         co_await listener.stop(0);
@@ -73,13 +74,14 @@ int run(const hub::Config& config) {
     const pns::TlsContext tls = hub::make_tls_context(hub::prepare_tls_files(config));
     hub::Parts& parts = idle->parts();
     hub::Dispatch dispatch(config, parts.clock, parts.metrics, routes, {}, parts, nullptr);
-    std::atomic<std::size_t> connections = 0;
+    hub::Inbound inbound;
     hub::Loops loops(config.lanes != 0 ? config.lanes
                                        : std::max(1U, std::thread::hardware_concurrency()));
     std::vector<std::unique_ptr<Lane>> lanes;
     asio::ip::tcp::endpoint at(asio::ip::address_v4::loopback(), 0);
     for (std::size_t i = 0; i < loops.size(); ++i) {
-        lanes.push_back(std::make_unique<Lane>(loops.lane(i), dispatch, config, *tls, connections));
+        lanes.push_back(
+            std::make_unique<Lane>(loops.lane(i), dispatch, config, hub::Entrance{tls}, inbound));
         if (const auto failure = lanes.back()->listener.open(at))
             throw std::runtime_error("cannot listen: " + failure.message());
         at.port(lanes.back()->listener.port());

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "registry/keys.hpp"
 #include "tests/support/registry_fixture.hpp"
 
 namespace registry_test {
@@ -106,7 +107,7 @@ struct Model {
     /// It expired or was retired: an id that was issued does not come again.
     void use_up(const Registration& value) {
         plain.erase(value.id);
-        if (is_issued_form(value.id)) gone.insert(value.id);
+        if (registry::is_issued_form(value.id)) gone.insert(value.id);
     }
 
     void erase(const Registration& value) {
