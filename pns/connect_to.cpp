@@ -36,8 +36,9 @@ std::optional<Target> host_and_port(std::string_view s) {
 
 }  // namespace
 
-Result<ConnectTo> ConnectTo::parse(const std::vector<std::string>& rules) {
+Result<ConnectTo> ConnectTo::parse(const std::vector<std::string>& rules, int descriptors_below) {
     ConnectTo out;
+    out.descriptors_below_ = descriptors_below;
     for (const auto& text : rules) {
         const auto equals = text.find('=');
         if (equals == std::string::npos) return error_code(errc::bad_connect_to);
@@ -54,6 +55,7 @@ Result<ConnectTo> ConnectTo::parse(const std::vector<std::string>& rules) {
         }
         rule.port = from->port;
         rule.target = std::move(*to);
+        rule.target.descriptors_below = descriptors_below;
         out.rules_.push_back(std::move(rule));
     }
     return out;
@@ -63,6 +65,7 @@ Target ConnectTo::resolve(std::string_view host, std::uint16_t port) const {
     Target out;
     out.host = std::string(host);
     out.port = port;
+    out.descriptors_below = descriptors_below_;
     if (rules_.empty()) return out;
     const std::string name = lower(host);
     for (const auto& rule : rules_) {

@@ -1,9 +1,11 @@
 #pragma once
 
 // Rules that send connections for a provider's name elsewhere, for tests and simulators:
-// HOST:PORT=ADDRESS:PORT. Name and certificate checks still use HOST. Pure; any thread.
+// HOST:PORT=ADDRESS:PORT. Name and certificate checks still use HOST. Pure; any thread. What bounds
+// every connection of a process goes the same way.
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +19,9 @@ struct Target {
     std::uint16_t port = 443;
     bool public_only =
         false;  ///< connect to no private or special address (pns/endpoint_guard.hpp)
+    /// A socket with this number or a higher one is not used: the descriptors that are left then
+    /// belong to others.
+    int descriptors_below = std::numeric_limits<int>::max();
     friend bool operator==(const Target&, const Target&) = default;
 };
 
@@ -24,7 +29,8 @@ class ConnectTo {
   public:
     /// errc::bad_connect_to if a rule is none. HOST ignores case; "*.example" covers every name
     /// under example, not itself.
-    static Result<ConnectTo> parse(const std::vector<std::string>& rules);
+    static Result<ConnectTo> parse(const std::vector<std::string>& rules,
+                                   int descriptors_below = std::numeric_limits<int>::max());
     /// Where to connect for host:port: by the first rule that covers it, else there.
     Target resolve(std::string_view host, std::uint16_t port) const;
 
@@ -36,6 +42,7 @@ class ConnectTo {
         Target target;
     };
     std::vector<Rule> rules_;
+    int descriptors_below_ = std::numeric_limits<int>::max();
 };
 
 }  // namespace pns

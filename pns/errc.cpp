@@ -52,6 +52,8 @@ const char* text(errc e) {
             return "the host has a private or special address";
         case errc::bad_push_service:
             return "not a host name, *.NAME or *, with :PORT or without";
+        case errc::no_descriptors:
+            return "the process has too few descriptors for another connection";
     }
     return "unknown error";
 }

@@ -31,6 +31,7 @@ enum class errc {
     token_malformed,          ///< the token endpoint's answer is not OAuth JSON
     address_not_public,       ///< a name that a handle brought leads to a private address
     bad_push_service,         ///< a rule for push services is none
+    no_descriptors,           ///< those that are left belong to others (Target)
 };
 
 const boost::system::error_category& error_category() noexcept;

@@ -169,7 +169,7 @@ Task<Result<ExchangeAnswer>> exchange(Executor executor, const Account& account,
                                       ExchangeRequest request, const SenderSettings& settings,
                                       const Network& network, BearerCache& bearers,
                                       std::function<bool(const ExchangeAnswer&)> token_refused) {
-    const auto connect_to = ConnectTo::parse(network.connect_to);
+    const auto connect_to = ConnectTo::parse(network.connect_to, network.descriptors_below);
     if (!connect_to) co_return connect_to.error();
     TlsClientOptions tls;
     tls.ca_file = network.ca_file;

@@ -29,6 +29,19 @@ constexpr Breaker::Limits unwell_limits{8, 300, 1'000, 1'000};
 /// What has to wait longer than this goes back instead of filling the queue.
 constexpr std::int64_t queue_wait_ms_max = 2'000;
 
+/// The connection did not come about.
+bool was_not_made(const error_code& why) {
+    return why == errc::resolve_failed || why == errc::connect_failed ||
+           why == errc::connect_timeout || why == errc::tls_failed ||
+           why == errc::certificate_not_trusted || why == errc::alpn_refused ||
+           why == errc::settings_timeout;
+}
+
+/// We ended it.
+bool was_ours(const error_code& why) {
+    return why == errc::idle_closed || why == errc::retired || why == errc::stopped;
+}
+
 }  // namespace
 
 Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std::uint32_t door)
@@ -83,6 +96,7 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
     if (oldest != nullptr && silent && oldest->queued_at_ms + request_timeout_ms_ <= now_ms &&
         permission.may == May::send && !breaker_.shut()) {
         trip(now_ms, calm_ms, Outcome::pns_unavailable, "the provider takes or answers nothing");
+        owner_.unwell(Trouble::unreachable, host_, why_.reason);
     }
     if (permission.shut) {
         bounce(*permission.shut);
@@ -164,20 +178,20 @@ void Outlet::bounce(const NotSent& why) {
 }
 
 void Outlet::trip(std::int64_t now_ms, std::int64_t wait_ms, Outcome outcome, std::string reason) {
-    const bool was_shut = breaker_.shut();
     breaker_.trip(now_ms, wait_ms);
     why_.outcome = outcome;
     why_.reason = std::move(reason);
-    const bool refused = outcome == Outcome::invalid_credentials;
-    if (!was_shut || refused)
-        owner_.unwell(refused ? Trouble::refused : Trouble::unreachable, host_, why_.reason);
 }
 
 // Without a connection nothing can be sent: the next one that is ready carries the probe.
 void Outlet::connection_ended(std::int64_t now_ms) {
     if (pool_.ready() > 0 || !pool_.trouble()) return;
     if (pool_.trouble() == errc::address_not_public) return;
+    // Providers end idle connections: that alone is no trouble, but another end before any answer.
+    const bool again = breaker_.shut() && queued() > 0;
     trip(now_ms, 0, Outcome::pns_unreachable, pool_.trouble().message());
+    if (was_not_made(pool_.trouble()) || (again && !was_ours(pool_.trouble())))
+        owner_.unwell(Trouble::unreachable, host_, why_.reason);
 }
 
 void Outlet::good(std::int64_t now_ms) {
@@ -339,8 +353,10 @@ void Outlet::judge_goaway(const Push& push) {
     if (goaway_debug_.find("\"reason\"") != std::string::npos) {
         const auto judgement = owner_.judge(push, answer);
         const auto* refused = judgement.verdict.get<Refused>();
-        if (refused != nullptr && refused->of_credential)
+        if (refused != nullptr && refused->of_credential) {
             trip(clock_.steady_ms(), calm_ms, Outcome::invalid_credentials, refused->reason);
+            owner_.unwell(Trouble::refused, host_, why_.reason);
+        }
     }
     goaway_debug_.clear();
 }

@@ -38,7 +38,7 @@ Sender::Sender(asio::io_context& loop, std::unique_ptr<Account> account,
                const SenderSettings& settings, const Network& network, BearerCache& bearers)
     : account_(std::move(account)),
       settings_(settings),
-      connect_to_(or_throw(ConnectTo::parse(network.connect_to))),
+      connect_to_(or_throw(ConnectTo::parse(network.connect_to, network.descriptors_below))),
       guard_(or_throw(account_->hosts() == Account::Hosts::channel
                           ? EndpointGuard::parse(network.wns_hosts, known_wns_hosts())
                           : EndpointGuard::parse(network.push_services))),

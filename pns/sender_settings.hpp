@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -53,6 +54,7 @@ struct Network {
     std::vector<std::string> push_services;
     /// Hosts that WNS channels may name likewise; empty = those of Microsoft.
     std::vector<std::string> wns_hosts;
+    int descriptors_below = std::numeric_limits<int>::max();  ///< Target::descriptors_below
 };
 
 struct SenderFigures {

@@ -97,6 +97,12 @@ Task<error_code> TlsLink::connect() {
         expired_ = false;
         error_code ignored;
         socket.close(ignored);
+        error_code failed;
+        socket.open(endpoints[i].protocol(), failed);
+        if (!failed && socket.native_handle() >= options_.target.descriptors_below) {
+            socket.close(ignored);
+            co_return errc::no_descriptors;
+        }
         const auto [ec] = co_await socket.async_connect(endpoints[i], as_result);
         deadline_ms_ = never_ms;
         if (closed_) co_return errc::stopped;

@@ -19,7 +19,7 @@ struct End {
 };
 
 std::string kind_prefix(LedgerKind kind) {
-    return {1, static_cast<char>(kind)};
+    return std::string(1, static_cast<char>(kind));
 }
 
 /// The first key behind `key`.

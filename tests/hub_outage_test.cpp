@@ -151,6 +151,8 @@ TEST_CASE("an outage is in the log once, and in the metrics before a push is fin
     hub::create_hub(client, "app", world.credentials());
     world.finish(refused);
     CHECK(log.lines("a provider refuses the credential").size() == 1);
+    world.stop();  // ends connections, and is no trouble
+    CHECK(log.lines("a provider is unreachable").size() == 1);
 }
 
 TEST_CASE("what waits for a refused credential goes out when the credential is mended", "[hub]") {

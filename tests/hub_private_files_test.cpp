@@ -119,7 +119,16 @@ TEST_CASE("a directory that stays open to others is refused", "[hub]") {
     CHECK_THROWS_WITH(hub::make_private(data), Catch::Contains("store leads to"));
     CHECK(open_to_others(other).size() == 1);  // nothing is done through the link
     fs::permissions(other, fs::perms(0700));
+    // What the file system has there is none of ours.
+    fs::create_directories(data / ".snapshot" / "old");
+    fs::permissions(data / ".snapshot", fs::perms(0555));
     CHECK_NOTHROW(hub::make_private(data));
+    CHECK(fs::status(data / ".snapshot").permissions() == fs::perms(0555));
+    fs::permissions(data / ".snapshot", fs::perms(0755));
+    // Others work there.
+    fs::permissions(other, fs::perms(01777));
+    CHECK_THROWS_WITH(hub::make_private(other), Catch::Contains("shared by all"));
+    CHECK_THROWS_WITH(hub::make_private("/"), Catch::Contains("root directory"));
     // Of a file system that cannot be told to keep others out.
     CHECK_THROWS(hub::make_private("/proc/self/fdinfo"));
 }

@@ -397,3 +397,14 @@ TEST_CASE("a name that leads to this host is not connected to when a handle brou
     target.host = "localhost";
     CHECK(opened(target) == pns::errc::connect_failed);
 }
+
+TEST_CASE("a connection takes none of the descriptors that belong to others", "[pns]") {
+    pns::Target target;
+    target.host = "127.0.0.1";
+    target.port = 1;
+    target.descriptors_below = 3;  // input, output and errors have those before it
+    CHECK(opened(target) == pns::errc::no_descriptors);
+    const auto rules = pns::ConnectTo::parse({"a.test:443=127.0.0.1:1"}, 7).value();
+    for (const char* host : {"a.test", "b.test"})
+        CHECK(rules.resolve(host, 443).descriptors_below == 7);
+}

@@ -65,9 +65,17 @@ void close_to_others() {
 
 void make_private(const std::filesystem::path& directory) {
     std::filesystem::create_directories(directory);
+    mode_t mode = 0;
+    if (mode_of(directory, mode) && (mode & S_ISVTX) != 0)
+        throw std::runtime_error(directory.string() + " is shared by all: name one of its own");
+    if (std::filesystem::equivalent(directory, "/"))
+        throw std::runtime_error("the root directory cannot be kept from others");
     take_from_others(directory);
     for (std::filesystem::recursive_directory_iterator at(directory), end; at != end; ++at) {
-        if (!at->is_symlink()) {
+        const std::string name = at->path().filename().string();
+        if (at.depth() == 0 && (name.starts_with('.') || name == "lost+found")) {
+            at.disable_recursion_pending();
+        } else if (!at->is_symlink()) {
             take_from_others(at->path());
         } else if (at.depth() == 0) {
             check_link(at->path());

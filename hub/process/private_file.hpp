@@ -18,8 +18,9 @@ void write_private_file(const std::filesystem::path& path, const std::string& te
 void close_to_others();
 
 /// Makes `directory` if it is not there, and takes from it and from all in it what others than the
-/// owner may do. Nothing is changed through a link: one that leads to what others may read is
-/// refused.
+/// owner may do, but for what a file system has there of its own. Nothing is changed through a
+/// link: one that leads to what others may read is refused, and so is a directory that is meant to
+/// be shared.
 void make_private(const std::filesystem::path& directory);
 
 }  // namespace hub

@@ -14,6 +14,7 @@
 #include <map>
 #include <mutex>
 
+#include "hub/process/descriptors.hpp"
 #include "hub/process/log.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/send_request.hpp"
@@ -82,6 +83,8 @@ pns::Network network_of(const Config& config) {
     out.connect_to = config.connect_to;
     out.push_services = config.push_services;
     out.wns_hosts = config.wns_hosts;
+    if (const auto shares = share_descriptors(raise_descriptor_limit(), config))
+        out.descriptors_below = shares->connections_below;
     return out;
 }
 

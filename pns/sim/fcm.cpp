@@ -286,7 +286,7 @@ class Fcm final : public Provider {
         if (targets == 0) return invalid("Recipient of the message is not set.");
         if (targets > 1) return invalid("Exactly one target must be set.");
         if (message.contains("token") && push.handle.empty()) return invalid_token();
-        if (const auto data = message.find("data"); data != message.end()) {
+        if (const auto data = message.find("data"); data != message.end() && !data->is_null()) {
             if (!data->is_object()) return invalid("Invalid value at 'message.data'");
             for (const auto& [key, value] : data->items()) {
                 if (!value.is_string())

@@ -26,7 +26,7 @@ struct CommandBlock {
 /// Blocks that begin with a command; other indented blocks are listings.
 inline std::vector<CommandBlock> command_blocks(const std::string& page) {
     static const std::regex command(
-        R"(^(call|curl|openssl|pushhub|npx|npm|cmake|node|scripts/\S+|build/\S+)( .*|$)|^[A-Za-z_]+=[$'"].*)");
+        R"(^(call|curl|openssl|pushhub|npx|npm|cmake|node|scripts/\S+|build/\S+)( .*|$)|^[A-Za-z_]+=[$'"].*|^[a-z]+\(\) \{.*)");
     static const std::regex marker(R"(^<!-- not run: (.+) -->$)");
     std::vector<CommandBlock> out;
     std::istringstream in(page);
@@ -36,8 +36,11 @@ inline std::vector<CommandBlock> command_blocks(const std::string& page) {
     for (std::string line; std::getline(in, line);) {
         ++number;
         const bool indented = line.starts_with("    ");
-        if (inside && (indented || line.empty())) {
+        // What follows a blank line belongs to the block if it is a command again.
+        const bool goes_on = indented && (!blank || std::regex_match(line.substr(4), command));
+        if (inside && (goes_on || line.empty())) {
             out.back().text += (indented ? line.substr(4) : line) + "\n";
+            blank = line.empty();
             continue;
         }
         inside = indented && blank && std::regex_match(line.substr(4), command);
