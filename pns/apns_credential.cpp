@@ -102,10 +102,12 @@ std::optional<Refusal> open_certificate_mode(const Credential& credential, ApnsC
 }  // namespace
 
 std::optional<std::int64_t> apns_credential_end_s(const Credential& credential) {
-    const auto read = read_apns_credential(credential);
-    const auto* setup = std::get_if<ApnsCredential>(&read);
-    if (setup == nullptr || setup->key) return std::nullopt;
-    return certificate_end_s(setup->certificate.chain_pem);
+    if (!property(credential, "Token").empty()) return std::nullopt;
+    const auto der = from_base64(property(credential, "ApnsCertificate"));
+    if (!der) return std::nullopt;
+    const auto file =
+        read_certificate_file(*der, std::string(property(credential, "CertificateKey")));
+    return file ? certificate_end_s(file->chain_pem) : std::nullopt;
 }
 
 Checked<ApnsCredential> read_apns_credential(const Credential& credential) {

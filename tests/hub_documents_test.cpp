@@ -90,7 +90,7 @@ TEST_CASE("every command of the documents runs, or says why it is not run", "[hu
             INFO(page << "\n" << printed);
             CHECK(code == 0);
         }
-        CHECK(run >= 15);
+        CHECK(run >= 12);
     }
     hub::open_log("warn", "text");
     fs::remove_all(dir);
