@@ -6,9 +6,11 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
+#include <system_error>
 
 #include "hub/text/text.hpp"
 
@@ -29,6 +31,9 @@ std::string member(std::string_view text, std::string_view name) {
 }
 
 void check_ca_file(const std::string& file) {
+    std::error_code none;
+    if (std::filesystem::is_directory(file, none))
+        throw std::invalid_argument("the file of trust anchors " + file + " is a directory");
     std::ifstream in(file, std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
     if (!in.is_open() || in.bad())
