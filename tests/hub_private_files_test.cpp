@@ -79,11 +79,12 @@ TEST_CASE("each file that the hub makes is for its owner only", "[hub]") {
     // A job that reads an upload and refuses its line.
     fs::create_directories(data / "blobs" / "app" / "uploads");
     std::ofstream(data / "blobs" / "app" / "uploads" / "in.txt") << "no XML\n";
+    const std::string area = world.service().url() + "/$blobs/app/";
     const auto job = world.call(
         "POST", "/app/jobs",
-        "<NotificationHubJob><Type>ImportCreateRegistrations</Type><OutputContainerUri>"
-        "https://localhost/$blobs/app/jobs</OutputContainerUri><ImportFileUri>"
-        "https://localhost/$blobs/app/uploads/in.txt</ImportFileUri></NotificationHubJob>");
+        "<NotificationHubJob><Type>ImportCreateRegistrations</Type><OutputContainerUri>" + area +
+            "jobs</OutputContainerUri><ImportFileUri>" + area +
+            "uploads/in.txt</ImportFileUri></NotificationHubJob>");
     INFO(job.body);
     CHECK(job.status == 201);
     const std::set<std::string> wanted{

@@ -437,7 +437,7 @@ Scheduled schedule(World& world, const std::string& time, const std::string& tag
     std::string id(reply.header("location"));
     if (reply.status == 201) {
         CHECK(id.starts_with("https://"));
-        CHECK(id.find("/app/schedulednotifications/") != std::string::npos);
+        CHECK(id.find(path.substr(0, path.find('?'))) != std::string::npos);  // as it was asked
     }
     id = id.substr(0, id.find('?'));
     return {reply.status, id.substr(id.rfind('/') + 1), reply.body};

@@ -378,7 +378,7 @@ TEST_CASE("both protocols give the same answers", "[hub]") {
     both(
         [](const Answer& a) {
             check_error(a, 405);
-            CHECK(a.header("allow") == "GET, POST");
+            CHECK(a.header("allow") == "GET, POST, HEAD");
         },
         "DELETE", "/echo");
     both(

@@ -251,7 +251,10 @@ pns::Task<void> FanoutLane::tick() {
         const auto [ec] = co_await timer.async_wait(pns::as_result);
         if (ec) co_return;
         const std::int64_t now = parts_.clock.wall_ms(), steady = parts_.clock.steady_ms();
-        if (index_ == 0) look_at_disk();
+        if (index_ == 0) {
+            look_at_disk();
+            parts_.health.look();
+        }
         for (LaneRun& run : runs_) {
             flush(run);
             if (run.run->dropped) wake(run);

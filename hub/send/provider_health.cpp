@@ -63,11 +63,13 @@ class ProviderHealth::Listener final : public pns::HealthListener {
         // Who is throttled while nothing gets through hears of the graver of the two.
         if (known != unwell_.end() && known->second.trouble >= trouble) {
             known->second.last_ms = now_ms;
+            known->second.answered = false;
             return;
         }
         State& state = unwell_[std::string(host)];
         state.trouble = trouble;
         state.last_ms = now_ms;
+        state.answered = false;
         if (known == unwell_.end()) state.since_ms = now_ms;
         any_unwell_ = true;
         const auto left_out = limit_.allow(host, now_ms);
@@ -83,20 +85,14 @@ class ProviderHealth::Listener final : public pns::HealthListener {
     void well(std::string_view host) override {
         const std::lock_guard lock(mutex_);
         const auto known = unwell_.find(host);
-        if (known == unwell_.end()) return;
-        const State state = known->second;
-        const std::int64_t now_ms = clock_.steady_ms();
-        if (now_ms - state.last_ms < unwell_ms_min) return;
-        unwell_.erase(known);
-        any_unwell_ = !unwell_.empty();
-        if (!state.told) return;
-        const std::int64_t for_ms = now_ms - state.since_ms;
-        log_info("a provider is well again", {{"hub", hub_},
-                                              {"platform", platform_},
-                                              {"host", std::string(host)},
-                                              {"was", std::string(trouble_name(state.trouble))},
-                                              {"since", iso_ms(clock_.wall_ms() - for_ms)},
-                                              {"seconds", std::to_string(for_ms / 1'000)}});
+        if (known != unwell_.end()) known->second.answered = true;
+        settle();
+    }
+
+    /// Tells of hosts that have answered, and that no loop has had trouble with since.
+    void look() {
+        const std::lock_guard lock(mutex_);
+        settle();
     }
 
     void end() {
@@ -120,7 +116,32 @@ class ProviderHealth::Listener final : public pns::HealthListener {
         pns::Trouble trouble = pns::Trouble::throttled;
         std::int64_t since_ms = 0, last_ms = 0;  ///< steady clock
         bool told = false;                       ///< its beginning is in the log
+        bool answered = false;                   ///< since the last trouble
     };
+
+    void settle() {
+        const std::int64_t now_ms = clock_.steady_ms();
+        for (auto one = unwell_.begin(); one != unwell_.end();) {
+            const auto& [host, state] = *one;
+            if (!state.answered || now_ms - state.last_ms < unwell_ms_min) {
+                ++one;
+                continue;
+            }
+            const std::int64_t for_ms = now_ms - state.since_ms;
+            if (state.told) {
+                log_info("a provider is well again",
+                         {{"hub", hub_},
+                          {"platform", platform_},
+                          {"host", host},
+                          {"was", std::string(trouble_name(state.trouble))},
+                          {"since", iso_ms(clock_.wall_ms() - for_ms)},
+                          {"seconds", std::to_string(for_ms / 1'000)}});
+            }
+            one = unwell_.erase(one);
+        }
+        any_unwell_ = !unwell_.empty();
+    }
+
     const std::string hub_, platform_;
     const pns::Clock& clock_;
     mutable std::mutex mutex_;
@@ -139,6 +160,13 @@ std::shared_ptr<pns::HealthListener> ProviderHealth::listener(std::uint32_t hub,
                                            pns::platforms()[platform].name, clock_);
     }
     return known;
+}
+
+void ProviderHealth::look() {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [key, listener] : listeners_) {
+        if (listener->any_unwell()) listener->look();
+    }
 }
 
 void ProviderHealth::forget(std::uint32_t hub) {

@@ -32,6 +32,8 @@ class ProviderHealth {
 
     /// The same for all loops. `platform`: index in pns::platforms().
     std::shared_ptr<pns::HealthListener> listener(std::uint32_t hub, std::size_t platform);
+    /// Tells of providers that are well again. Called several times a second.
+    void look();
     /// The hub is gone or its credentials are others: what was wrong is wrong no longer.
     void forget(std::uint32_t hub);
 
