@@ -169,7 +169,9 @@ Result<bool> migrate_batch(Store& store, Memory& memory, PostingFolder& folder,
 
 Result<void> migrate(Store& store, Memory& memory, std::string& why) {
     PostingFolder folder;
-    for (bool any = false;; any = true) {
+    const auto found = read_state(*store.snapshot());
+    const bool older = found && found->step < steps.size();
+    for (;;) {
         const auto more = migrate_batch(store, memory, folder, migration_entries_max);
         if (!more) {
             why = "The store is of an older format and could not be brought to format " +
@@ -179,7 +181,7 @@ Result<void> migrate(Store& store, Memory& memory, std::string& why) {
             return more.error();
         }
         if (*more) continue;
-        if (any) {
+        if (older) {
             why += (why.empty() ? "" : " ");
             why += "The store was brought to format " + std::to_string(format_version) +
                    ", in which ids of users and installations match exactly. Older versions of "
