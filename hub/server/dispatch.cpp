@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 
 #include "hub/http/problem.hpp"
 #include "hub/process/config.hpp"
@@ -18,17 +19,28 @@ namespace {
 constexpr std::size_t unrouted_body_bytes_max = 64 * 1024;
 constexpr std::string_view no_route = "none";
 
-/// Bodies are read as they are: one that is compressed would be kept or sent as nonsense.
+/// Bodies are read as they are: one that is compressed would be kept or sent as nonsense. Words
+/// that are no coding change nothing of a body: the Java SDK writes the character set here.
 std::optional<Response> refuse_coding(const Request& request) {
-    const auto coding = trimmed(request.header("content-encoding"));
-    if (coding.empty() || same_ignoring_case(coding, "identity")) return std::nullopt;
+    constexpr std::string_view codings[] = {"gzip",       "x-gzip", "deflate",   "compress",
+                                            "x-compress", "br",     "zstd",      "dcb",
+                                            "dcz",        "exi",    "aes128gcm", "pack200-gzip"};
     if (request.method != "POST" && request.method != "PUT" && request.method != "PATCH")
         return std::nullopt;
-    Response response = error(
-        request, 415,
-        "The Content-Encoding '" + shown(coding) + "' is not understood: send the body as it is.");
-    response.headers.emplace_back("Accept-Encoding", "identity");
-    return response;
+    for (auto rest = request.header("content-encoding"); !rest.empty();) {
+        const auto comma = std::min(rest.find(','), rest.size());
+        const auto coding = trimmed(rest.substr(0, comma));
+        rest.remove_prefix(std::min(comma + 1, rest.size()));
+        const bool known = std::any_of(std::begin(codings), std::end(codings),
+                                       [&](auto one) { return same_ignoring_case(one, coding); });
+        if (!known) continue;
+        Response response = error(request, 415,
+                                  "The Content-Encoding '" + std::string(coding) +
+                                      "' is not understood: send the body as it is.");
+        response.headers.emplace_back("Accept-Encoding", "identity");
+        return response;
+    }
+    return std::nullopt;
 }
 
 struct Counted {
