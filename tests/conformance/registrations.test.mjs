@@ -113,7 +113,7 @@ describe("installations", () => {
     const status = await statusOf(
       client.updateInstallation(installationId, [
         { op: "add", path: "/tags", value: "d" },
-        { op: "replace", path: "/templates/t1/body", value: '{"aps":{"alert":"$(not closed"}}' },
+        { op: "replace", path: "/pushChannel", value: "not-hex" },
       ]),
     );
     assert.equal(status, 400);
@@ -138,17 +138,28 @@ describe("installations", () => {
     await client.deleteInstallation(id);
   });
 
-  it("refuses bad handles, tags, templates and platforms with 400", async () => {
-    const bad = [
-      createAppleInstallation({ installationId: uuid(), pushChannel: "not-hex" }),
-      createWindowsInstallation({ installationId: uuid(), pushChannel: "https://evil.example.test/?token=a" }),
-      createAppleInstallation({ installationId: uuid(), pushChannel: handles.apns(), tags: ["two words"] }),
-      createAppleInstallation({ installationId: uuid(), pushChannel: handles.apns(), tags: ["$UserId:{x}"] }),
+  it("keeps a template that cannot be sent, and a channel of any host", async () => {
+    const kept = [
       createAppleInstallation({
         installationId: uuid(),
         pushChannel: handles.apns(),
-        templates: { t: { body: '{"aps":{"alert":"#1 in sales"}}', headers: {} } },
+        templates: { t: { body: '{"aps":{"alert":"$(not closed"}}', headers: {} } },
       }),
+      createWindowsInstallation({ installationId: uuid(), pushChannel: "https://evil.example.test/?token=a" }),
+    ];
+    for (const installation of kept) {
+      await client.createOrUpdateInstallation(installation);
+      const back = await client.getInstallation(installation.installationId);
+      assert.equal(back.pushChannel, installation.pushChannel);
+      await client.deleteInstallation(installation.installationId);
+    }
+  });
+
+  it("refuses bad handles, tags and platforms with 400", async () => {
+    const bad = [
+      createAppleInstallation({ installationId: uuid(), pushChannel: "not-hex" }),
+      createAppleInstallation({ installationId: uuid(), pushChannel: handles.apns(), tags: ["two words"] }),
+      createAppleInstallation({ installationId: uuid(), pushChannel: handles.apns(), tags: ["$UserId:{x}"] }),
       { installationId: uuid(), pushChannel: handles.apns(), platform: "pigeon" },
       { installationId: uuid(), platform: "apns" },
     ];
@@ -284,7 +295,6 @@ describe("registrations", () => {
     const bad = [
       createAppleRegistrationDescription({ deviceToken: handles.apns(), tags: ["$UserId:{u}"] }),
       createAppleRegistrationDescription({ deviceToken: "xyz" }),
-      createWindowsRegistrationDescription({ channelUri: "https://notify.windows.com.evil.example.test/?t=1" }),
       createAppleTemplateRegistrationDescription({
         deviceToken: handles.apns(),
         templateName: "t",
