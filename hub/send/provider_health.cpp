@@ -103,11 +103,12 @@ class ProviderHealth::Listener final : public pns::HealthListener {
     }
     void add_to(std::vector<Unwell>& out, std::size_t platform) const {
         const std::lock_guard lock(mutex_);
-        for (const auto& [host, state] : unwell_) {
+        for (const auto& known : unwell_) {
+            const pns::Trouble trouble = known.second.trouble;
             const bool listed = std::any_of(out.begin(), out.end(), [&](const Unwell& one) {
-                return one.hub == hub_ && one.platform == platform && one.trouble == state.trouble;
+                return one.hub == hub_ && one.platform == platform && one.trouble == trouble;
             });
-            if (!listed) out.push_back({hub_, platform, state.trouble});
+            if (!listed) out.push_back({hub_, platform, trouble});
         }
     }
 
