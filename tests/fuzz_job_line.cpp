@@ -44,7 +44,9 @@ void check_reader(std::string_view text, std::size_t piece, std::size_t bound) {
         if (line.text.size() > bound || reader.offset() > text.size()) std::abort();
         ++lines;
     }
-    const auto ends = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+    std::size_t ends = 0;  // LF, CR or CR LF
+    for (std::size_t i = 0; i < text.size(); ++i)
+        ends += text[i] == '\n' || (text[i] == '\r' && !text.substr(i + 1).starts_with('\n'));
     if (lines > ends + 1 || lines < ends) std::abort();
 }
 
