@@ -274,6 +274,11 @@ class CellRun final : private pns::PushOwner {
         const std::size_t left = is_down_for_good() ? kept_max : is_held_for_long() ? 1 : 0;
         if (++finals_ + left >= devices_.size() && !stopping_) {
             stopping_ = true;
+            // What waits here for its time stays put off: the sender has no room any more.
+            for (const pns::Push* one : std::exchange(waiting_, {})) {
+                devices_[one->index].final = true;
+                ++finals_;
+            }
             nursery_->start(sender_->stop(300));
         }
     }
