@@ -4,17 +4,14 @@
 #include <vector>
 
 #include "hub/device/hub_description.hpp"
+#include "tests/support/hub_entry.hpp"
 
 namespace {
 
 using Names = std::vector<std::string>;
 
 std::string description(const std::string& children) {
-    return "<entry xmlns=\"http://www.w3.org/2005/Atom\"><title type=\"text\">orders</title>"
-           "<content type=\"application/xml\"><NotificationHubDescription "
-           "xmlns=\"http://schemas.microsoft.com/netservices/2010/10/servicebus/connect\" "
-           "xmlns:i=\"http://www.w3.org/2001/XMLSchema-instance\">" +
-           children + "</NotificationHubDescription></content></entry>";
+    return support::hub_entry(children, "orders");
 }
 
 std::string property(const std::string& name, const std::string& value) {

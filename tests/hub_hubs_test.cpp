@@ -10,6 +10,7 @@
 
 #include "hub/api/parts.hpp"
 #include "hub/device/hubs.hpp"
+#include "tests/support/hub_entry.hpp"
 #include "tests/support/world.hpp"
 
 namespace {
@@ -24,11 +25,7 @@ std::string rule_xml(const std::string& key) {
 }
 
 std::string description(const std::string& children) {
-    return "<entry xmlns=\"http://www.w3.org/2005/Atom\"><content type=\"application/xml\">"
-           "<NotificationHubDescription "
-           "xmlns=\"http://schemas.microsoft.com/netservices/2010/10/servicebus/connect\" "
-           "xmlns:i=\"http://www.w3.org/2001/XMLSchema-instance\">" +
-           children + "</NotificationHubDescription></content></entry>";
+    return support::hub_entry(children);
 }
 
 /// Runs `job` for 0..count-1, each on a thread and with a client of its own, all at once.

@@ -18,6 +18,7 @@
 #include "pns/own_authority.hpp"
 #include "tests/support/comes_true.hpp"
 #include "tests/support/http_client.hpp"
+#include "tests/support/hub_entry.hpp"
 #include "tests/support/hub_world.hpp"
 #include "tests/support/pkcs12.hpp"
 
@@ -102,15 +103,11 @@ struct Hub {
 };
 
 std::string description_with(const std::string& pkcs12) {
-    return R"(<entry xmlns="http://www.w3.org/2005/Atom"><content type="application/xml">)"
-           R"(<NotificationHubDescription )"
-           R"(xmlns="http://schemas.microsoft.com/netservices/2010/10/servicebus/connect">)"
-           "<ApnsCredential><Properties><Property><Name>ApnsCertificate</Name><Value>" +
-           pkcs12 +
-           "</Value></Property><Property><Name>CertificateKey</Name><Value>secret</Value>"
-           "</Property><Property><Name>Endpoint</Name><Value>gateway.push.apple.com</Value>"
-           "</Property></Properties></ApnsCredential>"
-           "</NotificationHubDescription></content></entry>";
+    return support::hub_entry(
+        "<ApnsCredential><Properties><Property><Name>ApnsCertificate</Name><Value>" + pkcs12 +
+        "</Value></Property><Property><Name>CertificateKey</Name><Value>secret</Value>"
+        "</Property><Property><Name>Endpoint</Name><Value>gateway.push.apple.com</Value>"
+        "</Property></Properties></ApnsCredential>");
 }
 
 }  // namespace

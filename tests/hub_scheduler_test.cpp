@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <functional>
 #include <future>
+#include <limits>
 #include <map>
 #include <random>
 #include <thread>
@@ -63,7 +64,7 @@ class Desk {
         trace_ = std::make_unique<hub::Trace>(
             std::move(registry::TraceStore::open(traced, why).value()), settings, loops_.size());
         fanout_ = std::make_unique<hub::Fanout>(loops_, pool_, *store_, *hubs_, metrics_, config,
-                                                *trace_, bearers_);
+                                                *trace_, bearers_, std::numeric_limits<int>::max());
         admission_ = std::make_unique<hub::Admission>(
             hub::Admission::Parts{pool_, *store_, *fanout_, metrics_, config, clock});
         scheduler_ = std::make_unique<hub::Scheduler>(

@@ -178,8 +178,7 @@ const std::vector<Setting>& settings() {
          "the same for WNS channels that pushes go to; empty = *.notify.windows.com"},
         {"credential_hosts", &C::credential_hosts, 0, 0,
          "the same besides the vendors', for Endpoint and BroadcastEndpoint of APNs credentials "
-         "and "
-         "WindowsLiveEndpoint; empty = none"},
+         "and WindowsLiveEndpoint; empty = none"},
         {"provider_connections_max", &C::provider_connections_max, 0, 10'000,
          "per credential and lane; 0 = the provider's default"},
         {"fcm_messages_per_minute", &C::fcm_messages_per_minute, 0, 100'000'000,

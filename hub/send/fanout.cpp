@@ -14,7 +14,6 @@
 #include <map>
 #include <mutex>
 
-#include "hub/process/descriptors.hpp"
 #include "hub/process/log.hpp"
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/send_request.hpp"
@@ -77,14 +76,13 @@ pns::Task<void> stop_lane(FanoutLane& lane, Phase phase, std::int64_t drain_ms,
     if (left->fetch_sub(1) == 1) done(registry::Result<void>{});
 }
 
-pns::Network network_of(const Config& config) {
+pns::Network network_of(const Config& config, int descriptors_below) {
     pns::Network out;
     out.ca_file = config.provider_ca_file;
     out.connect_to = config.connect_to;
     out.push_services = config.push_services;
     out.wns_hosts = config.wns_hosts;
-    if (const auto shares = share_descriptors(raise_descriptor_limit(), config))
-        out.descriptors_below = shares->connections_below;
+    out.descriptors_below = descriptors_below;
     return out;
 }
 
@@ -92,12 +90,14 @@ pns::Network network_of(const Config& config) {
 
 struct Fanout::Impl final : LaneOwner {
     Impl(Loops& all_loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
-         Metrics& metrics, const Config& config, Trace& trace, pns::BearerCache& tokens)
+         Metrics& metrics, const Config& config, Trace& trace, pns::BearerCache& tokens,
+         int descriptors_below)
         : loops(all_loops),
           room(std::make_shared<ResultsRoom>(config.device_results_max)),
           gates(&trace, &hubs),
-          parts{store,          registry,           hubs, metrics, config, gates, trace, tokens,
-                tokens.clock(), network_of(config), {},   {},      {}} {
+          parts{store, registry, hubs,   metrics,        config,
+                gates, trace,    tokens, tokens.clock(), network_of(config, descriptors_below),
+                {},    {},       {}} {
         for (std::size_t i = 0; i < loops.size(); ++i) {
             lanes.push_back(std::make_unique<FanoutLane>(*this, loops, i, parts));
             stoppers.push_back(std::make_unique<pns::Nursery>(loops.lane(i).get_executor()));
@@ -315,9 +315,10 @@ void Fanout::Impl::begin(const std::shared_ptr<SendRun>& run, std::vector<Strand
 }
 
 Fanout::Fanout(Loops& loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
-               Metrics& metrics, const Config& config, Trace& trace, pns::BearerCache& bearers)
-    : impl_(std::make_unique<Impl>(loops, store, registry, hubs, metrics, config, trace, bearers)) {
-}
+               Metrics& metrics, const Config& config, Trace& trace, pns::BearerCache& bearers,
+               int descriptors_below)
+    : impl_(std::make_unique<Impl>(loops, store, registry, hubs, metrics, config, trace, bearers,
+                                   descriptors_below)) {}
 
 Fanout::~Fanout() = default;
 

@@ -57,8 +57,10 @@ class Fanout {
     using Ended = std::function<void(const std::shared_ptr<const HubState>& hub,
                                      const registry::Send& send, DeviceResults& results)>;
 
+    /// `descriptors_below`: of connections to providers (DescriptorShares::connections_below).
     Fanout(Loops& loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
-           Metrics& metrics, const Config& config, Trace& trace, pns::BearerCache& bearers);
+           Metrics& metrics, const Config& config, Trace& trace, pns::BearerCache& bearers,
+           int descriptors_below);
     ~Fanout();
 
     /// For every send that ends from now on, once its last checkpoint is on disk; any thread, must

@@ -55,6 +55,7 @@ std::vector<std::string> names_of(const std::string& listen) {
          one = one->ifa_next) {
         if (one->ifa_addr == nullptr) continue;
         char text[INET6_ADDRSTRLEN] = {};
+        // The family says which kind of address sockaddr stands for: there is no other way to it.
         if (one->ifa_addr->sa_family == AF_INET) {
             const auto* v4 = reinterpret_cast<const sockaddr_in*>(one->ifa_addr);
             ::inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
