@@ -1,15 +1,19 @@
-// Tested by tests/hub_openapi_test.cpp.
+// Tested by tests/hub_openapi_test.cpp, tests/conformance/openapi.test.mjs.
 //
-// The document is built once, at its first request, from the route table and the texts. A route
-// without a text, or a text without a route, fails a test, so the description cannot fall behind
-// the table.
+// The document is built once, on a store thread at its first request, by joining the route table
+// and the files of hub/api/openapi/; answers share it. The files are our own: what is wrong in them
+// throws, and fails the tests.
 
 #include "hub/api/openapi.hpp"
 
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "hub/api/handlers.hpp"
+#include "hub/api/parts.hpp"
 #include "hub/http/problem.hpp"
 #include "hub/text/text.hpp"
 
@@ -19,26 +23,36 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr std::size_t part_bytes = 16 * 1024;
 constexpr std::string_view wire_error_type = "application/xml";
 
-std::string_view right_text(Right right) {
+/// In which form a route answers an error.
+enum class Form { contract, problem, either };
+
+struct RightText {
+    std::string_view words;
+    std::vector<std::string_view> any_of;
+};
+
+RightText right_text(Right right) {
     switch (right) {
         case Right::none:
-            return "No credentials.";
+            return {"", {}};
         case Right::listen:
-            return "Needs the right Listen.";
+            return {"Needs the right Listen.", {"Listen"}};
         case Right::send:
-            return "Needs the right Send.";
+            return {"Needs the right Send.", {"Send"}};
         case Right::manage:
-            return "Needs the right Manage.";
+            return {"Needs the right Manage.", {"Manage"}};
         case Right::send_or_manage:
-            return "Needs the right Send or Manage.";
+            return {"Needs the right Send or Manage.", {"Send", "Manage"}};
         case Right::listen_if_filtered:
-            return "Needs the right Manage, or Listen with a $filter that names one handle.";
+            return {"Needs the right Manage, or Listen with a $filter that names one handle.",
+                    {"Manage", "Listen"}};
         case Right::manage_namespace:
-            return "Needs the right Manage by a rule of the namespace.";
+            return {"Needs the right Manage by a rule of the namespace.", {"Manage"}};
     }
-    return "";
+    return {};
 }
 
 /// `{name...}` has no word in OpenAPI: it becomes a parameter that may hold slashes.
@@ -48,155 +62,231 @@ std::string path_of(std::string_view pattern) {
     return path;
 }
 
-void add_path_parameters(Json& parameters, std::string_view pattern) {
-    for (auto open = pattern.find('{'); open != std::string_view::npos;
-         open = pattern.find('{', open + 1)) {
-        std::string_view name = pattern.substr(open + 1, pattern.find('}', open) - open - 1);
-        const bool rest = name.ends_with("...");
-        if (rest) name.remove_suffix(3);
-        Json parameter{{"name", name}, {"in", "path"}, {"required", true}};
-        parameter["schema"] = {{"type", "string"}};
-        if (rest) parameter["description"] = "May hold slashes.";
-        parameters.push_back(std::move(parameter));
+Json reference(std::string_view kind, std::string_view name) {
+    return {{"$ref", "#/components/" + std::string(kind) + "/" + std::string(name)}};
+}
+
+class Document {
+  public:
+    explicit Document(std::span<const Route> routes) {
+        for (const OpenapiPiece& piece : openapi_pieces()) read(piece);
+        out_["openapi"] = "3.1.0";
+        out_["info"] = common_.at("info");
+        out_["info"]["version"] = PUSHHUB_VERSION;
+        out_["servers"] = common_.at("servers");
+        out_["tags"] = Json::array();
+        out_["paths"] = Json::object();
+        for (const Route& route : routes) add(route);
+        finish();
     }
-}
 
-void add_parameter(Json& parameters, const RouteParameter& one) {
-    Json parameter{{"name", one.name}, {"in", one.header ? "header" : "query"}};
-    parameter["description"] = one.text;
-    parameter["schema"] = {{"type", "string"}};
-    parameters.push_back(std::move(parameter));
-}
+    std::string text() const { return out_.dump() + "\n"; }
 
-Json answer_of(std::string_view description, std::string_view type) {
-    Json answer{{"description", description}};
-    if (!type.empty()) answer["content"] = {{std::string(type), Json::object()}};
-    return answer;
-}
-
-Json error_answers(const Route& route) {
-    const bool json = route.answers_problems;
-    const auto add = [&](Json& answers, const char* status, std::string_view description) {
-        Json answer{{"description", description}};
-        if (json) {
-            answer["content"][std::string(problem_type)]["schema"]["$ref"] =
-                "#/components/schemas/Problem";
-        } else {
-            answer["content"] = {{std::string(wire_error_type), Json::object()}};
+  private:
+    void read(const OpenapiPiece& piece) {
+        Json read = Json::parse(piece.text);
+        for (const char* kind : kinds) {
+            if (!read.contains(kind)) continue;
+            components_[kind].update(read.at(kind));
         }
-        answers[status] = std::move(answer);
+        if (piece.name == "common") {
+            common_ = std::move(read);
+            return;
+        }
+        for (auto& [key, operation] : read.at("operations").items())
+            operations_[key] = {read.at("tag"), operation};
+    }
+
+    void add(const Route& route) {
+        const auto found =
+            operations_.find(std::string(route.method) + " " + std::string(route.pattern));
+        if (found == operations_.end()) return;
+        const auto& [tag, written] = found->second;
+        const bool known =
+            std::any_of(out_["tags"].begin(), out_["tags"].end(),
+                        [&](const Json& one) { return one.at("name") == tag.at("name"); });
+        if (!known) out_["tags"].push_back(tag);
+        out_["paths"][path_of(route.pattern)][lower(route.method)] =
+            operation(route, tag.at("name"), written);
+    }
+
+    Json operation(const Route& route, const Json& tag, const Json& written) {
+        Json out;
+        out["operationId"] = written.at("operationId");
+        out["tags"] = Json::array({tag});
+        out["summary"] = written.at("summary");
+        const RightText right = right_text(route.right);
+        std::string words = written.value("description", "");
+        append_sentence(words, right.words);
+        if (written.contains("requestBody") && route.body_bound == nullptr) {
+            append_sentence(
+                words, "The body has at most " + std::to_string(route.body_bytes_max) + " bytes.");
+        }
+        if (!words.empty()) out["description"] = words;
+        out["security"] = Json::array();
+        for (const std::string_view one : right.any_of)
+            out["security"].push_back({{"sharedAccessSignature", Json::array({one})}});
+        out["parameters"] = parameters(route, written);
+        if (written.contains("requestBody")) out["requestBody"] = written.at("requestBody");
+        out["responses"] = responses(route, written.at("responses"));
+        return out;
+    }
+
+    static void append_sentence(std::string& text, std::string_view more) {
+        if (!text.empty() && !more.empty()) text += ' ';
+        text += more;
+    }
+
+    static Json parameters(const Route& route, const Json& written) {
+        Json out = Json::array();
+        if (route.pattern.find("{hub}") != std::string_view::npos)
+            out.push_back(reference("parameters", "hub"));
+        for (const Json& name : written.value("parameters", Json::array()))
+            out.push_back(reference("parameters", name.get<std::string>()));
+        if (route.creates) out.push_back(reference("parameters", "Idempotency-Key"));
+        if (route.right != Right::none) out.push_back(reference("parameters", "api-version"));
+        out.push_back(reference("parameters", "TrackingId"));
+        return out;
+    }
+
+    Json responses(const Route& route, const Json& written) {
+        std::map<std::string, Json> all;
+        for (const int status : errors_of(route)) {
+            const std::string key = std::to_string(status);
+            if (written.contains(key)) continue;
+            const Form form = form_of(route, status);
+            std::string name = common_.at("errors").at(key).at("name");
+            name += form == Form::problem ? "Problem" : form == Form::either ? "Either" : "";
+            Json& shared = components_["responses"][name];
+            const Json& why = common_.at("errors").at(key).at("description");
+            if (shared.is_null()) shared = error(form, status, why);
+            all[key] = reference("responses", name);
+        }
+        for (const auto& [key, answer] : written.items()) {
+            all[key] = answer;
+            const int status = std::stoi(key);
+            if (answer.is_string()) all[key] = error(form_of(route, status), status, answer);
+            if (route.creates && status < 300) {
+                Json& headers = all[key]["headers"];
+                if (headers.is_null()) headers = Json::array();
+                headers.push_back("Idempotency-Replayed");
+            }
+        }
+        Json out = Json::object();
+        for (auto& [key, answer] : all) out[key] = std::move(answer);
+        return out;
+    }
+
+    /// What a route may answer whatever its handler does.
+    static std::vector<int> errors_of(const Route& route) {
+        std::vector<int> all{400, 413, 429, 500, 503};
+        if (route.right != Right::none) all.insert(all.end(), {401, 403});
+        if (route.names_hub) all.push_back(404);
+        if (route.method == "POST" || route.method == "PUT" || route.method == "PATCH")
+            all.push_back(415);
+        if (route.creates) all.insert(all.end(), {409, 422});
+        return all;
+    }
+
+    /// What an idempotency key or a guard of the audience refuses is a problem on every route.
+    static Form form_of(const Route& route, int status) {
+        if (route.answers_problems) return Form::problem;
+        if (!route.creates) return Form::contract;
+        if (status == 422) return Form::problem;
+        const bool both = status == 400 || status == 409 || status == 429 || status == 503;
+        return both ? Form::either : Form::contract;
+    }
+
+    static Json error(Form form, int status, const Json& description) {
+        Json out{{"description", description}, {"headers", Json::array()}};
+        if (status == 429 || status == 503) out["headers"].push_back("Retry-After");
+        if (status == 409) out["headers"].push_back("MaybeRetryAfter");
+        if (status == 415) out["headers"].push_back("Accept-Encoding");
+        if (form != Form::problem) out["content"][std::string(wire_error_type)]["schema"] = "Error";
+        if (form != Form::contract) out["content"][std::string(problem_type)]["schema"] = "Problem";
+        return out;
+    }
+
+    void finish() {
+        for (auto& path : out_["paths"]) {
+            for (auto& operation : path) {
+                for (auto& answer : operation["responses"]) add_tracking(answer);
+            }
+        }
+        for (auto& answer : components_["responses"]) add_tracking(answer);
+        write_out(out_["paths"]);
+        for (const char* kind : {"requestBodies", "responses"}) write_out(components_[kind]);
+        for (auto& header : components_["headers"]) header.erase("name");
+        out_["components"] = std::move(components_);
+        out_["components"]["securitySchemes"] = common_.at("securitySchemes");
+    }
+
+    static void add_tracking(Json& answer) {
+        if (answer.contains("$ref")) return;
+        Json& headers = answer["headers"];
+        if (headers.is_null()) headers = Json::array();
+        for (const char* name : {"TrackingId", "x-ms-correlation-request-id"})
+            headers.push_back(name);
+    }
+
+    /// The short forms of headers and schemas, at any depth.
+    void write_out(Json& value) const {
+        if (value.is_array()) {
+            for (Json& one : value) write_out(one);
+        }
+        if (!value.is_object()) return;
+        for (auto& [key, member] : value.items()) {
+            if (key == "example" || key == "examples") continue;
+            if (key == "schema" && member.is_string()) {
+                member = reference("schemas", member.get<std::string>());
+            } else if (key == "headers" && member.is_array()) {
+                Json headers = Json::object();
+                for (const Json& one : member) {
+                    const auto name = one.get<std::string>();
+                    const Json& header = components_.at("headers").at(name);
+                    headers[header.value("name", name)] = reference("headers", name);
+                }
+                member = std::move(headers);
+            } else {
+                write_out(member);
+            }
+        }
+    }
+
+    static constexpr const char* kinds[] = {"schemas", "parameters", "headers", "requestBodies",
+                                            "responses"};
+    struct Written {
+        Json tag, operation;
     };
-    Json answers = Json::object();
-    if (route.right == Right::none) return answers;
-    add(answers, "400", "The request is not understood; the text says what is wrong and where.");
-    add(answers, "401", "The shared access signature is missing or not valid.");
-    add(answers, "403", "The rule that signed lacks the right.");
-    add(answers, "404", "There is no such hub or thing.");
-    if (route.creates) {
-        add(answers, "409", "A request with this Idempotency-Key is still at work.");
-        add(answers, "422", "This Idempotency-Key was used for another request.");
-    }
-    add(answers, "413", "The body is over " + std::to_string(route.body_bytes_max) + " bytes.");
-    add(answers, "429", "Too much at once: try again after the time in Retry-After.");
-    add(answers, "503", "The service or its store cannot take the request now.");
-    return answers;
+    Json common_, components_ = Json::object(), out_;
+    std::map<std::string, Written> operations_;
+};
+
+const std::string& document() {
+    static const std::string text = openapi_json(routes());
+    return text;
 }
 
-std::string operation_id(const Route& route) {
-    std::string id = lower(route.method);
-    for (const char c : route.pattern) {
-        const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        if (letter || (c >= '0' && c <= '9')) {
-            id += c;
-        } else if (id.back() != '_') {
-            id += '_';
-        }
-    }
-    while (id.back() == '_') id.pop_back();
-    return id;
-}
-
-Json operation_of(const Route& route, const RouteText& text) {
-    Json operation;
-    operation["operationId"] = operation_id(route);
-    operation["tags"] = Json::array();
-    operation["tags"].push_back(text.group);
-    operation["summary"] = text.summary;
-    operation["description"] = right_text(route.right);
-    Json parameters = Json::array();
-    add_path_parameters(parameters, route.pattern);
-    for (const RouteParameter& parameter : text.parameters) add_parameter(parameters, parameter);
-    if (route.creates) {
-        add_parameter(parameters,
-                      {"Idempotency-Key", true,
-                       "Chosen by the client: the same request with the same key creates nothing "
-                       "twice and is given the same answer, with Idempotency-Replayed: true."});
-    }
-    if (!parameters.empty()) operation["parameters"] = std::move(parameters);
-    if (!text.body.empty()) {
-        operation["requestBody"]["content"] = {{std::string(text.body), Json::object()}};
-        operation["requestBody"]["required"] = true;
-    }
-    operation["responses"][std::to_string(text.status)] = answer_of("Done.", text.answer);
-    const Json errors = error_answers(route);
-    for (const auto& item : errors.items()) operation["responses"][item.key()] = item.value();
-    if (route.right == Right::none) operation["security"] = Json::array();
-    return operation;
-}
-
-Json problem_schema() {
-    Json properties;
-    for (const char* name : {"type", "title", "code", "detail", "trackingId"})
-        properties[name] = {{"type", "string"}};
-    properties["status"] = {{"type", "integer"}};
-    properties["audience"] = {{"type", "integer"}};
-    Json schema{{"type", "object"}};
-    schema["required"] = {"type", "title", "status", "code", "trackingId"};
-    schema["properties"] = std::move(properties);
-    return schema;
+pns::Task<std::string> next_part(std::shared_ptr<std::size_t> at) {
+    std::string part = document().substr(*at, part_bytes);
+    *at += part.size();
+    co_return part;
 }
 
 }  // namespace
 
-const RouteText* text_of(const Route& route) {
-    const auto& all = route_texts();
-    const auto found = std::find_if(all.begin(), all.end(), [&](const RouteText& text) {
-        return text.method == route.method && text.pattern == route.pattern;
-    });
-    return found == all.end() ? nullptr : &*found;
-}
-
 std::string openapi_json(std::span<const Route> routes) {
-    Json document;
-    document["openapi"] = "3.1.0";
-    document["info"] = {{"title", "pushhub"}, {"version", PUSHHUB_VERSION}};
-    document["info"]["description"] =
-        "A push notification hub that speaks the wire contract of Azure Notification Hubs (XML "
-        "errors) and, beside it, a JSON surface of its own (errors as RFC 9457 problems).";
-    Json credentials = Json::object();
-    credentials["sharedAccessSignature"] = Json::array();
-    document["security"] = Json::array();
-    document["security"].push_back(std::move(credentials));
-    Json& paths = document["paths"] = Json::object();
-    for (const Route& route : routes) {
-        const RouteText* text = text_of(route);
-        if (text == nullptr) continue;
-        paths[path_of(route.pattern)][lower(route.method)] = operation_of(route, *text);
-    }
-    Json& scheme = document["components"]["securitySchemes"]["sharedAccessSignature"];
-    scheme["type"] = "apiKey";
-    scheme["in"] = "header";
-    scheme["name"] = "Authorization";
-    scheme["description"] =
-        "SharedAccessSignature sr=<encoded address>&sig=<encoded "
-        "HMAC-SHA256>&se=<expiry>&skn=<rule>";
-    document["components"]["schemas"]["Problem"] = problem_schema();
-    return document.dump(2) + "\n";
+    return Document(routes).text();
 }
 
-pns::Task<Response> get_openapi(Call) {
-    static const std::string text = openapi_json(routes());
-    co_return json_answer(200, text);
+pns::Task<Response> get_openapi(Call call) {
+    auto build = [] { return document().size(); };
+    const std::size_t bytes = co_await on_store(call.parts.store, std::move(build));
+    Response response = json_answer(200, {});
+    response.more_bytes = bytes;
+    const auto at = std::make_shared<std::size_t>(0);
+    response.more = [at] { return next_part(at); };
+    co_return response;
 }
 
 }  // namespace hub
