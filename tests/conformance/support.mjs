@@ -6,6 +6,7 @@ import http2 from "node:http2";
 import https from "node:https";
 import { setTimeout as wait } from "node:timers/promises";
 import { NotificationHubsClient } from "@azure/notification-hubs";
+import { Description } from "./description.mjs";
 
 const need = (name) => {
   const value = process.env[name];
@@ -32,13 +33,11 @@ export function sas({ name = rule.name, key = rule.key, resource = `https://${ur
   return `SharedAccessSignature sr=${transmitted}&sig=${encodeURIComponent(sig)}&se=${se}&skn=${name}`;
 }
 
-/** One HTTP/1.1 request over TLS. `auth`: true = root rule, a string = the header, false = none. */
-export function raw({ method = "GET", path = "/", headers = {}, body, auth = true }) {
-  const all = { ...headers };
-  if (auth) all.Authorization = auth === true ? sas() : auth;
+/** One HTTP/1.1 request over TLS, with nothing looked at. */
+function exchange({ method, path, headers = {}, body }) {
   return new Promise((resolve, reject) => {
     const request = https.request(
-      { host: url.hostname, port: url.port, method, path, headers: all, agent: false },
+      { host: url.hostname, port: url.port, method, path, headers, agent: false },
       (response) => {
         const chunks = [];
         response.on("data", (chunk) => chunks.push(chunk));
@@ -53,11 +52,27 @@ export function raw({ method = "GET", path = "/", headers = {}, body, auth = tru
   });
 }
 
+let reading;
+/** What the hub says about itself; every raw request is held against it. */
+export async function description() {
+  reading ??= exchange({ method: "GET", path: "/openapi.json" }).then(({ body }) => new Description(JSON.parse(body)));
+  return reading;
+}
+
+/** One HTTP/1.1 request over TLS. `auth`: true = root rule, a string = the header, false = none. */
+export async function raw({ method = "GET", path = "/", headers = {}, body, auth = true }) {
+  const all = { ...headers };
+  if (auth) all.Authorization = auth === true ? sas() : auth;
+  const answer = await exchange({ method, path, headers: all, body });
+  (await description()).check({ method, path, requestBody: body }, answer);
+  return answer;
+}
+
 /** One request on an HTTP/2 session. */
-export function raw2(session, { method = "GET", path = "/", headers = {}, body, auth = true }) {
+export async function raw2(session, { method = "GET", path = "/", headers = {}, body, auth = true }) {
   const all = { ":method": method, ":path": path, ...headers };
   if (auth) all.authorization = auth === true ? sas() : auth;
-  return new Promise((resolve, reject) => {
+  const answer = await new Promise((resolve, reject) => {
     const stream = session.request(all, { endStream: body === undefined });
     let head = {};
     const chunks = [];
@@ -67,6 +82,8 @@ export function raw2(session, { method = "GET", path = "/", headers = {}, body, 
     stream.on("end", () => resolve({ status: head[":status"], headers: head, body: Buffer.concat(chunks).toString() }));
     if (body !== undefined) stream.end(body);
   });
+  (await description()).check({ method, path, requestBody: body }, answer);
+  return answer;
 }
 export const h2session = () => http2.connect(url.origin);
 
