@@ -43,6 +43,26 @@ struct H1Parser::Impl {
         parser->eager(true);
     }
 
+    /// Parses what is pending; `taken`: how much of it is done with.
+    Step take(std::size_t& taken) {
+        while (taken < pending.size()) {
+            error_code ec;
+            const auto left = std::string_view(pending).substr(taken);
+            const auto now = parser->put(asio::buffer(left), ec);
+            taken += now;
+            if (ec == http::error::need_more) return Step::more;
+            if (ec) return parser->is_header_done() ? complete(true) : Step::broken;
+            if (!parser->is_done()) {
+                if (now == 0) return Step::more;
+                continue;
+            }
+            if (parser->get().result_int() >= 200)
+                return taken < pending.size() ? Step::broken : complete(false);
+            renew();  // informational
+        }
+        return Step::more;
+    }
+
     Step complete(bool cut) {
         const auto& message = parser->get();
         names.clear();
@@ -68,28 +88,11 @@ H1Parser::H1Parser() : impl_(std::make_unique<Impl>()) {
 H1Parser::~H1Parser() = default;
 
 H1Parser::Step H1Parser::feed(std::string_view bytes) {
-    auto& impl = *impl_;
-    impl.pending.append(bytes);
-    while (!impl.pending.empty()) {
-        error_code ec;
-        const auto taken = impl.parser->put(asio::buffer(impl.pending), ec);
-        impl.pending.erase(0, taken);
-        if (ec == http::error::need_more) break;
-        if (ec == http::error::body_limit && impl.parser->is_header_done()) {
-            return impl.complete(true);
-        }
-        if (ec) return impl.parser->is_header_done() ? impl.complete(true) : Step::broken;
-        if (!impl.parser->is_done()) {
-            if (taken == 0) break;
-            continue;
-        }
-        if (impl.parser->get().result_int() >= 200) {
-            if (!impl.pending.empty()) return Step::broken;
-            return impl.complete(false);
-        }
-        impl.renew();  // informational
-    }
-    return Step::more;
+    impl_->pending.append(bytes);
+    std::size_t taken = 0;
+    const Step step = impl_->take(taken);
+    impl_->pending.erase(0, taken);
+    return step;
 }
 
 H1Parser::Step H1Parser::feed_end() {

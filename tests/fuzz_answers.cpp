@@ -1,5 +1,6 @@
 // Arbitrary bytes as a provider's answer, as a payload and as a handle: nothing crashes, every
 // verdict keeps its bounds.
+// Inputs: up to 262144 bytes, an answer of a provider.
 
 #include <algorithm>
 #include <cstdint>

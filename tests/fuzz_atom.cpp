@@ -1,5 +1,6 @@
 // Any bytes: a registration or hub description is read or refused; what is read writes well-formed
 // XML that reads back the same.
+// Inputs: up to 65536 bytes, a body.
 
 #include <cstdint>
 #include <cstdlib>

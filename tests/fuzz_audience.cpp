@@ -1,5 +1,6 @@
 // Any text as PushHub-Expect-Audience, as the body of POST /{hub}/audience, as the query of GET
 // /{hub}/devices and as an idempotency key: refused in words that are well formed, or bounded.
+// Inputs: up to 65536 bytes, a body.
 
 #include <cstdint>
 #include <cstdlib>

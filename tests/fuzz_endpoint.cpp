@@ -1,5 +1,6 @@
 // URLs and subscriptions from clients: no crash; what is accepted leads to a host name that no
 // resolver takes for an address, and keeps its spelling when it is read again.
+// Inputs: up to 8192 bytes, a target.
 
 #include <boost/asio/ip/address.hpp>
 #include <cstdlib>

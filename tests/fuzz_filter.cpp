@@ -1,4 +1,5 @@
 // Any text as $filter: refused, or one or two handles to look up.
+// Inputs: up to 8192 bytes, a target.
 
 #include <cstdint>
 #include <cstdlib>

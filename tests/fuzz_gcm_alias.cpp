@@ -1,4 +1,5 @@
 // Any text as a legacy gcm body: refused with a reason, or a JSON object with one message object.
+// Inputs: up to 65536 bytes, a body.
 
 #include <cstdint>
 #include <cstdlib>

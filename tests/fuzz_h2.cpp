@@ -1,5 +1,6 @@
 // Bytes of a hostile peer into an HTTP/2 session of either role, in pieces, with streams open.
 // Every stream of a client must end exactly once.
+// Inputs: up to 65536 bytes, a few frames of the largest kind.
 
 #include <algorithm>
 #include <cstdlib>

@@ -1,5 +1,6 @@
 // Any bytes: as the body of a PUT and of a PATCH. What is accepted writes JSON that reads back the
 // same.
+// Inputs: up to 65536 bytes, a body.
 
 #include <cstdint>
 #include <cstdlib>

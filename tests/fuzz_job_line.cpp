@@ -1,5 +1,6 @@
 // Any bytes: lines are read or refused with a reason; what is read writes one line that reads back
 // the same. Reading in pieces gives the lines that splitting gives.
+// Inputs: up to 65538 bytes, a line, and two bytes that steer.
 
 #include <algorithm>
 #include <cstdint>

@@ -1,5 +1,6 @@
 // Feeds arbitrary bytes to every decoder of registry/keys.hpp. What decodes must encode to bytes
 // that decode to the same again.
+// Inputs: up to 65536 bytes, a value that holds a body.
 
 #include <cstdlib>
 #include <string>

@@ -1,4 +1,5 @@
 // The first line is the Content-Type, the rest the body of a direct batch.
+// Inputs: up to 524416 bytes, a batch, and its type.
 
 #include <algorithm>
 #include <cstdint>

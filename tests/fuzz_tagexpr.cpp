@@ -1,5 +1,6 @@
 // Any bytes: parse answers, what it accepts prints and parses back to itself, and the simplified
 // plan selects the same devices as the expression.
+// Inputs: up to 16384 bytes, an expression.
 
 #include <cstdint>
 #include <cstdlib>

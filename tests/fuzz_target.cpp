@@ -1,4 +1,5 @@
 // Request targets and Host headers from outside: no crash, and what is accepted keeps its promises.
+// Inputs: up to 8454 bytes, a target and a host.
 
 #include <cstdlib>
 #include <string_view>

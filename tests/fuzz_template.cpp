@@ -1,5 +1,6 @@
 // The first byte chooses the platform, the rest is the body: it compiles or is refused, and what
 // compiles renders into a well-formed body whatever the message says.
+// Inputs: up to 65537 bytes, a body, and a byte that steers.
 
 #include <array>
 #include <cstdint>

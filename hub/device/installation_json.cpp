@@ -165,9 +165,7 @@ class Reader {
 std::optional<Refusal> check_templates(std::string_view platform,
                                        const std::map<std::string, registry::Template>& templates,
                                        BadTemplates bad) {
-    if (templates.size() > installation_templates_max)
-        return bad_request("The installation has more than " +
-                           std::to_string(installation_templates_max) + " templates.");
+    if (auto refusal = check_template_count(templates.size())) return refusal;
     for (const auto& [name, source] : templates) {
         if (name.empty()) return bad_request("A template name must not be empty.");
         if (name.front() == '$' || name.find(',') != std::string::npos)
@@ -184,10 +182,16 @@ std::optional<Refusal> check_templates(std::string_view platform,
     return std::nullopt;
 }
 
+std::size_t bytes_of(const std::vector<std::string>& tags) {
+    std::size_t bytes = 0;
+    for (const std::string& tag : tags) bytes += tag.size();
+    return bytes;
+}
+
 std::size_t bytes_of(const std::map<std::string, registry::Template>& templates) {
     std::size_t bytes = 0;
     for (const auto& [name, source] : templates) {
-        bytes += name.size() + source.body.size() + source.expiry.size();
+        bytes += name.size() + source.body.size() + source.expiry.size() + bytes_of(source.tags);
         for (const auto& [header, value] : source.headers) bytes += header.size() + value.size();
     }
     return bytes;
@@ -195,14 +199,16 @@ std::size_t bytes_of(const std::map<std::string, registry::Template>& templates)
 
 /// PUT is bounded by its body; this holds a PATCH after the other to the same bound.
 std::optional<Refusal> check_size(const registry::Installation& installation) {
-    std::size_t bytes = bytes_of(installation.templates);
-    for (const auto& [tile_id, tile] : installation.secondary_tiles)
-        bytes += tile_id.size() + tile.push_channel.size() + bytes_of(tile.templates);
+    std::size_t bytes = bytes_of(installation.tags) + bytes_of(installation.templates);
+    for (const auto& [tile_id, tile] : installation.secondary_tiles) {
+        bytes += tile_id.size() + tile.push_channel.size() + bytes_of(tile.tags) +
+                 bytes_of(tile.templates);
+    }
     for (const auto& [name, value] : installation.push_variables)
         bytes += name.size() + value.size();
     if (bytes <= json_bytes_max) return std::nullopt;
     return Refusal{413, "The installation has more than " + std::to_string(json_bytes_max) +
-                            " bytes of templates, tiles and push variables."};
+                            " bytes of tags, templates, tiles and push variables."};
 }
 
 ordered_json template_value(std::string_view platform, const registry::Template& source) {
@@ -293,15 +299,16 @@ Parsed<registry::SecondaryTile> read_tile(const json& value, const NormaliseHand
 
 Parsed<std::vector<std::string>> read_tags(const json& value, std::string_view what) {
     if (!value.is_array()) return bad_request(std::string(what) + " must be an array of strings.");
-    // The joined length bounds the count; stop before repetitions are looked for.
+    // The joined length bounds the count.
     if (value.size() > tags_joined_bytes_max / 2)
         return bad_request(std::string(what) + " has too many entries.");
     std::vector<std::string> tags;
     for (const json& tag : value) {
         if (tag.is_null()) continue;
         if (!tag.is_string()) return bad_request(std::string(what) + " must hold only strings.");
-        add_tag(tags, std::string(trimmed(tag.get_ref<const std::string&>())));
+        tags.emplace_back(trimmed(tag.get_ref<const std::string&>()));
     }
+    keep_first_of_each(tags);
     return tags;
 }
 
@@ -324,17 +331,13 @@ std::optional<Refusal> check_installation(const registry::Installation& installa
         if (auto refusal = check_id("userId", installation.user_id)) return refusal;
     }
     if (auto refusal = check_tags(installation.tags)) return refusal;
-    if (installation.push_variables.size() > push_variables_max)
-        return bad_request("The member 'pushVariables' has more than " +
-                           std::to_string(push_variables_max) + " entries.");
+    if (auto refusal = check_variable_count(installation.push_variables.size())) return refusal;
     if (auto refusal = check_size(installation)) return refusal;
     if (auto refusal = check_templates(installation.platform, installation.templates, bad))
         return refusal;
     if (!installation.secondary_tiles.empty() && installation.platform != "wns")
         return bad_request("The member 'secondaryTiles' is only possible on the platform wns.");
-    if (installation.secondary_tiles.size() > installation_tiles_max)
-        return bad_request("The installation has more than " +
-                           std::to_string(installation_tiles_max) + " secondary tiles.");
+    if (auto refusal = check_tile_count(installation.secondary_tiles.size())) return refusal;
     for (const auto& [tile_id, tile] : installation.secondary_tiles) {
         if (tile_id.empty()) return bad_request("A secondary tile id must not be empty.");
         if (tile.push_channel.empty())
@@ -343,6 +346,29 @@ std::optional<Refusal> check_installation(const registry::Installation& installa
         if (auto refusal = check_templates("wns", tile.templates, bad)) return refusal;
     }
     return std::nullopt;
+}
+
+namespace {
+
+std::optional<Refusal> check_count(std::size_t count, std::size_t count_max,
+                                   std::string_view what) {
+    if (count <= count_max) return std::nullopt;
+    return bad_request("The installation has more than " + std::to_string(count_max) + " " +
+                       std::string(what) + ".");
+}
+
+}  // namespace
+
+std::optional<Refusal> check_template_count(std::size_t count) {
+    return check_count(count, installation_templates_max, "templates");
+}
+
+std::optional<Refusal> check_tile_count(std::size_t count) {
+    return check_count(count, installation_tiles_max, "secondary tiles");
+}
+
+std::optional<Refusal> check_variable_count(std::size_t count) {
+    return check_count(count, push_variables_max, "push variables");
 }
 
 Parsed<registry::Installation> parse_installation(std::string_view body, std::string_view id,

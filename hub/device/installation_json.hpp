@@ -49,6 +49,10 @@ std::optional<Refusal> read_expiration(const nlohmann::json& value, registry::In
 /// Every rule that holds for the installation as a whole: ids, tags, templates, counts, platform.
 std::optional<Refusal> check_installation(const registry::Installation& installation,
                                           BadTemplates bad);
+/// The counts that it may have; a patch asks at each operation that adds one.
+std::optional<Refusal> check_template_count(std::size_t count);
+std::optional<Refusal> check_tile_count(std::size_t count);
+std::optional<Refusal> check_variable_count(std::size_t count);
 /// The member of that name, ignoring case; null if there is none.
 const nlohmann::json* find_member(const nlohmann::json& object, std::string_view name);
 

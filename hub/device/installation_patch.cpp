@@ -1,7 +1,8 @@
 // Tested by tests/hub_patch_test.cpp.
 //
 // Path takes a JSON pointer apart, and Patcher walks the installation along it, one operation
-// after the other, on a copy. finish() checks the whole result like a PUT, so a patch can never
+// after the other, on a copy. What operations add is bounded as they add it; tags are freed of
+// repetitions once, at the end. finish() checks the whole result like a PUT, so a patch can never
 // store what a PUT could not. The first operation that is wrong refuses all of them.
 #include "hub/device/installation_patch.hpp"
 
@@ -14,6 +15,7 @@
 
 #include "hub/device/installation_json.hpp"
 #include "hub/device/tags.hpp"
+#include "hub/template/templates.hpp"
 #include "hub/text/json_text.hpp"
 #include "hub/text/text.hpp"
 
@@ -64,6 +66,10 @@ class Path {
 Problem no_such_path() {
     return bad_request("the path names nothing that can be patched.");
 }
+Problem too_many_headers() {
+    return bad_request("the template has more than " + std::to_string(template_headers_max) +
+                       " headers.");
+}
 Problem not_removable() {
     return bad_request("this member can not be removed.");
 }
@@ -97,6 +103,12 @@ class Patcher {
     }
 
     Parsed<PatchedInstallation> finish() {
+        keep_first_of_each(out_.value.tags);
+        for (auto& [name, source] : out_.value.templates) keep_first_of_each(source.tags);
+        for (auto& [id, tile] : out_.value.secondary_tiles) {
+            keep_first_of_each(tile.tags);
+            for (auto& [name, source] : tile.templates) keep_first_of_each(source.tags);
+        }
         if (auto refusal = check_installation(out_.value, bad_templates_))
             return std::move(*refusal);
         return std::move(out_);
@@ -174,7 +186,7 @@ class Patcher {
         if (auto* refusal = std::get_if<Refusal>(&parsed)) return std::move(*refusal);
         if (op_ == Op::replace) into.clear();
         for (std::string& tag : std::get<std::vector<std::string>>(parsed))
-            add_tag(into, std::move(tag));
+            into.push_back(std::move(tag));
         return std::nullopt;
     }
 
@@ -191,10 +203,13 @@ class Patcher {
             auto parsed = read_template(std::get<json>(value), name);
             if (auto* refusal = std::get_if<Refusal>(&parsed)) return std::move(*refusal);
             into.insert_or_assign(name, std::get<registry::Template>(std::move(parsed)));
-            return std::nullopt;
+            return check_template_count(into.size());
         }
         const auto found = into.find(name);
         if (found == into.end() && op_ == Op::remove) return std::nullopt;
+        if (found == into.end()) {
+            if (auto refusal = check_template_count(into.size() + 1)) return refusal;
+        }
         registry::Template& it = found == into.end() ? into[name] : found->second;
         it.name = name;
         if (path.next_is("body")) return text(path, it.body, false);
@@ -218,6 +233,7 @@ class Patcher {
             auto parsed = read_template(source, name);
             if (auto* refusal = std::get_if<Refusal>(&parsed)) return std::move(*refusal);
             into.insert_or_assign(name, std::get<registry::Template>(std::move(parsed)));
+            if (auto refusal = check_template_count(into.size())) return refusal;
         }
         return std::nullopt;
     }
@@ -233,6 +249,8 @@ class Patcher {
                 if (found != into.end()) into.erase(found);
                 return std::nullopt;
             }
+            if (found == into.end() && into.size() >= template_headers_max)
+                return too_many_headers();
             std::string& value =
                 found != into.end() ? found->second : into.emplace_back(name, "").second;
             return text(path, value, false);
@@ -243,6 +261,7 @@ class Patcher {
         }
         std::map<std::string, std::string> members;
         if (auto refusal = object_of_strings(members)) return refusal;
+        if (members.size() > template_headers_max) return too_many_headers();
         into.assign(members.begin(), members.end());
         return std::nullopt;
     }
@@ -265,13 +284,15 @@ class Patcher {
                 into.erase(name);
                 return std::nullopt;
             }
-            return text(path, into[name], true);
+            if (auto refusal = text(path, into[name], true)) return refusal;
+            return check_variable_count(into.size());
         }
         if (op_ == Op::remove || value_.is_null()) {
             into.clear();
             return std::nullopt;
         }
-        return object_of_strings(into);
+        if (auto refusal = object_of_strings(into)) return refusal;
+        return check_variable_count(into.size());
     }
 
     Problem expiration(Path& path) {
@@ -297,10 +318,13 @@ class Patcher {
             auto parsed = read_tile(std::get<json>(value), normalise_);
             if (auto* refusal = std::get_if<Refusal>(&parsed)) return std::move(*refusal);
             into.insert_or_assign(tile_id, std::get<registry::SecondaryTile>(std::move(parsed)));
-            return std::nullopt;
+            return check_tile_count(into.size());
         }
         const auto found = into.find(tile_id);
         if (found == into.end() && op_ == Op::remove) return std::nullopt;
+        if (found == into.end()) {
+            if (auto refusal = check_tile_count(into.size() + 1)) return refusal;
+        }
         registry::SecondaryTile& it = found == into.end() ? into[tile_id] : found->second;
         if (path.next_is("tags")) return tags(path, it.tags);
         if (path.next_is("templates")) return templates(path, it.templates);

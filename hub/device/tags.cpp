@@ -1,8 +1,10 @@
 #include "hub/device/tags.hpp"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "hub/text/text.hpp"
+#include "tagexpr/keyed_hash.hpp"
 #include "tagexpr/letters.hpp"
 #include "tagexpr/utf8.hpp"
 
@@ -54,11 +56,9 @@ std::optional<Refusal> check_tags(const std::vector<std::string>& tags) {
     return std::nullopt;
 }
 
-void add_tag(std::vector<std::string>& tags, std::string tag) {
-    const bool known = std::any_of(tags.begin(), tags.end(), [&](const std::string& other) {
-        return same_ignoring_case(other, tag);
-    });
-    if (!known) tags.push_back(std::move(tag));
+void keep_first_of_each(std::vector<std::string>& tags) {
+    std::unordered_set<std::string, tagexpr::KeyedHash> known;
+    std::erase_if(tags, [&](const std::string& tag) { return !known.insert(lower(tag)).second; });
 }
 
 Parsed<std::vector<std::string>> parse_tag_list(std::string_view text) {
@@ -66,11 +66,10 @@ Parsed<std::vector<std::string>> parse_tag_list(std::string_view text) {
     while (!text.empty()) {
         const std::size_t comma = std::min(text.find(','), text.size());
         const std::string_view tag = trimmed(text.substr(0, comma));
-        // Bounds the quadratic search for repetitions before anything else.
-        if (tags.size() > tags_joined_bytes_max / 2) break;
-        if (!tag.empty()) add_tag(tags, std::string(tag));
+        if (!tag.empty()) tags.emplace_back(tag);
         text.remove_prefix(std::min(comma + 1, text.size()));
     }
+    keep_first_of_each(tags);
     if (auto refusal = check_tags(tags)) return std::move(*refusal);
     return tags;
 }

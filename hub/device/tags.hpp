@@ -21,8 +21,9 @@ std::optional<Refusal> check_tags(const std::vector<std::string>& tags);
 /// Splits `a, b,c`, trims blanks, drops empty and repeated tags (ignoring ASCII case), checks.
 Parsed<std::vector<std::string>> parse_tag_list(std::string_view text);
 
-/// Appends unless the tag is there already, ignoring ASCII case.
-void add_tag(std::vector<std::string>& tags, std::string tag);
+/// Drops each tag that stands before, ignoring ASCII case. Linear: lists are read whole and freed
+/// of repetitions once, since a search at each tag costs a tenth of a second for 64 KiB of them.
+void keep_first_of_each(std::vector<std::string>& tags);
 
 std::string join_tags(const std::vector<std::string>& tags);
 

@@ -29,6 +29,7 @@ namespace {
 using registry::Send;
 
 constexpr std::size_t header_value_bytes_max = 4 * 1024;
+constexpr std::size_t header_count_max = 64;  // each push looks through them
 
 std::string_view header_of(const registry::Headers& headers, std::string_view name) {
     for (const auto& [known, value] : headers) {
@@ -60,10 +61,15 @@ registry::Headers provider_headers(const Request& request, std::string_view form
             (to_browsers && is_web_push_header(name)) || (to_huawei && name == "push-type"))
             kept.emplace_back(name, value);
     }
+    std::set<std::string> named;
+    for (const auto& [name, value] : kept) {
+        if (!value.empty()) named.insert(name);
+    }
     for (const auto& [name, value] : request.headers) {  // docs/contracts/anh.md 5.1, 11.7
         if (!name.starts_with("x-apns-")) continue;
         std::string plain = name.substr(2);
-        if (header_of(kept, plain).empty()) kept.emplace_back(std::move(plain), value);
+        const bool fresh = value.empty() ? !named.contains(plain) : named.insert(plain).second;
+        if (fresh) kept.emplace_back(std::move(plain), value);
     }
     for (auto& [name, value] : kept) {
         if (name != "apns-expiration" || is_number(value)) continue;
@@ -167,6 +173,9 @@ Parsed<Send> read_send(const Request& request, std::string body, const Config& c
     Send send;
     send.format = std::get<std::string>(std::move(format));
     send.headers = provider_headers(request, send.format);
+    if (send.headers.size() > header_count_max)
+        return bad_request("The send has more than " + std::to_string(header_count_max) +
+                           " headers for providers.");
     for (const auto& [name, value] : send.headers) {
         if (value.size() > header_value_bytes_max)
             return bad_request("The header " + name + " is longer than 4096 bytes.");

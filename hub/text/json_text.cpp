@@ -8,15 +8,17 @@
 namespace hub {
 namespace {
 
-/// Builds nothing: counts depth and keeps where it went wrong.
+/// Builds nothing: counts depth and values, and keeps where it went wrong.
 class Checker : public nlohmann::json::json_sax_t {
   public:
-    bool null() override { return true; }
-    bool boolean(bool) override { return true; }
-    bool number_integer(number_integer_t) override { return true; }
-    bool number_unsigned(number_unsigned_t) override { return true; }
-    bool number_float(number_float_t, const string_t&) override { return true; }
-    bool string(string_t&) override { return true; }
+    explicit Checker(std::size_t values_max) : values_max_(values_max) {}
+
+    bool null() override { return count(); }
+    bool boolean(bool) override { return count(); }
+    bool number_integer(number_integer_t) override { return count(); }
+    bool number_unsigned(number_unsigned_t) override { return count(); }
+    bool number_float(number_float_t, const string_t&) override { return count(); }
+    bool string(string_t&) override { return count(); }
     bool binary(binary_t&) override { return false; }
     bool key(string_t&) override { return true; }
     bool start_object(std::size_t) override { return enter(); }
@@ -31,13 +33,17 @@ class Checker : public nlohmann::json::json_sax_t {
     }
 
     bool too_deep() const { return depth_ > json_depth_max; }
+    bool too_many() const { return values_ > values_max_; }
     std::size_t position() const { return position_; }
     bool number_too_large() const { return number_too_large_; }
 
   private:
-    bool enter() { return ++depth_ <= json_depth_max; }
+    bool count() { return ++values_ <= values_max_; }
+    bool enter() { return ++depth_ <= json_depth_max && count(); }
     bool leave() { return --depth_, true; }
 
+    const std::size_t values_max_;
+    std::size_t values_ = 0;
     std::size_t depth_ = 0;
     std::size_t position_ = 0;
     bool number_too_large_ = false;
@@ -96,15 +102,18 @@ std::string json_in_utf8(std::string text) {
 }
 
 std::optional<Refusal> check_json(std::string_view text, std::string_view what,
-                                  std::size_t bytes_max) {
+                                  std::size_t bytes_max, std::size_t values_max) {
     if (text.size() > bytes_max)
         return Refusal{413, std::string(what) + " is " + std::to_string(text.size()) +
                                 " bytes, at most " + std::to_string(bytes_max) + " are allowed."};
-    Checker checker;
+    Checker checker(values_max);
     if (nlohmann::json::sax_parse(text.begin(), text.end(), &checker)) return std::nullopt;
     if (checker.too_deep())
         return bad_request(std::string(what) + " nests deeper than " +
                            std::to_string(json_depth_max) + " levels.");
+    if (checker.too_many())
+        return bad_request(std::string(what) + " has more than " + std::to_string(values_max) +
+                           " values.");
     if (checker.number_too_large())
         return bad_request(std::string(what) + " has a number that is too large at byte " +
                            std::to_string(checker.position()) + ".");
@@ -113,19 +122,23 @@ std::optional<Refusal> check_json(std::string_view text, std::string_view what,
 }
 
 Parsed<nlohmann::json> read_json(std::string_view text, std::string_view what,
-                                 std::size_t bytes_max) {
+                                 std::size_t bytes_max, std::size_t values_max) {
     if (!begins_plainly(text)) {
         const std::string converted = json_in_utf8(std::string(text.substr(0, bytes_max + 1)));
         if (text.size() <= bytes_max && begins_plainly(converted))
-            return read_json(converted, what, bytes_max);
+            return read_json(converted, what, bytes_max, values_max);
     }
-    const auto brackets =
-        std::count_if(text.begin(), text.end(), [](char c) { return c == '{' || c == '['; });
-    if (text.size() <= bytes_max && static_cast<std::size_t>(brackets) <= json_depth_max) {
+    // A document has no more values than brackets and commas, and one.
+    std::size_t brackets = 0, commas = 0;
+    for (const char c : text) {
+        brackets += c == '{' || c == '[';
+        commas += c == ',';
+    }
+    if (text.size() <= bytes_max && brackets <= json_depth_max && brackets + commas < values_max) {
         auto value = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
         if (!value.is_discarded()) return value;
     }
-    if (auto refusal = check_json(text, what, bytes_max)) return std::move(*refusal);
+    if (auto refusal = check_json(text, what, bytes_max, values_max)) return std::move(*refusal);
     return nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
 }
 

@@ -20,22 +20,28 @@ namespace {
 constexpr std::size_t boundary_bytes_max = 200;  // RFC 2046 says 70; no reason to insist
 constexpr std::size_t parts_max = 16;
 
-/// Value of `name` in `…; name = "value"; …`, with or without quotes and blanks.
+/// Value of `name` in `…; name = "value"; …`, with or without quotes and blanks. Each byte is
+/// looked at once, whatever the header is.
 std::optional<std::string_view> parameter(std::string_view header, std::string_view name) {
-    while (!header.empty()) {
-        const std::size_t semicolon = header.find(';');
-        if (semicolon == std::string_view::npos) return std::nullopt;
-        header.remove_prefix(semicolon + 1);
-        const std::size_t equals = std::min(header.find('='), header.size());
-        if (!same_ignoring_case(trimmed(header.substr(0, equals)), name)) continue;
-        if (equals == header.size()) return std::nullopt;
-        const std::string_view rest = trimmed(header.substr(equals + 1));
-        if (rest.starts_with('"')) {
-            const std::size_t end = rest.find('"', 1);
-            if (end == std::string_view::npos) return std::nullopt;
-            return rest.substr(1, end - 1);
+    std::size_t at = header.find(';');
+    while (at < header.size()) {
+        const std::size_t begin = at + 1;
+        at = std::min(header.find_first_of("=;", begin), header.size());
+        const std::string_view given = trimmed(header.substr(begin, at - begin));
+        if (at == header.size() || header[at] == ';') continue;
+        std::size_t end = std::min(header.find_first_not_of(" \t", at + 1), header.size());
+        std::string_view value;
+        if (end < header.size() && header[end] == '"') {
+            const std::size_t closing = header.find('"', end + 1);
+            if (closing == std::string_view::npos) return std::nullopt;
+            value = header.substr(end + 1, closing - end - 1);
+            end = std::min(header.find(';', closing), header.size());
+        } else {
+            end = std::min(header.find(';', at), header.size());
+            value = trimmed(header.substr(at + 1, end - at - 1));
         }
-        return trimmed(rest.substr(0, rest.find(';')));
+        if (same_ignoring_case(given, name)) return value;
+        at = end;
     }
     return std::nullopt;
 }
@@ -116,7 +122,9 @@ std::string double_quoted(std::string_view text) {
 }
 
 Parsed<std::vector<std::string>> read_handles(std::string_view text) {
-    const auto parsed = read_json(double_quoted(text), "The devices part", batch_bytes_max);
+    constexpr std::size_t values_max = 4 * batch_handles_max;  // room to say how many there are
+    const auto parsed =
+        read_json(double_quoted(text), "The devices part", batch_bytes_max, values_max);
     if (const auto* refusal = std::get_if<Refusal>(&parsed)) return *refusal;
     const nlohmann::json& list = std::get<nlohmann::json>(parsed);
     if (!list.is_array() || list.empty())

@@ -12,7 +12,7 @@
 
 namespace hub {
 
-constexpr std::size_t batch_bytes_max = 4 * 1024 * 1024;
+constexpr std::size_t batch_bytes_max = 512 * 1024;  ///< a message and up to 1,000 handles
 constexpr std::size_t batch_handles_max = 1000;
 constexpr std::size_t batch_notification_bytes_max = 64 * 1024;
 constexpr std::size_t batch_handle_bytes_max = 4096;

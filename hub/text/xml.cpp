@@ -4,6 +4,8 @@
 // first, before any other code sees what is in them.
 #include "hub/text/xml.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <set>
 
@@ -28,6 +30,46 @@ bool has_zero_unit(std::string_view text, pugi::xml_encoding encoding) {
         if (text.substr(i, unit).find_first_not_of('\0') == std::string_view::npos) return true;
     }
     return false;
+}
+
+/// `&#0;`, `&#x000;`, `&#xD800;`, `&#x110000;`: references to what is no character. At the first of
+/// these pugixml would end the text, and the others give bytes that are no UTF-8.
+bool refers_to_no_character(std::string_view text) {
+    for (std::size_t at = text.find("&#"); at != std::string_view::npos; at = text.find("&#", at)) {
+        at += 2;
+        const bool hexadecimal = text.substr(at, 1) == "x";
+        if (hexadecimal) ++at;
+        const std::uint32_t base = hexadecimal ? 16 : 10;
+        const std::size_t begin = at;
+        std::uint32_t code = 0;
+        for (; at < text.size(); ++at) {
+            const int digit = pns::hex_value(text[at]);
+            if (digit < 0 || static_cast<std::uint32_t>(digit) >= base) break;
+            code = std::min(code * base + static_cast<std::uint32_t>(digit), 0x110000u);
+        }
+        if (at == begin || text.substr(at, 1) != ";") continue;  // no reference: stays as it is
+        if (code == 0 || code >= 0x110000u || (code >= 0xD800 && code < 0xE000)) return true;
+    }
+    return false;
+}
+
+/// The same of all text and attributes of a document, for which it is read once more, as it is
+/// written. What looks like a reference in CDATA and comments is none.
+bool refers_to_no_character(std::string_view text, unsigned flags, pugi::xml_encoding encoding) {
+    if (encoding == pugi::encoding_utf8 && text.find("&#") == std::string_view::npos) return false;
+    pugi::xml_document written;
+    written.load_buffer(text.data(), text.size(), flags & ~pugi::parse_escapes, encoding);
+    struct Look : pugi::xml_tree_walker {
+        bool found = false;
+        bool for_each(pugi::xml_node& node) override {
+            found = node.type() == pugi::node_pcdata && refers_to_no_character(node.value());
+            for (const pugi::xml_attribute& attribute : node.attributes())
+                found = found || refers_to_no_character(attribute.value());
+            return !found;
+        }
+    } look;
+    written.traverse(look);
+    return look.found;
 }
 
 /// One root element, and around it what says nothing; blanks there are removed from the tree.
@@ -105,6 +147,8 @@ std::optional<Refusal> read_xml(std::string_view text, pugi::xml_document& docum
     if (has_zero_unit(text, result.encoding))
         return bad_request("The XML body has a character of the value 0, or ends within one.");
     if (auto refusal = check_tree(document)) return refusal;
+    if (refers_to_no_character(text, flags, result.encoding))
+        return bad_request("The XML body refers to a character that there is not, such as &#0;.");
     if (auto refusal = check_top(document)) return refusal;
     // Code unit conversion repairs nothing: a UTF-8 document keeps its broken bytes.
     if (result.encoding == pugi::encoding_utf8 && !tagexpr::is_utf8(text))
