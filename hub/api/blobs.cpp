@@ -15,6 +15,7 @@
 #include "hub/bulk/blobs.hpp"
 #include "hub/bulk/feedback.hpp"
 #include "hub/http/continuation.hpp"
+#include "hub/http/request_fields.hpp"
 #include "hub/http/responses.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
@@ -149,14 +150,15 @@ Response read_blob(const Call& call, BlobFile file) {
     Response response;
     const auto if_none = trimmed(request.header("if-none-match"));
     const bool unchanged = !if_none.empty() && matches(if_none, facts.etag);
-    auto wanted = request.header("x-ms-range");
-    if (wanted.empty()) wanted = request.header("range");
     Range range{0, facts.bytes};
     if (unchanged) {
         response.status = 304;
         range.count = 0;
-    } else if (!wanted.empty() && request.method == "GET") {
-        const auto asked = read_range(trimmed(wanted), facts.bytes);
+    }
+    for (const std::string_view name : {"range", "x-ms-range"}) {  // the second is stronger
+        const auto text = trimmed(request.header(name));
+        if (text.empty() || unchanged || request.method != "GET") continue;
+        const auto asked = read_range(text, facts.bytes);
         if (!asked) {
             Response unsatisfiable = blob_error(416, "InvalidRange", "The range is not there.");
             unsatisfiable.headers.emplace_back("Content-Range",
@@ -165,6 +167,8 @@ Response read_blob(const Call& call, BlobFile file) {
         }
         range = *asked;
         response.status = 206;
+    }
+    if (response.status == 206) {
         response.headers.emplace_back("Content-Range",
                                       "bytes " + std::to_string(range.first) + "-" +
                                           std::to_string(range.first + range.count - 1) + "/" +
@@ -294,12 +298,20 @@ pns::Task<Response> list_blobs(Call call) {
     } else if (lower(request.param("restype").value_or("")) != "container") {
         response = blob_error(400, "InvalidQueryParameterValue",
                               "A container answers to restype=container&comp=list.");
-    } else if (lower(request.param("comp").value_or("")) == "list") {
-        std::size_t count_max = blob_list_max;
-        const auto asked = request.param("maxresults").value_or("");
-        std::size_t number = 0;
-        std::from_chars(asked.data(), asked.data() + asked.size(), number);
-        if (number > 0) count_max = std::min(number, blob_list_max);
+    } else if (!request.param("comp")) {
+        response = empty_response(200);  // the container is there
+    } else if (lower(*request.param("comp")) != "list") {
+        response = blob_error(400, "InvalidQueryParameterValue",
+                              "Of a container only comp=list is known.");
+    } else {
+        const auto asked = read_count(request, "maxresults", 1, blob_list_max);
+        if (!ok(asked)) {
+            response =
+                blob_error(400, "InvalidQueryParameterValue", std::get<Refusal>(asked).message);
+            add_version(request, response);
+            co_return response;
+        }
+        const std::size_t count_max = std::min(std::get<std::size_t>(asked), blob_list_max);
         const std::string prefix(request.param("prefix").value_or(""));
         const std::string given(request.param("marker").value_or(""));
         const auto marker =

@@ -25,6 +25,7 @@
 #include "hub/send/send_states.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
+#include "pns/platform.hpp"
 
 namespace hub {
 
@@ -93,6 +94,9 @@ Parsed<registry::SendQuery> read_query(const Request& request) {
     if (auto refusal = read_states(request.param("state").value_or(""), query.states))
         return *refusal;
     query.format = lower(trimmed(request.param("format").value_or("")));
+    const bool any = query.format.empty() || query.format == "template";
+    if (!any && pns::platform_by_format(query.format) == nullptr)
+        return bad_request("The format '" + shown(query.format) + "' is not known.");
     const auto count = request.param("top").value_or("");
     if (!count.empty()) {
         const auto [end, failure] =

@@ -179,7 +179,7 @@ class Document {
 
     /// What a route may answer whatever its handler does.
     static std::vector<int> errors_of(const Route& route) {
-        std::vector<int> all{400, 413, 429, 500, 503};
+        std::vector<int> all{400, 413, 429, 431, 500, 503};
         if (route.right != Right::none) all.insert(all.end(), {401, 403});
         if (route.names_hub) all.push_back(404);
         if (route.method == "POST" || route.method == "PUT" || route.method == "PATCH")
@@ -190,7 +190,9 @@ class Document {
 
     /// What an idempotency key or a guard of the audience refuses is a problem on every route.
     static Form form_of(const Route& route, int status) {
-        if (route.answers_problems) return Form::problem;
+        if (status == 431) return Form::contract;  // before any route is looked for
+        // A request that cannot be read leads to no route.
+        if (route.answers_problems) return status == 400 ? Form::either : Form::problem;
         if (!route.creates) return Form::contract;
         if (status == 422) return Form::problem;
         const bool both = status == 400 || status == 409 || status == 429 || status == 503;

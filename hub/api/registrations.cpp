@@ -236,6 +236,13 @@ pns::Task<Response> list_registrations(Call call) {
     }
     auto filter = parse_filter(*text);
     if (!ok(filter)) co_return refused(call.request, std::get<Refusal>(filter));
+    // All of a handle are one page, and yet what asks for a page must be right.
+    const auto top = read_top(call.request);
+    if (!ok(top)) co_return refused(call.request, std::get<Refusal>(top));
+    const auto skip = read_skip(call.request);
+    if (!ok(skip)) co_return refused(call.request, std::get<Refusal>(skip));
+    if (!call.request.param("continuationtoken").value_or("").empty())
+        co_return error(call.request, 400, "A list by handle has no continuation token.");
     HandleQuery wanted = std::get<HandleQuery>(std::move(filter));
     co_return co_await list_by_handle(std::move(call), std::move(wanted));
 }

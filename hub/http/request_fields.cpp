@@ -34,7 +34,10 @@ Parsed<bool> read_flag(const Request& request, std::string_view lower_name) {
 Parsed<std::size_t> read_count(const Request& request, std::string_view name, std::size_t least,
                                std::size_t otherwise) {
     const auto text = request.param(name);
-    if (!text || text->empty()) return otherwise;
+    if (!text) return otherwise;
+    const auto given = std::count_if(request.query.begin(), request.query.end(),
+                                     [&](const auto& one) { return one.first == name; });
+    if (given > 1) return bad_request(std::string(name) + " is there twice.");
     std::size_t count = 0;
     const auto [end, ec] = std::from_chars(text->data(), text->data() + text->size(), count);
     if (ec != std::errc{} || end != text->data() + text->size() || count < least) {

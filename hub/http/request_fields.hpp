@@ -17,7 +17,7 @@ bool has_header(const Request& request, std::string_view lower_name);
 /// not. Any other value is refused, as are two that differ.
 Parsed<bool> read_flag(const Request& request, std::string_view lower_name);
 
-/// A whole number in the query; absent or empty: `otherwise`.
+/// A whole number in the query, once; absent: `otherwise`.
 Parsed<std::size_t> read_count(const Request& request, std::string_view name, std::size_t least,
                                std::size_t otherwise);
 

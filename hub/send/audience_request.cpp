@@ -2,6 +2,8 @@
 
 #include "hub/send/audience_request.hpp"
 
+#include <cmath>
+
 #include "hub/send/expected_audience.hpp"
 #include "hub/text/json_text.hpp"
 #include "hub/text/text.hpp"
@@ -22,6 +24,12 @@ std::optional<Refusal> read_text(const Json& value, std::string_view name, std::
 
 std::optional<Refusal> read_count(const Json& value, std::string_view name, std::uint64_t most,
                                   std::uint64_t& out) {
+    // 5.0 is the same number as 5.
+    const double whole = value.is_number_float() ? value.get<double>() : -1;
+    if (whole >= 0 && whole <= static_cast<double>(most) && std::floor(whole) == whole) {
+        out = static_cast<std::uint64_t>(whole);
+        return std::nullopt;
+    }
     if (!value.is_number_unsigned() || value.get<std::uint64_t>() > most) {
         return bad_request(std::string(name) + " must be a whole number from 0 to " +
                            std::to_string(most) + ".");

@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "hub/http/problem.hpp"
+#include "hub/http/request_fields.hpp"
 #include "hub/process/config.hpp"
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
@@ -92,6 +93,12 @@ std::size_t Dispatch::body_bytes_max(const Request& request, const Routed& route
 }
 
 Response Dispatch::finish(const Request& request, std::string_view pattern, Response response) {
+    if (pattern == no_route) {  // refused before its route was asked: in the form of the route
+        const Routed routed = route(request);
+        const auto* matched = std::get_if<Matched>(&routed);
+        if (matched != nullptr && matched->route->answers_problems)
+            response = as_problem(request, std::move(response));
+    }
     for (auto& [name, value] : response.headers) {  // nothing may add a line to the head
         std::erase_if(value,
                       [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
@@ -174,7 +181,7 @@ pns::Task<Response> Dispatch::guarded(const Request& request, const Matched& mat
         co_return error(request, refusal->status, refusal->message);
     Call call{request, std::move(hub), matched.args, parts_};
     const bool once =
-        route.creates && answer_once_ != nullptr && !request.header("idempotency-key").empty();
+        route.creates && answer_once_ != nullptr && has_header(request, "idempotency-key");
     if (once) co_return co_await answer_once_(std::move(call), route.handler);
     co_return co_await route.handler(std::move(call));
 }

@@ -171,6 +171,28 @@ describe("every operation answers as it is described", () => {
     await ask("GET", `/{hub}/jobs/${job}`);
   });
 
+  it("what is not described is refused", async () => {
+    const refused = async (status, path, more = {}) => {
+      const answer = await raw({ path: path.replace("{hub}", hub.name), ...more });
+      assert.equal(answer.status, status, `${path}: ${answer.body}`);
+      return answer;
+    };
+    for (const path of ["/?$top=", "/?$top=1&$top=1", "/?$skip=x", "/{hub}/registrations?$top=", "/{hub}/sends?format=appel"]) await refused(400, path);
+    const filter = encodeURIComponent("DeviceToken eq 'AA'");
+    for (const more of ["$top=0", "$skip=1000000", "continuationtoken=x"]) await refused(400, `/{hub}/registrations?$filter=${filter}&${more}`);
+    await refused(400, "/{hub}/registrationids", { method: "POST", headers: { "Idempotency-Key": "" } });
+    const large = await refused(413, "/{hub}/audience", { method: "POST", headers: json, body: " ".repeat(70_000) });
+    assert.equal(large.headers["content-type"], "application/problem+json");
+    const uploads = new URL((await ask("GET", "/{hub}/blobcontainers/uploads")).body);
+    const container = `${uploads.pathname}${uploads.search}&restype=container`;
+    for (const more of ["&comp=lists", "&comp=list&maxresults=x"]) await refused(400, container + more, { auth: false });
+    await refused(200, container, { auth: false });
+    const blob = `${uploads.pathname}/folder/file.txt${uploads.search}`;
+    await refused(416, blob, { headers: { Range: "x", "x-ms-range": "bytes=0-1" }, auth: false });
+    const counted = await ask("POST", "/{hub}/audience", { headers: json, body: '{"sample":5.0,"max":100.0}' });
+    assert.equal(JSON.parse(counted.body).sample.length <= 5, true);
+  });
+
   it("and none was left out", async () => {
     await ask("DELETE", "/{hub}");
     const { operations, succeeded } = await description();
