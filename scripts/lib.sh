@@ -4,7 +4,7 @@
 build_packages="g++ cmake ninja-build libboost1.81-dev libnghttp2-dev libc-ares-dev libcurl4-openssl-dev libssl-dev librocksdb-dev
     nlohmann-json3-dev libroaring-dev libpugixml-dev libcli11-dev libspdlog-dev prometheus-cpp-dev libjemalloc-dev
     libtomlplusplus-dev"
-test_packages="catch2 clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 nghttp2-client ccache openssl"
+test_packages="catch2 clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 nghttp2-client ccache openssl python3-venv"
 
 say() { printf '%s\n' "$*"; }
 
