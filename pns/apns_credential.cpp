@@ -91,7 +91,8 @@ std::optional<Refusal> open_certificate_mode(const Credential& credential, ApnsC
     if (!certificate)
         return bad_credential(
             "ApnsCertificate is no PKCS#12 file with certificate and private key, "
-            "or CertificateKey is not its password.");
+            "or CertificateKey is not its password, or the file asks for more than " +
+            std::to_string(certificate_iterations_max) + " iterations to open it.");
     setup.certificate = std::move(*certificate);
     setup.app = property(credential, "AppName");
     if (setup.app.empty() && is_printable(setup.certificate.subject_uid))

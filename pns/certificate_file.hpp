@@ -17,8 +17,14 @@ struct CertificateFile {
                               ///< may be empty
 };
 
-/// `der` is the file itself, not base64. Nothing when it is no PKCS#12, the password is wrong, or
-/// leaf or key is missing.
+/// A file says itself how often its password is hashed, up to 2^31 times, which is hours. Exports of
+/// Apple's keychain and OpenSSL have some thousand, those that are made with care up to half a
+/// million in all their parts.
+constexpr std::int64_t certificate_iterations_max = 600'000;
+
+/// `der` is the file itself, not base64. Nothing when it is no PKCS#12, the password is wrong, leaf
+/// or key is missing, or it takes more than certificate_iterations_max. The first time this may
+/// take half a second: not for a lane; the files read last are remembered.
 std::optional<CertificateFile> read_certificate_file(std::string_view der,
                                                      const std::string& password);
 

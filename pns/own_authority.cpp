@@ -10,6 +10,7 @@
 #include <boost/asio/ip/address.hpp>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 
 #include "pns/openssl_free.hpp"
@@ -76,16 +77,52 @@ Certificate blank(EVP_PKEY* key, const std::string& common_name, const std::stri
     return out;
 }
 
+std::optional<boost::asio::ip::address> address_of(const std::string& name) {
+    boost::system::error_code not_address;
+    const auto address = boost::asio::ip::make_address(name, not_address);
+    if (not_address) return std::nullopt;
+    return address;
+}
+
+/// "critical,permitted;DNS:a,permitted;IP:127.0.0.1/255.255.255.255,…". A kind of name that is not
+/// among them is excluded as a whole.
+std::string constraints(const std::vector<std::string>& names, bool any_address) {
+    std::string out = "critical";
+    bool has_dns = false, has_v4 = any_address, has_v6 = any_address;
+    for (const auto& name : names) {
+        const auto address = address_of(name);
+        if (!address) {
+            out += ",permitted;DNS:" + name.substr(name.starts_with("*.") ? 2 : 0);
+            has_dns = true;
+        } else if (any_address) {
+            continue;
+        } else if (address->is_v4()) {
+            out += ",permitted;IP:" + name + "/255.255.255.255";
+            has_v4 = true;
+        } else {
+            out += ",permitted;IP:" + name + "/ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+            has_v6 = true;
+        }
+    }
+    if (!has_dns) out += ",excluded;DNS:";
+    if (!has_v4) out += ",excluded;IP:0.0.0.0/0.0.0.0";
+    if (!has_v6) out += ",excluded;IP:::/::";
+    return out;
+}
+
 }  // namespace
 
-CertificatePair make_ca(const std::string& common_name) {
+CertificatePair make_ca(const std::string& common_name, const std::vector<std::string>& names,
+                        bool any_address) {
     const Key key(EVP_EC_gen("P-256"));
     need(key != nullptr);
     const Certificate ca = blank(key.get(), common_name, "", -3600, 10L * 365 * 86'400);
     X509_set_issuer_name(ca.get(), X509_get_subject_name(ca.get()));
-    extend(ca.get(), ca.get(), NID_basic_constraints, "critical,CA:TRUE");
+    extend(ca.get(), ca.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
     extend(ca.get(), ca.get(), NID_key_usage, "critical,keyCertSign,cRLSign");
     extend(ca.get(), ca.get(), NID_subject_key_identifier, "hash");
+    if (!names.empty())
+        extend(ca.get(), ca.get(), NID_name_constraints, constraints(names, any_address));
     need(X509_sign(ca.get(), key.get(), EVP_sha256()) > 0);
     CertificatePair out;
     out.certificate_pem = to_pem(ca.get());
@@ -114,10 +151,8 @@ CertificatePair make_leaf(const CertificatePair& ca, const std::vector<std::stri
     extend(leaf.get(), issuer.get(), NID_authority_key_identifier, "keyid");
     std::string alternatives;
     for (const auto& name : names) {
-        boost::system::error_code not_address;
-        boost::asio::ip::make_address(name, not_address);
         if (!alternatives.empty()) alternatives += ',';
-        alternatives += (not_address ? "DNS:" : "IP:") + name;
+        alternatives += (address_of(name) ? "IP:" : "DNS:") + name;
     }
     extend(leaf.get(), issuer.get(), NID_subject_alt_name, alternatives);
     need(X509_sign(leaf.get(), issuer_key.get(), EVP_sha256()) > 0);
@@ -125,6 +160,23 @@ CertificatePair make_leaf(const CertificatePair& ca, const std::vector<std::stri
     out.certificate_pem = to_pem(leaf.get()) + ca.certificate_pem;
     out.key_pem = to_pem(key.get());
     return out;
+}
+
+bool may_sign(const CertificatePair& ca, const std::vector<std::string>& names) {
+    const auto read = [](const std::string& pem) {
+        const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+        return Certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+    };
+    const Certificate issuer = read(ca.certificate_pem);
+    if (issuer == nullptr) return false;
+    const std::unique_ptr<NAME_CONSTRAINTS, Free<NAME_CONSTRAINTS_free>> bounds(
+        static_cast<NAME_CONSTRAINTS*>(
+            X509_get_ext_d2i(issuer.get(), NID_name_constraints, nullptr, nullptr)));
+    if (bounds == nullptr) return true;
+    const Certificate leaf = read(make_leaf(ca, names).certificate_pem);
+    // Only then its names are known to OpenSSL.
+    return leaf != nullptr && X509_check_purpose(leaf.get(), -1, 0) != -1 &&
+           NAME_CONSTRAINTS_check(leaf.get(), bounds.get()) == X509_V_OK;
 }
 
 }  // namespace pns

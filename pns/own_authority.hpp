@@ -15,8 +15,15 @@ struct CertificatePair {
     std::string key_pem;          ///< PKCS#8
 };
 
-/// A new authority, valid from an hour ago for ten years.
-CertificatePair make_ca(const std::string& common_name = "pushhub throw-away CA");
+/// A new authority, valid from an hour ago for ten years. It signs leaves and no further authority.
+/// With `names` (DNS names or address literals) it can vouch for nothing else (RFC 5280 4.2.1.10):
+/// who trusts it for a hub trusts it for no other host, even if its key is stolen. A DNS name
+/// stands for those below it, too. `any_address`: addresses are not bounded.
+CertificatePair make_ca(const std::string& common_name = "pushhub throw-away CA",
+                        const std::vector<std::string>& names = {}, bool any_address = false);
+
+/// May a leaf of `ca` have all these names? An authority without constraints may.
+bool may_sign(const CertificatePair& ca, const std::vector<std::string>& names);
 
 struct LeafOptions {
     int valid_from_s = -3600, valid_until_s = 90 * 86'400;  ///< relative to now
