@@ -42,13 +42,13 @@ describe("every operation answers as it is described", () => {
     assert.ok(answer.status < 300, `${method} ${path}: ${answer.status} ${answer.body}`);
     return answer;
   };
-  const ended = async (id) => {
-    for (;;) {
-      const send = JSON.parse((await ask("GET", `/{hub}/sends/${id}`)).body);
-      if (send.endedAt) return send;
-      await wait(20);
-    }
+  /** Looks every 20 ms, for 30 s at most. */
+  const until = async (what, look) => {
+    for (const deadline = Date.now() + 30_000; Date.now() < deadline; await wait(20)) if (await look()) return;
+    assert.fail(`${what} does not come`);
   };
+  const stateOf = async (id) => JSON.parse((await ask("GET", `/{hub}/sends/${id}`)).body);
+  const ended = (id) => until(`the end of ${id}`, async () => (await stateOf(id)).endedAt);
   before(async () => {
     hub = await freshHub("described");
   });
@@ -119,6 +119,7 @@ describe("every operation answers as it is described", () => {
 
     const slow = { ...tagged, "PushHub-Canary": "50%; hold", "PushHub-Rate": "100/s", "PushHub-Deadline": "PT10M" };
     const held = idOf(await ask("POST", "/{hub}/messages", { headers: slow, body }));
+    await until("the end of the canary", async () => (await stateOf(held)).state === "Held");
     await ask("POST", `/{hub}/sends/${held}/pause`);
     await ask("POST", `/{hub}/sends/${held}/resume`);
     await ended(held);
@@ -134,7 +135,7 @@ describe("every operation answers as it is described", () => {
     assert.equal(devices.devices.length, 1);
     await ask("GET", "/{hub}/devices/dead/pushes?top=10");
     const retired = async () => JSON.parse((await ask("GET", "/{hub}/retirements?installation=dead")).body).retirements;
-    while ((await retired()).length === 0) await wait(50);
+    await until("the retirement", async () => (await retired()).length > 0);
     await ask("GET", "/{hub}/retirements/held?top=10");
     await ask("POST", "/{hub}/retirements/held/release?platform=apns");
     await ask("POST", "/{hub}/retirements/held/discard");
