@@ -48,6 +48,17 @@ std::string clean_reason(std::string_view text, std::string_view handle) {
     return out;
 }
 
+std::string_view reason_word(std::string_view reason) {
+    constexpr std::size_t word_bytes_max = 48;
+    constexpr std::string_view http = "HTTP ";
+    const std::string_view word = reason.substr(0, std::min(reason.find(": "), reason.find(" (")));
+    const std::string_view rest = word.starts_with(http) ? word.substr(http.size()) : word;
+    const bool plain =
+        !rest.empty() && word.size() <= word_bytes_max &&
+        std::all_of(rest.begin(), rest.end(), [](char c) { return is_unreserved(c) && c != '~'; });
+    return plain ? word : std::string_view();
+}
+
 Judgement accepted(std::string_view provider_id) {
     Accepted out;
     if (provider_id.size() <= provider_id_bytes_max && is_printable(provider_id))

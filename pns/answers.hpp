@@ -21,6 +21,9 @@ std::string wns_state(const Answer& answer);
 
 /// Printable ASCII, at most 200 bytes; a handle in it is blotted out.
 std::string clean_reason(std::string_view text, std::string_view handle);
+/// The word of a reason, fit for a label: BadDeviceToken, UNAVAILABLE (of "UNAVAILABLE: The
+/// service..."), 80300007, HTTP 503. Empty if it is a sentence.
+std::string_view reason_word(std::string_view reason);
 
 Judgement accepted(std::string_view provider_id = {});
 Judgement refused(Outcome outcome, std::string reason);

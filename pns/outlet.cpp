@@ -21,6 +21,7 @@ constexpr std::uint32_t h2_refused_stream = 7, h2_enhance_your_calm = 11;
 constexpr unsigned resends_max = 8;
 constexpr unsigned refused_in_row_free = 4;  // beyond it refusals are paced
 constexpr std::int64_t calm_ms = 1'000;
+constexpr std::string_view calm_reason = "the provider asks for less (ENHANCE_YOUR_CALM)";
 constexpr std::int64_t busy_tick_ms = 50;
 constexpr std::size_t goaway_debug_bytes_max = 512;
 /// A provider is unwell if it said so eight times and nothing else for so long; it is asked again
@@ -291,12 +292,18 @@ void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
     const std::int64_t now_ms = clock_.steady_ms();
     if (push.sampled_at_us != 0) limit_.lost(push.sampled_at_us);
     const bool probe = take_probe(push);
-    if (lost.h2_error == h2_enhance_your_calm) owner_.hold_credential(calm_ms);
+    if (lost.h2_error == h2_enhance_your_calm) {
+        owner_.hold_credential(calm_ms);
+        owner_.turned_away(push, true, calm_reason);
+    }
     if (!lost.processed_unknown) {
         if (probe) breaker_.probe_lost();
         const bool refused =
             lost.h2_error == h2_refused_stream && connection.state() == Connection::State::ready;
-        if (refused) pace_refusals(now_ms);
+        if (refused) {
+            pace_refusals(now_ms);
+            owner_.turned_away(push, false, "the provider refuses streams (REFUSED_STREAM)");
+        }
         if (!goaway_debug_.empty()) judge_goaway(push);
         return again(push,
                      NotSent{Outcome::pns_unavailable, "refused unprocessed too often", 1'000, 0});
@@ -309,6 +316,7 @@ void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
         why_.reason = "the provider ends connections without answers";
         owner_.unwell(Trouble::unreachable, host_, why_.reason);
     }
+    owner_.wake();  // the figures have changed, and nothing else may
     owner_.finish(push, NoAnswer{lost.timed_out ? "no answer in time"
                                                 : "the connection ended before the answer"});
 }
@@ -335,7 +343,11 @@ void Outlet::on_change(Connection&) {
 
 void Outlet::on_goaway(Connection&, std::uint32_t h2_error, std::string_view debug) {
     ++owner_.counters().goaways;
-    if (h2_error == h2_enhance_your_calm) owner_.hold_credential(calm_ms);
+    if (h2_error == h2_enhance_your_calm) {
+        owner_.hold_credential(calm_ms);
+        if (const Push* any = queue_.front(); any != nullptr)
+            owner_.turned_away(*any, true, calm_reason);
+    }
     goaway_debug_ = debug.substr(0, goaway_debug_bytes_max);
     if (const Push* any = queue_.front(); any != nullptr && !goaway_debug_.empty()) {
         judge_goaway(*any);

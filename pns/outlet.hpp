@@ -33,6 +33,8 @@ class OutletOwner {
     /// An answer was judged: what it says about the credential. May add what it says about the
     /// origin.
     virtual void heard(const Push& push, Judgement& judgement) = 0;
+    /// The provider gave the push back unread because it wants fewer; `of_all`: of any kind.
+    virtual void turned_away(const Push& push, bool of_all, std::string_view reason) = 0;
     /// The push did not leave after all and is in its queue again.
     virtual void returned(const Push& push) = 0;
     /// True if a newer token is there or on its way.

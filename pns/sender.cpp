@@ -116,9 +116,13 @@ Sender::Standing& Sender::standing_of(const Origin& origin) {
     // A refused credential is tried again with one push at a time.
     const Breaker::Limits limits{refusals_max, 0, settings_.refused_wait_ms_first,
                                  refused_wait_ms_max};
-    Standing fresh{Breaker(limits), NotSent{Outcome::invalid_credentials, {}, 0, credential_door},
-                   nullptr,         false,
-                   false,           {}};
+    Standing fresh{Breaker(limits),
+                   NotSent{Outcome::invalid_credentials, {}, 0, credential_door},
+                   nullptr,
+                   false,
+                   false,
+                   {},
+                   {}};
     return standings_.emplace(key, std::move(fresh)).first->second;
 }
 
@@ -278,6 +282,9 @@ void Sender::finish(Push& push, Verdict&& verdict) {
     Standing& standing = standing_of(push);
     const bool probe = standing.probe == &push;
     if (probe) standing.probe = nullptr;
+    const bool asked_again = verdict.is<RetryLater>() || verdict.is<NoAnswer>() ||
+                             verdict.is<NotSent>() || verdict.blames_credential();
+    if (!asked_again) standing.drought.taken();
     const auto* refused = verdict.get<Refused>();
     if (refused != nullptr && refused->of_credential) {
         standing.breaker.bad(now_ms, 0, probe);
@@ -305,7 +312,17 @@ void Sender::finish(Push& push, Verdict&& verdict) {
     push.owner->on_verdict(push, std::move(verdict));
 }
 
+void Sender::put_off(const Push& push, std::int64_t after_ms, bool of_all,
+                     std::string_view reason) {
+    if (standing_of(push).drought.put_off(push.handle, after_ms, of_all, clock_.steady_ms()))
+        unwell(Trouble::throttled, key_of(account_->origin(push.handle)).host, reason);
+}
+
 void Sender::heard(const Push& push, Judgement& judgement) {
+    const auto* later = judgement.verdict.get<RetryLater>();
+    if (later != nullptr &&
+        (later->outcome == Outcome::throttled || later->outcome == Outcome::channel_throttled))
+        put_off(push, later->after_ms, judgement.throttle_credential_ms > 0, later->reason);
     if (judgement.throttle_credential_ms > 0) hold_credential(judgement.throttle_credential_ms);
     const std::int64_t if_many_ms = judgement.throttle_if_many_ms;
     if (if_many_ms == 0 || !standing_of(push).throttled.seen(push.handle, clock_.steady_ms()))
@@ -413,7 +430,12 @@ void Sender::tell_totals() {
 }
 
 std::int64_t Sender::tick() {
+    const std::int64_t next = turn();
     tell_totals();
+    return next;
+}
+
+std::int64_t Sender::turn() {
     const auto now_ms = clock_.steady_ms();
     const auto wall_ms = clock_.wall_ms();
     running_.look(now_ms);
@@ -547,8 +569,8 @@ Task<void> Sender::stop(std::int64_t drain_ms) {
     // Connections report what they lose while they end; the alarm goes last.
     alarm_.stop();
     co_await nursery_.join();
-    tell_totals();
     while (queued() > 0) fail_all({Outcome::pns_unavailable, "the sender stops", 0, 0});
+    tell_totals();
 }
 
 }  // namespace pns

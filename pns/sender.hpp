@@ -22,6 +22,7 @@
 #include "pns/bearer.hpp"
 #include "pns/breaker.hpp"
 #include "pns/connect_to.hpp"
+#include "pns/drought.hpp"
 #include "pns/endpoint_guard.hpp"
 #include "pns/health.hpp"
 #include "pns/nursery.hpp"
@@ -91,6 +92,7 @@ class Sender final : private OutletOwner {
         bool told = false;            ///< somebody waits to hear that it opens
         bool token_missing = false;   ///< somebody waits to hear that there is a token
         ManyTargets throttled{};      ///< who was told to wait, and not whether alone
+        Drought drought{};            ///< it answers, and nothing is taken
     };
 
     Outlet* outlet_for(const Origin& origin);
@@ -108,6 +110,8 @@ class Sender final : private OutletOwner {
     Standing& standing_of(const Origin& origin);
     Standing& standing_of(const Push& push);
     std::int64_t tick();
+    std::int64_t turn();
+    void put_off(const Push& push, std::int64_t after_ms, bool of_all, std::string_view reason);
     Permission permission(const Origin& origin, const Outlet& outlet, std::int64_t now_ms,
                           std::int64_t wall_ms);
     void forget_origin(std::map<Origin, std::unique_ptr<Outlet>>::iterator outlet);
@@ -122,6 +126,9 @@ class Sender final : private OutletOwner {
         return account_->judge(push, answer);
     }
     void heard(const Push& push, Judgement& judgement) override;
+    void turned_away(const Push& push, bool of_all, std::string_view reason) override {
+        put_off(push, 0, of_all, reason);
+    }
     void returned(const Push& push) override;
     bool token_refused(const Push& push) override;
     void hold_credential(std::int64_t ms) override;

@@ -108,6 +108,9 @@ void check_case(const pns::Account& account, const json& item, std::int64_t now_
         CHECK(accepted->new_handle == expect.value("new_handle", ""));
         CHECK(accepted->provider_id == expect.value("provider_id", ""));
     }
+    // The metrics count by it; WNS alone has sentences without a word.
+    if (account.platform().name != "wns" && got.verdict.kind() != Verdict::Kind::accepted)
+        CHECK(pns::reason_word(got.verdict.reason()) != "");
     if (expect.contains("reason"))
         CHECK(got.verdict.reason() == expect["reason"].get<std::string>());
     CHECK(got.verdict.reason().find(handle) == std::string::npos);
@@ -198,6 +201,26 @@ TEST_CASE("recorded answers get the verdicts of the response tables", "[pns]") {
             check_case(*account, item, file.at("now_ms").get<std::int64_t>());
         }
     }
+}
+
+TEST_CASE("the word of a reason is what stands before its sentence", "[pns]") {
+    const std::pair<const char*, const char*> rows[] = {
+        {"BadDeviceToken", "BadDeviceToken"},
+        {"UNAVAILABLE: The service is currently unavailable.", "UNAVAILABLE"},
+        {"THIRD_PARTY_AUTH_ERROR (APNs: BadDeviceToken): Auth error", "THIRD_PARTY_AUTH_ERROR"},
+        {"80300007: All the tokens are invalid", "80300007"},
+        {"HTTP 503", "HTTP 503"},
+        {"HTTP 404: Not found.", "HTTP 404"},
+        {"HTTP the protocol", ""},
+        {"The channel expired", ""},
+        {"no token: later", ""},
+        {"", ""},
+        {": x", ""},
+        {"a/b", ""},
+    };
+    for (const auto& [reason, word] : rows) CHECK(pns::reason_word(reason) == word);
+    CHECK(pns::reason_word(std::string(48, 'x')).size() == 48);
+    CHECK(pns::reason_word(std::string(49, 'x')).empty());
 }
 
 TEST_CASE("handles are brought to one spelling", "[pns]") {

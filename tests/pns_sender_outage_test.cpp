@@ -92,6 +92,138 @@ TEST_CASE("a provider that is unwell is asked by one push, and its first answer 
     bench.end(server);
 }
 
+namespace {
+
+struct Heard final : pns::HealthListener {
+    void unwell(pns::Trouble trouble, std::string_view host, std::string_view reason) override {
+        any_unwell_ = true;
+        told.push_back({trouble, std::string(host), std::string(reason)});
+    }
+    void well(std::string_view) override { any_unwell_ = false; }
+    struct Told {
+        pns::Trouble trouble;
+        std::string host, reason;
+    };
+    std::vector<Told> told;
+};
+
+}  // namespace
+
+TEST_CASE("a provider that takes nothing is told of, however short each of its waits is", "[pns]") {
+    const bool per_origin = GENERATE(false, true);
+    CAPTURE(per_origin);
+    Bench bench;
+    H2Server server(bench.loop, {"push.test"});
+    bool takes = false;
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        p.answer(r.stream, takes ? 200 : 429, {}, {{"x-throttle-ms", "300"}});
+    };
+    bench.rules = {server.rule("push.test")};
+    bench.settings.retry_budget_percent = 0;
+    support::FakeProvider provider;
+    provider.tokens_per_origin = per_origin;
+    bench.open(provider);
+    const auto health = std::make_shared<Heard>();
+    bench.sender->on_health(health);
+    std::vector<Bench::Item*> again;
+    std::size_t accepted = 0;
+    bench.then = [&](Bench::Item& item) {
+        if (item.verdicts.back().is<pns::Accepted>())
+            ++accepted;
+        else
+            again.push_back(&item);
+    };
+    const auto begun_ms = pns::system_clock().steady_ms();
+    for (int i = 0; i < 8; ++i) bench.send("x" + std::to_string(i));
+    const auto keep_trying = [&] {
+        for (Bench::Item* item : std::exchange(again, {})) {
+            item->verdicts.clear();
+            bench.sender->submit(item->push);
+        }
+    };
+    REQUIRE(run_until(bench.loop, [&] {
+        keep_trying();
+        return !health->told.empty();
+    }));
+    CHECK(pns::system_clock().steady_ms() - begun_ms >= pns::Drought::begins_after_ms);
+    CHECK(health->told.front().trouble == pns::Trouble::throttled);
+    CHECK(health->told.front().host == (per_origin ? "push.test" : ""));
+    CHECK(health->told.front().reason == "429");
+    takes = true;
+    REQUIRE(run_until(bench.loop, [&] {
+        keep_trying();
+        return accepted == 8;
+    }));
+    CHECK_FALSE(health->any_unwell());
+    bench.then = nullptr;
+    bench.stop();
+    bench.end(server);
+}
+
+TEST_CASE("a provider that refuses all streams is told of before anything times out", "[pns]") {
+    Bench bench;
+    H2Server server(bench.loop, {"push.test"});
+    constexpr std::uint32_t refused_stream = 7;
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        p.session().reset(r.stream, refused_stream);
+        p.flush();
+    };
+    bench.rules = {server.rule("push.test")};
+    bench.open();
+    const auto health = std::make_shared<Heard>();
+    bench.sender->on_health(health);
+    std::vector<Bench::Item*> again;
+    bench.then = [&](Bench::Item& item) { again.push_back(&item); };
+    for (int i = 0; i < 8; ++i) bench.send("x" + std::to_string(i));
+    REQUIRE(run_until(bench.loop, [&] {
+        for (Bench::Item* item : std::exchange(again, {})) {
+            item->verdicts.clear();
+            bench.sender->submit(item->push);
+        }
+        return !health->told.empty();
+    }));
+    CHECK(health->told.front().trouble == pns::Trouble::throttled);
+    CHECK(health->told.front().reason.find("REFUSED_STREAM") != std::string::npos);
+    bench.then = nullptr;
+    bench.stop();
+    bench.end(server);
+}
+
+TEST_CASE("the totals of senders tell of the end of what waited, without another turn", "[pns]") {
+    Bench bench;
+    H2Server server(bench.loop, {"push.test"});
+    bool answers = true;
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        if (answers) p.answer(r.stream, 200);
+    };
+    bench.rules = {server.rule("push.test")};
+    bench.settings.request_timeout_ms = 300;
+    bench.open();
+    for (int i = 0; i < 20; ++i) bench.send("x");
+    REQUIRE(bench.wait_for(20));
+    CHECK(bench.totals->queued == 0);
+    CHECK(bench.totals->connections == 1);
+    answers = false;
+    bench.send("x");
+    REQUIRE(bench.wait_for(21));
+    CHECK(run_until(bench.loop, [&] { return bench.totals->lost == 1; }));
+    bench.stop();
+    CHECK(bench.totals->queued == 0);
+    CHECK(bench.totals->connections == 0);
+    bench.end(server);
+}
+
+TEST_CASE("a sender that stops takes what it had waiting out of the totals", "[pns]") {
+    Bench bench;
+    bench.rules = {"push.test:443=127.0.0.1:9"};
+    bench.open();
+    for (int i = 0; i < 20; ++i) bench.send("x");
+    REQUIRE(run_until(bench.loop, [&] { return bench.totals->queued > 0; }));
+    bench.stop();
+    CHECK(bench.totals->queued == 0);
+    CHECK(bench.totals->connections == 0);
+}
+
 TEST_CASE("a push whose device changed while it waited comes back unsent", "[pns]") {
     Bench bench;
     H2Server server(bench.loop, {"push.test"});

@@ -90,6 +90,8 @@ class FakeAccount final : public pns::Account {
                 out.throttle_if_many_ms = 60'000;
                 return out;
             }
+            case 500:
+                return {pns::RetryLater{Outcome::pns_server_error, std::move(reason), 0}};
             case 502:
                 return {pns::RetryLater{Outcome::pns_unavailable, std::move(reason), 0, true}};
             case 503: {
