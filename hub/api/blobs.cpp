@@ -298,19 +298,14 @@ pns::Task<Response> list_blobs(Call call) {
     } else if (lower(request.param("restype").value_or("")) != "container") {
         response = blob_error(400, "InvalidQueryParameterValue",
                               "A container answers to restype=container&comp=list.");
+    } else if (const auto asked = read_count(request, "maxresults", 1, blob_list_max); !ok(asked)) {
+        response = blob_error(400, "InvalidQueryParameterValue", std::get<Refusal>(asked).message);
     } else if (!request.param("comp")) {
         response = empty_response(200);  // the container is there
     } else if (lower(*request.param("comp")) != "list") {
         response = blob_error(400, "InvalidQueryParameterValue",
                               "Of a container only comp=list is known.");
     } else {
-        const auto asked = read_count(request, "maxresults", 1, blob_list_max);
-        if (!ok(asked)) {
-            response =
-                blob_error(400, "InvalidQueryParameterValue", std::get<Refusal>(asked).message);
-            add_version(request, response);
-            co_return response;
-        }
         const std::size_t count_max = std::min(std::get<std::size_t>(asked), blob_list_max);
         const std::string prefix(request.param("prefix").value_or(""));
         const std::string given(request.param("marker").value_or(""));
