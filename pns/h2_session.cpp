@@ -11,10 +11,12 @@
 #include <nghttp2/nghttp2.h>
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <charconv>
 #include <cstring>
 #include <deque>
+#include <exception>
 #include <limits>
 #include <utility>
 
@@ -33,6 +35,7 @@ struct HeaderAt {
 };
 
 struct Stream {
+    static constexpr std::int64_t no_mark = -1;
     std::int32_t id = 0;
     int status = 0;             // client: of the header block being read, then the final one
     bool open = false;          // known to nghttp2, or submitted and not yet closed
@@ -55,7 +58,12 @@ struct Stream {
     std::size_t out_piece = 0;    // most bytes of one DATA frame; 0 = no bound
     bool out_empty_last = false;  // END_STREAM in a frame of its own
     bool out_open = false;        // server role: more of `out` may come
-    void* context = nullptr;      // client: the owner's
+    bool out_shared = false;      // `out` is not this stream's alone
+    std::uint64_t out_total = 0;  // server role: bytes of the answer that were drained
+    std::uint64_t out_mark = 0;   // reset_stalled(): drained when it last moved enough
+    std::size_t out_marked = 0;   // and what was left then
+    std::int64_t out_marked_ms = no_mark;
+    void* context = nullptr;  // client: the owner's
 
     void clear() {
         auto reuse = [](std::string& s) {
@@ -75,12 +83,56 @@ struct Stream {
         out.reset();
         id = status = 0;
         out_offset = out_piece = header_bytes = 0;
-        out_empty_last = out_open = false;
+        out_empty_last = out_open = out_shared = false;
+        out_total = out_mark = out_marked = 0;
+        out_marked_ms = no_mark;
         written_at = 0;
         context = nullptr;
         open = collecting = final_status = announced = complete = cut = mute = written =
             response_submitted = handed_out = false;
     }
+};
+
+/// Follows the heads of frames (RFC 9113 4.1) to count those that carry nothing: nghttp2 tells of
+/// some of them only.
+class FrameMeter {
+  public:
+    explicit FrameMeter(std::size_t preface_bytes) : skip_(preface_bytes) {}
+
+    void feed(std::span<const std::uint8_t> bytes, H2Chores& chores) {
+        while (!bytes.empty()) {
+            const std::size_t skipped = std::min(skip_, bytes.size());
+            skip_ -= skipped;
+            bytes = bytes.subspan(skipped);
+            const std::size_t taken = std::min(head_.size() - have_, bytes.size());
+            std::copy_n(bytes.begin(), taken, head_.begin() + static_cast<std::ptrdiff_t>(have_));
+            have_ += taken;
+            bytes = bytes.subspan(taken);
+            if (have_ < head_.size()) continue;
+            count(chores);
+            have_ = 0;
+        }
+    }
+
+  private:
+    void count(H2Chores& chores) {
+        const std::size_t length = (std::size_t{head_[0]} << 16) | (head_[1] << 8) | head_[2];
+        const std::uint8_t type = head_[3], flags = head_[4];
+        skip_ = length;
+        constexpr std::size_t padding_max = 256;
+        const bool padded = (flags & NGHTTP2_FLAG_PADDED) != 0 && length <= padding_max;
+        const bool empty = (length == 0 || padded) && (flags & NGHTTP2_FLAG_END_STREAM) == 0;
+        if (type == NGHTTP2_HEADERS) {
+            ++chores.heads;
+        } else if (type != NGHTTP2_DATA || empty) {
+            ++chores.frames;
+        }
+        if (type == NGHTTP2_RST_STREAM) ++chores.resets;
+    }
+
+    std::array<std::uint8_t, 9> head_{};
+    std::size_t have_ = 0;
+    std::size_t skip_;
 };
 
 std::string_view view(const std::uint8_t* bytes, std::size_t size) {
@@ -125,6 +177,14 @@ struct H2Session::Impl {
     bool goaway_received = false;
     bool broken = false;
     bool in_nghttp2 = false;
+    FrameMeter meter{NGHTTP2_CLIENT_MAGIC_LEN};
+    H2Chores chores;
+    std::uint64_t drained_told = 0;
+    std::size_t block_bytes = 0;    // decoded of the header block now arriving
+    std::size_t bodies_bytes = 0;   // server: in Stream::body
+    std::size_t answers_bytes = 0;  // server: left in Stream::out, unless shared
+    std::size_t shared_bytes = 0;   // and if it is
+    std::exception_ptr thrown;      // by an event inside nghttp2, which knows no exceptions
 
     Impl(Role r, const H2Limits& l, H2Events& e) : role(r), limits(l), events(e) {}
     ~Impl() { nghttp2_session_del(session); }
@@ -132,6 +192,56 @@ struct H2Session::Impl {
     Impl& operator=(const Impl&) = delete;
 
     bool client() const { return role == Role::client; }
+
+    /// Runs what a callback of nghttp2 does: an exception must not pass through its frames.
+    template <class Function>
+    int call(Function function) noexcept {
+        if (thrown) return NGHTTP2_ERR_CALLBACK_FAILURE;
+        try {
+            return function();
+        } catch (...) {
+            thrown = std::current_exception();
+            return NGHTTP2_ERR_CALLBACK_FAILURE;
+        }
+    }
+    /// After nghttp2 has returned.
+    void rethrow() {
+        if (!thrown) return;
+        broken = true;
+        std::rethrow_exception(std::exchange(thrown, nullptr));
+    }
+
+    void keep(Stream& s, std::string_view bytes) {
+        s.body.append(bytes);
+        if (!client()) bodies_bytes += bytes.size();
+    }
+    std::string give_body(Stream& s) {
+        if (!client()) bodies_bytes -= s.body.size();
+        return std::exchange(s.body, std::string());
+    }
+    /// A small buffer is used again.
+    void drop(std::string& body) {
+        if (!client()) bodies_bytes -= body.size();
+        if (body.capacity() > spare_bytes_max) {
+            body = std::string();
+        } else {
+            body.clear();
+        }
+    }
+    std::size_t left_of(const Stream& s) const { return s.out ? s.out->size() - s.out_offset : 0; }
+    std::size_t& bytes_of(const Stream& s) { return s.out_shared ? shared_bytes : answers_bytes; }
+    void set_out(Stream& s, std::shared_ptr<const std::string> bytes, bool shared) {
+        forget_out(s);
+        s.out = std::move(bytes);
+        s.out_offset = 0;
+        s.out_shared = shared;
+        if (!client()) bytes_of(s) += left_of(s);
+    }
+    void forget_out(Stream& s) {
+        if (!client()) bytes_of(s) -= left_of(s);
+        s.out.reset();
+        s.out_offset = 0;
+    }
 
     Stream* acquire() {
         if (spare.empty()) {
@@ -166,6 +276,8 @@ struct H2Session::Impl {
                 events.on_lost(s.id, lost);
             }
         }
+        forget_out(s);
+        drop(s.body);
         s.clear();
         spare.push_back(&s);
     }
@@ -175,7 +287,7 @@ struct H2Session::Impl {
         if (!s.handed_out) return;
         s.handed_out = false;
         consumed(s.id, s.body.size());
-        s.body.clear();
+        drop(s.body);
     }
 
     void consumed(std::int32_t id, std::size_t bytes) {
@@ -227,6 +339,25 @@ struct H2Session::Impl {
         views.swap(lent);
     }
 
+    /// Null: gone, or answered.
+    Stream* answerable(std::int32_t id) const {
+        assert(!client());
+        Stream* s = abandoned ? nullptr : find(id);
+        return s == nullptr || s->mute || s->response_submitted ? nullptr : s;
+    }
+
+    void respond(Stream& s, int status, std::span<const H2Header> headers) {
+        const std::string code = std::to_string(status);
+        nvs.clear();
+        nvs.push_back(name_value(":status", code, false));
+        for (const auto& h : headers) nvs.push_back(name_value(h.name, h.value, h.never_index));
+        s.response_submitted = true;
+        drop_body(s);
+        if (!s.complete) drop(s.body);  // else it is lent to an event now, or was
+        nghttp2_data_provider provider = reading_from(s);
+        nghttp2_submit_response(session, s.id, nvs.data(), nvs.size(), s.out ? &provider : nullptr);
+    }
+
     void refuse(Stream& s, std::uint32_t error_code) {
         s.mute = true;
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s.id, error_code);
@@ -234,6 +365,7 @@ struct H2Session::Impl {
 
     void begin_headers(const nghttp2_frame& frame) {
         if (frame.hd.type != NGHTTP2_HEADERS) return;
+        block_bytes = 0;
         Stream* s = nullptr;
         if (!client() && frame.headers.cat == NGHTTP2_HCAT_REQUEST) {
             s = acquire();
@@ -250,6 +382,16 @@ struct H2Session::Impl {
         s->header_bytes = 0;
         s->block.clear();
         s->headers.clear();
+    }
+
+    /// False: too much, whatever it belongs to. A few bytes on the wire may decode to thousands, so
+    /// what comes after in this block is not even looked at.
+    bool is_bounded(std::string_view name, std::string_view value) {
+        block_bytes += name.size() + value.size() + 32;
+        if (limits.header_block_bytes_max == 0 || block_bytes <= limits.header_block_bytes_max)
+            return !chores.oversize;
+        chores.oversize = true;
+        return false;
     }
 
     void header(std::int32_t id, std::string_view name, std::string_view value, bool never_index) {
@@ -302,14 +444,14 @@ struct H2Session::Impl {
     void data(std::int32_t id, const std::uint8_t* bytes, std::size_t size) {
         Stream* s = find(id);
         if (s != nullptr && s->handed_out && !s->mute) {
-            s->body.append(view(bytes, size));
+            keep(*s, view(bytes, size));
             events.on_ready(id);
             return;
         }
         if (!client()) consumed(id, size);
         if (s == nullptr || s->mute || s->cut || s->complete || s->response_submitted) return;
         if (s->body.size() + size <= limits.body_bytes_max) {
-            s->body.append(view(bytes, size));
+            keep(*s, view(bytes, size));
             return;
         }
         s->cut = true;
@@ -332,6 +474,7 @@ struct H2Session::Impl {
         s.complete = true;
         if (s.handed_out) return events.on_ready(s.id);
         deliver(s, [&](const H2Message& m) { events.on_message(s.id, m); });
+        drop(s.body);
     }
 
     void frame_received(const nghttp2_frame& frame) {
@@ -367,34 +510,48 @@ struct H2Session::Impl {
     }
 
     void install_callbacks(nghttp2_session_callbacks* cb);
+    void frame_sent(const nghttp2_frame& frame);
     static nghttp2_data_provider reading_from(Stream& s);
 };
 
 void H2Session::Impl::install_callbacks(nghttp2_session_callbacks* cb) {
     nghttp2_session_callbacks_set_on_begin_headers_callback(
         cb, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
-            static_cast<Impl*>(self)->begin_headers(*frame);
-            return 0;
+            auto& impl = *static_cast<Impl*>(self);
+            return impl.call([&] {
+                impl.begin_headers(*frame);
+                return 0;
+            });
         });
     nghttp2_session_callbacks_set_on_header_callback(
         cb, [](nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name,
                std::size_t name_size, const std::uint8_t* value, std::size_t value_size,
                std::uint8_t flags, void* self) {
-            static_cast<Impl*>(self)->header(frame->hd.stream_id, view(name, name_size),
-                                             view(value, value_size),
-                                             (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0);
-            return 0;
+            auto& impl = *static_cast<Impl*>(self);
+            return impl.call([&]() -> int {
+                const auto named = view(name, name_size), valued = view(value, value_size);
+                if (!impl.is_bounded(named, valued)) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+                impl.header(frame->hd.stream_id, named, valued,
+                            (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0);
+                return 0;
+            });
         });
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
         cb, [](nghttp2_session*, std::uint8_t, std::int32_t id, const std::uint8_t* bytes,
                std::size_t size, void* self) {
-            static_cast<Impl*>(self)->data(id, bytes, size);
-            return 0;
+            auto& impl = *static_cast<Impl*>(self);
+            return impl.call([&] {
+                impl.data(id, bytes, size);
+                return 0;
+            });
         });
     nghttp2_session_callbacks_set_on_frame_recv_callback(
         cb, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
-            static_cast<Impl*>(self)->frame_received(*frame);
-            return 0;
+            auto& impl = *static_cast<Impl*>(self);
+            return impl.call([&] {
+                impl.frame_received(*frame);
+                return 0;
+            });
         });
     nghttp2_session_callbacks_set_before_frame_send_callback(
         cb, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
@@ -407,26 +564,46 @@ void H2Session::Impl::install_callbacks(nghttp2_session_callbacks* cb) {
             }
             return 0;
         });
+    nghttp2_session_callbacks_set_on_frame_send_callback(
+        cb, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
+            static_cast<Impl*>(self)->frame_sent(*frame);
+            return 0;
+        });
     nghttp2_session_callbacks_set_on_frame_not_send_callback(
         cb, [](nghttp2_session*, const nghttp2_frame* frame, int, void* self) {
             auto& impl = *static_cast<Impl*>(self);
-            if (impl.client() && frame->hd.type == NGHTTP2_HEADERS) {
+            return impl.call([&] {
+                if (!impl.client() || frame->hd.type != NGHTTP2_HEADERS) return 0;
                 if (Stream* s = impl.find(frame->hd.stream_id)) {
                     nghttp2_session_set_stream_user_data(impl.session, s->id, nullptr);
                     impl.close(*s, NGHTTP2_REFUSED_STREAM);
                 }
-            }
-            return 0;
+                return 0;
+            });
         });
     nghttp2_session_callbacks_set_on_stream_close_callback(
         cb, [](nghttp2_session*, std::int32_t id, std::uint32_t error_code, void* self) {
             auto& impl = *static_cast<Impl*>(self);
-            if (Stream* s = impl.find(id)) {
-                nghttp2_session_set_stream_user_data(impl.session, id, nullptr);
-                impl.close(*s, error_code);
-            }
-            return 0;
+            return impl.call([&] {
+                if (Stream* s = impl.find(id)) {
+                    nghttp2_session_set_stream_user_data(impl.session, id, nullptr);
+                    impl.close(*s, error_code);
+                }
+                return 0;
+            });
         });
+}
+
+void H2Session::Impl::frame_sent(const nghttp2_frame& frame) {
+    if (client()) return;
+    const auto id = frame.hd.stream_id;
+    if (frame.hd.type == NGHTTP2_RST_STREAM && frame.rst_stream.error_code != NGHTTP2_NO_ERROR)
+        ++chores.resets;
+    const bool carries = frame.hd.type == NGHTTP2_HEADERS || frame.hd.type == NGHTTP2_DATA;
+    const bool last = carries && (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    if (last && limits.early_bodies_stopped &&
+        nghttp2_session_get_stream_remote_close(session, id) == 0)
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
 }
 
 H2Session::H2Session(Role role, const H2Limits& limits, H2Events& events)
@@ -479,9 +656,11 @@ bool H2Session::feed(std::span<const std::uint8_t> bytes) {
     auto& impl = *impl_;
     assert(!impl.in_nghttp2);
     if (impl.broken || impl.abandoned) return false;
+    if (!impl.client()) impl.meter.feed(bytes, impl.chores);
     impl.in_nghttp2 = true;
     const auto taken = nghttp2_session_mem_recv(impl.session, bytes.data(), bytes.size());
     impl.in_nghttp2 = false;
+    impl.rethrow();
     if (taken < 0) impl.broken = true;
     return taken >= 0;
 }
@@ -497,10 +676,15 @@ bool H2Session::drain(std::vector<std::uint8_t>& out, std::size_t bytes_max) {
         const auto size = nghttp2_session_mem_send(impl.session, &bytes);
         if (size < 0) impl.broken = true;
         if (size <= 0) break;
-        out.insert(out.end(), bytes, bytes + size);
+        impl.call([&] {
+            out.insert(out.end(), bytes, bytes + size);
+            return 0;
+        });
+        if (impl.thrown) break;
         impl.bytes_drained += static_cast<std::size_t>(size);
     }
     impl.in_nghttp2 = false;
+    impl.rethrow();
     return out.size() > before;
 }
 
@@ -517,15 +701,21 @@ nghttp2_data_provider H2Session::Impl::reading_from(Stream& s) {
                                 std::uint32_t* flags, nghttp2_data_source* source,
                                 void* self) -> ssize_t {
         auto& stream = *static_cast<Stream*>(source->ptr);
-        const std::size_t left = stream.out->size() - stream.out_offset;
+        auto& impl = *static_cast<Impl*>(self);
+        const std::size_t left = impl.left_of(stream);
         if (left == 0 && stream.out_open) {
-            static_cast<Impl*>(self)->events.on_ready(stream.id);
-            return NGHTTP2_ERR_DEFERRED;
+            const int failed = impl.call([&] {
+                impl.events.on_ready(stream.id);
+                return 0;
+            });
+            return failed != 0 ? failed : NGHTTP2_ERR_DEFERRED;
         }
         const std::size_t piece = stream.out_piece == 0 ? room : std::min(room, stream.out_piece);
         const std::size_t n = std::min(piece, left);
         std::memcpy(to, stream.out->data() + stream.out_offset, n);
         stream.out_offset += n;
+        stream.out_total += n;
+        if (!impl.client()) impl.bytes_of(stream) -= n;
         if (n == left && !stream.out_open && (n == 0 || !stream.out_empty_last))
             *flags |= NGHTTP2_DATA_FLAG_EOF;
         return static_cast<ssize_t>(n);
@@ -567,7 +757,7 @@ std::optional<H2Piece> H2Session::take(std::int32_t stream) {
     Stream* s = impl_->abandoned ? nullptr : impl_->find(stream);
     if (s == nullptr || s->mute || !s->handed_out) return std::nullopt;
     H2Piece piece;
-    piece.bytes = std::exchange(s->body, std::string());
+    piece.bytes = impl_->give_body(*s);
     piece.last = s->complete;
     impl_->consumed(stream, piece.bytes.size());
     return piece;
@@ -578,36 +768,36 @@ void H2Session::submit_response(std::int32_t stream, int status, std::span<const
     submit_response_split(stream, status, headers, std::move(body), 0, false);
 }
 
+void H2Session::submit_response_shared(std::int32_t stream, int status,
+                                       std::span<const H2Header> headers,
+                                       std::shared_ptr<const std::string> body) {
+    auto& impl = *impl_;
+    Stream* s = impl.answerable(stream);
+    if (s == nullptr) return;
+    if (body && !body->empty()) impl.set_out(*s, std::move(body), true);
+    impl.respond(*s, status, headers);
+}
+
 void H2Session::submit_response_split(std::int32_t stream, int status,
                                       std::span<const H2Header> headers, std::string body,
                                       std::size_t data_bytes_max, bool empty_last) {
     auto& impl = *impl_;
-    assert(!impl.client());
-    Stream* s = impl.abandoned ? nullptr : impl.find(stream);
-    if (s == nullptr || s->mute || s->response_submitted) return;
-    const std::string code = std::to_string(status);
-    impl.nvs.clear();
-    impl.nvs.push_back(name_value(":status", code, false));
-    for (const auto& h : headers) {
-        impl.nvs.push_back(name_value(h.name, h.value, h.never_index));
-    }
-    s->response_submitted = true;
-    impl.drop_body(*s);
+    Stream* s = impl.answerable(stream);
+    if (s == nullptr) return;
     s->out_piece = data_bytes_max;
     s->out_empty_last = empty_last;
-    if (!body.empty()) s->out = std::make_shared<const std::string>(std::move(body));
-    nghttp2_data_provider provider = Impl::reading_from(*s);
-    nghttp2_submit_response(impl.session, stream, impl.nvs.data(), impl.nvs.size(),
-                            s->out ? &provider : nullptr);
+    if (!body.empty())
+        impl.set_out(*s, std::make_shared<const std::string>(std::move(body)), false);
+    impl.respond(*s, status, headers);
 }
 
 void H2Session::submit_response_open(std::int32_t stream, int status,
                                      std::span<const H2Header> headers) {
-    Stream* s = impl_->abandoned ? nullptr : impl_->find(stream);
-    if (s == nullptr || s->mute || s->response_submitted) return;
+    Stream* s = impl_->answerable(stream);
+    if (s == nullptr) return;
     s->out_open = true;
-    s->out = std::make_shared<const std::string>();
-    submit_response_split(stream, status, headers, {}, 0, false);
+    impl_->set_out(*s, std::make_shared<const std::string>(), false);
+    impl_->respond(*s, status, headers);
 }
 
 bool H2Session::append(std::int32_t stream, std::string_view bytes, bool last) {
@@ -615,16 +805,60 @@ bool H2Session::append(std::int32_t stream, std::string_view bytes, bool last) {
     if (s == nullptr || s->mute || !s->out_open) return false;
     std::string rest = s->out->substr(s->out_offset);
     rest += bytes;
-    s->out = std::make_shared<const std::string>(std::move(rest));
-    s->out_offset = 0;
+    impl_->set_out(*s, std::make_shared<const std::string>(std::move(rest)), false);
     s->out_open = !last;
     nghttp2_session_resume_data(impl_->session, stream);
     return true;
 }
 
+std::size_t H2Session::answers_bytes() const {
+    return impl_->answers_bytes;
+}
+
+std::size_t H2Session::bodies_bytes() const {
+    return impl_->bodies_bytes;
+}
+
+bool H2Session::reset_stalled(std::int64_t now_ms, std::int64_t limit_ms, std::size_t least_bytes,
+                              std::uint32_t error_code) {
+    auto& impl = *impl_;
+    if (impl.abandoned || impl.answers_bytes + impl.shared_bytes == 0) return false;
+    bool waiting = false;
+    for (Stream& s : impl.slab) {
+        const std::size_t left = s.open && !s.mute ? impl.left_of(s) : 0;
+        if (left == 0) {
+            s.out_marked_ms = Stream::no_mark;
+            continue;
+        }
+        const std::uint64_t moved = s.out_total - s.out_mark;
+        const bool fresh = s.out_marked_ms == Stream::no_mark;
+        if (fresh || moved >= std::min(least_bytes, s.out_marked)) {
+            s.out_mark = s.out_total;
+            s.out_marked = left;
+            s.out_marked_ms = now_ms;
+        } else if (now_ms - s.out_marked_ms >= limit_ms) {
+            impl.refuse(s, error_code);
+            continue;
+        }
+        waiting = true;
+    }
+    return waiting;
+}
+
+H2Chores H2Session::take_chores() {
+    auto& impl = *impl_;
+    H2Chores chores = std::exchange(impl.chores, H2Chores());
+    chores.drained = impl.bytes_drained - std::exchange(impl.drained_told, impl.bytes_drained);
+    return chores;
+}
+
+std::size_t H2Session::frames_waiting() const {
+    return impl_->abandoned ? 0 : nghttp2_session_get_outbound_queue_size(impl_->session);
+}
+
 std::size_t H2Session::unread(std::int32_t stream) const {
     const Stream* s = impl_->abandoned ? nullptr : impl_->find(stream);
-    return s == nullptr || !s->out ? 0 : s->out->size() - s->out_offset;
+    return s == nullptr ? 0 : impl_->left_of(*s);
 }
 
 bool H2Session::reset(std::int32_t stream, std::uint32_t error_code) {

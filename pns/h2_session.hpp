@@ -91,6 +91,20 @@ struct H2Limits {
     std::uint32_t stream_id_first = 1;  ///< client role, odd: higher in tests only
     bool messages_checked = true;  ///< false: RFC 9113 section 8 (header names, pseudo headers,
                                    ///< content-length) is left to the owner
+    /// Server role: a header block that decodes to more is given up at once and told of as
+    /// H2Chores::oversize; 0 = no bound.
+    std::size_t header_block_bytes_max = 0;
+    bool early_bodies_stopped = false;  ///< server role: who is answered before the end of its body
+                                        ///< is told to send no more of it (RFC 9113 8.1)
+};
+
+/// Server role: what a peer has made the session do besides carrying requests. Its owner bounds it.
+struct H2Chores {
+    std::size_t frames = 0;     ///< that carry nothing: all but HEADERS and DATA with content
+    std::size_t resets = 0;     ///< streams that either side has reset, for whatever reason
+    std::size_t heads = 0;      ///< HEADERS frames
+    std::uint64_t drained = 0;  ///< bytes that drain() gave
+    bool oversize = false;      ///< a header block was over header_block_bytes_max
 };
 
 class H2Session {
@@ -102,8 +116,8 @@ class H2Session {
     H2Session(const H2Session&) = delete;
     H2Session& operator=(const H2Session&) = delete;
 
-    /// Takes bytes from the peer. False: the connection is beyond repair; drain() what is left and
-    /// close.
+    /// Takes bytes from the peer. An exception of an event comes out here, and the session is
+    /// beyond repair then. False: the connection is beyond repair; drain() what is left and close.
     bool feed(std::span<const std::uint8_t> bytes);
     /// Appends frames to `out` until it holds about `bytes_max` or nothing is pending. True if
     /// something was added.
@@ -122,9 +136,12 @@ class H2Session {
     void hand_out(std::int32_t stream);
     /// What has come of such a body since the last time. Nothing: the stream is gone or answered.
     std::optional<H2Piece> take(std::int32_t stream);
-    /// Server role.
+    /// Server role. What has come of the request's body is dropped, as is what still comes.
     void submit_response(std::int32_t stream, int status, std::span<const H2Header> headers,
                          std::string body);
+    /// The same with a body that many streams share without a copy; null: none.
+    void submit_response_shared(std::int32_t stream, int status, std::span<const H2Header> headers,
+                                std::shared_ptr<const std::string> body);
     /// The same in DATA frames of at most `data_bytes_max` (0 = no bound); END_STREAM comes in an
     /// empty one if `empty_last`.
     void submit_response_split(std::int32_t stream, int status, std::span<const H2Header> headers,
@@ -135,6 +152,20 @@ class H2Session {
     bool append(std::int32_t stream, std::string_view bytes, bool last);
     /// Bytes of such an answer that were not drained yet.
     std::size_t unread(std::int32_t stream) const;
+    /// Server role: bytes of answers that were not drained, all streams, without shared bodies.
+    std::size_t answers_bytes() const;
+    /// Server role: bytes of request bodies that are held here, all streams.
+    std::size_t bodies_bytes() const;
+    /// Server role: resets each stream whose answer has not moved for `limit_ms`: neither has all
+    /// been drained that lay there, nor `least_bytes` of it. To be called now and then with the
+    /// time; a stream's time begins at the first call. False: no answer is waiting.
+    bool reset_stalled(std::int64_t now_ms, std::int64_t limit_ms, std::size_t least_bytes,
+                       std::uint32_t error_code);
+    /// Server role: since the last call.
+    H2Chores take_chores();
+    /// Frames besides DATA that drain() has not given yet. An owner that goes on feeding a peer
+    /// that does not read makes them grow.
+    std::size_t frames_waiting() const;
     /// Ends a stream early; on_lost is NOT called for it. False: the peer has certainly not seen
     /// the stream (client role).
     bool reset(std::int32_t stream, std::uint32_t error_code);

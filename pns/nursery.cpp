@@ -55,7 +55,12 @@ void Nursery::start(Task<void> child) {
         if (children_.empty()) empty_.cancel();
     };
     EndHandler<decltype(ended)> handler{std::move(ended), place->signal.slot()};
-    asio::co_spawn(executor_, run(*place, std::move(child)), std::move(handler));
+    try {
+        asio::co_spawn(executor_, run(*place, std::move(child)), std::move(handler));
+    } catch (...) {
+        children_.erase(place);  // there is no memory for it, and it has not begun
+        throw;
+    }
 }
 
 // co_spawn in Boost 1.81 loses its handler if its own waits, before and after the child, find the

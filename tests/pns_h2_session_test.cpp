@@ -5,6 +5,7 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <new>
 #include <random>
 #include <set>
 
@@ -670,4 +671,116 @@ TEST_CASE("random sessions give every stream exactly one end that agrees with th
         if (!end.message && !end.unknown && !goes_away) CHECK(accepted.count(s) == 0);
     }
     CHECK(client.session.streams_open() == 0);
+}
+
+TEST_CASE("an exception of an event comes out of feed, and the session can end", "[pns]") {
+    Client client;
+    Server server;
+    server.answer = [](std::int32_t) { throw std::bad_alloc(); };
+    client.post("/");
+    Bytes bytes;
+    client.session.drain(bytes);
+    CHECK_THROWS_AS(server.session.feed(bytes), std::bad_alloc);
+    CHECK_FALSE(server.session.feed(bytes));
+    CHECK_FALSE(server.session.alive());
+}
+
+TEST_CASE("answers share a body, and each stream is counted by what it alone holds", "[pns]") {
+    Client client;
+    Server server;
+    const auto body = std::make_shared<const std::string>(200'000, 'p');
+    server.answer = [&](std::int32_t stream) {
+        if (stream == 5) {
+            server.ok(stream, std::string(100'000, 'x'));
+        } else {
+            server.session.submit_response_shared(stream, 200, {}, body);
+        }
+    };
+    for (int i = 0; i < 3; ++i) client.post("/");
+    move_bytes(client.session, server.session);
+    CHECK(body.use_count() == 3);
+    CHECK(server.session.answers_bytes() == 100'000);
+    settle(client, server);
+    for (const int stream : {1, 3, 5})
+        CHECK(client.only(stream).body == (stream == 5 ? std::string(100'000, 'x') : *body));
+    CHECK(body.use_count() == 1);
+    CHECK(server.session.answers_bytes() == 0);
+}
+
+TEST_CASE("an answer that does not move is reset, one that does is not", "[pns]") {
+    H2Limits narrow;
+    narrow.window_bytes = 10'000;
+    Client client(narrow);
+    Server server;
+    server.answer = [&](std::int32_t stream) { server.ok(stream, std::string(50'000, 'x')); };
+    Bytes bytes;
+    const auto stream = client.post("/");
+    settle(client, server);  // a client takes all that comes
+    CHECK(client.only(stream).body.size() == 50'000);
+    CHECK_FALSE(server.session.reset_stalled(0, 100, 16'384, cancelled));
+
+    client.post("/");
+    move_bytes(client.session, server.session);
+    server.session.drain(bytes);  // one window, and the client is silent from here on
+    CHECK(server.session.answers_bytes() == 40'000);
+    CHECK(server.session.reset_stalled(1'000, 100, 16'384, cancelled));
+    CHECK(server.session.reset_stalled(1'099, 100, 16'384, cancelled));
+    CHECK_FALSE(server.session.reset_stalled(1'100, 100, 16'384, cancelled));
+    bytes.clear();
+    CHECK(server.session.drain(bytes));  // RST_STREAM
+    CHECK(server.session.answers_bytes() == 0);
+}
+
+TEST_CASE("a session counts what its peer makes it do", "[pns]") {
+    Client client;
+    Server server;
+    server.answer = [&](std::int32_t stream) { server.ok(stream, "body"); };
+    settle(client, server);
+    server.session.take_chores();
+    for (int i = 0; i < 5; ++i) client.session.submit_ping();
+    client.session.reset(client.post("/"), cancelled);
+    client.post("/");
+    // In pieces of any size.
+    Bytes bytes;
+    client.session.drain(bytes);
+    for (const auto byte : bytes) server.session.feed(std::span(&byte, 1));
+    const auto did = server.session.take_chores();
+    CHECK(did.frames >= 5);
+    CHECK(did.frames <= 7);
+    CHECK(did.heads >= 1);
+    CHECK_FALSE(did.oversize);
+    CHECK(server.session.frames_waiting() >= 5);
+    settle(client, server);
+    CHECK(server.session.frames_waiting() == 0);
+    CHECK(server.session.take_chores().drained > 0);
+}
+
+TEST_CASE("who is answered early is told to send no more, if that is wanted", "[pns]") {
+    for (const bool wanted : {false, true}) {
+        Client client;
+        H2Limits limits;
+        limits.early_bodies_stopped = wanted;
+        Server server(limits);
+        server.admit = [&](std::int32_t stream) {
+            server.ok(stream, "no", 401);
+            return true;
+        };
+        const auto stream = client.post("/", std::make_shared<const std::string>(1'000'000, 'x'));
+        Bytes bytes;
+        client.session.drain(bytes, 1'000);
+        server.session.feed(bytes);
+        CHECK(server.session.bodies_bytes() == 0);
+        bytes.clear();
+        server.session.drain(bytes);
+        const auto stop =
+            frame(3, 0, static_cast<std::uint32_t>(stream), std::string_view("\0\0\0\0", 4));
+        const bool told =
+            std::search(bytes.begin(), bytes.end(), stop.begin(), stop.end()) != bytes.end();
+        CHECK(told == wanted);
+        client.session.feed(bytes);
+        settle(client, server);
+        CHECK(client.only(stream).status == 401);
+        CHECK(server.requests.empty());
+        CHECK(server.session.bodies_bytes() == 0);
+    }
 }
