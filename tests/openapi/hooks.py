@@ -61,7 +61,7 @@ registration = st.one_of(
         tags_element,
     ),
 )
-hub = st.builds(
+hub_entry = st.builds(
     lambda days, text: entry(
         f"<NotificationHubDescription {connect}><RegistrationTtl>P{days}D</RegistrationTtl><UserMetadata>{text}</UserMetadata></NotificationHubDescription>"
     ),
@@ -86,7 +86,9 @@ for name, strategy in {
     "time-within-a-week": time_from(-1_000, 10_000),
     "deadline": st.one_of(time_from(5, 10_000), st.integers(1, 1_000).map(lambda n: f"PT{n}M")),
     "registration-entry": registration,
-    "hub-entry": hub,
+    "hub-entry": hub_entry,
+    "hub-of-run": st.just(os.environ["PUSHHUB_HUB"]),
+    "spare-hub": st.just("spare"),
     "job-entry": st.just("").map(lambda _: job()),
     "xml-document": tag.map(lambda t: f"<toast>{t}</toast>"),
 }.items():
@@ -120,7 +122,6 @@ def before_load_schema(ctx, document):
     """Leads all requests to what this run has made, and examples of times and addresses to what is true of it."""
     parameters = document["components"]["parameters"]
     of_run = {
-        "hub": os.environ["PUSHHUB_HUB"],
         "sr": "c",
         "sp": "rwl",
         "se": os.environ["OPENAPI_SE"],
@@ -129,8 +130,10 @@ def before_load_schema(ctx, document):
     for name, value in of_run.items():
         parameters[name].update(schema={"enum": [value]}, example=value)
     parameters["scheduleTime"]["example"] = (datetime.now(timezone.utc) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S")
-    # This hub may go and come again; the one of all other requests may not.
-    parameters["spare"] = {**parameters["hub"], "schema": {"enum": ["spare"]}, "example": "spare"}
+    # One hub may go and come again; the one of all other requests may not. Of other names only the form is known.
+    hub = parameters["hub"]
+    parameters["spare"] = {**hub, "schema": {**hub["schema"], "format": "spare-hub"}, "example": "spare"}
+    hub.update(schema={**hub["schema"], "format": "hub-of-run"}, example=os.environ["PUSHHUB_HUB"])
     for method in ("put", "delete"):
         document["paths"]["/{hub}"][method]["parameters"][0] = {"$ref": "#/components/parameters/spare"}
     # The signature opens one container.
