@@ -73,6 +73,7 @@ PoolNumbers Pool::numbers(std::int64_t now_ms, std::size_t queued) const {
     n.retry_at_ms = backoff_.retry_at_ms();
     n.slack_since_ms = slack_since_ms_;
     n.shrunk_ms = shrunk_ms_;
+    n.connect_ms = connect_ms_;
     for (const auto& c : connections_) {
         n.in_flight += c->in_flight();
         if (c->state() == Connection::State::connecting) ++n.connecting;
@@ -99,18 +100,29 @@ void Pool::steer(std::int64_t now_ms, std::size_t queued) {
         }
         n.pressed_since_ms = pressed_since_ms_;
         if (!should_connect(n)) return;
-        open();
+        open(n.ready == 0 && n.connecting > 0 && has_patient());
     }
 }
 
-Connection* Pool::open() {
-    connections_.push_back(
-        settings_.protocol == Account::Protocol::h2
-            ? make_h2_connection(nursery_.executor(), settings_.connection, events_)
-            : make_h1_connection(nursery_.executor(), settings_.connection, events_));
+bool Pool::has_patient() const {
+    return std::any_of(connections_.begin(), connections_.end(), [this](const auto& c) {
+        return c.get() == patient_ && c->state() == Connection::State::connecting;
+    });
+}
+
+Connection* Pool::open(bool hasty) {
+    ConnectionSettings settings = settings_.connection;
+    if (hasty)
+        settings.times.connect_timeout_ms =
+            std::min(settings.times.connect_timeout_ms, hasty_connect_ms);
+    connections_.push_back(settings_.protocol == Account::Protocol::h2
+                               ? make_h2_connection(nursery_.executor(), settings, events_)
+                               : make_h1_connection(nursery_.executor(), settings, events_));
     ++connects_;
+    connect_ms_ = settings_.connection.clock->steady_ms();
     Connection* const opened = connections_.back().get();
-    nursery_.start(live(opened));
+    if (!hasty) patient_ = opened;
+    nursery_.start(live(opened, hasty));
     return opened;
 }
 
@@ -154,7 +166,7 @@ void Pool::retire_slack(std::int64_t now_ms, std::size_t queued) {
     }
 }
 
-Task<void> Pool::live(Connection* connection) {
+Task<void> Pool::live(Connection* connection, bool hasty) {
     co_await asio::this_coro::throw_if_cancelled(false);
     const auto began_ms = settings_.connection.clock->steady_ms();
     error_code why = errc::connection_ended;
@@ -168,8 +180,9 @@ Task<void> Pool::live(Connection* connection) {
     record.answers = connection->answers();
     record.lived_ms = connection->ready_ms() == 0 ? 0 : now_ms - connection->ready_ms();
     record.one_at_a_time = settings_.protocol == Account::Protocol::h1;
-    record.closed_by_us = is_ours(why);
     record.reached = connection->ready_ms() != 0;
+    // The patient one beside it will tell.
+    record.closed_by_us = is_ours(why) || (hasty && !record.reached && has_patient());
     const bool falls_back = why == errc::alpn_refused && settings_.tls_h1 != nullptr &&
                             settings_.protocol == Account::Protocol::h2;
     if (falls_back) {
@@ -184,6 +197,7 @@ Task<void> Pool::live(Connection* connection) {
         trouble_ = why;
     }
     shrunk_ms_ = std::max(shrunk_ms_, connection->shrunk_ms());
+    if (connection == patient_) patient_ = nullptr;
     if (connection == successor_ || connection == predecessor_) {
         successor_ = predecessor_ = nullptr;
     }

@@ -53,8 +53,10 @@ class Pool {
     error_code trouble() const { return trouble_; }
 
   private:
-    Task<void> live(Connection* connection);
-    Connection* open();
+    Task<void> live(Connection* connection, bool hasty);
+    /// `hasty`: with little time to connect, beside one that has all of it.
+    Connection* open(bool hasty = false);
+    bool has_patient() const;
     void retire_slack(std::int64_t now_ms, std::size_t queued);
     PoolNumbers numbers(std::int64_t now_ms, std::size_t queued) const;
 
@@ -67,7 +69,9 @@ class Pool {
     std::int64_t slack_since_ms_ = 0;
     std::int64_t shrunk_ms_ = 0;
     ConnectBackoff backoff_;
-    Connection* predecessor_ = nullptr;  ///< old, serves until its successor has answered
+    std::int64_t connect_ms_ = 0;          ///< when the last connect began
+    const Connection* patient_ = nullptr;  ///< connects with all its time
+    Connection* predecessor_ = nullptr;    ///< old, serves until its successor has answered
     Connection* successor_ = nullptr;
     std::uint64_t connects_ = 0;
     error_code trouble_;

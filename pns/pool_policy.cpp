@@ -18,6 +18,8 @@ constexpr std::size_t connecting_max = 8;  // HTTP/1.1, where each connection ta
 constexpr std::int64_t soon_ms = 5'000;
 constexpr std::uint64_t few_answers = 16;
 constexpr unsigned demerits_max = 64;
+constexpr std::size_t hanging_max = 3;  // with hasty_connect_ms: one may begin every second
+constexpr std::int64_t hangs_after_ms = 1'000;
 constexpr unsigned unreached_demerits = 2;
 
 /// A peer ends connections as fast as they are opened, without letting go of them.
@@ -35,6 +37,8 @@ bool should_connect(const PoolNumbers& n) {
     if (n.queued == 0 || n.ready + n.connecting >= n.connections_max) return false;
     if (n.now_ms < n.retry_at_ms || is_crowded(n)) return false;
     if (n.ready + n.connecting == 0) return true;
+    if (n.ready == 0 && n.connecting < hanging_max && n.now_ms - n.connect_ms >= hangs_after_ms)
+        return true;
     if (n.one_at_a_time) return is_pressed(n) && n.connecting < connecting_max;
     if (n.connecting > 0 || n.unproven > 0) return false;
     if (n.shrunk_ms != 0 && n.now_ms - n.shrunk_ms < shrunk_quiet_ms) return false;

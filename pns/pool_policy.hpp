@@ -24,12 +24,18 @@ struct PoolNumbers {
     std::int64_t slack_since_ms = 0;    ///< since when is_slack() holds; 0 = it does not
     std::int64_t shrunk_ms = 0;         ///< when a peer last lowered its limit; 0 = never
     std::int64_t retry_at_ms = 0;       ///< no connect before
+    std::int64_t connect_ms = 0;        ///< when the last connect began
 };
 
 /// More waits than the connections can be expected to take soon.
 bool is_pressed(const PoolNumbers& n);
 /// One more connection, now. A peer that lowers its limit is never answered by more connections.
+/// While none is ready, connects that hang do not keep others from being tried, once a second.
 bool should_connect(const PoolNumbers& n);
+
+/// A connect beside others that hang is given up after so long: one that is new finds the provider
+/// back sooner.
+constexpr std::int64_t hasty_connect_ms = 2'000;
 
 /// So little is asked for that the connections but one would carry it at half their window.
 bool is_slack(const PoolNumbers& n);

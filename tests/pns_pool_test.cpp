@@ -126,6 +126,48 @@ TEST_CASE("a pool connects on need, grows under lasting pressure and never beyon
     CHECK_FALSE(pns::should_connect(n));
 }
 
+TEST_CASE("a connect that hangs keeps no others from being tried, once a second", "[pns]") {
+    const bool one_at_a_time = GENERATE(false, true);
+    auto n = h2(1, 0, 0);
+    n.one_at_a_time = one_at_a_time;
+    n.connecting = 1;
+    n.connect_ms = n.now_ms - 999;
+    CHECK_FALSE(pns::should_connect(n));
+    n.connect_ms = n.now_ms - 1'000;
+    CHECK(pns::should_connect(n));
+    n.connecting = 2;
+    CHECK(pns::should_connect(n));
+    n.connecting = 3;
+    CHECK_FALSE(pns::should_connect(n));
+    n.connecting = 1;
+    n.ready = 1;
+    CHECK_FALSE(pns::should_connect(n));
+    n.ready = 0;
+    n.connections_max = 1;
+    CHECK_FALSE(pns::should_connect(n));
+}
+
+TEST_CASE("a provider that stalls handshakes is connected to soon after its return", "[pns]") {
+    PoolBench bench(8);
+    bench.server.stall_handshake = true;
+    const auto steer = [&] { bench.pool.steer(pns::system_clock().steady_ms(), 1); };
+    const auto begun_ms = pns::system_clock().steady_ms();
+    REQUIRE(run_until(bench.loop, [&] {
+        steer();
+        return bench.server.accepted() >= 4;  // some of them were given up for others
+    }));
+    CHECK(pns::system_clock().steady_ms() - begun_ms < 5'000);
+    CHECK(bench.pool.connections() <= 3);
+    CHECK_FALSE(bench.pool.trouble());  // the first one still has time
+    bench.server.stall_handshake = false;
+    const auto back_ms = pns::system_clock().steady_ms();
+    REQUIRE(run_until(bench.loop, [&] {
+        steer();
+        return bench.pool.ready() > 0;
+    }));
+    CHECK(pns::system_clock().steady_ms() - back_ms < 2'500);
+}
+
 TEST_CASE("a limit that shrinks is not answered by more connections", "[pns]") {
     auto n = h2(1'000, 1, 1);
     n.shrunk_ms = n.now_ms - 1'000;
