@@ -83,24 +83,56 @@ Result<Installation> read_installation(const View& view, std::uint32_t hub, std:
     return std::move(record->value);
 }
 
-Result<std::vector<Registration>> find_handle(const View& view, std::uint32_t hub,
-                                              std::string_view handle, std::size_t count_max) {
+std::size_t bytes_of(const Registration& registration) {
+    std::size_t bytes = registration.id.size() + registration.handle.size() +
+                        registration.secondary_tile.size() + registration.installation_id.size();
+    for (const auto& tag : registration.tags) bytes += tag.size();
+    for (const auto& [name, value] : registration.push_variables)
+        bytes += name.size() + value.size();
+    if (!registration.body) return bytes;
+    const Template& source = *registration.body;
+    bytes += source.name.size() + source.body.size() + source.expiry.size();
+    for (const auto& [name, value] : source.headers) bytes += name.size() + value.size();
+    return bytes;
+}
+
+// A place in the rows of a handle is `n` (native) or `t` (template) and what its key has behind the
+// handle.
+Result<Page> find_handle(const View& view, std::uint32_t hub, std::string_view handle,
+                         std::string_view after, std::size_t count_max) {
     if (view.hubs->find(hub) == nullptr) return make_error_code(errc::not_found);
-    std::vector<Registration> found;
+    if (!after.empty() && after.front() != 'n' && after.front() != 't')
+        return make_error_code(errc::not_found);
+    Page page;
+    auto& found = page.registrations;
+    std::string last;
+    std::size_t bytes = 0;
     const auto cursor = view.snapshot->cursor(Family::handles, true);
     for (const bool native : {true, false}) {
+        if (native && after.starts_with('t')) continue;
         const std::string prefix = handle_prefix(hub, handle, native);
-        for (cursor->seek(prefix); cursor->valid() && found.size() < count_max; cursor->next()) {
+        std::string from = prefix;
+        if (after.starts_with(native ? 'n' : 't')) from += after.substr(1);
+        for (cursor->seek(from); cursor->valid(); cursor->next()) {
             if (!cursor->key().starts_with(prefix)) break;
+            if (from.size() > prefix.size() && cursor->key() == from) continue;
+            if (found.size() == std::max<std::size_t>(count_max, 1) || bytes >= page_bytes_max) {
+                page.next = last;
+                break;
+            }
             const auto place = address_at_end(cursor->key());
             if (!place) return place.error();
             const auto row = read_row(view, hub, *place);
             if (!row) return row.error();
             auto value = read_registration(view, hub, *row);
             if (!value) return value.error();
-            if (value->handle == handle) found.push_back(std::move(*value));
+            if (value->handle != handle) continue;
+            last = (native ? "n" : "t") + std::string(cursor->key().substr(prefix.size()));
+            bytes += bytes_of(*value);
+            found.push_back(std::move(*value));
         }
         if (auto status = cursor->status(); !status) return status.error();
+        if (!page.next.empty()) break;
     }
     std::sort(found.begin(), found.end(),
               [](const Registration& a, const Registration& b) { return a.id < b.id; });

@@ -29,8 +29,15 @@ Result<Installation> read_installation(const View& view, std::uint32_t hub, std:
 /// The installation that a row says it is a part of; errc::corrupt: there is none.
 Result<Installation> owner_of(const View& view, std::uint32_t hub, std::string_view id,
                               Reach reach);
-Result<std::vector<Registration>> find_handle(const View& view, std::uint32_t hub,
-                                              std::string_view handle, std::size_t count_max);
+/// `after`: Page::next of the page before, or empty. errc::not_found: no such hub, or no such place.
+Result<Page> find_handle(const View& view, std::uint32_t hub, std::string_view handle,
+                         std::string_view after, std::size_t count_max);
+
+/// A page ends when its registrations hold so much, whatever count was asked for: a row may have
+/// 64 KiB, and as XML a multiple of that. The last row comes on top.
+constexpr std::size_t page_bytes_max = 1u << 20;
+/// Of the texts that it holds.
+std::size_t bytes_of(const Registration& registration);
 
 // lists.cpp
 Result<Page> list_registrations(const View& view, std::uint32_t hub, std::string_view tag,

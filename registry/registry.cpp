@@ -118,11 +118,11 @@ Result<Page> Registry::list(std::uint32_t hub, std::string_view tag, std::string
     return list_registrations(*view, hub, tag, after, count_max);
 }
 
-Result<std::vector<Registration>> Registry::with_handle(std::uint32_t hub, std::string_view handle,
-                                                        std::size_t count_max) const {
+Result<Page> Registry::with_handle(std::uint32_t hub, std::string_view handle,
+                                   std::string_view after, std::size_t count_max) const {
     const auto view = parts_->views.current();
     if (!view) return make_error_code(errc::closed);
-    return find_handle(*view, hub, handle, count_max);
+    return find_handle(*view, hub, handle, after, count_max);
 }
 
 Result<std::vector<Place>> Registry::places_of_handle(std::uint32_t hub, std::string_view platform,

@@ -67,11 +67,13 @@ class Registry {
                             Done<bool> done);  ///< true = it existed
     Result<Registration> registration(std::uint32_t hub, std::string_view id) const;
     Result<Installation> installation(std::uint32_t hub, std::string_view id) const;
-    /// By id; `tag` empty = all. `after` is Page::next of the page before, or empty.
+    /// By id; `tag` empty = all. `after` is Page::next of the page before, or empty. A page has up
+    /// to `count_max` registrations, and fewer if they hold more than a mebibyte.
     Result<Page> list(std::uint32_t hub, std::string_view tag, std::string_view after,
                       std::size_t count_max) const;
-    Result<std::vector<Registration>> with_handle(std::uint32_t hub, std::string_view handle,
-                                                  std::size_t count_max) const;
+    /// The same of those with that handle; by id within a page.
+    Result<Page> with_handle(std::uint32_t hub, std::string_view handle, std::string_view after,
+                             std::size_t count_max) const;
 
     /// All rows that hold the handle, whatever the state of their channel, ascending by partition
     /// and number; the first `count_max`. Blocks on disk.

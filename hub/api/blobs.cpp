@@ -17,6 +17,7 @@
 #include "hub/http/continuation.hpp"
 #include "hub/http/request_fields.hpp"
 #include "hub/http/responses.hpp"
+#include "hub/send/fanout.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
 #include "hub/text/xml.hpp"
@@ -28,6 +29,8 @@ namespace {
 
 constexpr std::size_t piece_bytes = 256 * 1024;
 constexpr std::string_view blobs_list = "blobs";
+// Of a listing, before names are escaped: 5,000 names of 50 bytes fit.
+constexpr std::size_t list_bytes_max = 2u << 20, blob_frame_bytes = 350;
 
 Response blob_error(int status, std::string_view code, std::string_view message) {
     Response response;
@@ -125,12 +128,30 @@ std::optional<Range> read_range(std::string_view text, std::uint64_t size) {
     return range;
 }
 
-/// The body of an answer, read piece by piece while it is sent.
-pns::Task<std::string> next_piece(StorePool& store, std::shared_ptr<BlobFile> file,
+/// What became of the devices of a send is kept no longer than the send.
+std::optional<BlobFile> open_blob(const Parts& parts, const BlobPlace& place) {
+    if (place.container != "errors") return parts.blobs.open(place);
+    const auto send = send_of_details(place.name);
+    if (parts.registry.send(place.hub_number, send).error() == registry::errc::not_found)
+        return std::nullopt;
+    return parts.feedback.open_details(place);
+}
+
+/// The body of an answer, read piece by piece while it is sent. The blob is opened for each piece,
+/// so that a client that does not read holds no descriptor. One that was replaced meanwhile ends
+/// the answer short; what feedback is appended is none.
+pns::Task<std::string> next_piece(const Parts& parts, BlobPlace place, BlobFacts facts,
                                   std::shared_ptr<Range> left) {
     const auto size = std::min<std::uint64_t>(left->count, piece_bytes);
-    auto read = [file, left, size] { return file->read(left->first, size).value_or(""); };
-    std::string piece = co_await on_store(store, std::move(read));
+    auto read = [&parts, place, facts, first = left->first, size]() -> std::string {
+        const auto file = open_blob(parts, place);
+        if (!file) return {};
+        const BlobFacts& now = file->facts();
+        const bool grown = place.container == "feedback" && now.bytes >= facts.bytes;
+        if (now.etag != facts.etag && !grown) return {};
+        return file->read(first, size).value_or("");
+    };
+    std::string piece = co_await on_store(parts.store, std::move(read));
     left->first += piece.size();
     left->count -= piece.size();
     co_return piece;
@@ -141,9 +162,8 @@ bool matches(std::string_view condition, std::string_view etag) {
            (condition.size() + 2 == etag.size() && condition == etag.substr(1, condition.size()));
 }
 
-Response read_blob(const Call& call, BlobFile file) {
+Response read_blob(const Call& call, const BlobPlace& place, const BlobFacts& facts) {
     const Request& request = call.request;
-    const BlobFacts facts = file.facts();
     const auto if_match = trimmed(request.header("if-match"));
     if (!if_match.empty() && !matches(if_match, facts.etag))
         return blob_error(412, "ConditionNotMet", "The blob is another version.");
@@ -181,13 +201,21 @@ Response read_blob(const Call& call, BlobFile file) {
     response.headers.emplace_back("x-ms-blob-type", "BlockBlob");
     response.more_bytes = range.count;
     if (range.count > 0) {
-        auto shared = std::make_shared<BlobFile>(std::move(file));
         auto left = std::make_shared<Range>(range);
-        response.more = [&store = call.parts.store, shared, left] {
-            return next_piece(store, shared, left);
+        response.more = [&parts = call.parts, place, facts, left] {
+            return next_piece(parts, place, facts, left);
         };
     }
     return response;
+}
+
+/// Is there a condition of writing that is not understood? Dropped, it would overwrite what it was
+/// to keep.
+bool has_other_condition(const Request& request) {
+    return std::any_of(request.headers.begin(), request.headers.end(), [](const auto& header) {
+        return header.first.starts_with("if-") &&
+               !(header.first == "if-none-match" && trimmed(header.second) == "*");
+    });
 }
 
 Response put_answer(Blobs::Put put, const BlobFacts& facts) {
@@ -241,6 +269,16 @@ pns::Task<Response> write_blob(const Call& call, const BlobPlace& place) {
     co_return refusal ? error(request, refusal->status, refusal->message) : std::move(response);
 }
 
+/// Ends a page whose names would make a large answer; a marker leads to the rest.
+void bound_bytes(BlobPage& page) {
+    std::size_t bytes = 0, count = 0;
+    while (count < page.blobs.size() && bytes < list_bytes_max)
+        bytes += page.blobs[count++].name.size() + blob_frame_bytes;
+    if (count == page.blobs.size()) return;
+    page.blobs.resize(count);
+    page.next = page.blobs.back().name;
+}
+
 std::string listing(const Call& call, const BlobPlace& container, const BlobPage& page,
                     std::string_view prefix, std::string_view marker, std::size_t count_max) {
     std::string out =
@@ -268,15 +306,6 @@ std::string listing(const Call& call, const BlobPlace& container, const BlobPage
     append_element(out, "NextMarker",
                    page.next.empty() ? "" : continuation_token(blobs_list, page.next));
     return out + "</EnumerationResults>";
-}
-
-/// What became of the devices of a send is kept no longer than the send.
-std::optional<BlobFile> open_blob(const Parts& parts, const BlobPlace& place) {
-    if (place.container != "errors") return parts.blobs.open(place);
-    const auto send = send_of_details(place.name);
-    if (parts.registry.send(place.hub_number, send).error() == registry::errc::not_found)
-        return std::nullopt;
-    return parts.feedback.open_details(place);
 }
 
 }  // namespace
@@ -317,14 +346,16 @@ pns::Task<Response> list_blobs(Call call) {
             add_version(request, response);
             co_return response;
         }
-        auto read = [&call, &place, &prefix, &marker, count_max] {
-            if (place->container == "errors")
-                return call.parts.feedback.list_details(*place, prefix, *marker, count_max);
-            return call.parts.blobs.list(*place, prefix, *marker, count_max);
+        // Some thousand names are more than a lane should write.
+        auto read = [&call, &place, &prefix, &marker, &given, count_max] {
+            auto page = place->container == "errors"
+                            ? call.parts.feedback.list_details(*place, prefix, *marker, count_max)
+                            : call.parts.blobs.list(*place, prefix, *marker, count_max);
+            bound_bytes(page);
+            return listing(call, *place, page, prefix, given, count_max);
         };
-        const auto page = co_await on_store(call.parts.store, std::move(read));
+        response.body = co_await on_store(call.parts.store, std::move(read));
         response.headers.emplace_back("Content-Type", "application/xml");
-        response.body = listing(call, *place, page, prefix, given, count_max);
     }
     add_version(request, response);
     co_return response;
@@ -336,10 +367,13 @@ pns::Task<Response> get_blob(Call call) {
     if (!place) {
         response = forbidden();
     } else {
-        auto open = [&call, &place] { return open_blob(call.parts, *place); };
-        auto file = co_await on_store(call.parts.store, std::move(open));
-        response = file ? read_blob(call, std::move(*file))
-                        : blob_error(404, "BlobNotFound", "The blob does not exist.");
+        auto look = [&call, &place]() -> std::optional<BlobFacts> {
+            const auto file = open_blob(call.parts, *place);
+            return file ? std::optional(file->facts()) : std::nullopt;
+        };
+        const auto facts = co_await on_store(call.parts.store, std::move(look));
+        response = facts ? read_blob(call, *place, *facts)
+                         : blob_error(404, "BlobNotFound", "The blob does not exist.");
     }
     add_version(call.request, response);
     co_return response;
@@ -355,6 +389,12 @@ pns::Task<Response> put_blob(Call call) {
         response = blob_error(501, "NotImplemented", "Blobs are written whole, not in blocks.");
     } else if (lower(request.header("x-ms-blob-type")) != "blockblob") {
         response = blob_error(400, "InvalidHeaderValue", "x-ms-blob-type must be BlockBlob.");
+    } else if (has_other_condition(request)) {
+        response = blob_error(400, "InvalidHeaderValue",
+                              "A blob is written without a condition, or with If-None-Match: *.");
+    } else if (call.parts.fanout.figures().disk_low != 0) {
+        response = blob_error(503, "ServerBusy", "The disk is nearly full.");
+        response.headers.emplace_back("Retry-After", "60");
     } else {
         response = co_await write_blob(call, *place);
     }

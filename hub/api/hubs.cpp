@@ -53,7 +53,7 @@ Response answer(const Request& request, int status, const HubState& hub) {
     response.status = status;
     response.headers.emplace_back("Content-Type", std::string(atom_entry_type));
     response.headers.emplace_back("ETag", "W/\"" + std::to_string(hub.row.etag) + "\"");
-    response.body = hub_entry(entry_of(hub), root_url(request), request.query_text());
+    response.body = hub_entry(entry_of(hub), root_url(request), version_query(request));
     return response;
 }
 
@@ -121,6 +121,19 @@ std::optional<Refusal> check_credentials(const HubDescription& description, cons
     return std::nullopt;
 }
 
+/// Rules of a hub come first when a token is checked: one of this name would stand before the
+/// namespace's own.
+std::optional<Refusal> check_rule_names(const HubDescription& description,
+                                        const NamespaceRules& of_namespace) {
+    const std::string name = of_namespace.front().name;
+    const auto& rules = description.rules;
+    if (std::none_of(rules.begin(), rules.end(),
+                     [&](const Rule& rule) { return rule.name == name; }))
+        return std::nullopt;
+    return bad_request("The rule name '" + shown(name) +
+                       "' is that of the namespace; a hub's rule needs another.");
+}
+
 }  // namespace
 
 pns::Task<Response> list_hubs(Call call) {
@@ -136,7 +149,7 @@ pns::Task<Response> list_hubs(Call call) {
     }
     Response response;
     response.headers.emplace_back("Content-Type", std::string(atom_feed_type));
-    response.body = hub_feed(entries, root_url(call.request), call.request.query_text(),
+    response.body = hub_feed(entries, root_url(call.request), version_query(call.request),
                              call.request.received_at_ms);
     co_return response;
 }
@@ -163,8 +176,14 @@ pns::Task<Response> put_hub(Call call) {
     if (update && !known) co_return error(request, 404, missing);
     if (!update && known) co_return error(request, 409, "SubCode=40900. Conflict");
     if (update && !matches(wanted, *known)) co_return not_current(request);
-    auto unusable =
-        check_credentials(description, known.get(), call.parts.config, request.received_at_ms);
+    if (auto refusal = check_rule_names(description, call.parts.namespace_rules))
+        co_return refused(request, *refusal);
+    // To open a certificate's file may take a while.
+    auto check = [&call, &description, &known, &request] {
+        return check_credentials(description, known.get(), call.parts.config,
+                                 request.received_at_ms);
+    };
+    const auto unusable = co_await on_store(call.parts.store, std::move(check));
     if (unusable) co_return refused(request, *unusable);
     description.name = known ? known->row.name : name;
     description.created_at_ms = known ? known->description.created_at_ms : request.received_at_ms;

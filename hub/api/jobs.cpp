@@ -108,7 +108,7 @@ std::optional<Refusal> locate(const Call& call, JobRecord& job) {
 }
 
 Response entry(const Call& call, int status, const JobRecord& job) {
-    const std::string query(call.request.query_text());
+    const std::string query = version_query(call.request);
     const std::string tail = "/" + job.id + (query.empty() ? "" : "?" + query);
     const std::string url = jobs_url(call) + tail;
     Response response;
@@ -178,10 +178,13 @@ pns::Task<Response> get_job(Call call) {
 
 pns::Task<Response> list_jobs(Call call) {
     Response response;
-    const auto jobs = call.parts.jobs.list(call.hub->row.number);
     response.headers.emplace_back("Content-Type", std::string(atom_feed_type));
-    response.body =
-        job_feed(jobs, jobs_url(call), call.request.query_text(), call.request.received_at_ms);
+    // Some hundred jobs with their addresses: more than a lane should write.
+    auto write = [&call] {
+        return job_feed(call.parts.jobs.list(call.hub->row.number), jobs_url(call),
+                        version_query(call.request), call.request.received_at_ms);
+    };
+    response.body = co_await on_store(call.parts.store, std::move(write));
     co_return response;
 }
 

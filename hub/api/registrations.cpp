@@ -2,9 +2,9 @@
 // tests/conformance/.
 //
 // Handlers check and translate on the lane, write through the registry's writer, and read on a
-// store thread. A list is one page; its continuation token is the id behind which the next page
-// begins, so no state is kept between pages. A list by handle tries each spelling that a platform
-// may have stored.
+// store thread, where feeds are written, too. A list is one page; its continuation token is the id
+// behind which the next page begins, so no state is kept between pages. A list by handle tries each
+// spelling that a platform may have stored.
 
 #include <algorithm>
 #include <charconv>
@@ -30,13 +30,12 @@ using registry::Registration;
 
 constexpr std::size_t page_default = 100, page_max = 1'000;  // docs/contracts/anh.md 3.7
 constexpr std::size_t skip_max = 100'000;
+constexpr std::string_view no_token = "The continuation token is not one that a list returned.";
 
 AtomPlace place_of(const Call& call) {
     AtomPlace place;
     place.hub_url = "https://" + call.request.host + "/" + call.hub->row.name;
-    const std::string& target = call.request.target;
-    if (const auto query = target.find('?'); query != std::string::npos)
-        place.query = target.substr(query + 1);
+    place.query = version_query(call.request);
     place.now_ms = call.request.received_at_ms;
     return place;
 }
@@ -79,16 +78,17 @@ pns::Task<Response> write(Call call, std::string id, Precondition match) {
     co_return entry(call, *written);
 }
 
-/// A page of registrations as a feed. `path` is what follows the hub.
-Response feed(const Call& call, const registry::Page& page, std::string_view path) {
+/// A page of registrations as a feed. `path` is what follows the hub, `list` names the list. Up to
+/// some megabytes are written: not for a lane.
+Response feed(const Call& call, const registry::Page& page, std::string_view path,
+              std::string_view list, std::size_t top) {
     Response response;
     std::string next_query;
     if (!page.next.empty()) {
-        const std::string token = continuation_token(path, page.next);
+        const std::string token = continuation_token(list, page.next);
         response.headers.emplace_back("x-ms-continuationtoken", token);
         next_query = "api-version=2020-06&continuationtoken=" + token;
-        if (const auto top = call.request.param("$top"))
-            next_query += "&%24top=" + std::string(*top);
+        if (call.request.param("$top")) next_query += "&%24top=" + std::to_string(top);
     }
     response.body = registration_feed(page.registrations, place_of(call), path, next_query);
     response.headers.emplace_back("Content-Type", std::string(atom_feed_type));
@@ -132,16 +132,18 @@ pns::Task<Response> list(Call call, std::string tag, std::string path) {
     if (!ok(top)) co_return refused(request, std::get<Refusal>(top));
     const auto skip = read_skip(request);
     if (!ok(skip)) co_return refused(request, std::get<Refusal>(skip));
-    const auto after = read_continuation(request, path);
-    if (!after)
-        co_return error(request, 400, "The continuation token is not one that a list returned.");
-    auto read = [&call, &tag, &after, behind = std::get<std::size_t>(skip),
-                 count = std::get<std::size_t>(top)] {
-        return page_behind(call, tag, *after, behind, count);
+    const std::string name = path;
+    const auto after = read_continuation(request, name);
+    if (!after) co_return error(request, 400, no_token);
+    auto read = [&call, &tag, &after, &path, &name, behind = std::get<std::size_t>(skip),
+                 count = std::get<std::size_t>(top)]() -> registry::Result<Response> {
+        const auto page = page_behind(call, tag, *after, behind, count);
+        if (!page) return page.error();
+        return feed(call, *page, path, name, count);
     };
-    const auto page = co_await on_store(call.parts.store, std::move(read));
-    if (!page) co_return refused(request, page.error(), "");
-    co_return feed(call, *page, path);
+    auto response = co_await on_store(call.parts.store, std::move(read));
+    if (!response) co_return refused(request, response.error(), "");
+    co_return std::move(*response);
 }
 
 /// Registrations keep handles in canonical spelling: each spelling asked for is tried as it is and
@@ -157,26 +159,44 @@ std::vector<std::string> spellings(const HandleQuery& query) {
     return all;
 }
 
+/// All of a handle are one page as long as they fit: .NET deletes by handle as long as the first
+/// page has a token (docs/contracts/anh.md 11.3). A token says, before the place, which spelling of
+/// the handle is listed.
 pns::Task<Response> list_by_handle(Call call, HandleQuery query) {
     const Request& request = call.request;
-    auto read = [&call, &query]() -> registry::Result<registry::Page> {
+    const std::string path = "/registrations";
+    const auto all = spellings(query);
+    std::string narrowed = query.platform;
+    for (const std::string& handle : all) narrowed.append("\n").append(handle);
+    const std::string name = path + "\n" + narrowed;
+    const auto token = read_continuation(request, name);
+    if (!token) co_return error(request, 400, no_token);
+    auto read = [&call, &query, &all, &path, &name, &token]() -> registry::Result<Response> {
         registry::Page page;
-        for (const std::string& handle : spellings(query)) {
-            auto found = call.parts.registry.with_handle(call.hub->row.number, handle, page_max);
-            if (!found) return found.error();
-            for (Registration& registration : *found) {
-                if (!query.platform.empty() && query.platform != registration.platform) continue;
-                page.registrations.push_back(std::move(registration));
-            }
-            if (!page.registrations.empty()) break;
+        std::size_t first = 0;
+        std::string after = *token;
+        if (!after.empty()) {
+            first = static_cast<std::size_t>(after.front() - '0');
+            after.erase(0, 1);
         }
-        return page;
+        for (std::size_t i = first; i < all.size() && page.registrations.empty(); ++i) {
+            do {
+                auto found = call.parts.registry.with_handle(call.hub->row.number, all[i],
+                                                             std::move(after), page_max);
+                if (!found) return found.error();
+                for (Registration& registration : found->registrations) {
+                    if (query.platform.empty() || query.platform == registration.platform)
+                        page.registrations.push_back(std::move(registration));
+                }
+                after = std::move(found->next);
+            } while (page.registrations.empty() && !after.empty());
+            if (!after.empty()) page.next = std::to_string(i) + after;
+        }
+        return feed(call, page, path, name, page_max);
     };
-    const auto page = co_await on_store(call.parts.store, std::move(read));
-    if (!page) co_return refused(request, page.error(), "");
-    // One page holds them all: a token here sends .NET into an endless loop
-    // (docs/contracts/anh.md 11.3).
-    co_return feed(call, *page, "/registrations");
+    auto response = co_await on_store(call.parts.store, std::move(read));
+    if (!response) co_return refused(request, response.error(), "");
+    co_return std::move(*response);
 }
 
 }  // namespace
@@ -241,8 +261,6 @@ pns::Task<Response> list_registrations(Call call) {
     if (!ok(top)) co_return refused(call.request, std::get<Refusal>(top));
     const auto skip = read_skip(call.request);
     if (!ok(skip)) co_return refused(call.request, std::get<Refusal>(skip));
-    if (!call.request.param("continuationtoken").value_or("").empty())
-        co_return error(call.request, 400, "A list by handle has no continuation token.");
     HandleQuery wanted = std::get<HandleQuery>(std::move(filter));
     co_return co_await list_by_handle(std::move(call), std::move(wanted));
 }

@@ -86,12 +86,19 @@ void append_link(std::string& out, std::string_view url) {
 
 Parsed<std::map<std::string, std::string>> read_properties(const pugi::xml_node& node) {
     std::map<std::string, std::string> out;
+    std::size_t bytes = 0;
     for (const auto& child : node.children()) {
         if (child.type() != pugi::node_element) continue;
         if (out.size() >= job_properties_max)
             return bad_request("InputProperties has more than " +
                                std::to_string(job_properties_max) + " entries.");
-        out[child_text(child, "Key").value_or("")] = child_text(child, "Value").value_or("");
+        const auto key = child_text(child, "Key").value_or("");
+        auto value = child_text(child, "Value").value_or("");
+        bytes += key.size() + value.size();
+        if (bytes > job_property_bytes_max)
+            return bad_request("InputProperties has more than " +
+                               std::to_string(job_property_bytes_max) + " bytes.");
+        out[key] = std::move(value);
     }
     return out;
 }

@@ -1,5 +1,6 @@
 #include "hub/http/responses.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <system_error>
 
@@ -46,12 +47,19 @@ Response empty_response(int status) {
     return response;
 }
 
+std::string version_query(const Request& request) {
+    constexpr std::size_t version_bytes_max = 32;
+    const auto version = request.param("api-version").value_or("");
+    const bool plain = std::all_of(version.begin(), version.end(), pns::is_unreserved);
+    if (version.empty() || version.size() > version_bytes_max || !plain) return {};
+    return "api-version=" + std::string(version);
+}
+
 namespace {
 
 void append_version(std::string& url, const Request& request) {
-    const auto version = request.param("api-version");
-    url += "?api-version=";
-    append_percent_encoded(url, version && !version->empty() ? *version : "2020-06");
+    const std::string version = version_query(request);
+    url += version.empty() ? "?api-version=2020-06" : "?" + version;
 }
 
 }  // namespace

@@ -26,6 +26,10 @@ Response busy(const Request& request, std::string_view what);
 /// An empty body with the content type the real service uses.
 Response empty_response(int status);
 
+/// "api-version=2020-06" as the request has it; empty: none, or one that no client writes. All that
+/// addresses in answers repeat of a query: a page has a thousand of them.
+std::string version_query(const Request& request);
+
 /// https://<host>/<first>/<second>...: segments percent-encoded, with the request's api-version.
 std::string absolute_url(const Request& request, const std::vector<std::string>& segments);
 
