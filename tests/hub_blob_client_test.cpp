@@ -57,6 +57,7 @@ TEST_CASE("blobs of another service are read in pieces and written; what is in t
     std::atomic<bool> stop = false;
     hub::BlobClient::Settings settings;
     settings.ca_file = store.service().ca_file().string();
+    settings.hosts = {"localhost:" + std::to_string(store.service().port())};
     hub::BlobClient client(pns::system_clock(), settings, stop);
     const support::Folder folder;
     std::ofstream(folder.path / "large") << std::string(5u << 20, 'x');
@@ -81,7 +82,8 @@ TEST_CASE("blobs of another service are read in pieces and written; what is in t
     REQUIRE(hub::ok(got));
     CHECK(std::get<hub::BlobClient::Piece>(got).bytes.empty());
     CHECK_FALSE(hub::ok(client.get(hub::blob_in(target, "small"), 0, "\"other\"")));
-    hub::BlobClient stranger(pns::system_clock(), hub::BlobClient::Settings(), stop);
+    settings.ca_file.clear();
+    hub::BlobClient stranger(pns::system_clock(), settings, stop);
     const auto distrusted = stranger.get(hub::blob_in(target, "small"), 0, "");
     REQUIRE_FALSE(hub::ok(distrusted));
     CHECK(std::get<hub::Refusal>(distrusted).message.find("not trusted") != std::string::npos);
@@ -107,6 +109,38 @@ TEST_CASE("a silent name server does not hold a blob client that is to stop", "[
     reader.join();
     CHECK(asked);
     CHECK(message == "blobs.test: the process stops.");
+    dns.stop();
+    REQUIRE(support::run_until(loop, [&] { return dns.ended(); }));
+}
+
+TEST_CASE("a host of another's domain leads to no address of the operator's network", "[hub]") {
+    boost::asio::io_context loop(1);
+    support::DnsServer dns(loop);
+    dns.addresses = {boost::asio::ip::address_v4::loopback(),
+                     boost::asio::ip::make_address_v4("10.0.0.1")};
+    std::atomic<bool> stop = false;
+    hub::BlobClient::Settings settings;
+    settings.timeout_ms = 5'000;
+    settings.name_servers = dns.address();
+    // The port is closed: who may go there is refused by the system.
+    const auto url = std::get<hub::BlobUrl>(hub::parse_blob_url("https://blobs.test:1/c/a"));
+    const auto asked_with = [&](std::vector<std::string> hosts) {
+        settings.hosts = std::move(hosts);
+        std::string message;
+        std::atomic<bool> done = false;
+        std::thread reader([&] {
+            const auto got = hub::BlobClient(pns::system_clock(), settings, stop).get(url, 0, "");
+            if (!hub::ok(got)) message = std::get<hub::Refusal>(got).message;
+            done = true;
+        });
+        CHECK(support::run_until(loop, [&] { return done.load(); }));
+        reader.join();
+        return message;
+    };
+    const std::string refused = "addresses are not public";
+    CHECK(asked_with({}).find(refused) != std::string::npos);
+    CHECK(asked_with({"*.test:1"}).find(refused) != std::string::npos);
+    CHECK(asked_with({"blobs.test:1"}).find(refused) == std::string::npos);
     dns.stop();
     REQUIRE(support::run_until(loop, [&] { return dns.ended(); }));
 }

@@ -68,3 +68,18 @@ TEST_CASE("the self-made certificate names what the hub listens on", "[hub]") {
     ::freeifaddrs(first);
     fs::remove_all(dir);
 }
+
+TEST_CASE("an authority is told when it may not vouch for a name that is new", "[hub]") {
+    const fs::path dir =
+        fs::temp_directory_path() / ("pushhub-tls-names-" + std::to_string(::getpid()));
+    fs::create_directories(dir);
+    hub::Config config;
+    config.data_dir = dir;
+    config.host_names = {"push.example.test"};
+    CHECK_NOTHROW(hub::prepare_tls_files(config));
+    CHECK_NOTHROW(hub::prepare_tls_files(config));
+    config.host_names = {"bank.example.test"};
+    CHECK_THROWS_WITH(hub::prepare_tls_files(config),
+                      Catch::Contains("was made for other names than bank.example.test"));
+    fs::remove_all(dir);
+}

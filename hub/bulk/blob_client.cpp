@@ -27,6 +27,7 @@
 #include "hub/process/http_client.hpp"
 #include "hub/text/text.hpp"
 #include "pns/connect_to.hpp"
+#include "pns/endpoint_guard.hpp"
 #include "pns/jwt.hpp"
 #include "pns/name_lookup.hpp"
 
@@ -73,6 +74,7 @@ struct BlobClient::Impl {
     Impl(const pns::Clock& given_clock, const Settings& settings, const std::atomic<bool>& stopping)
         : clock(given_clock),
           routes(pns::ConnectTo::parse(settings.connect_to)),
+          hosts(settings.hosts),
           http(clock, {settings.ca_file, true, settings.timeout_ms, &stopping}),
           name_servers(settings.name_servers),
           timeout_ms(settings.timeout_ms),
@@ -87,6 +89,7 @@ struct BlobClient::Impl {
 
     const pns::Clock& clock;
     const pns::Result<pns::ConnectTo> routes;
+    const std::vector<std::string> hosts;
     HttpClient http;
     const std::string name_servers;
     const std::int64_t timeout_ms;
@@ -116,9 +119,17 @@ bool BlobClient::Impl::resolve(const BlobUrl& url, HttpCall& wanted, std::string
         why = "the host's name has no address";
         return false;
     }
-    target.host = lookup.addresses().front().to_string();
-    wanted.connect_to = target;
-    return true;
+    const bool rerouted = target.host != url.host || target.port != url.port;
+    const bool any_address = rerouted || is_named_host(url, hosts);
+    // The very address that was looked at is the one that is connected to.
+    for (const auto& address : lookup.addresses()) {
+        if (!any_address && !pns::is_public_address(address)) continue;
+        target.host = address.to_string();
+        wanted.connect_to = target;
+        return true;
+    }
+    why = "the host's addresses are not public, and jobs_external_hosts does not name it itself";
+    return false;
 }
 
 Parsed<HttpReply> BlobClient::Impl::call(const BlobUrl& url, HttpCall& wanted) {

@@ -26,6 +26,10 @@ class BlobClient {
     struct Settings {
         std::string ca_file;
         std::vector<std::string> connect_to;
+        /// HOST or HOST:PORT: these, and what connect_to leads to, may have any address; others
+        /// public ones only (pns/endpoint_guard.hpp). *.DOMAIN names no host: its names are not
+        /// all the operator's.
+        std::vector<std::string> hosts;
         std::int64_t timeout_ms = 30'000;  ///< for each step: name, connect, handshake, answer
         std::string name_servers;          ///< as pns::NameLookup takes them
     };

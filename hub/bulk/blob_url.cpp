@@ -58,19 +58,31 @@ BlobUrl blob_in(const BlobUrl& container, std::string_view name) {
     return url;
 }
 
+namespace {
+
+bool covers(const std::string& entry, const BlobUrl& url, bool by_name_only) {
+    std::string name = lower(entry);
+    std::uint64_t port = 443;
+    if (const auto colon = name.rfind(':'); colon != std::string::npos) {
+        port = 0;
+        std::from_chars(name.data() + colon + 1, name.data() + name.size(), port);
+        name.resize(colon);
+    }
+    if (port != url.port) return false;
+    if (!name.starts_with("*.")) return name == url.host;
+    return !by_name_only && url.host.size() + 1 > name.size() && url.host.ends_with(name.substr(1));
+}
+
+}  // namespace
+
 bool is_allowed_host(const BlobUrl& url, const std::vector<std::string>& allowed) {
-    return std::any_of(allowed.begin(), allowed.end(), [&](const std::string& entry) {
-        std::string name = lower(entry);
-        std::uint64_t port = 443;
-        if (const auto colon = name.rfind(':'); colon != std::string::npos) {
-            port = 0;
-            std::from_chars(name.data() + colon + 1, name.data() + name.size(), port);
-            name.resize(colon);
-        }
-        if (port != url.port) return false;
-        if (!name.starts_with("*.")) return name == url.host;
-        return url.host.size() + 1 > name.size() && url.host.ends_with(name.substr(1));
-    });
+    return std::any_of(allowed.begin(), allowed.end(),
+                       [&](const std::string& entry) { return covers(entry, url, false); });
+}
+
+bool is_named_host(const BlobUrl& url, const std::vector<std::string>& allowed) {
+    return std::any_of(allowed.begin(), allowed.end(),
+                       [&](const std::string& entry) { return covers(entry, url, true); });
 }
 
 }  // namespace hub

@@ -24,5 +24,7 @@ Parsed<BlobUrl> parse_blob_url(std::string_view text);
 BlobUrl blob_in(const BlobUrl& container, std::string_view name);
 /// Is the host on the list? Entries: "name", "name:port", "*.name".
 bool is_allowed_host(const BlobUrl& url, const std::vector<std::string>& allowed);
+/// The same by an entry that is HOST or HOST:PORT, not *.DOMAIN.
+bool is_named_host(const BlobUrl& url, const std::vector<std::string>& allowed);
 
 }  // namespace hub

@@ -28,6 +28,7 @@ BlobClient::Settings blob_client_settings(const Config& config) {
     BlobClient::Settings settings;
     settings.ca_file = config.provider_ca_file;
     settings.connect_to = config.connect_to;
+    settings.hosts = config.jobs_external_hosts;
     return settings;
 }
 

@@ -23,16 +23,24 @@ namespace hub {
 
 namespace {
 
-pns::CertificatePair authority(const std::filesystem::path& folder) {
+/// One that is new vouches for the DNS names in `names` only. Addresses are not bounded: those that
+/// a hub listens on come and go.
+pns::CertificatePair authority(const std::filesystem::path& folder,
+                               const std::vector<std::string>& names) {
     const auto certificate = folder / "ca.pem";
     const auto key = folder / "ca.key";
     if (std::filesystem::exists(certificate) && std::filesystem::exists(key)) {
         return {read_small_file(certificate), read_small_file(key)};
     }
-    auto made = pns::make_ca("pushhub local CA");
+    auto made = pns::make_ca("pushhub local CA", names, true);
     write_private_file(key, made.key_pem);
     write_private_file(certificate, made.certificate_pem);
     return made;
+}
+
+std::string name_of_machine() {
+    char host[256] = {};
+    return ::gethostname(host, sizeof host - 1) == 0 ? host : "";
 }
 
 /// What clients may call the address that `listen` names: itself, or for all addresses those of the
@@ -46,8 +54,7 @@ std::vector<std::string> names_of(const std::string& listen) {
     if (none) return {};
     if (!address.is_unspecified()) return {address.to_string()};
     std::vector<std::string> out;
-    char host[256] = {};
-    if (::gethostname(host, sizeof host - 1) == 0 && host[0] != '\0') out.emplace_back(host);
+    if (const auto host = name_of_machine(); !host.empty()) out.push_back(host);
     ifaddrs* first = nullptr;
     if (::getifaddrs(&first) != 0) return out;
     const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> all(first, &::freeifaddrs);
@@ -69,13 +76,29 @@ std::vector<std::string> names_of(const std::string& listen) {
     return out;
 }
 
+/// Leaves out names that an older authority may not vouch for: the machine has another name now.
+/// Throws if it is one of `configured`.
+void keep_signable(const pns::CertificatePair& ca, std::vector<std::string>& names,
+                   const std::vector<std::string>& configured) {
+    if (pns::may_sign(ca, names)) return;
+    std::erase_if(names, [&](const std::string& name) {
+        if (pns::may_sign(ca, {name})) return false;
+        if (std::find(configured.begin(), configured.end(), name) != configured.end()) {
+            throw std::runtime_error("the authority in tls/ca.pem was made for other names than " +
+                                     name +
+                                     ": take ca.pem and ca.key away and start anew for another, "
+                                     "which clients then have to trust");
+        }
+        return true;
+    });
+}
+
 }  // namespace
 
 TlsFiles prepare_tls_files(const Config& config) {
     if (!config.tls_cert_file.empty()) return {config.tls_cert_file, config.tls_key_file, {}};
     const auto folder = config.data_dir / "tls";
     std::filesystem::create_directories(folder);
-    const auto ca = authority(folder);
     std::vector<std::string> names{"localhost", "127.0.0.1", "::1"};
     std::vector<std::string> more = config.host_names;
     for (std::string& name : names_of(config.listen)) more.push_back(std::move(name));
@@ -83,6 +106,11 @@ TlsFiles prepare_tls_files(const Config& config) {
         if (name.starts_with('[') && name.ends_with(']')) name = name.substr(1, name.size() - 2);
         if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
     }
+    // The hub may listen on all addresses later.
+    std::vector<std::string> vouched = names;
+    if (const auto host = name_of_machine(); !host.empty()) vouched.push_back(host);
+    const auto ca = authority(folder, vouched);
+    keep_signable(ca, names, config.host_names);
     pns::LeafOptions options;
     options.valid_until_s = 825 * 86'400;
     const auto leaf = pns::make_leaf(ca, names, options);
