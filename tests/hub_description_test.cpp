@@ -131,7 +131,8 @@ TEST_CASE("wrong hub descriptions are refused with the reason", "[hub]") {
              {"<RegistrationTTL>P30D</RegistrationTTL>", "'RegistrationTTL'"},
              {credential("FcmV1Credential", property("PrivatKey", "k")),
               "'PrivatKey' of FcmV1Credential is unknown; it may have PrivateKey, ProjectId"},
-             {credential("ApnsCredential", property("", "k")), "'' of ApnsCredential"},
+             {credential("ApnsCredential", property("", "k")),
+              "Property of ApnsCredential needs a Name and a Value"},
              {credential("ApnsCredential", property("Token", "a") + property("token", "b")),
               "Token of ApnsCredential occurs twice"},
              {credential("WnsCredential", "") + credential("wnsCredential", ""),
@@ -145,6 +146,51 @@ TEST_CASE("wrong hub descriptions are refused with the reason", "[hub]") {
     for (const std::string body : {"", "<entry/>", "<Other/>", "<a>"}) {
         CHECK_FALSE(hub::ok(hub::parse_hub_description(body)));
     }
+}
+
+TEST_CASE("nothing of a hub description is swallowed", "[hub]") {
+    for (const auto& [children, named] : std::vector<std::pair<std::string, std::string>>{
+             {rules(rule("r", {"Send"}, "<PrimryKey>k</PrimryKey>")),
+              "'PrimryKey' of AuthorizationRule"},
+             {rules(rule("r", {"Send"}, "<PrimaryKey>a</PrimaryKey><PrimaryKey>b</PrimaryKey>")),
+              "PrimaryKey occurs twice"},
+             {rules("<AuthorisationRule><KeyName>r</KeyName></AuthorisationRule>"),
+              "'AuthorisationRule' of AuthorizationRules"},
+             {rules("<AuthorizationRule><KeyName>r</KeyName><Rights><Right>Send</Right></Rights>"
+                    "</AuthorizationRule>"),
+              "'Right' of Rights"},
+             {rules(rule("a", {"Send"})) + rules(rule("b", {"Send"})),
+              "AuthorizationRules occurs twice"},
+             {"<RegistrationTtl>P30D</RegistrationTtl><RegistrationTtl>P90D</RegistrationTtl>",
+              "RegistrationTtl occurs twice"},
+             {"<Status>tru</Status>", "Status 'tru' is unknown"},
+             {credential("MpnsCredential",
+                         "<Property><name>Thumbprint</name><value>k</value></Property>"),
+              "'name' of Property"},
+             {credential("MpnsCredential", "<Property><Name>Thumbprint</Name></Property>"),
+              "needs a Name and a Value"},
+             {credential("MpnsCredential", "<Property><Value>k</Value></Property>"),
+              "needs a Name and a Value"},
+             {credential("MpnsCredential",
+                         "<Property><Name>Thumbprint</Name><Value>a</Value><Value>b</Value>"
+                         "</Property>"),
+              "Value occurs twice"},
+             {"<MpnsCredential><Properties/><Properties/></MpnsCredential>",
+              "Properties occurs twice"}}) {
+        CHECK_THAT(refused(children), Catch::Matchers::Contains(named));
+    }
+}
+
+TEST_CASE("a description read from Azure is taken back", "[hub]") {
+    const auto hub = parsed(description(
+        rules(rule("r", {"Send"},
+                   "<IssuerName>x</IssuerName><ModifiedTime>2026-11-21T12:00:00Z</ModifiedTime>"
+                   "<Revision>3</Revision><Colour i:nil=\"true\"/>")) +
+        "<Status>Active</Status><DailyOperations>5</DailyOperations>"));
+    CHECK(hub.rules.size() == 1);
+    CHECK_FALSE(hub.disabled);
+    CHECK(parsed(description("<Status>Disabled</Status>")).disabled);
+    CHECK_FALSE(parsed(description("<Status>false</Status>")).disabled);
 }
 
 TEST_CASE("a hub description is written in the order .NET reads", "[hub]") {

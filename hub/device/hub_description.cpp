@@ -10,6 +10,7 @@
 #include <array>
 #include <charconv>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "hub/text/text.hpp"
@@ -30,12 +31,43 @@ constexpr std::array<std::string_view, 8> known_elements = {
     "PushesPerSecond",       "DailyOperations",
     "DailyMaxActiveDevices", "DailyMaxActiveRegistrations"};
 
+/// Children of a rule; some say nothing here, and are what a description read from Azure has.
+constexpr std::array<std::string_view, 10> rule_elements = {
+    "IssuerName",   "ClaimType", "ClaimValue", "Rights",     "CreatedTime",
+    "ModifiedTime", "Revision",  "KeyName",    "PrimaryKey", "SecondaryKey"};
+
+constexpr std::array<std::string_view, 2> property_elements = {"Name", "Value"};
+
+std::optional<Refusal> unknown_element(const pugi::xml_node& node, std::string_view inside) {
+    return bad_request("The element '" + shown(local_name(node)) + "' of " + std::string(inside) +
+                       " is unknown.");
+}
+
+/// Refuses a child that is not known, or is there twice: what it says would be lost, and with a key
+/// or a secret that is seen only much later.
+std::optional<Refusal> check_children(const pugi::xml_node& node,
+                                      std::span<const std::string_view> known) {
+    for (const pugi::xml_node& child : node.children()) {
+        if (child.type() != pugi::node_element) continue;
+        const bool says_nothing = is_nil(child) || !child.first_child();
+        if (!says_nothing &&
+            std::find(known.begin(), known.end(), local_name(child)) == known.end())
+            return unknown_element(child, local_name(node));
+    }
+    return check_no_child_twice(node);
+}
+
 using CredentialProperties = std::map<std::string, std::string>;
 
 /// Names ignore case: Azure itself answers `PrivateKey` and, newer, `privateKey`.
 std::optional<Refusal> read_property(const pugi::xml_node& node, const pns::Platform& platform,
                                      CredentialProperties& out) {
+    if (auto refusal = check_children(node, property_elements)) return refusal;
     const std::string given = child_text(node, "Name").value_or(std::string());
+    if (given.empty() || !child_element(node, "Value")) {
+        return bad_request("A Property of " + std::string(platform.credential) +
+                           " needs a Name and a Value.");
+    }
     const auto value = child_text(node, "Value");
     if (!value || *value == "null") return std::nullopt;
     const auto name = std::find_if(platform.properties.begin(), platform.properties.end(),
@@ -54,13 +86,9 @@ std::optional<Refusal> read_property(const pugi::xml_node& node, const pns::Plat
     return std::nullopt;
 }
 
-std::optional<Refusal> unknown_element(const pugi::xml_node& node, std::string_view inside) {
-    return bad_request("The element '" + shown(local_name(node)) + "' of " + std::string(inside) +
-                       " is unknown.");
-}
-
 std::optional<Refusal> read_credential(const pugi::xml_node& credential,
                                        const pns::Platform& platform, CredentialProperties& out) {
+    if (auto refusal = check_no_child_twice(credential)) return refusal;
     for (const pugi::xml_node& list : credential.children()) {
         if (list.type() != pugi::node_element || local_name(list) == "BlockedOn") continue;
         if (local_name(list) != "Properties") return unknown_element(list, platform.credential);
@@ -101,6 +129,7 @@ std::optional<Refusal> read_credentials(const pugi::xml_node& description, HubDe
 std::optional<Refusal> read_rights(const pugi::xml_node& node, Rule& rule) {
     for (const pugi::xml_node& right : child_element(node, "Rights").children()) {
         if (right.type() != pugi::node_element) continue;
+        if (local_name(right) != "AccessRights") return unknown_element(right, "Rights");
         const std::string name = text_of(right);
         if (name == "Listen")
             rule.listen = true;
@@ -133,6 +162,9 @@ bool is_key(std::string_view key) {
 
 Parsed<Rule> read_rule(const pugi::xml_node& node) {
     Rule rule;
+    if (local_name(node) != "AuthorizationRule")
+        return *unknown_element(node, "AuthorizationRules");
+    if (auto refusal = check_children(node, rule_elements)) return std::move(*refusal);
     rule.name = child_text(node, "KeyName").value_or(std::string());
     const bool printable = std::all_of(rule.name.begin(), rule.name.end(), [](char c) {
         return static_cast<unsigned char>(c) >= 0x20 && c != 0x7F;
@@ -202,6 +234,18 @@ void append_rule(std::string& out, const Rule& rule) {
     out += "</AuthorizationRule>";
 }
 
+/// Is the hub disabled? SDKs write `true` and `false` or leave it out; the words of the management
+/// plane mean the same.
+Parsed<bool> read_status(std::string_view text) {
+    const std::string status = lower(trimmed(text));
+    if (status == "true" || status == "disabled") return true;
+    if (status.empty() || status == "null" || status == "false" || status == "active" ||
+        status == "enabled")
+        return false;
+    return bad_request("The Status '" + shown(text) +
+                       "' is unknown; true means disabled, false means active.");
+}
+
 }  // namespace
 
 Parsed<HubDescription> parse_hub_description(std::string_view body) {
@@ -215,6 +259,7 @@ Parsed<HubDescription> parse_hub_description(std::string_view body) {
     if (local_name(node) != "NotificationHubDescription")
         return invalid_description("The element <" + shown(local_name(node)) +
                                    "> is no NotificationHubDescription.");
+    if (auto refusal = check_no_child_twice(node)) return std::move(*refusal);
     if (auto refusal = read_credentials(node, hub)) return std::move(*refusal);
     const auto ttl = child_text(node, "RegistrationTtl");
     if (ttl && !trimmed(*ttl).empty() && *ttl != "null") {
@@ -240,7 +285,9 @@ Parsed<HubDescription> parse_hub_description(std::string_view body) {
         return bad_request("PushesPerSecond must be a whole number from 0 (no limit) to " +
                            std::to_string(pushes_per_s_max) + ".");
     }
-    hub.disabled = lower(child_text(node, "Status").value_or(std::string())) == "true";
+    const auto disabled = read_status(child_text(node, "Status").value_or(std::string()));
+    if (!ok(disabled)) return std::get<Refusal>(disabled);
+    hub.disabled = std::get<bool>(disabled);
     return hub;
 }
 
