@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "hub/process/log.hpp"
+#include "hub/process/private_file.hpp"
 #include "hub/server/tls_files.hpp"
 #include "hub/service.hpp"
 #include "pns/exit_code.hpp"
@@ -70,10 +72,15 @@ StopSignal::~StopSignal() {
 
 namespace {
 
-/// What is wrong with the files and directories that the settings name, a line each.
+bool can_read(const std::string& path) {
+    return ::access(path.c_str(), R_OK) == 0 && !std::filesystem::is_directory(path);
+}
+
+/// What is wrong with the files and directories that the settings name, a line each. That a file
+/// cannot be read at all is told by whoever read the settings.
 std::vector<std::string> wrong_with_files(const Config& config) {
     std::vector<std::string> wrong;
-    if (!config.tls_cert_file.empty()) {
+    if (can_read(config.tls_cert_file) && can_read(config.tls_key_file)) {
         try {
             make_tls_context({config.tls_cert_file, config.tls_key_file, {}});
         } catch (const std::exception& failure) {
@@ -81,29 +88,23 @@ std::vector<std::string> wrong_with_files(const Config& config) {
         }
     }
     const std::string& authorities = config.provider_ca_file;
-    if (!authorities.empty() && !pns::TrustStore().anchors(authorities, false))
+    if (can_read(authorities) && !pns::TrustStore().anchors(authorities, false))
         wrong.push_back("provider_ca_file = \"" + authorities + "\": has no PEM certificate");
-    // It, or where it will be made.
-    std::error_code failure;
-    auto directory = std::filesystem::absolute(config.data_dir, failure);
-    while (!std::filesystem::exists(directory, failure) && directory.has_relative_path())
-        directory = directory.parent_path();
-    if (!std::filesystem::is_directory(directory, failure)) {
-        wrong.push_back("data_dir = \"" + config.data_dir.string() + "\": " + directory.string() +
-                        " is no directory");
-    } else if (::access(directory.c_str(), R_OK | W_OK | X_OK) != 0) {
-        wrong.push_back("data_dir = \"" + config.data_dir.string() + "\": " + directory.string() +
-                        " cannot be written: " + std::generic_category().message(errno));
-    }
+    const std::string why =
+        config.data_dir.empty() ? std::string() : why_not_private(config.data_dir);
+    if (!why.empty()) wrong.push_back("data_dir = \"" + config.data_dir.string() + "\": " + why);
     return wrong;
 }
 
-int check(const Settings& settings) {
-    std::vector<std::string> wrong = wrong_with_files(settings.config);
+/// `known`: what is wrong with the settings themselves, in lines.
+int check(const Settings& settings, std::string_view known) {
+    std::vector<std::string> wrong;
+    if (!known.empty()) wrong.emplace_back(known);
+    for (auto& line : wrong_with_files(settings.config)) wrong.push_back(std::move(line));
     wrong.insert(wrong.end(), settings.unknown_variables.begin(), settings.unknown_variables.end());
     for (const std::string& line : wrong) std::fprintf(stderr, "pushhub serve: %s\n", line.c_str());
     if (wrong.empty() && !settings.print_config) std::puts("The configuration is sound.");
-    return wrong.empty() ? 0 : 2;
+    return wrong.empty() ? pns::exit_done : pns::exit_usage;
 }
 
 void reload(Service& service, const std::vector<std::string>& args) {
@@ -148,6 +149,7 @@ int serve_main(int argc, char** argv) {
     const std::vector<std::string> args(argv + 1, argv + argc);
     const auto read = read_settings(args);
     if (const auto* ended = std::get_if<Ended>(&read)) {
+        if (ended->read) return check(*ended->read, ended->text);
         const bool done = ended->exit_code == pns::exit_done;
         std::fprintf(done ? stdout : stderr, "%s%s\n",
                      done ? "" : "pushhub serve: ", ended->text.c_str());
@@ -155,7 +157,7 @@ int serve_main(int argc, char** argv) {
     }
     const auto& settings = std::get<Settings>(read);
     if (settings.print_config) std::fputs(print_config(settings.config).c_str(), stdout);
-    if (settings.check_only) return check(settings);
+    if (settings.check_only) return check(settings, {});
     return settings.print_config ? pns::exit_done : serve(settings, args);
 }
 

@@ -107,7 +107,8 @@ TEST_CASE("an expected audience is a count with a tolerance", "[hub]") {
 TEST_CASE("a ceiling names a hub and a count", "[hub]") {
     CHECK(hub::parse_ceiling("orders=100").value() ==
           std::pair<std::string, std::uint64_t>("orders", 100));
-    for (const char* bad : {"", "orders", "=5", "orders=", "orders=x", "orders=5x"})
+    for (const char* bad : {"", "orders", "=5", "orders=", "orders=x", "orders=5x", "gam es=5",
+                            " orders=5", "orders =5", "orders=-1", "=orders=5", "a/b=5"})
         CHECK_FALSE(hub::parse_ceiling(bad));
     hub::Config config;
     config.audience_ceiling = 7;

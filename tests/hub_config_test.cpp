@@ -219,6 +219,23 @@ TEST_CASE("what a reload may change is changed, and the rest is named", "[hub]")
     CHECK(hub::reload_config(running, Config(running)).changed.empty());
 }
 
+TEST_CASE("blanks around the elements of a list are none of them", "[hub]") {
+    const std::vector<std::string> wanted{"games=5", "dev=6"};
+    {
+        const Variable environment("PUSHHUB_AUDIENCE_CEILINGS", "games=5, dev=6 , ");
+        CHECK(taken({}).audience_ceilings == wanted);
+    }
+    const File file("audience_ceilings = [\" games=5\", \"dev=6\\t\"]\n");
+    CHECK(taken({"--config", file.path.string()}).audience_ceilings == wanted);
+    CHECK(taken({"--audience-ceilings", "games=5, dev=6"}).audience_ceilings == wanted);
+    CHECK(mentions(refusal({"--audience-ceilings", "gam es=5"}), "must be HUB=COUNT"));
+    CHECK(mentions(refusal({"--audience-ceilings", "dev=5,Dev=6"}), "another element names"));
+}
+
+TEST_CASE("a --config without a file is refused", "[hub]") {
+    CHECK(mentions(refusal({"--config", ""}), "--config is blank"));
+}
+
 TEST_CASE("a variable that is no setting is named, with what was meant", "[hub]") {
     const Variable typo("PUSHHUB_LISTEM", "x"), of_dev("PUSHHUB_SIM_APNS_URL", "x"),
         of_kubernetes("PUSHHUB_PORT_8443_TCP_ADDR", "x"), service("PUSHHUB_SERVICE_HOST", "x");

@@ -110,6 +110,40 @@ TEST_CASE("each file that the hub makes is for its owner only", "[hub]") {
     CHECK(open_to_others(data) == std::vector<std::string>{});
 }
 
+TEST_CASE("a directory of another user is refused", "[hub]") {
+    if (::geteuid() != 0) return;  // only root may make one
+    const support::Folder folder;
+    const auto data = folder.path / "data", other = folder.path / "other";
+    fs::create_directories(data);
+    fs::create_directories(other);
+    fs::permissions(other, fs::perms(0700));
+    REQUIRE(::chown(other.c_str(), 65'534, 65'534) == 0);
+    CHECK_THROWS_WITH(hub::make_private(other), Catch::Contains("belongs to the user 65534"));
+    CHECK_THAT(hub::why_not_private(other), Catch::Contains("belongs to the user 65534"));
+    fs::create_directory_symlink(other, data / "store");
+    CHECK_THROWS_WITH(hub::make_private(data), Catch::Contains("store leads to belongs to"));
+    CHECK_THAT(hub::why_not_private(data), Catch::Contains("store leads to belongs to"));
+}
+
+TEST_CASE("what a data directory will be refused for is told before, and nothing is changed",
+          "[hub]") {
+    const support::Folder folder;
+    const auto data = folder.path / "data";
+    CHECK(hub::why_not_private(data / "deeper").empty());
+    CHECK_FALSE(fs::exists(data));
+    CHECK(fs::is_empty(folder.path));
+    fs::create_directories(data);
+    fs::permissions(data, fs::perms(0755));
+    CHECK(hub::why_not_private(data).empty());  // the start takes that from others
+    CHECK(fs::status(data).permissions() == fs::perms(0755));
+    CHECK_THAT(hub::why_not_private("/tmp"), Catch::Contains("shared by all"));
+    CHECK_THAT(hub::why_not_private("/"), Catch::Contains("root directory"));
+    CHECK_THAT(hub::why_not_private("/proc/pushhub/data"), Catch::Contains("/proc"));
+    std::ofstream(folder.path / "file") << "x";
+    CHECK_THAT(hub::why_not_private(folder.path / "file"), Catch::Contains("is no directory"));
+    CHECK_THAT(hub::why_not_private(folder.path / "file" / "x"), Catch::Contains("no directory"));
+}
+
 TEST_CASE("a directory that stays open to others is refused", "[hub]") {
     const support::Folder folder;
     const auto data = folder.path / "data", other = folder.path / "other";

@@ -155,3 +155,11 @@ TEST_CASE("--check-config opens what settings name", "[hub]") {
     has(wrong, "unknown variable \"PUSHHUB_LISTEM\"; the nearest is PUSHHUB_LISTEN");
     CHECK(wrong.find("sound") == std::string::npos);
 }
+    // Everything at once, whatever kind it is of.
+    const auto all = check({"--log-level=loud", "--provider-ca-file", text, "--data-dir", "/tmp"},
+                           "PUSHHUB_LISTEM=x; export PUSHHUB_LISTEM");
+    has(all, "log_level = \"loud\"");
+    has(all, "has no PEM certificate");
+    has(all, "/tmp is shared by all");
+    has(all, "unknown variable \"PUSHHUB_LISTEM\"");
+    has(check({"--data-dir", "/proc/pushhub"}, ":"), "cannot make a directory in /proc");

@@ -26,6 +26,7 @@
 #include "hub/process/log.hpp"
 #include "hub/process/turns.hpp"
 #include "hub/send/fanout.hpp"
+#include "hub/text/hub_name.hpp"
 #include "hub/text/ids.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
@@ -37,7 +38,6 @@ namespace {
 
 constexpr std::string_view missing =
     "No service is hosted at the specified address.";  // docs/contracts/anh.md 2.5
-constexpr std::size_t hub_name_bytes_max = 260;
 
 std::string root_url(const Request& request) {
     return "https://" + request.host;
@@ -57,17 +57,9 @@ Response answer(const Request& request, int status, const HubState& hub) {
     return response;
 }
 
-/// Letters, digits, '.', '-', '_', beginning and ending with a letter or digit; no name of a root
-/// route.
+/// A name that a hub may have, and none of a root route.
 std::optional<Refusal> check_hub_name(std::string_view name) {
-    const auto alphanumeric = [](char c) {
-        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    };
-    const bool clean = std::all_of(name.begin(), name.end(), [&](char c) {
-        return alphanumeric(c) || c == '.' || c == '-' || c == '_';
-    });
-    if (!clean || name.empty() || name.size() > hub_name_bytes_max || !alphanumeric(name.front()) ||
-        !alphanumeric(name.back())) {
+    if (!is_hub_name(name)) {
         return bad_request(
             "A hub's name has 1 to 260 letters, digits, '.', '-' or '_', and begins and ends with "
             "a letter or digit.");

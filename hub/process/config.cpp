@@ -28,6 +28,8 @@
 #include "hub/process/config_file.hpp"
 #include "pns/endpoint_guard.hpp"
 #include "tagexpr/utf8.hpp"
+#include "hub/text/hub_name.hpp"
+#include "hub/text/text.hpp"
 
 namespace hub {
 
@@ -243,8 +245,12 @@ std::string assign(Config& config, const Setting& setting, const std::vector<std
         auto& place = config.*member;
         using Place = std::remove_reference_t<decltype(place)>;
         if constexpr (std::is_same_v<Place, std::vector<std::string>>) {
-            place = values;
-            std::erase(place, "");
+            // Blanks around an element are how people write lists.
+            place.clear();
+            for (const std::string& text : values) {
+                if (const auto element = trimmed(text); !element.empty())
+                    place.emplace_back(element);
+            }
         } else if constexpr (std::is_same_v<Place, bool>) {
             if (value != "true" && value != "false")
                 wrong = complaint(setting, value, "must be true or false");
@@ -486,7 +492,7 @@ void Check::names() {
     }
     for (const auto& ceiling : config.audience_ceilings) {
         expect(parse_ceiling(ceiling).has_value(), "audience_ceilings", ceiling,
-               "must be HUB=COUNT");
+               "must be HUB=COUNT, with the name of a hub and a whole number");
     }
     for (const auto& host : config.jobs_external_hosts) {
         const auto name = host.starts_with("*.") ? host.substr(2) : host;
@@ -518,7 +524,11 @@ void Check::names() {
 }
 
 }  // namespace
+    std::set<std::string> named;
 
+        const auto one = parse_ceiling(ceiling);
+        expect(!one || named.insert(lower(one->first)).second, "audience_ceilings", ceiling,
+               "names a hub that another element names, too");
 bool parse_listen(const std::string& text, ListenAddress& out) {
     const auto colon = text.rfind(':');
     if (colon == std::string::npos) return false;
@@ -672,7 +682,7 @@ std::variant<Settings, Ended> read_settings(const std::vector<std::string>& args
         "PUSHHUB_<SETTING> and a key of the TOML file,\nin that order of precedence.",
         "pushhub serve");
     app.allow_extras();
-    app.add_option("--config", file, "TOML file with settings");
+    auto* const config_flag = app.add_option("--config", file, "TOML file with settings");
     app.add_flag("--check-config", result.check_only, "check all settings and exit");
     app.add_flag("--print-config", result.print_config, "print all settings as TOML and exit");
     app.get_formatter()->column_width(34);
@@ -705,18 +715,22 @@ std::variant<Settings, Ended> read_settings(const std::vector<std::string>& args
         reader.add("", one_line(failure.what()));
     }
     for (const auto& line : unknown_arguments(app.remaining())) reader.add("", line);
-    if (!file.empty()) reader.take_file(file);
+    if (!file.empty()) {
+        reader.take_file(file);
+    } else if (config_flag->count() > 0) {
+        reader.add("", "--config is blank: it must name a file");
+    }
     reader.take_environment();
     for (const auto& [setting, values] : flags) reader.take(*setting, values, "");
     reader.check_all();
-    if (!reader.wrong.empty()) {
-        std::string lines;
-        for (const auto& line : reader.wrong) lines += (lines.empty() ? "" : "\n") + line;
-        return Ended{2, std::move(lines)};
-    }
     result.config = std::move(reader.config);
     result.unknown_variables = unknown_variables();
-    return result;
+    if (reader.wrong.empty()) return result;
+    std::string lines;
+    for (const auto& line : reader.wrong) lines += (lines.empty() ? "" : "\n") + line;
+    Ended ended{2, std::move(lines)};
+    if (result.check_only) ended.read = std::move(result);
+    return ended;
 }
 
 std::optional<std::pair<std::string, std::uint64_t>> parse_ceiling(std::string_view text) {
@@ -725,7 +739,7 @@ std::optional<std::pair<std::string, std::uint64_t>> parse_ceiling(std::string_v
     std::int64_t count = 0;
     if (equals == std::string_view::npos || equals == 0) return std::nullopt;
     if (!parse_number(std::string(text.substr(equals + 1)), count)) return std::nullopt;
-    if (count < 0 || count > count_max) return std::nullopt;
+    if (count < 0 || count > count_max || !is_hub_name(text.substr(0, equals))) return std::nullopt;
     return std::pair(std::string(text.substr(0, equals)), static_cast<std::uint64_t>(count));
 }
 

@@ -163,6 +163,9 @@ std::vector<std::string> check_config(const Config& config);
 /// All settings as TOML that --config reads, each with its meaning as a comment; secrets stand in a
 /// comment, as "***".
 std::string print_config(const Config& config);
+    /// Of --check-config with settings that are wrong: what could be read, so that what is wrong
+    /// with the files and directories that it names is told in the same run.
+    std::optional<Settings> read{};
 
 /// What a reload did, by key.
 struct Reloaded {

@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
+#include <exception>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <stdexcept>
 #include <system_error>
@@ -29,32 +32,89 @@ namespace {
 
 constexpr mode_t of_others = S_IRWXG | S_IRWXO;
 
+struct Owned {
+    mode_t mode = 0;
+    uid_t owner = 0;
+    /// It can be changed by this process's user, and by the one who can change everything, only.
+    bool by_us() const { return owner == ::geteuid() || owner == 0; }
+};
+
 /// Of the file itself, links followed. False: it went away meanwhile.
-bool mode_of(const std::filesystem::path& path, mode_t& mode) {
+bool look_at(const std::filesystem::path& path, Owned& found) {
     struct stat info {};
     if (::stat(path.c_str(), &info) != 0) {
         if (errno == ENOENT) return false;
         fail("cannot look at", path);
     }
-    mode = info.st_mode & 07777;
+    found = {info.st_mode & 07777, info.st_uid};
     return true;
 }
 
+std::string belongs_to(const Owned& found) {
+    return " belongs to the user " + std::to_string(found.owner) + ", not to " +
+           std::to_string(::geteuid()) + ", who runs this: chown it";
+}
+
 void take_from_others(const std::filesystem::path& path) {
-    mode_t mode = 0;
-    if (!mode_of(path, mode) || (mode & of_others) == 0) return;
-    const bool taken = ::chmod(path.c_str(), mode & ~of_others) == 0;
+    Owned found;
+    if (!look_at(path, found) || (found.mode & of_others) == 0) return;
+    const bool taken = ::chmod(path.c_str(), found.mode & ~of_others) == 0;
     if (!taken && errno != ENOENT) fail("others may read, and this process may not change,", path);
-    if (taken && mode_of(path, mode) && (mode & of_others) != 0)
+    if (taken && look_at(path, found) && (found.mode & of_others) != 0)
         throw std::runtime_error("others may read " + path.string() +
                                  ", and its file system cannot keep them out");
 }
 
 void check_link(const std::filesystem::path& link) {
-    mode_t mode = 0;
-    if (mode_of(link, mode) && (mode & of_others) != 0)
+    Owned found;
+    if (!look_at(link, found)) return;
+    if ((found.mode & of_others) != 0)
         throw std::runtime_error("others may read what " + link.string() +
                                  " leads to: chmod -R go= it");
+    if (!found.by_us())
+        throw std::runtime_error("what " + link.string() + " leads to" + belongs_to(found));
+}
+
+/// Refuses a directory that cannot be kept from others. Changes nothing.
+void check_directory(const std::filesystem::path& directory) {
+    if (!std::filesystem::is_directory(directory))
+        throw std::runtime_error(directory.string() + " is no directory");
+    Owned found;
+    if (look_at(directory, found) && (found.mode & S_ISVTX) != 0)
+        throw std::runtime_error(directory.string() + " is shared by all: name one of its own");
+    if (std::filesystem::equivalent(directory, "/"))
+        throw std::runtime_error("the root directory cannot be kept from others");
+    if (!found.by_us()) throw std::runtime_error(directory.string() + belongs_to(found));
+}
+
+/// Calls `look` with everything in `directory` but what a file system has there of its own; links
+/// only where they stand at its top.
+void walk(const std::filesystem::path& directory,
+          const std::function<void(const std::filesystem::path&, bool is_link)>& look) {
+    for (std::filesystem::recursive_directory_iterator at(directory), end; at != end; ++at) {
+        const std::string name = at->path().filename().string();
+        if (at.depth() == 0 && (name.starts_with('.') || name == "lost+found")) {
+            at.disable_recursion_pending();
+        } else if (const bool is_link = at->is_symlink(); !is_link || at.depth() == 0) {
+            look(at->path(), is_link);
+        }
+    }
+}
+
+/// Where `directory` would be made there must be room for it: makes one there, and removes it.
+void check_makeable(const std::filesystem::path& directory) {
+    auto parent = std::filesystem::absolute(directory);
+    while (!std::filesystem::exists(parent) && parent.has_relative_path())
+        parent = parent.parent_path();
+    if (!std::filesystem::is_directory(parent))
+        throw std::runtime_error(parent.string() + " is no directory");
+    std::string trial = (parent / ".pushhub-trial-XXXXXX").string();
+    if (::mkdtemp(trial.data()) == nullptr) fail("cannot make a directory in", parent);
+    ::rmdir(trial.c_str());
+}
+
+void check_writable(const std::filesystem::path& directory) {
+    if (::access(directory.c_str(), R_OK | W_OK | X_OK) != 0) fail("cannot write in", directory);
 }
 
 }  // namespace
@@ -65,22 +125,28 @@ void close_to_others() {
 
 void make_private(const std::filesystem::path& directory) {
     std::filesystem::create_directories(directory);
-    mode_t mode = 0;
-    if (mode_of(directory, mode) && (mode & S_ISVTX) != 0)
-        throw std::runtime_error(directory.string() + " is shared by all: name one of its own");
-    if (std::filesystem::equivalent(directory, "/"))
-        throw std::runtime_error("the root directory cannot be kept from others");
+    check_directory(directory);
     take_from_others(directory);
-    for (std::filesystem::recursive_directory_iterator at(directory), end; at != end; ++at) {
-        const std::string name = at->path().filename().string();
-        if (at.depth() == 0 && (name.starts_with('.') || name == "lost+found")) {
-            at.disable_recursion_pending();
-        } else if (!at->is_symlink()) {
-            take_from_others(at->path());
-        } else if (at.depth() == 0) {
-            check_link(at->path());
+    walk(directory, [](const std::filesystem::path& path, bool is_link) {
+        is_link ? check_link(path) : take_from_others(path);
+    });
+}
+
+std::string why_not_private(const std::filesystem::path& directory) {
+    try {
+        if (!std::filesystem::exists(directory)) {
+            check_makeable(directory);
+            return {};
         }
+        check_directory(directory);
+        check_writable(directory);
+        walk(directory, [](const std::filesystem::path& path, bool is_link) {
+            if (is_link) check_link(path);
+        });
+    } catch (const std::exception& refusal) {
+        return refusal.what();
     }
+    return {};
 }
 
 std::string read_small_file(const std::filesystem::path& path) {

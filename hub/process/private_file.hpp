@@ -20,7 +20,10 @@ void close_to_others();
 /// Makes `directory` if it is not there, and takes from it and from all in it what others than the
 /// owner may do, but for what a file system has there of its own. Nothing is changed through a
 /// link: one that leads to what others may read is refused, and so is a directory that is meant to
-/// be shared.
+/// be shared, or that belongs to another user: who could put keys of his own there.
 void make_private(const std::filesystem::path& directory);
+/// Why make_private() will refuse `directory`, or the process could not write there; empty: it will
+/// not. Leaves everything as it is.
+std::string why_not_private(const std::filesystem::path& directory);
 
 }  // namespace hub
