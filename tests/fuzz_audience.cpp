@@ -51,7 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     request.method = "GET";
     request.target = "/orders/devices?" + std::string(text);
     if (hub::parse_target(request)) {
-        const auto query = hub::read_device_query(request, config);
+        const auto query = hub::read_device_query(request, config, 1);
         if (hub::ok(query)) {
             const auto& read = std::get<registry::DeviceQuery>(query);
             require(read.count_max >= 1 && read.count_max <= hub::devices_page_max);

@@ -220,6 +220,14 @@ TEST_CASE("blob clients list, read and write with a signed URL and not without",
     fresh.emplace_back("If-None-Match", "*");
     CHECK(client.request("PUT", path + "/a/b.txt" + query, fresh, "x").status == 409);
     CHECK(client.request("PUT", path + "/a/b.txt" + query, {}, "x").status == 400);
+    for (const auto& [name, value] : support::HeaderList{{"if-match", "\"1\""},
+                                                         {"if-none-match", ""},
+                                                         {"if-none-match", "\"1\""},
+                                                         {"if-unmodified-since", "x"}}) {
+        support::HeaderList guarded = block;
+        guarded.emplace_back(name, value);
+        CHECK(client.request("PUT", path + "/a/b.txt" + query, guarded, "x").status == 400);
+    }
     CHECK(client.request("GET", path + "/none" + query).status == 404);
     CHECK(client.request("GET", path + "/none" + query).header("x-ms-error-code") ==
           "BlobNotFound");

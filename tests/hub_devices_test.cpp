@@ -307,7 +307,7 @@ TEST_CASE("a device query is read strictly", "[hub]") {
         hub::Request request;
         request.target = "/orders/devices?" + query;
         REQUIRE(hub::parse_target(request));
-        return hub::read_device_query(request, config);
+        return hub::read_device_query(request, config, 7);
     };
     const auto full = read(
         "tag=a%20%26%26%20b&user=Ann&platform=apple&handle=AB&state=Expired&top=7&api-version=x");
@@ -325,7 +325,13 @@ TEST_CASE("a device query is read strictly", "[hub]") {
     const auto user = read("user=Ann");
     REQUIRE(hub::ok(user));
     CHECK(tagexpr::to_string(std::get<DeviceQuery>(user).plan) == "$UserId:{Ann}");
-    const auto next = read("continuation=" + hub::device_token("iabc"));
+    const auto token = [&](std::uint32_t hub, const std::string& filters) {
+        hub::Request request;
+        request.target = "/orders/devices?" + filters;
+        REQUIRE(hub::parse_target(request));
+        return "continuation=" + hub::device_token(request, hub, "iabc");
+    };
+    const auto next = read(token(7, "top=3"));
     REQUIRE(hub::ok(next));
     CHECK(std::get<DeviceQuery>(next).after == "iabc");
     for (const char* bad :

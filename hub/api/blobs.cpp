@@ -269,6 +269,10 @@ pns::Task<Response> write_blob(const Call& call, const BlobPlace& place) {
     co_return refusal ? error(request, refusal->status, refusal->message) : std::move(response);
 }
 
+std::string list_of(const BlobPlace& container, std::string_view prefix) {
+    return list_name(blobs_list, container.hub_number, {container.container, prefix});
+}
+
 /// Ends a page whose names would make a large answer; a marker leads to the rest.
 void bound_bytes(BlobPage& page) {
     std::size_t bytes = 0, count = 0;
@@ -303,8 +307,9 @@ std::string listing(const Call& call, const BlobPlace& container, const BlobPage
         out += "</Properties></Blob>";
     }
     out += "</Blobs>";
-    append_element(out, "NextMarker",
-                   page.next.empty() ? "" : continuation_token(blobs_list, page.next));
+    append_element(
+        out, "NextMarker",
+        page.next.empty() ? "" : continuation_token(list_of(container, prefix), page.next));
     return out + "</EnumerationResults>";
 }
 
@@ -338,8 +343,8 @@ pns::Task<Response> list_blobs(Call call) {
         const std::size_t count_max = std::min(std::get<std::size_t>(asked), blob_list_max);
         const std::string prefix(request.param("prefix").value_or(""));
         const std::string given(request.param("marker").value_or(""));
-        const auto marker =
-            given.empty() ? std::optional<std::string>("") : continuation_place(blobs_list, given);
+        const auto marker = given.empty() ? std::optional<std::string>("")
+                                          : continuation_place(list_of(*place, prefix), given);
         if (!marker) {
             response = blob_error(400, "InvalidQueryParameterValue",
                                   "marker is not one that a list of blobs returned.");

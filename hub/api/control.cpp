@@ -86,7 +86,14 @@ std::optional<Refusal> read_states(std::string_view text, std::vector<SendState>
     return std::nullopt;
 }
 
-Parsed<registry::SendQuery> read_query(const Request& request) {
+/// The list of sends that a request asks for, as its tokens name it.
+std::string list_of(const Request& request, std::uint32_t hub) {
+    return list_name(sends_list, hub,
+                     {filter_name(request.param("state")), filter_name(request.param("format")),
+                      filter_name(request.param("from")), filter_name(request.param("to"))});
+}
+
+Parsed<registry::SendQuery> read_query(const Request& request, std::string_view list) {
     registry::SendQuery query;
     query.count_max = page_preset;
     if (auto refusal = read_time(request, "from", query.enqueued_from_ms)) return *refusal;
@@ -109,7 +116,7 @@ Parsed<registry::SendQuery> read_query(const Request& request) {
     if (query.enqueued_to_ms < registry::never_ms) query.below = id_floor(query.enqueued_to_ms + 1);
     const auto token = request.param("continuation").value_or("");
     if (!token.empty()) {
-        auto place = continuation_place(sends_list, token);
+        auto place = continuation_place(list, token);
         if (!place) return bad_request("The parameter continuation is no token of this list.");
         if (query.below.empty() || *place < query.below) query.below = std::move(*place);
     }
@@ -195,10 +202,11 @@ pns::Task<Response> control(Call call, SendEvent event) {
 
 pns::Task<Response> list_sends(Call call) {
     const Request& request = call.request;
-    const auto query = read_query(request);
-    if (!ok(query)) co_return problem(request, std::get<Refusal>(query));
     const std::uint32_t hub = call.hub->row.number;
     auto read = [&call, hub, &query] {
+    const std::string listed = list_of(request, hub);
+    const auto query = read_query(request, listed);
+    if (!ok(query)) co_return problem(request, std::get<Refusal>(query));
         return call.parts.registry.list_sends(hub, std::get<registry::SendQuery>(query));
     };
     const auto page = co_await on_store(call.parts.store, std::move(read));
@@ -212,7 +220,7 @@ pns::Task<Response> list_sends(Call call) {
     body += ']';
     if (!page->next.empty()) {
         body += R"(,"continuation":")";
-        body += continuation_token(sends_list, page->next);
+        body += continuation_token(listed, page->next);
         body += '"';
     }
     co_return json_answer(200, body + '}');

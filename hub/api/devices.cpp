@@ -66,7 +66,7 @@ Json registration_row(const registry::Registration& device) {
 
 pns::Task<Response> list_devices(Call call) {
     const Request& request = call.request;
-    const auto query = read_device_query(request, call.parts.config);
+    const auto query = read_device_query(request, call.parts.config, call.hub->row.number);
     if (!ok(query)) co_return problem(request, std::get<Refusal>(query));
     auto read = [&call, &query] {
         return call.parts.registry.devices(call.hub->row.number,
@@ -81,7 +81,8 @@ pns::Task<Response> list_devices(Call call) {
     }
     Json answer;
     answer["devices"] = std::move(rows);
-    if (!page->next.empty()) answer["continuation"] = device_token(page->next);
+    if (!page->next.empty())
+        answer["continuation"] = device_token(request, call.hub->row.number, page->next);
     co_return json_answer(200,
                           answer.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }

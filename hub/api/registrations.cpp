@@ -132,7 +132,7 @@ pns::Task<Response> list(Call call, std::string tag, std::string path) {
     if (!ok(top)) co_return refused(request, std::get<Refusal>(top));
     const auto skip = read_skip(request);
     if (!ok(skip)) co_return refused(request, std::get<Refusal>(skip));
-    const std::string name = path;
+    const std::string name = list_name(path, call.hub->row.number);
     const auto after = read_continuation(request, name);
     if (!after) co_return error(request, 400, no_token);
     auto read = [&call, &tag, &after, &path, &name, behind = std::get<std::size_t>(skip),
@@ -168,7 +168,7 @@ pns::Task<Response> list_by_handle(Call call, HandleQuery query) {
     const auto all = spellings(query);
     std::string narrowed = query.platform;
     for (const std::string& handle : all) narrowed.append("\n").append(handle);
-    const std::string name = path + "\n" + narrowed;
+    const std::string name = list_name(path, call.hub->row.number, {narrowed});
     const auto token = read_continuation(request, name);
     if (!token) co_return error(request, 400, no_token);
     auto read = [&call, &query, &all, &path, &name, &token]() -> registry::Result<Response> {

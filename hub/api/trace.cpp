@@ -167,7 +167,9 @@ Parsed<std::optional<std::size_t>> read_platform(const Request& request) {
 
 pns::Task<Response> get_send_devices(Call call) {
     const Request& request = call.request;
-    const auto asked = read_paging(request, send_devices);
+    const std::string listed = list_name(send_devices, call.hub->row.number,
+                                         {call.args.back(), filter_name(request.param("outcome"))});
+    const auto asked = read_paging(request, listed);
     if (!ok(asked)) co_return problem(request, std::get<Refusal>(asked));
     const std::string outcome(request.param("outcome").value_or(""));
     if (!outcome.empty() && !is_outcome(outcome)) {
@@ -204,13 +206,14 @@ pns::Task<Response> get_send_devices(Call call) {
         {"send", id}, {"trace", keep_name(call.parts.config.trace)}, {"devices", json::array()}};
     for (const auto& push : found.page->pushes) body["devices"].push_back(push_json(push));
     if (!found.page->next.empty())
-        body["continuation"] = continuation_token(send_devices, found.page->next);
+        body["continuation"] = continuation_token(listed, found.page->next);
     co_return answer(body);
 }
 
 pns::Task<Response> get_device_pushes(Call call) {
     const Request& request = call.request;
-    const auto asked = read_paging(request, device_pushes);
+    const std::string listed = list_name(device_pushes, call.hub->row.number, {call.args.back()});
+    const auto asked = read_paging(request, listed);
     if (!ok(asked)) co_return problem(request, std::get<Refusal>(asked));
     Trace& trace = call.parts.trace;
     const std::uint32_t hub = call.hub->row.number;
@@ -229,13 +232,17 @@ pns::Task<Response> get_device_pushes(Call call) {
     json body{
         {"device", id}, {"trace", keep_name(call.parts.config.trace)}, {"pushes", json::array()}};
     for (const auto& push : page->pushes) body["pushes"].push_back(push_json(push));
-    if (!page->next.empty()) body["continuation"] = continuation_token(device_pushes, page->next);
+    if (!page->next.empty()) body["continuation"] = continuation_token(listed, page->next);
     co_return answer(body);
 }
 
 pns::Task<Response> get_retirements(Call call) {
     const Request& request = call.request;
-    const auto asked = read_paging(request, retirements);
+    const std::string listed =
+        list_name(retirements, call.hub->row.number,
+                  {filter_name(request.param("handle")), filter_name(request.param("installation")),
+                   filter_name(request.param("registration"))});
+    const auto asked = read_paging(request, listed);
     if (!ok(asked)) co_return problem(request, std::get<Refusal>(asked));
     int named = 0;
     for (const char* name : {"handle", "installation", "registration"}) {
@@ -257,13 +264,14 @@ pns::Task<Response> get_retirements(Call call) {
     if (!page) co_return problem(request, page.error(), "");
     json body{{"retirements", json::array()}};
     for (const auto& record : page->records) body["retirements"].push_back(retirement_json(record));
-    if (!page->next.empty()) body["continuation"] = continuation_token(retirements, page->next);
+    if (!page->next.empty()) body["continuation"] = continuation_token(listed, page->next);
     co_return answer(body);
 }
 
 pns::Task<Response> list_held_retirements(Call call) {
     const Request& request = call.request;
-    const auto asked = read_paging(request, held_retirements);
+    const std::string listed = list_name(held_retirements, call.hub->row.number);
+    const auto asked = read_paging(request, listed);
     if (!ok(asked)) co_return problem(request, std::get<Refusal>(asked));
     const Asked& paging = std::get<Asked>(asked);
     std::uint64_t after = 0;
@@ -296,7 +304,7 @@ pns::Task<Response> list_held_retirements(Call call) {
     }
     if (held.size() == paging.top)
         body["continuation"] =
-            continuation_token(held_retirements, std::to_string(held.back().retirement.ticket));
+            continuation_token(listed, std::to_string(held.back().retirement.ticket));
     co_return answer(body);
 }
 

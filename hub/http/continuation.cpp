@@ -28,6 +28,18 @@ std::string check_of(std::string_view list, std::string_view place) {
 
 }  // namespace
 
+std::string list_name(std::string_view kind, std::uint32_t hub,
+                      std::initializer_list<std::string_view> narrowed_by) {
+    std::string name = std::string(kind) + '\n' + std::to_string(hub);
+    for (const auto part : narrowed_by)
+        name.append("\n").append(std::to_string(part.size())).append(":").append(part);
+    return name;
+}
+
+std::string filter_name(const std::optional<std::string_view>& parameter) {
+    return parameter ? "=" + std::string(*parameter) : std::string();
+}
+
 std::string continuation_token(std::string_view list, std::string_view place) {
     return pns::base64url(check_of(list, place) + std::string(place));
 }

@@ -16,7 +16,13 @@ namespace {
 
 using registry::DeviceQuery;
 
-constexpr std::string_view list_name = "devices";
+/// The list that a request asks for, as its tokens name it.
+std::string list_of(const Request& request, std::uint32_t hub) {
+    return list_name("devices", hub,
+                     {filter_name(request.param("tag")), filter_name(request.param("user")),
+                      filter_name(request.param("platform")), filter_name(request.param("handle")),
+                      filter_name(request.param("state"))});
+}
 
 /// The expression, and the tag of the user if one is asked for.
 Parsed<tagexpr::Plan> read_plan(const Request& request, const Config& config) {
@@ -66,7 +72,7 @@ std::optional<Refusal> read_state(const Request& request, DeviceQuery& query) {
     return std::nullopt;
 }
 
-std::optional<Refusal> read_page(const Request& request, DeviceQuery& query) {
+std::optional<Refusal> read_page(const Request& request, std::uint32_t hub, DeviceQuery& query) {
     query.count_max = devices_page_default;
     if (const auto text = request.param("top")) {
         const auto [end, failed] =
@@ -79,7 +85,7 @@ std::optional<Refusal> read_page(const Request& request, DeviceQuery& query) {
     }
     const auto token = request.param("continuation");
     if (!token || token->empty()) return std::nullopt;
-    const auto place = continuation_place(list_name, *token);
+    const auto place = continuation_place(list_of(request, hub), *token);
     if (!place || ((*place)[0] != 'i' && (*place)[0] != 'r'))
         return bad_request("The continuation token is not one that a list returned.");
     query.after = *place;
@@ -88,7 +94,8 @@ std::optional<Refusal> read_page(const Request& request, DeviceQuery& query) {
 
 }  // namespace
 
-Parsed<DeviceQuery> read_device_query(const Request& request, const Config& config) {
+Parsed<DeviceQuery> read_device_query(const Request& request, const Config& config,
+                                      std::uint32_t hub) {
     DeviceQuery query;
     auto plan = read_plan(request, config);
     if (!ok(plan)) return std::get<Refusal>(std::move(plan));
@@ -100,12 +107,12 @@ Parsed<DeviceQuery> read_device_query(const Request& request, const Config& conf
     }
     if (auto refusal = read_platform(request, query)) return std::move(*refusal);
     if (auto refusal = read_state(request, query)) return std::move(*refusal);
-    if (auto refusal = read_page(request, query)) return std::move(*refusal);
+    if (auto refusal = read_page(request, hub, query)) return std::move(*refusal);
     return query;
 }
 
-std::string device_token(std::string_view next) {
-    return continuation_token(list_name, next);
+std::string device_token(const Request& request, std::uint32_t hub, std::string_view next) {
+    return continuation_token(list_of(request, hub), next);
 }
 
 }  // namespace hub
