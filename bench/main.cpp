@@ -49,21 +49,25 @@ constexpr std::array verbs{
     Verb{"bare", bare_main, ""},  // the yardstick of register and unicast
 };
 
-}  // namespace
-}  // namespace bench
-
-int main(int argc, char** argv) {
-    hub::close_to_others();
+int run(int argc, char** argv) {
     const std::string_view wanted = argc > 1 ? argv[1] : "";
-    for (const bench::Verb& verb : bench::verbs)
+    for (const Verb& verb : verbs)
         if (verb.name == wanted) return verb.run(argc - 1, argv + 1);
     const bool help = wanted == "--help" || wanted == "-h";
     std::FILE* const out = help ? stdout : stderr;
     std::fputs("usage: pushhub bench VERB [options]   (--help after a verb shows its options)\n",
                out);
-    for (const bench::Verb& verb : bench::verbs)
+    for (const Verb& verb : verbs)
         if (!verb.what.empty())
             std::fprintf(out, "  %s %s\n", hub::padded(verb.name, 9).c_str(),
                          std::string(verb.what).c_str());
     return help ? pns::exit_done : pns::exit_usage;
+}
+
+}  // namespace
+}  // namespace bench
+
+int main(int argc, char** argv) {
+    hub::close_to_others();
+    return pns::exit_code_after_output(bench::run(argc, argv));
 }

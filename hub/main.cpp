@@ -61,10 +61,7 @@ constexpr Verb verbs[] = {
     {"sends", hub::sends_main}, {"bench", bench_main},
 };
 
-}  // namespace
-
-int main(int argc, char** argv) {
-    hub::close_to_others();
+int run(int argc, char** argv) {
     const std::string_view verb = argc > 1 ? argv[1] : "--help";
     if (verb == "--help" || verb == "-h" || verb == "help") {
         std::fputs(help, stdout);
@@ -85,4 +82,11 @@ int main(int argc, char** argv) {
     }
     std::fprintf(stderr, "pushhub: unknown verb \"%s\"; `pushhub --help` lists them\n", argv[1]);
     return pns::exit_usage;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    hub::close_to_others();
+    return pns::exit_code_after_output(run(argc, argv));
 }

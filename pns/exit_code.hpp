@@ -13,4 +13,8 @@ enum ExitCode : int {
     exit_interrupted = 130  ///< a second signal while the process was stopping
 };
 
+/// The code with which a process ends that was to end with `code`: exit_failed, with a line on
+/// stderr, if it was done but what it printed did not get out (a full disk, a pipe that is gone).
+int exit_code_after_output(int code);
+
 }  // namespace pns

@@ -95,6 +95,17 @@ TEST_CASE("a flag beats the environment, whichever of several says the same", "[
         CHECK_THROWS_AS(hub::hub_target(flags, {}), std::invalid_argument);
     CHECK_THROWS_AS(hub::hub_target({}, {"https://h/x", flagged, {}, none}), std::invalid_argument);
     CHECK_THROWS_AS(hub::hub_target({}, {}), std::invalid_argument);
+    // The variable of a script that is not set leads to no other hub.
+    const std::vector<std::pair<HubArguments, std::string>> blank{
+        {{"", {}, {}, {}}, "--url"},
+        {{" ", {}, {}, {}}, "--url"},
+        {{{}, "", {}, {}}, "--connection"},
+        {{{}, {}, "", {}}, "--hub"},
+        {{{}, {}, {}, ""}, "--ca-file"}};
+    for (const auto& [flags, name] : blank) {
+        CHECK_THROWS_WITH(hub::hub_target(flags, environment),
+                          Catch::Contains(name) && Catch::Contains("is blank"));
+    }
     CHECK(hub::HubUrl::parse("sb://[::1]:8443/").host == "::1");
 }
 

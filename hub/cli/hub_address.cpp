@@ -11,6 +11,7 @@
 #include <iterator>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 
 #include "hub/text/text.hpp"
 
@@ -42,6 +43,18 @@ void check_ca_file(const std::string& file) {
     if (text.find("CERTIFICATE-----") == std::string::npos)
         throw std::invalid_argument("the file of trust anchors " + file +
                                     " holds no certificate (PEM)");
+}
+
+/// A flag without a value is a variable of a script that is not set. What the environment says in
+/// its place may be another hub.
+void check_not_blank(const HubArguments& flags) {
+    for (const auto& [name, value] :
+         {std::pair{"--url", &flags.url}, std::pair{"--connection-string", &flags.connection},
+          std::pair{"--hub", &flags.hub}, std::pair{"--ca-file", &flags.ca_file}}) {
+        if (*value && trimmed(**value).empty())
+            throw std::invalid_argument(std::string(name) +
+                                        " is blank: give it a value, or leave it out");
+    }
 }
 
 }  // namespace
@@ -103,6 +116,7 @@ HubArguments hub_environment() {
 }
 
 HubTarget hub_target(const HubArguments& flags, const HubArguments& environment) {
+    check_not_blank(flags);
     HubTarget out;
     const std::string connection =
         flags.connection ? *flags.connection : environment.connection.value_or("");

@@ -198,6 +198,8 @@ int sends_main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
     try {
         const HubTarget target = hub_target(flags, hub_environment());
+        if (!list_verb->parsed() && trimmed(id).empty())
+            throw std::invalid_argument("ID is blank: name a send");
         if (watch_verb->parsed()) return watch(target, id);
         if (show_verb->parsed()) return call(target, "GET", path_of(target, "/" + encoded(id)));
         if (list_verb->parsed())
