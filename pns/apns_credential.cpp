@@ -35,7 +35,10 @@ std::optional<Endpoint> read_endpoint(const Credential& credential) {
         out.own = url->origin;
         return out;
     }
-    if (url->origin.port == 2197) out.port = 2197;
+    // Credentials of the binary protocol name its port with the gateway.
+    const bool old = host.starts_with("gateway.") && url->origin.port == 2195;
+    if (!old && url->origin.port != 443 && url->origin.port != 2197) return std::nullopt;
+    out.port = url->origin.port == 2197 ? 2197 : 443;
     return out;
 }
 

@@ -261,6 +261,9 @@ TEST_CASE("the Endpoint of a credential chooses the environment", "[pns]") {
         {"http://api.push.apple.com/3/device", nullptr, 0},
         {"https://api.push.apple.com.evil.test", nullptr, 0},
         {"https://127.0.0.1/", nullptr, 0},
+        {"https://api.push.apple.com:8443", nullptr, 0},
+        {"gateway.sandbox.push.apple.com:2196", nullptr, 0},
+        {"gateway.push.apple.com:2195", "api.push.apple.com", 443},  // of the old protocol
     };
     for (const Row& row : rows) {
         INFO(row.endpoint);

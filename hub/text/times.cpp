@@ -139,10 +139,51 @@ std::optional<std::int64_t> parse_iso(std::string_view text) {
     Reader in(text);
     Civil c;
     int offset_minutes = 0;
-    if (!in.digits(4, 4, c.year) || !in.one_of("-") || !in.digits(2, 2, c.month) ||
-        !in.one_of("-") || !in.digits(2, 2, c.day))
+    // .NET writes and reads slashes where a culture has them.
+    if (!in.digits(4, 4, c.year) || (in.front() != '-' && in.front() != '/')) return std::nullopt;
+    const char between[] = {in.front(), '\0'};
+    if (!in.one_of(between) || !in.digits(2, 2, c.month) || !in.one_of(between) ||
+        !in.digits(2, 2, c.day))
         return std::nullopt;
     if (in.one_of("Tt ") && !read_clock(in, c)) return std::nullopt;
+    in.blanks();
+    if (!read_offset(in, offset_minutes) || !in.at_end()) return std::nullopt;
+    const auto time_ms = to_ms(c);
+    if (!time_ms) return std::nullopt;
+    return *time_ms - offset_minutes * 60'000LL;
+}
+
+/// `[Wed, ]2 Dec 2026 01:00[:00][ GMT|UTC|Z|+hh:mm]` (RFC 1123, RFC 5322).
+std::optional<std::int64_t> parse_named_month(std::string_view text) {
+    constexpr std::string_view days = "sunmontuewedthufrisat";
+    constexpr std::string_view months = "janfebmaraprmayjunjulaugsepoctnovdec";
+    const auto place_in = [](std::string_view names, std::string_view name) {
+        const auto at = name.size() == 3 ? names.find(lower(name)) : std::string_view::npos;
+        return at == std::string_view::npos || at % 3 != 0 ? std::string_view::npos : at / 3;
+    };
+    if (const auto comma = text.find(','); comma != std::string_view::npos) {
+        if (place_in(days, text.substr(0, comma)) == std::string_view::npos) return std::nullopt;
+        text = trimmed(text.substr(comma + 1));
+    }
+    const auto blank = text.find(' ');
+    if (blank == std::string_view::npos || text.size() < blank + 4) return std::nullopt;
+    Civil c;
+    Reader day(text.substr(0, blank));
+    const auto month = place_in(months, text.substr(blank + 1, 3));
+    if (!day.digits(1, 2, c.day) || !day.at_end() || month == std::string_view::npos)
+        return std::nullopt;
+    c.month = static_cast<unsigned>(month) + 1;
+    text.remove_prefix(blank + 4);
+    for (const std::string_view zone : {" GMT", " UTC"}) {
+        if (!text.ends_with(zone)) continue;
+        text.remove_suffix(zone.size());
+        break;
+    }
+    Reader in(text);
+    int offset_minutes = 0;
+    if (!in.one_of(" ") || !in.digits(4, 4, c.year) || !in.one_of(" ") || !read_clock(in, c))
+        return std::nullopt;
+    in.blanks();
     if (!read_offset(in, offset_minutes) || !in.at_end()) return std::nullopt;
     const auto time_ms = to_ms(c);
     if (!time_ms) return std::nullopt;
@@ -204,7 +245,9 @@ std::string iso_front(const Civil& c) {
 
 std::optional<std::int64_t> parse_time_ms(std::string_view text) {
     text = trimmed(text);
-    auto time_ms = text.find('/') == std::string_view::npos ? parse_iso(text) : parse_us(text);
+    auto time_ms = parse_iso(text);
+    if (!time_ms) time_ms = parse_us(text);
+    if (!time_ms) time_ms = parse_named_month(text);
     if (time_ms && *time_ms >= last_ms) return never_ms;
     return time_ms;
 }

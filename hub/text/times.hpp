@@ -10,13 +10,14 @@
 
 namespace hub {
 
-/// ISO 8601 with or without seconds, fraction and offset (`Z`, `+hh:mm`, `+hhmm`, `+hh`), a date
-/// alone, or `M/d/yyyy`, with or without a clock, on 24 hours or 12 with AM or PM. No offset
-/// means UTC. The last second of 9999 is never_ms.
+/// ISO 8601 with or without seconds, fraction and offset (`Z`, `+hh:mm`, `+hhmm`, `+hh`, a blank
+/// before it or none), a date alone, the same with slashes (`yyyy/MM/dd`); `M/d/yyyy`, with or
+/// without a clock, on 24 hours or 12 with AM or PM; or RFC 1123 (`Wed, 2 Dec 2026 01:00:00 GMT`,
+/// the day of the week unchecked). No offset means UTC. The last second of 9999 is never_ms.
 std::optional<std::int64_t> parse_time_ms(std::string_view text);
 
-/// The same, besides the dates of HTTP (`Sat, 21 Nov 2026 10:00:00 GMT`); `now_ms` gives two-digit
-/// years their century. For times that back ends write by hand or by their language's default.
+/// The same, besides the old dates of HTTP (RFC 850 and asctime); `now_ms` gives two-digit years
+/// their century. For times that back ends write by hand or by their language's default.
 std::optional<std::int64_t> parse_any_time_ms(std::string_view text, std::int64_t now_ms);
 
 /// How far past a time may be that means "at once", or "nearly": clocks and zones differ. What is
