@@ -104,7 +104,11 @@ std::filesystem::path root_key_path(const Config& config) {
     return config.data_dir / "root.key";
 }
 
-Rule root_rule(const Config& config) {
+/// What is made where nothing is there yet: at the start only. A running hub that misses its key
+/// says so and keeps what it has, as a new one would lock out everybody.
+enum class Missing : std::uint8_t { make, refuse };
+
+Rule root_rule(const Config& config, Missing missing) {
     Rule rule;
     rule.name = config.root_key_name;
     rule.listen = rule.send = rule.manage = true;
@@ -116,6 +120,8 @@ Rule root_rule(const Config& config) {
         if (rule.primary_key.size() < 16) {
             throw std::runtime_error(file.string() + " holds no key: remove it to make a new one");
         }
+    } else if (missing == Missing::refuse) {
+        throw std::runtime_error(file.string() + " is not there, and root_key is not set");
     } else {
         rule.primary_key = new_sas_key();
         write_private_file(file, rule.primary_key + "\n");
@@ -336,7 +342,7 @@ Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
       made_store(!std::filesystem::exists(config.data_dir / "store" / "store")),
       registry(open_registry(config, descriptors, store_writable)),
       hubs(*registry),
-      tls_files(prepare_tls_files(config)),
+      tls_files(prepare_tls_files(config, OwnAuthority::may_be_made)),
       tls(make_tls_context(tls_files)),
       loops(lane_count(config)),
       store(config.store_threads),
@@ -354,7 +360,7 @@ Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
       scheduler(loops.lane(0), {store, *registry, hubs, fanout, admission, config, clock}),
       test_sends(test_calls_max, test_period_ms),
       event_streams(config.event_streams_max),
-      namespace_rules(root_rule(config)),
+      namespace_rules(root_rule(config, Missing::make)),
       parts{config,
             *registry,
             store,
@@ -717,8 +723,8 @@ void Service::Impl::reload(const Config& fresh) {
     TlsFiles files;
     pns::TlsContext context;
     try {
-        root = root_rule(next);
-        files = prepare_tls_files(next);
+        root = root_rule(next, Missing::refuse);
+        files = prepare_tls_files(next, OwnAuthority::must_be_there);
         context = make_tls_context(files);
         tls_end_s = end_of(files);
     } catch (const std::exception& failure) {

@@ -334,6 +334,13 @@ TEST_CASE("a device query is read strictly", "[hub]") {
     const auto next = read(token(7, "top=3"));
     REQUIRE(hub::ok(next));
     CHECK(std::get<DeviceQuery>(next).after == "iabc");
+    CHECK(hub::ok(read(token(7, "tag=a&state=any") + "&state=any&tag=a&top=9")));
+    CHECK_FALSE(hub::ok(read(token(8, ""))));
+    for (const std::string other : {"tag=a", "user=a", "platform=apns", "handle=a", "state=any"}) {
+        INFO(other);
+        CHECK_FALSE(hub::ok(read(token(7, "") + "&" + other)));
+        CHECK_FALSE(hub::ok(read(token(7, other))));
+    }
     for (const char* bad :
          {"tag=", "tag=%20", "tag=a%20%26%26", "user=a%20b", "user=", "platform=smoke",
           "state=dead", "top=0", "top=1001", "top=x", "continuation=%21", "continuation=enp6"}) {

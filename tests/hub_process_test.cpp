@@ -129,6 +129,42 @@ TEST_CASE("SIGHUP reads settings again, SIGTERM drains", "[hub]") {
     CHECK(hub.says("stopping"));
 }
 
+TEST_CASE("SIGHUP makes no new keys where those that are in force are missed", "[hub]") {
+    const support::Folder folder;
+    Served hub(folder.path, "data", {"--listen=127.0.0.1:0"});
+    hub.process->wait_for("pushhub " PUSHHUB_VERSION " listens on ", 60);
+    for (const std::string file : {"root.key", "tls/ca.pem", "tls/ca.key"}) {
+        INFO(file);
+        fs::rename(hub.data / file, folder.path / "aside");
+        ::kill(hub.process->pid(), SIGHUP);
+        CHECK(support::comes_true([&] { return hub.says(file + " is not there"); }));
+        CHECK_FALSE(fs::exists(hub.data / file));
+        fs::rename(folder.path / "aside", hub.data / file);
+    }
+    CHECK_FALSE(hub.says("settings are read again"));
+    ::kill(hub.process->pid(), SIGHUP);
+    CHECK(support::comes_true([&hub] { return hub.says("settings are read again"); }));
+    hub.process->stop();
+}
+
+TEST_CASE("a verb whose output does not get out has failed", "[hub]") {
+    const support::Folder folder;
+    const auto code_of = [&folder](const std::string& arguments) {
+        bench::Process shell(
+            {"sh", "-c", "\"$0\" " + arguments + " >/dev/full; echo code=$?", bench::hub_program()},
+            folder.path / "out");
+        CHECK(support::comes_true([&] { return !shell.running(); }));
+        const std::string said = shell.output();
+        return said.substr(said.find("code="));
+    };
+    for (const std::string arguments :
+         {"--help", "--version", "serve --help", "serve --print-config"}) {
+        INFO(arguments);
+        CHECK(code_of(arguments) == "code=1\n");
+    }
+    CHECK(code_of("nonsense") == "code=2\n");
+}
+
 TEST_CASE("--check-config opens what settings name", "[hub]") {
     const support::Folder folder;
     const auto check = [&folder](std::vector<std::string> arguments, const std::string& before) {
@@ -154,7 +190,6 @@ TEST_CASE("--check-config opens what settings name", "[hub]") {
     has(wrong, "text is no directory");
     has(wrong, "unknown variable \"PUSHHUB_LISTEM\"; the nearest is PUSHHUB_LISTEN");
     CHECK(wrong.find("sound") == std::string::npos);
-}
     // Everything at once, whatever kind it is of.
     const auto all = check({"--log-level=loud", "--provider-ca-file", text, "--data-dir", "/tmp"},
                            "PUSHHUB_LISTEM=x; export PUSHHUB_LISTEM");
@@ -163,3 +198,4 @@ TEST_CASE("--check-config opens what settings name", "[hub]") {
     has(all, "/tmp is shared by all");
     has(all, "unknown variable \"PUSHHUB_LISTEM\"");
     has(check({"--data-dir", "/proc/pushhub"}, ":"), "cannot make a directory in /proc");
+}

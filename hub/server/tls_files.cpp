@@ -25,12 +25,19 @@ namespace {
 
 /// One that is new vouches for the DNS names in `names` only. Addresses are not bounded: those that
 /// a hub listens on come and go.
-pns::CertificatePair authority(const std::filesystem::path& folder,
+pns::CertificatePair authority(const std::filesystem::path& folder, OwnAuthority own,
                                const std::vector<std::string>& names) {
     const auto certificate = folder / "ca.pem";
     const auto key = folder / "ca.key";
     if (std::filesystem::exists(certificate) && std::filesystem::exists(key)) {
         return {read_small_file(certificate), read_small_file(key)};
+    }
+    // A key alone is what a start left that was cut off: nobody has seen a certificate of it.
+    if (own == OwnAuthority::must_be_there || std::filesystem::exists(certificate)) {
+        const auto& gone = std::filesystem::exists(certificate) ? key : certificate;
+        throw std::runtime_error(gone.string() +
+                                 " is not there: put it back, or take ca.pem and ca.key away and "
+                                 "start anew for another authority");
     }
     auto made = pns::make_ca("pushhub local CA", names, true);
     write_private_file(key, made.key_pem);
@@ -95,7 +102,7 @@ void keep_signable(const pns::CertificatePair& ca, std::vector<std::string>& nam
 
 }  // namespace
 
-TlsFiles prepare_tls_files(const Config& config) {
+TlsFiles prepare_tls_files(const Config& config, OwnAuthority own) {
     if (!config.tls_cert_file.empty()) return {config.tls_cert_file, config.tls_key_file, {}};
     const auto folder = config.data_dir / "tls";
     std::filesystem::create_directories(folder);
