@@ -116,7 +116,7 @@ TlsFiles prepare_tls_files(const Config& config, OwnAuthority own) {
     // The hub may listen on all addresses later.
     std::vector<std::string> vouched = names;
     if (const auto host = name_of_machine(); !host.empty()) vouched.push_back(host);
-    const auto ca = authority(folder, vouched);
+    const auto ca = authority(folder, own, vouched);
     keep_signable(ca, names, config.host_names);
     pns::LeafOptions options;
     options.valid_until_s = 825 * 86'400;
