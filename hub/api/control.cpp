@@ -203,10 +203,10 @@ pns::Task<Response> control(Call call, SendEvent event) {
 pns::Task<Response> list_sends(Call call) {
     const Request& request = call.request;
     const std::uint32_t hub = call.hub->row.number;
-    auto read = [&call, hub, &query] {
     const std::string listed = list_of(request, hub);
     const auto query = read_query(request, listed);
     if (!ok(query)) co_return problem(request, std::get<Refusal>(query));
+    auto read = [&call, hub, &query] {
         return call.parts.registry.list_sends(hub, std::get<registry::SendQuery>(query));
     };
     const auto page = co_await on_store(call.parts.store, std::move(read));

@@ -490,7 +490,11 @@ void Check::names() {
         expect(one_of(page, {"metrics", "version", "openapi.json"}), "closed_pages", page,
                "must be metrics, version or openapi.json");
     }
+    std::set<std::string> named;
     for (const auto& ceiling : config.audience_ceilings) {
+        const auto one = parse_ceiling(ceiling);
+        expect(!one || named.insert(lower(one->first)).second, "audience_ceilings", ceiling,
+               "names a hub that another element names, too");
         expect(parse_ceiling(ceiling).has_value(), "audience_ceilings", ceiling,
                "must be HUB=COUNT, with the name of a hub and a whole number");
     }
@@ -524,11 +528,7 @@ void Check::names() {
 }
 
 }  // namespace
-    std::set<std::string> named;
 
-        const auto one = parse_ceiling(ceiling);
-        expect(!one || named.insert(lower(one->first)).second, "audience_ceilings", ceiling,
-               "names a hub that another element names, too");
 bool parse_listen(const std::string& text, ListenAddress& out) {
     const auto colon = text.rfind(':');
     if (colon == std::string::npos) return false;

@@ -150,6 +150,9 @@ struct Settings {
 struct Ended {
     int exit_code = 2;
     std::string text;
+    /// Of --check-config with settings that are wrong: what could be read, so that what is wrong
+    /// with the files and directories that it names is told in the same run.
+    std::optional<Settings> read{};
 };
 
 /// Reads flags (`args` without the program's name), environment and the file of --config, and
@@ -163,9 +166,6 @@ std::vector<std::string> check_config(const Config& config);
 /// All settings as TOML that --config reads, each with its meaning as a comment; secrets stand in a
 /// comment, as "***".
 std::string print_config(const Config& config);
-    /// Of --check-config with settings that are wrong: what could be read, so that what is wrong
-    /// with the files and directories that it names is told in the same run.
-    std::optional<Settings> read{};
 
 /// What a reload did, by key.
 struct Reloaded {
