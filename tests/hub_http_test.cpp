@@ -92,6 +92,36 @@ TEST_CASE("a continuation token is read by the list that wrote it, and by no oth
         CHECK_FALSE(hub::continuation_place("devices", other));
 }
 
+TEST_CASE("a header of ours is known, not blank, there once, and steers a send", "[hub]") {
+    const auto wrong = [](const hub::Headers& headers, bool steers_sends) {
+        hub::Request request;
+        request.headers = headers;
+        const auto refusal = hub::check_own_headers(request, steers_sends);
+        return refusal ? refusal->message : std::string();
+    };
+    CHECK(wrong({{"pushhub-rate", "5/s"}, {"pushhub-allow", "x"}, {"other", ""}}, true).empty());
+    CHECK(wrong({{"other", ""}, {"pushhubs", ""}}, false).empty());
+    for (const auto& [headers, why] : std::vector<std::pair<hub::Headers, std::string>>{
+             {{{"pushhub-canry", "1%"}}, "is not known"},
+             {{{"pushhub-", "1"}}, "is not known"},
+             {{{"pushhub-rate", " \t "}}, "is blank"},
+             {{{"pushhub-rate", "5/s"}, {"pushhub-rate", "5/s"}}, "is there twice"}}) {
+        CHECK_THAT(wrong(headers, true), Catch::Contains(why));
+    }
+    CHECK_THAT(wrong({{"pushhub-rate", "5/s"}}, false), Catch::Contains("this request is none"));
+}
+
+TEST_CASE("a list is named by its hub and by what narrows it", "[hub]") {
+    const auto name = hub::list_name("devices", 7, {"a", "b"});
+    CHECK(hub::list_name("devices", 7, {"a", "b"}) == name);
+    for (const auto& other :
+         {hub::list_name("devices", 8, {"a", "b"}), hub::list_name("devices", 7, {"a"}),
+          hub::list_name("devices", 7, {"ab", ""}), hub::list_name("device", 7, {"a", "b"}),
+          hub::list_name("devices", 7, {"b", "a"}), hub::list_name("devices", 7, {"a\n1:b"})})
+        CHECK(other != name);
+    CHECK(hub::filter_name(std::nullopt) != hub::filter_name(""));
+}
+
 TEST_CASE("a target that is no origin form is refused", "[hub]") {
     CHECK(refuses(""));
     CHECK(refuses("*"));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "hub/access/sas.hpp"
+#include "hub/cli/hub_setup.hpp"
 #include "hub/send/send_request.hpp"
 #include "hub/text/times.hpp"
 #include "pns/http_date.hpp"
@@ -85,7 +86,7 @@ TEST_CASE("only an absent header of tags is a broadcast", "[hub]") {
     refused(world.call("POST", "/app/audience", R"({"tagExpression":" "})"),
             "tagExpression is blank");
     CHECK(world.call("POST", "/app/audience", R"({"tagExpression":null})").status == 200);
-    refused(world.call("GET", "/app/devices?tag="), "tag is blank");
+    refused(world.call("GET", "/app/devices?tag="), "'tag' is blank");
     refused(world.call("GET", "/app/registrations?$filter="), "$filter is blank");
     refused(world.call("GET", "/app/registrations?%24filter=+"), "$filter is blank");
     refused(world.call("GET", "/app/tags/%20/registrations"), "tag in the path is blank");
@@ -118,6 +119,106 @@ TEST_CASE("a handle without direct, and a flag that says false, send to nobody b
     CHECK(plain.status == 201);
     CHECK(plain.body.empty());  // no test send
     CHECK(send("?test=true", {}).body.find("NotificationOutcome") != std::string::npos);
+}
+
+TEST_CASE("a guard that is blank, misspelt or out of place sends to nobody", "[hub]") {
+    World world({}, {"apns"});
+    world.install("one", "apns", handle_of("apns", 1));
+    const auto send = [&](const HeaderPairs& headers, const std::string& path = "/app/messages") {
+        return world.call("POST", path, apple_body, with(headers));
+    };
+    for (const std::string name : {"pushhub-canary", "pushhub-expect-audience", "pushhub-rate",
+                                   "pushhub-deadline", "pushhub-delivery", "pushhub-allow"}) {
+        refused(send({{name, ""}}), "The header " + name + " is blank");
+        refused(world.call("POST", "/app/sends/x/resume", {}, {{name, "1"}}),
+                name + " steers a send, and this request is none");
+    }
+    refused(send({{"pushhub-allow", "broadcast"}, {"pushhub-allow", "broadcast"}}),
+            "pushhub-allow is there twice");
+    for (const std::string path :
+         {"/app/messages", "/app/messages/$batch?direct", "/app/schedulednotifications",
+          "/app/fcmv1/messages?topic=t", "/app/registrationids", "/app/audience"}) {
+        INFO(path);
+        refused(send({{"pushhub-expected-audience", "1"}}, path),
+                "pushhub-expected-audience is not known. There are pushhub-allow, pushhub-canary");
+    }
+    refused(world.call("GET", "/app/sends", {}, {{"pushhub-foo", "1"}}), "pushhub-foo");
+    refused(world.call("GET", "/app", {}, {{"pushhub-foo", "1"}}), "pushhub-foo");
+    const auto key = send({{"idempotency-key", ""}});
+    refused(key, "idempotency-key-invalid");
+    const HeaderPairs soon{{"servicebusnotification-scheduletime", support::just_now()}};
+    refused(send(soon, "/app/schedulednotifications?test"), "cannot be a test");
+    CHECK(sends(world) == 0);
+    CHECK(send(soon, "/app/schedulednotifications?test=false").status == 201);
+    CHECK(world.call("GET", "/healthz", {}, {{"pushhub-foo", "1"}}).status == 200);
+}
+
+TEST_CASE("If-Match that is blank or there twice changes nothing", "[hub]") {
+    World world({}, {"apns"});
+    world.install("one", "apns", handle_of("apns", 1));
+    const auto with_matches = [&](const std::string& method, const std::string& path,
+                                  const std::vector<std::string>& values) {
+        HeaderPairs headers;
+        for (const std::string& value : values) headers.emplace_back("if-match", value);
+        return world.call(method, path, {}, headers);
+    };
+    for (const std::string path : {"/app", "/app/registrations/1-2-3"}) {
+        INFO(path);
+        for (const std::string blank : {"", "\"\""})
+            refused(with_matches("DELETE", path, {blank}), "If-Match must be");
+        refused(with_matches("DELETE", path, {"*", "W/\"77\""}), "If-Match is there twice");
+    }
+    CHECK(world.call("GET", "/app").status == 200);
+}
+
+TEST_CASE("a token goes on with its own list only", "[hub]") {
+    World world({}, {"apns"});
+    hub::create_hub(world.client(), "other", {});
+    for (int i = 1; i <= 3; ++i)
+        world.install("i" + std::to_string(i), "apns",
+                      handle_of("apns", static_cast<std::uint32_t>(i)));
+    for (int i = 0; i < 3; ++i) world.send("apple", "all", apple_body);
+    const auto field = [](const hub::ClientReply& reply) {
+        INFO(reply.body);
+        REQUIRE(reply.status == 200);
+        return nlohmann::json::parse(reply.body).at("continuation").get<std::string>();
+    };
+    struct List {
+        std::string path, name, filter;
+        std::string token;
+    };
+    const std::vector<List> lists{
+        {"/registrations?$top=1",
+         "continuationtoken",
+         {},
+         std::string(
+             world.call("GET", "/app/registrations?$top=1").header("x-ms-continuationtoken"))},
+        {"/devices?top=1", "continuation", "tag=all",
+         field(world.call("GET", "/app/devices?top=1"))},
+        {"/sends?top=1", "continuation", "format=apple",
+         field(world.call("GET", "/app/sends?top=1"))}};
+    for (const List& list : lists) {
+        INFO(list.path);
+        const std::string next = list.path + "&" + list.name + "=" + list.token;
+        CHECK(world.call("GET", "/app" + next).status == 200);
+        refused(world.call("GET", "/other" + next), "continuation");
+        if (!list.filter.empty())
+            refused(world.call("GET", "/app" + next + "&" + list.filter), "continuation");
+    }
+}
+
+TEST_CASE("a filter without a value, or with one that there is not, is refused", "[hub]") {
+    World world({}, {"apns"});
+    refused(world.call("GET", "/app/sends?format=appel"), "'appel' is not known");
+    CHECK(world.call("GET", "/app/sends?format=Apple").status == 200);
+    CHECK(world.call("GET", "/app/sends?format=template").status == 200);
+    for (const std::string name :
+         {"sends?state", "sends?from", "sends?to", "sends?top", "sends?format", "devices?handle",
+          "devices?platform", "sends/x/devices?outcome", "retirements?handle"}) {
+        for (const std::string value : {"", "=", "=%20"})
+            refused(world.call("GET", "/app/" + name + value), " is blank");
+    }
+    CHECK(world.call("GET", "/app/sends?continuation=").status == 200);
 }
 
 TEST_CASE("routes of ours know their parameters, those of the contract take any", "[hub]") {
@@ -237,7 +338,11 @@ TEST_CASE("bodies that are not what they seem are refused", "[hub]") {
         return world.call("POST", "/app/messages", apple_body,
                           with({{"content-encoding", coding}}));
     };
-    for (const std::string coding : {"gzip", "x-GZIP", "identity, br"}) {
+    CHECK(world
+              .call("POST", "/app/messages", apple_body,
+                    with({{"content-encoding", "identity"}, {"content-encoding", "gzip"}}))
+              .status == 415);
+    for (const std::string coding : {"gzip", "x-GZIP", "identity, br", "snappy"}) {
         const auto zipped = coded(coding);
         CHECK(zipped.status == 415);
         CHECK(zipped.header("accept-encoding") == "identity");

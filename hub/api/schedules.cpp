@@ -50,6 +50,10 @@ Parsed<registry::Send> read_scheduled(const Request& request, const Config& conf
     if (!ok(direct)) return std::get<Refusal>(direct);
     if (std::get<bool>(direct) || has_header(request, "servicebusnotification-devicehandle"))
         return bad_request("A direct send cannot be scheduled: address registrations by tags.");
+    const auto test = read_flag(request, "test");
+    if (!ok(test)) return std::get<Refusal>(test);
+    if (std::get<bool>(test))
+        return bad_request("A scheduled send cannot be a test: leave out ?test, or send it now.");
     const auto due_ms = read_schedule_time(request, config);
     if (!ok(due_ms)) return std::get<Refusal>(due_ms);
     auto parsed = read_send(request, request.body, config);

@@ -3,8 +3,10 @@
 #include "hub/http/request_fields.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
+#include <set>
 
 #include "hub/text/text.hpp"
 
@@ -13,6 +15,31 @@ namespace hub {
 bool has_header(const Request& request, std::string_view lower_name) {
     return std::any_of(request.headers.begin(), request.headers.end(),
                        [&](const auto& header) { return header.first == lower_name; });
+}
+
+std::optional<Refusal> check_own_headers(const Request& request, bool steers_sends) {
+    constexpr std::string_view ours = "pushhub-";
+    constexpr std::array<std::string_view, 6> known{"pushhub-allow",           "pushhub-canary",
+                                                    "pushhub-deadline",        "pushhub-delivery",
+                                                    "pushhub-expect-audience", "pushhub-rate"};
+    std::set<std::string_view> seen;
+    for (const auto& [name, value] : request.headers) {
+        if (!name.starts_with(ours)) continue;
+        if (std::find(known.begin(), known.end(), name) == known.end()) {
+            std::string listed;
+            for (const auto one : known) listed.append(listed.empty() ? "" : ", ").append(one);
+            return bad_request("The header " + shown(name) + " is not known. There are " + listed +
+                               ".");
+        }
+        if (!steers_sends)
+            return bad_request("The header " + name + " steers a send, and this request is none.");
+        if (trimmed(value).empty())
+            return bad_request("The header " + name +
+                               " is blank. Give it a value, or leave it out.");
+        if (!seen.insert(name).second)
+            return bad_request("The header " + name + " is there twice.");
+    }
+    return std::nullopt;
 }
 
 Parsed<bool> read_flag(const Request& request, std::string_view lower_name) {

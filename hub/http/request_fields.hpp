@@ -3,6 +3,7 @@
 // How parts of a request are read that many handlers look at. Pure, any thread.
 
 #include <cstddef>
+#include <optional>
 #include <string_view>
 
 #include "hub/http/http.hpp"
@@ -12,6 +13,11 @@ namespace hub {
 
 /// Is the header there, be it empty?
 bool has_header(const Request& request, std::string_view lower_name);
+
+/// The headers PushHub-...: refuses one that is not known, is blank, is there twice, or steers a
+/// send while the route is none (`steers_sends` is false). A guard that is dropped in silence would
+/// let a send go to everybody at once.
+std::optional<Refusal> check_own_headers(const Request& request, bool steers_sends);
 
 /// A flag of the query: `name`, `name=` and `name=true` set it; `name=false` and its absence do
 /// not. Any other value is refused, as are two that differ.

@@ -94,7 +94,10 @@ Parsed<registry::Precondition> read_if_match(const Request& request) {
     std::string_view text = trimmed(request.header("if-match"));
     using registry::Precondition;
     Precondition match;
-    if (text.empty()) return match;
+    const auto given = std::count_if(request.headers.begin(), request.headers.end(),
+                                     [](const auto& header) { return header.first == "if-match"; });
+    if (given == 0) return match;
+    if (given > 1) return bad_request("The header If-Match is there twice.");
     if (text.starts_with("W/")) text.remove_prefix(2);
     if (text.size() >= 2 && text.front() == '"' && text.back() == '"')
         text = text.substr(1, text.size() - 2);

@@ -43,6 +43,8 @@ std::string location_of(const Request& request, std::string_view id);
 /// (docs/contracts/anh.md 3.7). Nothing: not a token of this list.
 std::optional<std::string> read_continuation(const Request& request, std::string_view list);
 /// If-Match: `*`, `"*"`, `"3"`, `W/"3"`, `3` (docs/contracts/anh.md 3.5); absent: no condition.
+/// One that is blank, or there twice, is refused: dropped, it would let through what it should
+/// hold.
 Parsed<registry::Precondition> read_if_match(const Request& request);
 
 }  // namespace hub

@@ -60,6 +60,9 @@ std::vector<std::string> arguments(std::string_view pattern,
     return out;
 }
 
+/// The one parameter that may be blank: of the first page.
+constexpr std::string_view first_page = "continuation";
+
 }  // namespace
 
 std::optional<Refusal> check_query(const Route& route, const Request& request) {
@@ -80,6 +83,9 @@ std::optional<Refusal> check_query(const Route& route, const Request& request) {
         }
         if (!seen.insert(name).second)
             return bad_request("The parameter '" + name + "' is there twice.");
+        if (name != "api-version" && name != first_page && trimmed(value).empty())
+            return bad_request("The parameter '" + name +
+                               "' is blank. Give it a value, or leave it out.");
     }
     return std::nullopt;
 }

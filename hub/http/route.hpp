@@ -60,6 +60,7 @@ enum class Trait : unsigned {
     problems =
         4,       ///< errors of routing and rights are problems (RFC 9457); else the contract's XML
     health = 8,  ///< says how the process is: all that Door::admin leads to
+    steered = 16,  ///< makes a send that the headers PushHub-... steer
 };
 constexpr Trait operator|(Trait a, Trait b) {
     return static_cast<Trait>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
@@ -78,6 +79,7 @@ struct Route {
           takes_pieces(has(traits, Trait::pieces)),
           answers_problems(has(traits, Trait::problems)),
           tells_health(has(traits, Trait::health)),
+          steers_sends(has(traits, Trait::steered)),
           takes_rest(of_pattern.ends_with("...}")),
           names_hub(of_pattern.starts_with("/{hub}")),
           body_bound(bound) {
@@ -95,8 +97,8 @@ struct Route {
     Right right;
     std::size_t body_bytes_max;
     Handler handler;
-    bool creates, takes_pieces, answers_problems, tells_health;  ///< Trait
-    bool takes_rest;                                             ///< ends with `{name...}`
+    bool creates, takes_pieces, answers_problems, tells_health, steers_sends;  ///< Trait
+    bool takes_rest;           ///< ends with `{name...}`
     bool names_hub;            ///< the pattern begins with the hub's name
     BodyBound body_bound;      ///< null: body_bytes_max for every request
     std::size_t segments = 0;  ///< of the pattern
@@ -122,8 +124,9 @@ using Routed = std::variant<Matched, NoRoute>;
 /// `segments` decoded, without empty ones. A HEAD leads where the GET does, if it has no row.
 Routed match(std::span<const Route> table, std::string_view method,
              std::span<const std::string> segments);
-/// Refuses a query with a parameter that a route of ours does not have, or has twice: a misspelt
-/// filter would let through what it should hold back. Routes of the contract take any query.
+/// Refuses a query with a parameter that a route of ours does not have, or has twice, or that is
+/// blank (but for `continuation`, which names the first page so): a filter that is misspelt or got
+/// no value would let through what it should hold back. Routes of the contract take any query.
 std::optional<Refusal> check_query(const Route& route, const Request& request);
 /// Does it lead to a route that takes pieces?
 bool takes_pieces(const Routed& routed);

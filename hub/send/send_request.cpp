@@ -87,13 +87,12 @@ registry::Headers provider_headers(const Request& request, std::string_view form
     return kept;
 }
 
-/// A header that steers a send and stands there twice says two things.
+/// A header that steers a send and stands there twice says two things. Those of our own were
+/// checked before (hub/http/request_fields.hpp).
 std::optional<Refusal> check_no_header_twice(const Request& request) {
     std::set<std::string_view> names;
     for (const auto& [name, value] : request.headers) {
-        const bool steers =
-            name.starts_with("servicebusnotification-") || name.starts_with("pushhub-");
-        if (steers && !names.insert(name).second)
+        if (name.starts_with("servicebusnotification-") && !names.insert(name).second)
             return bad_request("The header " + name + " is there twice.");
     }
     return std::nullopt;

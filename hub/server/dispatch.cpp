@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <iterator>
 
 #include "hub/http/problem.hpp"
 #include "hub/http/request_fields.hpp"
@@ -20,26 +19,33 @@ namespace {
 constexpr std::size_t unrouted_body_bytes_max = 64 * 1024;
 constexpr std::string_view no_route = "none";
 
-/// Bodies are read as they are: one that is compressed would be kept or sent as nonsense. Words
-/// that are no coding change nothing of a body: the Java SDK writes the character set here.
+/// Is it what some clients write for the character set, which changes nothing of a body? The Java
+/// SDK writes `utf-8`.
+bool names_characters(std::string_view coding) {
+    const std::string name = lower(coding);
+    return name.starts_with("utf") || name.starts_with("iso-8859-") ||
+           name.starts_with("windows-125") || name == "us-ascii" || name == "ascii";
+}
+
+/// Bodies are read as they are: one that is compressed would be kept or sent as nonsense.
 std::optional<Response> refuse_coding(const Request& request) {
-    constexpr std::string_view codings[] = {"gzip",       "x-gzip", "deflate",   "compress",
-                                            "x-compress", "br",     "zstd",      "dcb",
-                                            "dcz",        "exi",    "aes128gcm", "pack200-gzip"};
     if (request.method != "POST" && request.method != "PUT" && request.method != "PATCH")
         return std::nullopt;
-    for (auto rest = request.header("content-encoding"); !rest.empty();) {
-        const auto comma = std::min(rest.find(','), rest.size());
-        const auto coding = trimmed(rest.substr(0, comma));
-        rest.remove_prefix(std::min(comma + 1, rest.size()));
-        const bool known = std::any_of(std::begin(codings), std::end(codings),
-                                       [&](auto one) { return same_ignoring_case(one, coding); });
-        if (!known) continue;
-        Response response = error(request, 415,
-                                  "The Content-Encoding '" + std::string(coding) +
-                                      "' is not understood: send the body as it is.");
-        response.headers.emplace_back("Accept-Encoding", "identity");
-        return response;
+    for (const auto& [name, value] : request.headers) {
+        if (name != "content-encoding") continue;
+        for (std::string_view rest = value; !rest.empty();) {
+            const auto comma = std::min(rest.find(','), rest.size());
+            const auto coding = trimmed(rest.substr(0, comma));
+            rest.remove_prefix(std::min(comma + 1, rest.size()));
+            if (coding.empty() || same_ignoring_case(coding, "identity") ||
+                names_characters(coding))
+                continue;
+            Response response = error(request, 415,
+                                      "The Content-Encoding '" + shown(coding) +
+                                          "' is not understood: send the body as it is.");
+            response.headers.emplace_back("Accept-Encoding", "identity");
+            return response;
+        }
     }
     return std::nullopt;
 }
@@ -177,8 +183,10 @@ pns::Task<Response> Dispatch::guarded(const Request& request, const Matched& mat
     if (route.names_hub && !hub && !creates_hub) {
         co_return error(request, 404, "No service is hosted at the specified address.");
     }
-    if (const auto refusal = check_query(route, request))
-        co_return error(request, refusal->status, refusal->message);
+    auto refusal = check_query(route, request);
+    if (!refusal && route.right != Right::none)
+        refusal = check_own_headers(request, route.steers_sends);
+    if (refusal) co_return error(request, refusal->status, refusal->message);
     Call call{request, std::move(hub), matched.args, parts_};
     const bool once =
         route.creates && answer_once_ != nullptr && has_header(request, "idempotency-key");
