@@ -136,7 +136,7 @@ Result<Page> find_handle(const View& view, std::uint32_t hub, std::string_view h
     }
     std::sort(found.begin(), found.end(),
               [](const Registration& a, const Registration& b) { return a.id < b.id; });
-    return found;
+    return page;
 }
 
 }  // namespace registry
