@@ -27,7 +27,8 @@ namespace hub {
 
 namespace {
 
-constexpr std::size_t piece_bytes = 256 * 1024;
+// Each reader may hold two of them, one read and one on its way, whether it reads or not.
+constexpr std::size_t piece_bytes = 64 * 1024;
 constexpr std::string_view blobs_list = "blobs";
 // Of a listing, before names are escaped: 5,000 names of 50 bytes fit.
 constexpr std::size_t list_bytes_max = 2u << 20, blob_frame_bytes = 350;
