@@ -454,7 +454,7 @@ void Service::Impl::build_gauges() {
                   &T::connects);
     sender_figure("pushhub_provider_connections", "Connections to providers.", &T::connections);
     sender_figure("pushhub_provider_queued", "Pushes in the queues of senders.", &T::queued);
-    metrics.gauges("pushhub_devices_waiting", "Devices that wait for another attempt.", [this] {
+    metrics.gauges("pushhub_devices_waiting", "Devices that wait for time or provider.", [this] {
         std::vector<Metrics::Sample> out;
         const auto waiting = fanout.waiting_by_platform();
         for (std::size_t p = 0; p < waiting.size(); ++p) {

@@ -5,8 +5,11 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <map>
 #include <random>
+#include <string>
 
+#include "hub/send/attempt_counts.hpp"
 #include "pns/platform.hpp"
 
 using hub::FailedAttempt;
@@ -93,4 +96,41 @@ TEST_CASE("what a provider asks for is waited for, unless the send's time is ove
     CHECK_FALSE(wait_after(throttled, limits, 20'000, 0, past));
     CHECK(wait_after(throttled, limits, 20'001, 0, past) == 20'000);
     CHECK(past.outcome == Outcome::throttled);
+}
+
+TEST_CASE("what a provider did not take is counted by its word, and handed out once", "[hub]") {
+    using pns::Outcome;
+    hub::AttemptCounts counts;
+    std::map<std::string, std::uint64_t> kinds, reasons;
+    const auto take = [&] {
+        kinds.clear();
+        reasons.clear();
+        counts.take(
+            [&](std::size_t platform, pns::Verdict::Kind kind, std::uint64_t count) {
+                kinds[std::to_string(platform) + ' ' + std::to_string(static_cast<int>(kind))] =
+                    count;
+            },
+            [&](std::size_t platform, std::string_view label, std::uint64_t count) {
+                reasons[std::to_string(platform) + ' ' + std::string(label)] += count;
+            });
+    };
+    for (int i = 0; i < 3; ++i) {
+        counts.add(1, pns::RetryLater{Outcome::pns_unavailable, "UNAVAILABLE: The service", 0});
+        counts.add(2, pns::Dead{Outcome::expired_channel, "The channel expired"});
+    }
+    counts.add(2, pns::NoAnswer{"no answer in time"});
+    counts.add(2, pns::Accepted{});
+    counts.add(2, pns::NotSent{Outcome::throttled, "the credential is throttled", 5, 1});
+    take();
+    CHECK(kinds.size() == 5);
+    CHECK(reasons == std::map<std::string, std::uint64_t>{
+                         {"1 UNAVAILABLE", 3}, {"2 ExpiredChannel", 3}, {"2 NoAnswer", 1}});
+    take();
+    CHECK(kinds.empty());
+    CHECK(reasons.empty());
+    for (int i = 0; i < 1'000; ++i)
+        counts.add(0, pns::Refused{Outcome::unknown_error, "R" + std::to_string(i)});
+    take();
+    CHECK(reasons.size() == hub::AttemptCounts::reasons_max + 1);
+    CHECK(reasons["0 other"] == 1'000 - hub::AttemptCounts::reasons_max);
 }

@@ -49,6 +49,66 @@ TEST_CASE("ids and plain words stay readable", "[hub]") {
         CHECK(redacted(text) == text);
     }
     CHECK(redacted("one\nline\x1b[0m") == "one line [0m");
+    for (const std::string text : {"rule DefaultFullSharedAccessSignature has another primary key",
+                                   "rule DefaultListenSharedAccessSignature gone",
+                                   "gr\u00fc\u00dfe \u65e5\u672c \U0001f680"})
+        CHECK(redacted(text) == text);
+}
+
+TEST_CASE("nothing in the log acts on a terminal or turns a line around", "[hub]") {
+    CHECK(redacted("a\u009b31mb\u0085c\x7f") == "a 31mb c ");
+    CHECK(redacted("a\u202eb\u2066c\u2028d\u061ce\u200ff") == "a b c d e f");
+    CHECK(redacted("a\x9b\xc2") == "a??");
+    CHECK(redacted("\xe2\x80") == "??");
+    std::ostringstream out;
+    hub::open_log("info", "text", &out);
+    // Cut in the middle of a character.
+    hub::log_info("m", {{"hub", "h\u009b2J"}, {"why", std::string(4'095, '.') + "\u00e9"}});
+    hub::open_log("warn", "text");
+    CHECK(out.str().find("hub=\"h 2J\" why=" + std::string(4'095, '.') + "?\n") !=
+          std::string::npos);
+}
+
+TEST_CASE("names that operators chose stay readable, however long they are", "[hub]") {
+    std::ostringstream out;
+    hub::open_log("info", "text", &out);
+    const std::string hub = "contoso-production-notification-hub-west-europe";
+    const std::string handle = std::string(32, 'a') + std::string(32, '7');
+    hub::log_info("m", {{"hub", hub},
+                        {"changes", "rule Bearer gone, rule " + hub + " new"},
+                        {"rule", hub},
+                        {"by", hub},
+                        {"what", handle},
+                        {"why", std::string(4'080, '.') + ' ' + handle},
+                        {"client", handle}});
+    hub::open_log("warn", "text");
+    const auto line = out.str();
+    CHECK(line.find("m hub=" + hub + " changes=\"rule Bearer gone, rule " + hub +
+                    " new\" rule=" + hub + " by=" + hub + " what=*** why=") != std::string::npos);
+    CHECK(line.find("client=***") != std::string::npos);
+    CHECK(line.find("aaaaaaaa") == std::string::npos);
+}
+
+// A client may have mistaken what goes where.
+TEST_CASE("a name that a refused caller gives is told only if it is no secret", "[hub]") {
+    const support::LogSink log;
+    support::World world({}, {"apns"});
+    const auto given = hub::ConnectionString::parse(world.service().connection_string());
+    const auto refused_as = [&](const std::string& rule) {
+        hub::HubClient stranger("Endpoint=sb://" + given.host + ":" + given.port +
+                                    "/;SharedAccessKeyName=" + rule +
+                                    ";SharedAccessKey=VGhpcyBpcyBhIHdyb25nIGtleQ",
+                                world.service().ca_file().string());
+        hub::ClientRequest request;
+        request.path = "/app/registrations";
+        REQUIRE(stranger.call(std::move(request)).status == 401);
+        const auto lines = log.lines("access refused");
+        REQUIRE_FALSE(lines.empty());
+        return lines.back()["rule"].get<std::string>();
+    };
+    CHECK(refused_as(std::string(32, 'a') + std::string(32, '7')) == "***");
+    CHECK(refused_as("a\u009b31m") == "a 31m");
+    CHECK(refused_as("RootManageSharedAccessKey") == "RootManageSharedAccessKey");
 }
 
 TEST_CASE("a line is text or one JSON object, from its level on", "[hub]") {
@@ -108,7 +168,7 @@ TEST_CASE("the log tells of hubs and of refused callers, without secrets", "[hub
     hub::HubClient client(world.service().connection_string(), ca);
     hub::create_hub(client, "app", {});
     REQUIRE(log.lines("a hub was changed").size() == 1);
-    CHECK(log.lines("a hub was changed").front()["what"] == "apns gone");
+    CHECK(log.lines("a hub was changed").front()["changes"] == "apns gone");
     hub::create_hub(client, "app", {});
     CHECK(log.lines("a hub was changed").size() == 1);  // nothing was
 

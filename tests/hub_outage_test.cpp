@@ -145,7 +145,9 @@ TEST_CASE("an outage is in the log once, and in the metrics before a push is fin
     REQUIRE(support::comes_true(
         [&] { return !log.lines("a provider refuses the credential").empty(); }));
     CHECK(log.lines("a provider refuses the credential").front()["why"] == "InvalidProviderToken");
-    CHECK(page().find(R"(platform="apns",reason="InvalidProviderToken")") != std::string::npos);
+    CHECK(support::comes_true([&] {
+        return page().find(R"(platform="apns",reason="InvalidProviderToken")") != std::string::npos;
+    }));
     world.sim("apns").set_faults({});
     hub::HubClient client(world.service().connection_string(), world.service().ca_file().string());
     hub::create_hub(client, "app", world.credentials());
@@ -153,6 +155,66 @@ TEST_CASE("an outage is in the log once, and in the metrics before a push is fin
     CHECK(log.lines("a provider refuses the credential").size() == 1);
     world.stop();  // ends connections, and is no trouble
     CHECK(log.lines("a provider is unreachable").size() == 1);
+}
+
+TEST_CASE("a provider that throttles everything is told of, however short its waits are", "[hub]") {
+    const support::LogSink log;
+    World world({}, {"fcmv1"});
+    install_all(world, "fcmv1");
+    strike(world, "fcmv1", answers(Act::throttled, 600'000, "1"));
+    const auto id =
+        world.send("fcmv1", "all", R"({"message":{"notification":{"title":"t","body":"b"}}})");
+    const auto page = [&] { return world.call("GET", "/metrics").body; };
+    CHECK(support::comes_true([&] {
+        return page().find(
+                   R"(pushhub_provider_unwell{hub="app",platform="fcmv1",trouble="throttled"} 1)") !=
+               std::string::npos;
+    }));
+    REQUIRE(log.lines("a provider throttles").size() == 1);
+    CHECK(log.lines("a provider throttles").front()["platform"] == "fcmv1");
+    CHECK(support::comes_true([&] {
+        return page().find(R"(platform="fcmv1",reason="QUOTA_EXCEEDED"})") != std::string::npos;
+    }));
+    CHECK(page().find(R"(reason="other")") == std::string::npos);
+    world.sim("fcmv1").set_faults({});
+    CHECK(world.finish(id).devices("Success") == devices);
+    CHECK(support::comes_true([&] { return log.lines("a provider is well again").size() == 1; }));
+    CHECK(page().find("pushhub_provider_unwell{") == std::string::npos);
+}
+
+TEST_CASE("what waits for a refused credential is in the metrics, loaded or not", "[hub]") {
+    World world({}, {"apns"});
+    install_all(world, "apns");
+    pns::sim::Fault refuses = answers(Act::answer, 600'000);
+    refuses.rule->status = 403;
+    refuses.rule->reason = "InvalidProviderToken";
+    strike(world, "apns", std::move(refuses));
+    const auto all = [&] { return "\n" + world.call("GET", "/metrics").body; };
+    const auto figure = [](const std::string& page, const std::string& name) {
+        const auto at = page.find("\n" + name + " ");
+        REQUIRE(at != std::string::npos);
+        return std::stoll(page.substr(at + name.size() + 2));
+    };
+    const auto first = world.send("apple", "all", apple_body);
+    const std::string waiting = R"(pushhub_devices_waiting{platform="apns"})";
+    REQUIRE(support::comes_true([&] { return figure(all(), waiting) >= devices - 40; }));
+    // The stop is known when these are accepted: nothing of them is read before it is over.
+    const auto second = world.send("apple", "all", apple_body);
+    const auto third = world.send("apple", "all", apple_body);
+    CHECK(support::comes_true([&] {
+        const auto page = all();
+        const auto open = figure(page, "pushhub_backlog_devices");
+        return open > 2 * devices &&
+               figure(page, waiting) + figure(page, "pushhub_pushes_in_flight") == open;
+    }));
+    for (const auto& id : {first, second, third})
+        CHECK(world.call("POST", "/app/sends/" + id + "/cancel").status == 200);
+    for (const auto& id : {first, second, third}) world.finish(id);
+    CHECK(support::comes_true([&] {
+        const auto page = all();
+        return figure(page, waiting) == 0 && figure(page, "pushhub_provider_queued") == 0;
+    }));
+    world.sim("apns").set_faults({});
 }
 
 TEST_CASE("what waits for a refused credential goes out when the credential is mended", "[hub]") {

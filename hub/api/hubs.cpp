@@ -207,7 +207,7 @@ pns::Task<Response> put_hub(Call call) {
     } else if (const auto changes = hub_changes(known->description, description);
                !changes.empty()) {
         log_info("a hub was changed", {{"hub", description.name},
-                                       {"what", changes},
+                                       {"changes", changes},
                                        {"by", shown(caller)},
                                        {"client", request.client},
                                        {"tracking_id", request.tracking_id}});

@@ -2,8 +2,8 @@
 //
 // One spdlog logger serves the process. Each line is put together on the thread that logs, and
 // only its writing is locked. redacted() looks for names that announce a secret and for long runs
-// of characters that could be one; it is pure and has tests of its own. The log must not be opened
-// while others write to it.
+// of characters that could be one; it is pure and has tests of its own. Fields of names are told as
+// they are (is_of_names()). The log must not be opened while others write to it.
 
 #include "hub/process/log.hpp"
 
@@ -18,6 +18,9 @@
 #include <cctype>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
+
+#include "tagexpr/utf8.hpp"
 
 namespace hub {
 
@@ -67,6 +70,46 @@ bool names_a_secret(std::string_view name) {
     });
 }
 
+/// Fields of names that operators chose: a name of 40 letters, or one that ends like the beginning
+/// of a secret, is none.
+bool is_of_names(std::string_view field) {
+    constexpr std::array fields{"hub", "rule", "by", "changes"};
+    return std::find(fields.begin(), fields.end(), field) != fields.end();
+}
+
+/// Characters that a terminal acts on or that turn the order of a line around: controls of ASCII
+/// and of ISO 6429 (C1), line separators, marks of direction.
+bool acts_on_a_terminal(char32_t c) {
+    return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0x061c || c == 0x200e || c == 0x200f ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
+/// The character of a well-formed sequence of UTF-8.
+char32_t character_of(std::string_view bytes) {
+    const auto front = static_cast<unsigned char>(bytes.front());
+    char32_t c = bytes.size() == 1 ? front : front & (0x7fU >> bytes.size());
+    for (const char next : bytes.substr(1)) c = c << 6 | (static_cast<unsigned char>(next) & 0x3fU);
+    return c;
+}
+
+/// Well-formed UTF-8 without characters that act on a terminal.
+std::string printable(std::string_view text) {
+    std::string out;
+    out.reserve(text.size());
+    while (!text.empty()) {
+        const std::size_t size = tagexpr::utf8_length(text);
+        if (size == 0) {
+            out += '?';
+        } else if (acts_on_a_terminal(character_of(text.substr(0, size)))) {
+            out += ' ';
+        } else {
+            out += text.substr(0, size);
+        }
+        text.remove_prefix(std::max<std::size_t>(size, 1));
+    }
+    return out;
+}
+
 std::string quoted(const std::string& value) {
     const bool plain = !value.empty() && value.find_first_of(" \"=") == std::string::npos;
     if (plain) return value;
@@ -89,13 +132,15 @@ void write(spdlog::level::level_enum level, std::string_view message, LogFields 
     if (log.json) line = "\"message\":" + json_string(line);
     for (const auto& field : fields) {
         if (field.value.empty()) continue;
-        const auto value = names_a_secret(field.name)
-                               ? std::string(mask)
-                               : redacted(field.value.substr(0, line_bytes_max));
+        std::string value = names_a_secret(field.name) ? std::string(mask)
+                            : is_of_names(field.name)  ? printable(field.value)
+                                                       : redacted(field.value);
+        // Not before: the beginning of a secret might not be known as one.
+        if (value.size() > line_bytes_max) value = printable(value.substr(0, line_bytes_max));
         if (log.json) {
             line += "," + json_string(std::string(field.name)) + ":" + json_string(value);
         } else {
-            line.append(" ").append(field.name).append("=").append(quoted(value));
+            line.append(" ").append(field.name).append("=").append(quoted(std::as_const(value)));
         }
     }
     log.logger->log(level, spdlog::string_view_t(line.data(), line.size()));
@@ -121,7 +166,11 @@ std::pair<std::size_t, std::size_t> secret_at(std::string_view text) {
         std::string_view ends_at;
     };
     constexpr std::array openings{
-        Opening{"sharedaccesssignature ", "\"'\n,;"},
+        // With a parameter behind it: names of rules end like this, too.
+        Opening{"sharedaccesssignature sr=", "\"'\n,;"},
+        Opening{"sharedaccesssignature sig=", "\"'\n,;"},
+        Opening{"sharedaccesssignature se=", "\"'\n,;"},
+        Opening{"sharedaccesssignature skn=", "\"'\n,;"},
         Opening{"sharedaccesskey=", "\"' \n;,"},
         Opening{"authorization:", "\n"},
         Opening{"bearer ", "\"' \n;,"},
@@ -169,12 +218,11 @@ std::string redacted(std::string_view text) {
             text.remove_prefix(run);
             continue;
         }
-        const char c = text.front();
-        run_begins = !in_run(c);
-        out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+        run_begins = !in_run(text.front());
+        out += text.front();
         text.remove_prefix(1);
     }
-    return out;
+    return printable(out);
 }
 
 std::string lines_left_out(std::uint64_t count) {

@@ -3,7 +3,9 @@
 // The log of the process: one line an event on stderr, as text or as one JSON object. Any thread.
 //
 // Messages are fixed texts; what varies goes into fields. Callers do not log handles, keys, tokens
-// or signatures. Everything also passes redacted(), as a second line of defence.
+// or signatures. As a second line of defence everything also passes redacted(), but for the fields
+// "hub", "rule", "by" and "changes": they have names that operators chose. A name that came with a
+// request and that nobody has checked passes redacted() before it is logged under one of these.
 
 #include <cstdint>
 #include <initializer_list>
@@ -36,8 +38,9 @@ void log_warn(std::string_view message, LogFields fields = {});
 void log_error(std::string_view message, LogFields fields = {});
 
 /// `text` without what looks like a secret: signatures, keys, bearer and SAS tokens, PEM blocks,
-/// and any run of 40 or more letters and digits, which is what handles look like. Control
-/// characters become blanks.
+/// and any run of 40 or more letters and digits, which is what handles look like. Characters that
+/// act on a terminal or turn the order of a line around become blanks, bytes that are no UTF-8
+/// question marks.
 std::string redacted(std::string_view text);
 
 }  // namespace hub

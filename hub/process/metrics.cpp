@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <functional>
 #include <initializer_list>
 #include <map>
@@ -87,15 +86,6 @@ class Names {
     std::mutex mutex_;
     std::set<std::string, std::less<>> names_;
 };
-
-/// A word such as BadDeviceToken; a sentence is none.
-bool is_word(std::string_view reason) {
-    return !reason.empty() && reason.size() <= 48 &&
-           std::all_of(reason.begin(), reason.end(), [](char c) {
-               return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' ||
-                      c == '.';
-           });
-}
 
 prometheus::MetricFamily family_of(const std::string& name, const std::string& help,
                                    prometheus::MetricType type,
@@ -189,7 +179,7 @@ struct Metrics::Impl {
     std::string_view reason(std::string_view platform, std::string_view text) {
         const std::scoped_lock lock(reasons_mutex);
         const auto known = reasons.try_emplace(std::string(platform), reasons_max).first;
-        return known->second.at(is_word(text) ? text : "other");
+        return known->second.at(text);
     }
 
     mutable std::mutex mutex;
@@ -223,8 +213,9 @@ void Metrics::attempts(std::string_view hub, std::string_view platform, std::str
         .Increment(static_cast<double>(count));
 }
 
-void Metrics::refused(std::string_view platform, std::string_view reason) {
-    impl_->refusals.at({platform, impl_->reason(platform, reason)}).Increment();
+void Metrics::refused(std::string_view platform, std::string_view reason, std::uint64_t count) {
+    impl_->refusals.at({platform, impl_->reason(platform, reason)})
+        .Increment(static_cast<double>(count));
 }
 
 void Metrics::succeeded(std::string_view hub, std::string_view platform, std::int64_t at_ms) {

@@ -30,8 +30,8 @@ class Metrics {
     /// Answers of a provider and what else an attempt to push may come to, final or not.
     void attempts(std::string_view hub, std::string_view platform, std::string_view result,
                   std::uint64_t count);
-    /// A provider did not take a push; `reason` is its word, or ours.
-    void refused(std::string_view platform, std::string_view reason);
+    /// A provider did not take pushes; `reason` is its word, or ours (hub/send/attempt_counts.hpp).
+    void refused(std::string_view platform, std::string_view reason, std::uint64_t count);
     /// The provider took pushes at this time (wall clock).
     void succeeded(std::string_view hub, std::string_view platform, std::int64_t at_ms);
     /// One push of a sample: from its rendering to its writing, and from there to the answer.

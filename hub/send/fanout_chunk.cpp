@@ -66,6 +66,16 @@ DeviceResult result_of(const Device& device, std::uint16_t partition, std::uint3
     return result;
 }
 
+/// Devices of a strand from `number` in `partition` on, in each `step`th partition.
+std::uint64_t left_of(const Strand& strand, std::size_t partition, std::uint32_t number,
+                      std::size_t step) {
+    const registry::Bitmap& first = strand.partitions[partition];
+    std::uint64_t left = first.cardinality() - first.rank(number) + 1;
+    for (std::size_t p = partition + step; p < strand.partitions.size(); p += step)
+        left += strand.partitions[p].cardinality();
+    return left;
+}
+
 /// The push's dedupe identity: the same for every attempt and after every restart, different for
 /// every device.
 std::array<std::uint8_t, 16> push_id(std::uint64_t send_hash, std::uint16_t partition,
@@ -110,7 +120,8 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
             if (strand.platform != Strand::mixed) {
                 const Flow flow = flow_of(run, strand.platform);
                 if (flow == Flow::shut) {
-                    co_await sleep(run, shut_wait);
+                    co_await wait_for_door(run, strand.platform,
+                                           left_of(strand, p, *next, partition_step(*run.run)));
                     continue;
                 }
                 if (flow == Flow::probe) room = 1;
@@ -139,6 +150,12 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
     }
     --run.walks;
     end_soon(run);
+}
+
+pns::Task<void> FanoutLane::wait_for_door(LaneRun& run, std::size_t platform, std::uint64_t left) {
+    unwalked_[platform] += left;
+    co_await sleep(run, shut_wait);
+    unwalked_[platform] -= left;
 }
 
 PushWindow* FanoutLane::window_of(const LaneRun& run, const Strand& strand) {
@@ -441,7 +458,7 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
             verdict.is<pns::Accepted>() || (verdict.is<pns::NoAnswer>() && at_most_once);
         if (!got) run.claims.release(push.handle, *push.prepared, {chunk.partition, device.number});
     }
-    if (!withdrawing_) mine.attempts.add(chunk.platforms[i], verdict.kind());
+    if (!withdrawing_) mine.attempts.add(chunk.platforms[i], verdict);
     if (const auto* unsent = verdict.get<pns::NotSent>()) {
         if (withdrawing_) {
             set_aside(chunk, i, unsent->outcome, unsent->reason);
@@ -452,8 +469,6 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
         }
         return close_chunk(chunk);
     }
-    if (!verdict.is<pns::Accepted>())
-        parts_.metrics.refused(pns::platforms()[chunk.platforms[i]].name, verdict.reason());
     if (i % latency_sample == 0) {
         mine.notes.timed(parts_.clock.steady_us() - chunk.submitted_us);
         tell_times(chunk, push);

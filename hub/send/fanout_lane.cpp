@@ -40,7 +40,8 @@ FanoutLane::FanoutLane(LaneOwner& owner, Loops& loops, std::size_t index, Fanout
                    opened(hub, platform, door);
                }),
       mixed_window_(loop_.get_executor(), parts.config.fanout_window_pushes),
-      waiting_(pns::platforms().size()) {}
+      waiting_(pns::platforms().size()),
+      unwalked_(pns::platforms().size()) {}
 
 FanoutLane::~FanoutLane() = default;
 
@@ -100,16 +101,20 @@ std::string_view result_name(pns::Verdict::Kind kind) {
 // Also while nothing becomes final: an outage shows.
 void FanoutLane::tell_attempts(LaneRun& run) {
     const std::string& hub = run.run->hub->row.name;
-    run.attempts.take([&](std::size_t platform, pns::Verdict::Kind kind, std::uint64_t count) {
+    const auto tell = [&](std::size_t platform, pns::Verdict::Kind kind, std::uint64_t count) {
         const std::string_view name = pns::platforms()[platform].name;
         parts_.metrics.attempts(hub, name, result_name(kind), count);
         if (kind == pns::Verdict::Kind::accepted)
             parts_.metrics.succeeded(hub, name, parts_.clock.wall_ms());
-    });
+    };
+    const auto tell_refused = [&](std::size_t platform, std::string_view why, std::uint64_t count) {
+        parts_.metrics.refused(pns::platforms()[platform].name, why, count);
+    };
+    run.attempts.take(tell, tell_refused);
 }
 
 void FanoutLane::tell_waiting() {
-    std::vector<std::uint64_t> sums(waiting_.size());
+    std::vector<std::uint64_t> sums = unwalked_;
     for (const LaneRun& run : runs_)
         for (const LaneRun::Waits& one : run.waits) sums[one.platform] += one.list.size();
     for (std::size_t p = 0; p < sums.size(); ++p)

@@ -22,6 +22,7 @@
 #include "hub/process/config.hpp"
 #include "hub/process/loops.hpp"
 #include "hub/process/metrics.hpp"
+#include "hub/send/attempt_counts.hpp"
 #include "hub/send/attempts.hpp"
 #include "hub/send/lane_senders.hpp"
 #include "hub/send/provider_health.hpp"
@@ -38,32 +39,6 @@
 namespace hub {
 
 class Trace;
-
-/// What attempts to push came to, by platform and kind of verdict.
-class AttemptCounts {
-  public:
-    void add(std::size_t platform, pns::Verdict::Kind kind) {
-        if (counts_.empty()) counts_.resize(pns::platforms().size());
-        ++counts_[platform][static_cast<std::size_t>(kind)];
-        any_ = true;
-    }
-    /// Hands out what is not 0 and begins anew.
-    template <class Take>
-    void take(const Take& take) {
-        if (!std::exchange(any_, false)) return;
-        for (std::size_t p = 0; p < counts_.size(); ++p) {
-            for (std::size_t k = 0; k < kinds; ++k) {
-                const std::uint64_t count = std::exchange(counts_[p][k], 0);
-                if (count > 0) take(p, static_cast<pns::Verdict::Kind>(k), count);
-            }
-        }
-    }
-
-  private:
-    static constexpr std::size_t kinds = std::variant_size_v<pns::Verdict::Kinds>;
-    std::vector<std::array<std::uint64_t, kinds>> counts_;
-    bool any_ = false;
-};
 
 /// What all lanes work with. Outlives them.
 struct FanoutParts {
@@ -302,6 +277,7 @@ class FanoutLane {
         mixed_window_;  ///< pushes whose platform is not known before they are loaded, and retries
     std::atomic<std::uint64_t> in_flight_{0}, retries_waiting_{0};
     std::vector<std::atomic<std::uint64_t>> waiting_;  ///< by platform
+    std::vector<std::uint64_t> unwalked_;  ///< by platform: walks stand before its shut door
 
     /// The partitions of a run that this lane walks: its share of them, or all.
     std::size_t first_partition(const SendRun& run) const { return run.at_home ? 0 : index_; }
@@ -387,6 +363,8 @@ class FanoutLane {
     bool may_walk(const LaneRun& run) const { return !stopping_ && !run.run->dropped; }
     /// For `time`, or until a command comes.
     pns::Task<void> sleep(LaneRun& run, std::chrono::steady_clock::duration time);
+    /// Sleeps before a shut door, `left` devices of the strand behind it.
+    pns::Task<void> wait_for_door(LaneRun& run, std::size_t platform, std::uint64_t left);
     static void wake(LaneRun& run);
     /// Waits until the send's and the hub's rate let some of `want` pushes pass; how many. 0: a
     /// command came first.
