@@ -49,6 +49,7 @@ struct Push {
     std::uint64_t bearer_serial = 0;  ///< the token it went out with
     std::int64_t queued_at_ms = 0;    ///< steady clock
     std::int64_t encoded_at_ms = 0;   ///< wall clock, set right before Account::encode
+    std::int64_t sent_at_ms = 0;      ///< the same moment by the steady clock
     std::int64_t sampled_at_us =
         0;  ///< steady clock when it went out; 0: not of the limit's sample
 };

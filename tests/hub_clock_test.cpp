@@ -1,7 +1,11 @@
 // The whole hub by a clock that the test moves: hours pass in moments.
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <utility>
 
+#include "hub/api/parts.hpp"
+#include "hub/send/fanout.hpp"
 #include "tests/support/manual_clock.hpp"
 #include "tests/support/world.hpp"
 
@@ -56,4 +60,36 @@ TEST_CASE("an hour of outage, a deadline in it and a push after it take no hour 
     CHECK(told.devices("Success") == devices);
     CHECK(told.ended_at_ms - told.enqueued_at_ms >= 60 * minute_ms);
     CHECK(world.sim("apns").counters().accepted == devices);
+}
+
+TEST_CASE("the pace of a send does not depend on a clock that somebody sets", "[hub]") {
+    support::ManualClock clock(pns::system_clock().wall_ms());
+    World world({}, {"apns"}, clock);
+    for (int i = 0; i < 300; ++i) world.install(id_of("apns", i), "apns", handle_of("apns", i));
+    const auto id = world.send_with("apple", "all", apple_body, {{"pushhub-rate", "40/s"}});
+    // A client's token ends by the clock that is set.
+    const auto hub = world.service().parts().hubs.find("app")->row.number;
+    const auto now = [&] {
+        clock.pass_ms(5);
+        const auto watched = world.service().parts().fanout.watch(hub, id);
+        REQUIRE(watched);
+        std::uint64_t done = 0;
+        for (const auto& [key, count] : watched->progress.counts) done += count;
+        return std::pair(watched->rate_per_s, done);
+    };
+    REQUIRE(support::comes_true([&] { return now().first > 20; }));
+    const std::int64_t step_ms = GENERATE(120 * minute_ms, -120 * minute_ms);
+    clock.step_ms(step_ms);
+    const auto from = now().second;
+    double lowest = 1'000, highest = 0;
+    REQUIRE(support::comes_true([&] {
+        const auto [pace, done] = now();
+        lowest = std::min(lowest, pace);
+        highest = std::max(highest, pace);
+        return done >= from + 120;
+    }));
+    CHECK(lowest > 10);
+    CHECK(highest < 160);
+    clock.step_ms(-step_ms);
+    REQUIRE(world.call("POST", "/app/sends/" + id + "/cancel").status == 200);
 }

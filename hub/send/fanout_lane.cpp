@@ -126,8 +126,8 @@ void FanoutLane::tell_times(const Chunk& chunk, const pns::Push& push) {
         return static_cast<double>(std::max<std::int64_t>(ms, 0)) / 1'000;
     };
     parts_.metrics.push_times(pns::platforms()[chunk.platforms[push.index]].name,
-                              seconds(push.encoded_at_ms - chunk.built_ms),
-                              seconds(parts_.clock.wall_ms() - push.encoded_at_ms));
+                              seconds(push.sent_at_ms - chunk.submitted_us / 1'000),
+                              seconds(parts_.clock.steady_ms() - push.sent_at_ms));
 }
 
 void FanoutLane::flush(LaneRun& run) {
@@ -255,7 +255,7 @@ pns::Task<void> FanoutLane::tick() {
         timer.expires_after(std::chrono::milliseconds(parts_.config.checkpoint_ms));
         const auto [ec] = co_await timer.async_wait(pns::as_result);
         if (ec) co_return;
-        const std::int64_t now = parts_.clock.wall_ms(), steady = parts_.clock.steady_ms();
+        const std::int64_t steady = parts_.clock.steady_ms();
         if (index_ == 0) {
             look_at_disk();
             parts_.health.look();
@@ -269,7 +269,7 @@ pns::Task<void> FanoutLane::tick() {
         tell_waiting();
         const auto mine = home_runs_;
         for (const auto& run : mine) {
-            run->tally.note_pace(now);
+            run->tally.note_pace(steady);
             if (!stopping_ && steady >= run->deadline.steady_ms()) expire(run);
             if (run->tally.take_touched() || run->dropped) checkpoint(run);
         }

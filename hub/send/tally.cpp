@@ -125,12 +125,12 @@ void Tally::set_deadline(std::int64_t deadline_ms) {
     changed();
 }
 
-void Tally::note_pace(std::int64_t now_ms) {
+void Tally::note_pace(std::int64_t steady_ms) {
     constexpr std::int64_t apart_ms = 500;
     std::lock_guard lock(mutex_);
     const Sample& last = pace_[(pace_next_ + pace_.size() - 1) % pace_.size()];
-    if (now_ms - last.at_ms < apart_ms) return;
-    pace_[pace_next_] = {now_ms, final_};
+    if (steady_ms - last.at_ms < apart_ms) return;
+    pace_[pace_next_] = {steady_ms, final_};
     pace_next_ = (pace_next_ + 1) % pace_.size();
 }
 

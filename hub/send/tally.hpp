@@ -126,8 +126,9 @@ class Tally {
     /// The rest after the canary may go out.
     void set_released();
     void set_deadline(std::int64_t deadline_ms);
-    /// Takes a sample for the rate; as often as the caller likes.
-    void note_pace(std::int64_t now_ms);
+    /// Takes a sample for the rate; as often as the caller likes. Steady clock: a wall clock that
+    /// is set would make a rate of it.
+    void note_pace(std::int64_t steady_ms);
 
     std::uint64_t audience() const { return audience_; }
     std::uint64_t final_devices() const;
@@ -179,7 +180,7 @@ class Tally {
     std::uint64_t changes_ = 0;  ///< ever
     std::shared_ptr<const Told> told_;
     struct Sample {
-        std::int64_t at_ms = 0;
+        std::int64_t at_ms = 0;  ///< steady clock
         std::uint64_t final_devices = 0;
     };
     std::array<Sample, 8> pace_{};  ///< a ring, half a second apart
