@@ -23,7 +23,8 @@ registry::Retirement dead_handle(std::uint32_t number, const std::string& send =
 
 /// A gate whose clock the test moves.
 struct Desk {
-    PruneGate gate;
+    hub::AccusedHandles accused;
+    PruneGate gate{accused};
     std::int64_t now_ms = 5'000'000;
     std::uint32_t next = 0;
 
@@ -163,6 +164,40 @@ TEST_CASE("a suspected handle is dead at the second send that says so", "[hub]")
     REQUIRE(released.size() == 1);
     CHECK(released[0].number == 1);
     CHECK(desk.gate.suspects() == 0);
+}
+
+TEST_CASE("a handle whose push was taken is neither suspected nor held", "[hub]") {
+    Desk desk;
+    std::uint64_t ticket = 1;
+    desk.tell(100, 0);
+    CHECK_FALSE(desk.suspect(1, "send-a"));
+    CHECK_FALSE(desk.suspect(2, "send-a"));
+    CHECK(desk.accused.may_have("handle-1"));
+    CHECK(desk.gate.take_unsaved(ticket).size() == 2);
+    desk.gate.alive({"handle-1", "handle-77"});
+    CHECK(desk.gate.suspects() == 1);
+    CHECK(desk.gate.take_dropped() == std::vector<std::uint64_t>{1});
+    CHECK_FALSE(desk.accused.may_have("handle-1"));
+    CHECK(desk.accused.may_have("handle-2"));
+    CHECK_FALSE(desk.suspect(1, "send-b"));  // the first again
+    CHECK(desk.suspect(2, "send-b"));
+    CHECK(desk.gate.take_dropped() == std::vector<std::uint64_t>{2});
+
+    // A bulk that was wrong lets go of those that answer again.
+    desk.now_ms += 2 * PruneGate::evidence_ms_max;
+    desk.next = 100;
+    CHECK(desk.tell(0, 50) == 0);
+    CHECK(desk.gate.held() == 50);
+    CHECK(desk.accused.may_have("handle-100"));
+    CHECK(desk.gate.take_unsaved(ticket).size() == 51);  // and the suspicion of handle 1
+    desk.gate.alive({"handle-100", "handle-149"});
+    CHECK(desk.gate.held() == 48);
+    CHECK(desk.gate.take_dropped().size() == 2);
+    CHECK_FALSE(desk.accused.may_have("handle-100"));
+    CHECK(desk.tell(1'000, 0) == 48);
+    CHECK(desk.gate.suspects() == 1);
+    desk.gate.alive({"handle-1"});
+    for (int i = 0; i < 200; ++i) CHECK_FALSE(desk.accused.may_have("handle-" + std::to_string(i)));
 }
 
 TEST_CASE("a suspicion that nobody repeated for a season is the first again", "[hub]") {

@@ -125,7 +125,8 @@ TEST_CASE("a word against a handle is worth what its proof is", "[hub]") {
 }
 
 TEST_CASE("a suspicion that is confirmed speaks of the time of the first one", "[hub]") {
-    PruneGate gate;
+    hub::AccusedHandles accused;
+    PruneGate gate(accused);
     gate.accepted(100, 0);
     auto suspected = dead_handle(1);
     suspected.send_id = "send-a";
@@ -142,7 +143,8 @@ TEST_CASE("a suspicion that is confirmed speaks of the time of the first one", "
 }
 
 TEST_CASE("what the operator took no longer speaks against the credential", "[hub]") {
-    PruneGate gate;
+    hub::AccusedHandles accused;
+    PruneGate gate(accused);
     for (std::uint32_t i = 0; i < 50; ++i) gate.dead(dead_handle(i), 0);
     gate.accepted(10, 0);
     CHECK_FALSE(gate.open(0));
@@ -230,6 +232,55 @@ TEST_CASE("a suspicion is remembered over a restart, and erased with its device"
         trace->flush();
         CHECK(trace->store().held().value().empty());
     }
+}
+
+TEST_CASE("a success ends a suspicion for good, within its batch and over a restart", "[hub]") {
+    const support::Folder folder;
+    const PruneGates::Subject subject{1, 0, "app"};
+    const auto one = dead_handle(1), two = dead_handle(2);
+    {
+        auto trace = trace_in(folder);
+        PruneGates gates(trace.get());
+        CHECK_FALSE(gates.may_accuse(one.handle));
+        CHECK(gates.pass(subject, "send-a", 50, {{one, false}, {two, false}}, 0).empty());
+        CHECK(gates.may_accuse(one.handle));
+        CHECK(gates.pass(subject, "send-b", 50, {}, 0, {one.handle}).empty());
+        CHECK_FALSE(gates.may_accuse(one.handle));
+        // Told together the success weighs more: nobody knows which came first.
+        CHECK(gates.pass(subject, "send-c", 50, {{two, false}}, 0, {two.handle}).empty());
+        CHECK_FALSE(gates.may_accuse(two.handle));
+    }
+    auto trace = trace_in(folder);
+    PruneGates gates(trace.get());
+    CHECK_FALSE(gates.may_accuse(one.handle));
+    CHECK(gates.pass(subject, "send-d", 50, {{one, false}, {two, false}}, 0).empty());
+    CHECK(gates.pass(subject, "send-e", 50, {{one, false}}, 0).size() == 1);
+    CHECK_FALSE(gates.may_accuse(one.handle));
+    CHECK(gates.may_accuse(two.handle));
+}
+
+TEST_CASE("a handle that is refused now and then between successes stays", "[hub]") {
+    World world({}, {"apns"});
+    constexpr int devices = 5;
+    for (int i = 0; i < devices; ++i) world.install(id_of("apns", i), "apns", handle_of("apns", i));
+    const auto send_once_refused = [&] {
+        pns::sim::Rules rules;
+        Behaviour bad;
+        bad.act = Act::bad_handle;
+        for (int i = 0; i < devices; ++i) rules.handles[handle_of("apns", i)] = bad;
+        world.sim("apns").set_rules(rules);
+        CHECK(world.finish(world.send("apple", "all", apple_body)).devices("Success") == 0);
+        world.sim("apns").set_rules({});
+    };
+    const auto send = [&] {
+        return world.finish(world.send("apple", "all", apple_body)).devices("Success");
+    };
+    CHECK(send() == devices);
+    send_once_refused();
+    for (int i = 0; i < 3; ++i) CHECK(send() == devices);
+    send_once_refused();
+    CHECK(send() == devices);
+    for (int i = 0; i < devices; ++i) CHECK_FALSE(world.expired(id_of("apns", i)));
 }
 
 TEST_CASE("successes of one app do not speak for another, and apps are bounded", "[hub]") {
@@ -330,7 +381,7 @@ TEST_CASE("a refused message prunes nobody, an answer that names the token does"
     }
     rules.handles = {{handle_of("fcmv1", 3), lost_project}};
     world.sim("fcmv1").set_rules(rules);
-    world.finish(world.send("fcmv1", "all", fcm_body));
+    world.finish(world.send_with("fcmv1", "all", fcm_body, {{"pushhub-deadline", "PT3S"}}));
     CHECK_FALSE(world.expired("fcmv1-3"));
 }
 

@@ -478,7 +478,9 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
     bool ended = true;
     verdict_ = &verdict;
     if (const auto* accepted = verdict.get<pns::Accepted>()) {
-        ++mine.learned_of(chunk.platforms[i], push.prepared->app).accepted;
+        auto& learned = mine.learned_of(chunk.platforms[i], push.prepared->app);
+        ++learned.accepted;
+        if (parts_.gates.may_accuse(push.handle)) learned.alive.emplace_back(push.handle);
         new_handle = accepted->new_handle;
         if (!new_handle.empty() && registered) {
             mine.rotations.push_back({chunk.partition, device.number, device.generation,

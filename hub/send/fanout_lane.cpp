@@ -152,8 +152,8 @@ void FanoutLane::prune(LaneRun& run) {
     auto learned = std::exchange(run.learned, {});
     for (LaneRun::Learned& one : learned) {
         const PruneGates::Subject subject{hub, one.platform, one.app};
-        auto dead =
-            parts_.gates.pass(subject, run.run->send.id, one.accepted, std::move(one.dead), now);
+        auto dead = parts_.gates.pass(subject, run.run->send.id, one.accepted, std::move(one.dead),
+                                      now, one.alive);
         if (dead.empty()) continue;
         auto told =
             [&metrics = parts_.metrics, of = run.run->hub,

@@ -200,8 +200,9 @@ class FanoutLane {
             for (Learned& known : learned) {
                 if (known.platform == platform && known.app == app) return known;
             }
-            learned.push_back({platform, std::string(app), 0, {}});
+            learned.push_back({platform, std::string(app), 0, {}, {}});
             return learned.back();
+            std::vector<std::string> alive;  ///< of the accepted: handles that may be accused
         }
     };
 

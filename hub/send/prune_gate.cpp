@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <unordered_set>
 #include <utility>
 
 namespace hub {
@@ -55,9 +56,11 @@ void PruneGate::accepted(std::uint64_t count, std::int64_t now_ms) {
 void PruneGate::keep(Retirement retirement) {
     if (held_.size() == held_max) {
         if (held_.front().ticket != 0) dropped_.push_back(held_.front().ticket);
+        accused_.remove(held_.front().handle);
         held_.pop_front();
         unsaved_ = std::min(unsaved_, held_.size());
     }
+    accused_.add(retirement.handle);
     held_.push_back(std::move(retirement));
     ++unsaved_;
 }
@@ -89,12 +92,14 @@ void PruneGate::drop_suspect(std::list<Retirement>::iterator suspect) {
         --unsaved_suspects_;
     }
     suspect_of_.erase(suspect->handle);
+    accused_.remove(suspect->handle);
     suspects_.erase(suspect);
 }
 
 void PruneGate::keep_suspect(Retirement retirement) {
     if (suspects_.size() == suspects_max) drop_suspect(suspects_.begin());
     if (retirement.ticket == 0) ++unsaved_suspects_;
+    accused_.add(retirement.handle);
     const auto place = suspects_.insert(suspects_.end(), std::move(retirement));
     suspect_of_[place->handle] = place;
 }
@@ -150,6 +155,7 @@ std::vector<Retirement> PruneGate::release(std::int64_t now_ms) {
                                      std::make_move_iterator(held_.end()));
     held_.clear();
     unsaved_ = 0;
+    for (const Retirement& one : released) accused_.remove(one.handle);
     end_round();
     return released;
 }
@@ -164,6 +170,7 @@ std::vector<Retirement> PruneGate::take_held_if(const Wanted& wanted) {
     std::size_t unsaved_left = 0;
     for (Retirement& one : held_) {
         if (wanted(one)) {
+            accused_.remove(one.handle);
             taken.push_back(std::move(one));
             continue;
         }
@@ -184,6 +191,21 @@ std::vector<Retirement> PruneGate::take_held_if(const Wanted& wanted) {
     }
     if (held_.empty() && !taken.empty()) end_round();
     return taken;
+}
+
+void PruneGate::alive(const std::vector<std::string>& handles) {
+    if (handles.empty()) return;
+    for (const std::string& handle : handles) {
+        const auto suspect = suspect_of_.find(handle);
+        if (suspect != suspect_of_.end()) drop_suspect(suspect->second);
+    }
+    const std::unordered_set<std::string_view, tagexpr::KeyedHash> taken(handles.begin(),
+                                                                         handles.end());
+    const auto lives = [&](const Retirement& one) { return taken.contains(one.handle); };
+    if (std::none_of(held_.begin(), held_.end(), lives)) return;
+    for (const Retirement& one : take_held_if(lives)) {
+        if (one.ticket != 0) dropped_.push_back(one.ticket);
+    }
 }
 
 std::size_t PruneGate::forget_suspects_if(const Wanted& wanted) {

@@ -15,7 +15,8 @@
 // whatever was accepted before.
 //
 // A suspicion is an accusation that may be a configuration fault. The second send that suspects a
-// handle makes it a dead one.
+// handle makes it a dead one. A push that the provider took for a handle ends what is held of it
+// and what it is suspected of: a dead handle does not come back.
 
 #include <array>
 #include <cstddef>
@@ -28,6 +29,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "hub/send/accused_handles.hpp"
 #include "registry/registry.hpp"
 #include "tagexpr/keyed_hash.hpp"
 
@@ -50,7 +52,12 @@ class PruneGate {
         bool suspicion = false;
     };
 
-    /// What one batch of answers said: first the accused, then how many were accepted.
+    /// `accused` outlives the gate and has the handles of all that is held or suspected.
+    explicit PruneGate(AccusedHandles& accused) : accused_(accused) {}
+
+    /// What one batch of answers said: first whose pushes were taken, then the accused, then how
+    /// many were accepted.
+    void alive(const std::vector<std::string>& handles);
     void dead(registry::Retirement retirement, std::int64_t now_ms);
     /// An app that presents its handle between the two suspicions keeps it: asked_at_ms of the
     /// first one counts. Its send_id tells the sends apart.
@@ -89,6 +96,7 @@ class PruneGate {
     Evidence recent(std::int64_t now_ms) const { return sum(&Minutes::all, now_ms); }
 
   private:
+    AccusedHandles& accused_;
     static constexpr std::size_t steps = 12;  ///< of evidence_ms_max; what is told goes by steps
     struct Minutes {
         std::int64_t step = -1;

@@ -15,6 +15,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 
 #include "hub/device/hubs.hpp"
 #include "hub/process/log.hpp"
@@ -118,14 +119,14 @@ PruneGates::Gates::value_type& PruneGates::gate_of(const Subject& subject, std::
         if (!knows) idle = it;
         ++apps;
     }
-    if (apps < apps_max) return *gates_.try_emplace(subject).first;
+    if (apps < apps_max) return *gates_.try_emplace(subject, accused_).first;
     if (idle != gates_.end()) {
         told_shut_.erase(idle->first);
         gates_.erase(idle);
-        return *gates_.try_emplace(subject).first;
+        return *gates_.try_emplace(subject, accused_).first;
     }
     const Subject shared{subject.hub, subject.platform, std::string(further_apps)};
-    return *gates_.try_emplace(shared).first;
+    return *gates_.try_emplace(shared, accused_).first;
 }
 
 void PruneGates::save(Gates::value_type& entry) {
@@ -148,12 +149,17 @@ void PruneGates::save(Gates::value_type& entry) {
 
 std::vector<Retirement> PruneGates::pass(const Subject& subject, std::string_view send_id,
                                          std::uint64_t accepted, std::vector<Suspect> dead,
-                                         std::int64_t now_ms) {
+                                         std::int64_t now_ms,
+                                         const std::vector<std::string>& alive) {
     std::vector<Turn> turns;
     std::unique_lock lock(mutex_);
     auto& entry = gate_of(subject, now_ms);
     PruneGate& gate = entry.second;
+    gate.alive(alive);
+    const std::unordered_set<std::string_view, tagexpr::KeyedHash> living(alive.begin(),
+                                                                          alive.end());
     for (Suspect& s : dead) {
+        if (!s.certain && living.contains(s.retirement.handle)) continue;
         s.retirement.send_id = send_id;
         if (s.certain) {
             gate.dead(std::move(s.retirement), now_ms);

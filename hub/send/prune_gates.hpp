@@ -62,10 +62,15 @@ class PruneGates {
     PruneGates(const PruneGates&) = delete;
     PruneGates& operator=(const PruneGates&) = delete;
 
-    /// Feeds what a lane learned and takes what may be retired now.
+    /// Feeds what a lane learned and takes what may be retired now. `alive`: of the accepted, the
+    /// handles that may_accuse() was true for; what is suspected in the same batch only is not
+    /// kept.
     std::vector<registry::Retirement> pass(const Subject& subject, std::string_view send_id,
                                            std::uint64_t accepted, std::vector<Suspect> dead,
-                                           std::int64_t now_ms);
+                                           std::int64_t now_ms,
+                                           const std::vector<std::string>& alive = {});
+    /// May a gate hold or suspect this handle? Cheap, and takes no lock.
+    bool may_accuse(std::string_view handle) const { return accused_.may_have(handle); }
     /// Retires what pass() or take() gave out, in steps, and records why; what the registry cannot
     /// write is held again. `by`: "provider" or "operator". `done` comes once, on any thread, with
     /// how many were retired.
@@ -96,6 +101,7 @@ class PruneGates {
     const Hubs* const hubs_;
     LogLimit lines_{6, 60, 60'000};
     mutable std::mutex mutex_;
+    AccusedHandles accused_;  ///< changed under the mutex
     Gates gates_;
     std::uint64_t next_ticket_ = 1;
     std::uint64_t discarded_ = 0;
