@@ -89,8 +89,8 @@
 //     progress     u8 version, u8 state, zigzag started, zigzag ended,
 //                  list of (text platform, text outcome, varint count), varint partitions of
 //                  finished, varint audience, zigzag first push, zigzag last push, zigzag waits
-//                  since, zigzag deadline, u8 flags (1 released, 2 gave up), list of (u8 latency
-//                  bucket, varint count)
+//                  since, zigzag deadline, u8 flags (1 released, 2 gave up, 4 with never out),
+//                  list of (u8 latency bucket, varint count), with 4: varint never out
 //     failures     u8 4, list of (u16 partition, varint number, text platform, text outcome,
 //                  text handle, text registration id, text installation id, text new handle,
 //                  zigzag time, text reason); also u8 3: without reason

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -120,6 +121,9 @@ struct Progress {
     std::map<std::uint8_t, std::uint64_t> latency;  ///< bucket -> sampled pushes
     /// Added to those of earlier checkpoints, or in their place. They go when the send ends, and
     /// only open_sends() shows them: all of them.
+    /// Of the finished devices, those whose push was never out; nothing: it was written before this
+    /// was counted.
+    std::optional<std::uint64_t> never_out{};
     std::vector<DeviceFailure> failures;
     bool failures_anew = false;
 };

@@ -628,7 +628,7 @@ Result<InstallationRecord> decode_installation(std::string_view id, std::string_
 
 namespace {
 
-constexpr std::uint8_t flag_released = 1, flag_gave_up = 2;
+constexpr std::uint8_t flag_released = 1, flag_gave_up = 2, flag_never_out = 4;
 constexpr std::uint8_t flag_deadline_given = 1, flag_per_minute = 2, flag_per_hour = 4,
                        flag_frozen_later = 8;
 
@@ -777,7 +777,8 @@ std::string encode_progress(const Progress& progress) {
     out.zigzag(progress.waits_since_ms);
     out.zigzag(progress.deadline_ms);
     out.u8(static_cast<std::uint8_t>((progress.released ? flag_released : 0) |
-                                     (progress.gave_up ? flag_gave_up : 0)));
+                                     (progress.gave_up ? flag_gave_up : 0) |
+                                     (progress.never_out ? flag_never_out : 0)));
     out.varint(progress.latency.size());
     for (const auto& [bucket, count] : progress.latency) {
         out.u8(bucket);
@@ -790,6 +791,7 @@ Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view byte
     ByteReader in(bytes);
     std::pair<Progress, std::uint16_t> both;
     Progress& progress = both.first;
+    if (progress.never_out) out.varint(*progress.never_out);
     version(in);
     const std::uint8_t state = in.u8();
     if (state > static_cast<std::uint8_t>(SendState::canceling)) in.fail();
@@ -809,7 +811,7 @@ Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view byte
     progress.waits_since_ms = in.zigzag();
     progress.deadline_ms = in.zigzag();
     const std::uint8_t flags = in.u8();
-    if (flags > (flag_released | flag_gave_up)) in.fail();
+    if (flags > (flag_released | flag_gave_up | flag_never_out)) in.fail();
     progress.released = (flags & flag_released) != 0;
     progress.gave_up = (flags & flag_gave_up) != 0;
     for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left) {
@@ -823,6 +825,7 @@ namespace {
 constexpr std::uint8_t failures_version = 4;
 }
 
+    if ((flags & flag_never_out) != 0) progress.never_out = in.varint();
 std::string encode_failures(const std::vector<DeviceFailure>& failures) {
     std::string bytes;
     ByteWriter out(bytes);

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include <future>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "hub/api/parts.hpp"
@@ -44,6 +45,10 @@ pns::sim::Fault answers(Act act, std::int64_t for_ms, const std::string& retry_a
     fault.rule->retry_after = retry_after;
     fault.for_ms = for_ms;
     return fault;
+}
+
+nlohmann::json figures_of(World& world, const std::string& id) {
+    return nlohmann::json::parse(world.call("GET", "/app/sends/" + id).body);
 }
 
 pns::sim::Fault connection(int number, std::string_view variant, std::int64_t ms) {
@@ -258,7 +263,30 @@ TEST_CASE("what could not be sent by the deadline ends as what stood in its way"
     const auto told = world.finish(id);
     CHECK(told.devices("PnsUnreachable") == 20);
     CHECK(told.devices() == 20);
+    CHECK(figures_of(world, id)["out"] == 0);
     world.sim("apns").set_faults({});
+}
+
+TEST_CASE("what a provider turned away to the end was out, what it never got was not", "[hub]") {
+    support::ManualClock clock(pns::system_clock().wall_ms());
+    World world({}, {"apns"}, clock);
+    install_all(world, "apns", 4);
+    strike(world, "apns", answers(Act::unavailable, 600'000));
+    const auto id = world.send("apple", "all", apple_body);
+    REQUIRE(support::comes_true(
+        [&] { return world.service().parts().fanout.figures().retries_waiting == 4; }));
+    REQUIRE(world.call("POST", "/app/sends/" + id + "/cancel").status == 200);
+    const auto told = world.finish(id);
+    const std::string dropped = "AbandonedNotificationMessages";
+    CHECK(told.devices(dropped) + told.devices("PnsUnavailable") == 4);
+    CHECK(figures_of(world, id)["out"] == 4);
+    // Whose row is gone was never out, nor what the hub refuses itself.
+    world.sim("apns").set_faults({});
+    const std::string body = R"({"aps":{"alert":")" + std::string(5'000, 'a') + R"("}})";
+    const auto large = world.send("apple", "all", body);
+    CHECK(world.finish(large).devices("InvalidNotificationSize") == 4);
+    CHECK(figures_of(world, large)["out"] == 0);
+    CHECK(figures_of(world, large)["done"] == 4);
 }
 
 TEST_CASE("what was in a sender's queue when its send was paused is no success at the deadline",

@@ -88,6 +88,46 @@ TEST_CASE("a send whose time ran out ends as abandoned", "[hub]") {
     CHECK(tally.snapshot(5).progress.state == registry::SendState::abandoned);
 }
 
+TEST_CASE("what was never out is counted apart, and goes on from the ledger", "[hub]") {
+    Tally first(10, {});
+    CHECK(first.summary().never_out == 0);
+    Notes notes(1);
+    notes.mark(0, Outcome::pns_unreachable, 0, 0);
+    notes.never_out();
+    notes.mark(0, Outcome::abandoned, 0, 1);  // after an attempt
+    notes.mark(0, Outcome::unknown, 0, 2, true);
+    first.add(notes);
+    notes.settle(0, 0, Outcome::abandoned);
+    notes.never_out();
+    first.add(notes);
+    first.add(notes);
+    const auto snapshot = first.snapshot(1);
+    CHECK(snapshot.progress.never_out == 2);
+    first.written(snapshot.told);
+    CHECK(first.summary().never_out == 2);
+    CHECK(hub::never_out_of(first.summary()) == 2);
+    const Tally second(10, snapshot.progress);
+    CHECK(second.summary().never_out == 2);
+    // An older program told it by the outcomes.
+    auto old = snapshot.progress;
+    old.never_out.reset();
+    CHECK(hub::never_out_of(old) == 2);
+    old.counts[{"apns", "Skipped"}] = 3;
+    CHECK(Tally(10, old).summary().never_out == 5);
+}
+
+TEST_CASE("the pace is that of the clock it is told of", "[hub]") {
+    Tally tally(1'000, {});
+    Notes notes(1);
+    std::uint32_t number = 0;
+    for (std::int64_t steady_ms = 600; steady_ms < 20'000; steady_ms += 250) {
+        for (int i = 0; i < 10; ++i) notes.mark(0, Outcome::success, 0, number++);
+        tally.add(notes);
+        tally.note_pace(steady_ms);
+    }
+    CHECK(tally.rate_per_s() == 40.0);
+}
+
 TEST_CASE("a mark that is taken back leaves no trace", "[hub]") {
     Tally tally(3, {});
     Notes notes(1);

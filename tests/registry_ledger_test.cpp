@@ -70,6 +70,7 @@ TEST_CASE("what steers a send survives the ledger", "[registry]") {
             CHECK((back.audience == 7'000'000 && back.first_push_ms == 5));
             CHECK((back.last_push_ms == 6 && back.waits_since_ms == 7 && back.deadline_ms == 8));
             CHECK(back.latency == progress.latency);
+            if (released) progress.never_out = 1'000;
         }
     }
 }
@@ -77,6 +78,16 @@ TEST_CASE("what steers a send survives the ledger", "[registry]") {
 TEST_CASE("sends are listed newest first, filtered and by pages", "[registry]") {
     TempDirectory directory;
     Opened registry(options_in(directory.path()));
+            CHECK(back.never_out == progress.never_out);
+            if (!progress.never_out) continue;
+            // As it was before this was counted: it is not known, and not 0.
+            Progress old = progress;
+            old.never_out.reset();
+            std::string bytes_old = encode_progress(old);
+            CHECK(bytes_old.size() + 2 == encode_progress(progress).size());
+            CHECK_FALSE(decode_progress(bytes_old).value().first.never_out);
+            bytes_old += 'x';
+            CHECK_FALSE(decode_progress(bytes_old).has_value());
     const std::uint32_t hub = registry.hub("Orders", 1), other = registry.hub("Other", 1);
     std::mt19937 random(7);
     std::map<int, std::pair<std::string, SendState>> model;

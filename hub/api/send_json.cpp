@@ -8,6 +8,7 @@
 
 #include "hub/process/latency_buckets.hpp"
 #include "hub/send/send_states.hpp"
+#include "hub/send/tally.hpp"
 #include "hub/text/times.hpp"
 #include "pns/platform.hpp"
 
@@ -33,17 +34,13 @@ struct Sums {
     std::map<std::string, std::uint64_t> outcomes;
     std::map<std::string, std::map<std::string, std::uint64_t>> platforms;
     std::uint64_t counted = 0;
-    std::uint64_t never_out = 0;  ///< dropped or skipped
 
     explicit Sums(const registry::Counts& counts) {
-        const std::string abandoned(pns::outcome_name(pns::Outcome::abandoned));
-        const std::string skipped(pns::outcome_name(pns::Outcome::skipped));
         for (const auto& [key, count] : counts) {
             if (count == 0) continue;
             outcomes[key.second] += count;
             platforms[key.first][key.second] += count;
             counted += count;
-            if (key.second == abandoned || key.second == skipped) never_out += count;
         }
     }
 };
@@ -108,7 +105,7 @@ std::string send_json(const Send& send, const Progress& stored, const Fanout::Wa
     out["done"] = sums.counted;
     out["pending"] = pending;
     out["inFlight"] = in_flight;
-    out["out"] = sums.counted - sums.never_out;
+    out["out"] = sums.counted - std::min(never_out_of(progress), sums.counted);
     out["outcomes"] = Json(sums.outcomes);
     if (!whole) return out.dump(-1, ' ', false, Json::error_handler_t::replace);
 

@@ -22,8 +22,19 @@ pns::Outcome outcome_by_name(std::string_view name) {
     return pns::Outcome::unknown_error;
 }
 
+std::uint64_t never_out_of(const registry::Progress& progress) {
+    if (progress.never_out) return *progress.never_out;
+    std::uint64_t sum = 0;
+    for (const auto& [key, count] : progress.counts) {
+        const pns::Outcome outcome = outcome_by_name(key.second);
+        if (outcome == pns::Outcome::abandoned || outcome == pns::Outcome::skipped) sum += count;
+    }
+    return sum;
+}
+
 Tally::Tally(std::uint64_t audience, registry::Progress start)
     : audience_(audience), progress_(std::move(start)) {
+    progress_.never_out = never_out_of(progress_);
     const auto& table = pns::platforms();
     for (const auto& [key, count] : progress_.counts) {
         const pns::Platform* platform = pns::platform_by_name(key.first);
@@ -68,6 +79,7 @@ bool Tally::add(Notes& notes) {
     notes.open_.clear();
     final_ += notes.final_;
     notes.final_ = 0;
+    *progress_.never_out += std::exchange(notes.never_out_, 0);
     notes.marked_ = 0;
     if (notes.last_push_ms_ != 0) {
         if (progress_.first_push_ms == 0) progress_.first_push_ms = notes.first_push_ms_;
@@ -265,6 +277,7 @@ registry::Progress Tally::figures() const {
     summary.deadline_ms = progress_.deadline_ms;
     summary.released = progress_.released;
     summary.gave_up = progress_.gave_up;
+    summary.never_out = progress_.never_out;
     summary.latency = latency_counts();
     return summary;
 }

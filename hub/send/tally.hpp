@@ -28,6 +28,11 @@ constexpr std::size_t outcomes_count = static_cast<std::size_t>(pns::Outcome::un
 /// As the ledger has it; of a name that no outcome has, unknown_error.
 pns::Outcome outcome_by_name(std::string_view name);
 
+/// Of the counted devices, those whose push was never out: no attempt was made that a provider
+/// answered or may have got. Progress from before this was counted knows only those that were
+/// skipped or abandoned.
+std::uint64_t never_out_of(const registry::Progress& progress);
+
 /// Devices by platform and outcome. Few of the many pairs occur in one send: a short list.
 class OutcomeCounts {
   public:
@@ -85,6 +90,8 @@ class Notes {
         unfinished_[partition].push_back(number);
         ++marked_;
     }
+    /// A device that is marked or settled in this batch ended, and its push was never out.
+    void never_out() { ++never_out_; }
     /// Pushes were handed to a sender.
     void pushed(std::int64_t now_ms) {
         if (first_push_ms_ == 0) first_push_ms_ = now_ms;
@@ -103,6 +110,7 @@ class Notes {
     OutcomeCounts open_;  ///< of counts_: marked, not final
     std::uint64_t marked_ = 0;
     std::uint64_t final_ = 0;
+    std::uint64_t never_out_ = 0;  ///< of final_
     std::int64_t first_push_ms_ = 0, last_push_ms_ = 0;
     std::array<std::uint32_t, latency_buckets> latency_{};
 };
