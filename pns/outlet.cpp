@@ -45,9 +45,10 @@ bool was_ours(const error_code& why) {
 
 }  // namespace
 
-Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std::uint32_t door)
+Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std::uint32_t door,
+               bool proven, std::int64_t begun_ms)
     : owner_(owner),
-      host_(settings.connection.origin.host),
+      origin_(settings.connection.origin),
       door_(door),
       clock_(*settings.connection.clock),
       request_timeout_ms_(settings.connection.times.request_timeout_ms),
@@ -57,7 +58,9 @@ Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std:
                 owner_.wake();
             }),
       breaker_(unwell_limits),
-      why_{Outcome::pns_unreachable, {}, 0, door} {}
+      why_{Outcome::pns_unreachable, {}, 0, door},
+      proven_(proven),
+      begun_ms_(begun_ms) {}
 
 void Outlet::close() {
     closing_ = true;
@@ -97,7 +100,7 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
     if (oldest != nullptr && silent && oldest->queued_at_ms + request_timeout_ms_ <= now_ms &&
         permission.may == May::send && !breaker_.shut()) {
         trip(now_ms, calm_ms, Outcome::pns_unavailable, "the provider takes or answers nothing");
-        owner_.unwell(Trouble::unreachable, host_, why_.reason);
+        owner_.unwell(Trouble::unreachable, origin_.host, why_.reason);
     }
     if (permission.shut) {
         bounce(*permission.shut);
@@ -193,11 +196,11 @@ void Outlet::connection_ended(std::int64_t now_ms) {
     const bool again = breaker_.shut() && queued() > 0;
     trip(now_ms, 0, Outcome::pns_unreachable, pool_.trouble().message());
     if (was_not_made(pool_.trouble()) || (again && !was_ours(pool_.trouble())))
-        owner_.unwell(Trouble::unreachable, host_, why_.reason);
+        owner_.unwell(Trouble::unreachable, origin_.host, why_.reason);
 }
 
 void Outlet::good(std::int64_t now_ms) {
-    if (breaker_.shut()) owner_.well(host_);
+    if (breaker_.shut()) owner_.well(origin_.host);
     breaker_.good(now_ms);
     if (!std::exchange(told_shut_, false)) return;
     owner_.opened(door_);
@@ -250,6 +253,7 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
     Push& push = *static_cast<Push*>(tag);
     const std::int64_t now_ms = clock_.steady_ms();
     heard_ms_ = owner_.running_ms();
+    if (!std::exchange(proven_, true)) owner_.proven(origin_);
     if (push.sampled_at_us != 0) {
         limit_.answered(clock_.steady_us(), push.sampled_at_us, pool_.in_flight() + 1);
     }
@@ -264,7 +268,7 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
             if (breaker_.shut() && !was_shut) {
                 why_.outcome = later->outcome;
                 why_.reason = later->reason;
-                owner_.unwell(Trouble::unreachable, host_, why_.reason);
+                owner_.unwell(Trouble::unreachable, origin_.host, why_.reason);
             }
         } else if (probe) {
             breaker_.probe_lost();
@@ -315,7 +319,7 @@ void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
     if (breaker_.shut() && !was_shut) {
         why_.outcome = Outcome::pns_unavailable;
         why_.reason = "the provider ends connections without answers";
-        owner_.unwell(Trouble::unreachable, host_, why_.reason);
+        owner_.unwell(Trouble::unreachable, origin_.host, why_.reason);
     }
     owner_.wake();  // the figures have changed, and nothing else may
     owner_.finish(push, NoAnswer{lost.timed_out ? "no answer in time"
@@ -325,7 +329,7 @@ void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
 void Outlet::hold_origin(std::int64_t ms) {
     hold_until_ms_ = std::max(hold_until_ms_, clock_.steady_ms() + ms);
     if (ms > queue_wait_ms_max)
-        owner_.unwell(Trouble::throttled, host_, "the provider asks to wait");
+        owner_.unwell(Trouble::throttled, origin_.host, "the provider asks to wait");
     owner_.wake();
 }
 
@@ -368,7 +372,7 @@ void Outlet::judge_goaway(const Push& push) {
         const auto* refused = judgement.verdict.get<Refused>();
         if (refused != nullptr && refused->of_credential) {
             trip(clock_.steady_ms(), calm_ms, Outcome::invalid_credentials, refused->reason);
-            owner_.unwell(Trouble::refused, host_, why_.reason);
+            owner_.unwell(Trouble::refused, origin_.host, why_.reason);
         }
     }
     goaway_debug_.clear();

@@ -46,6 +46,8 @@ class OutletOwner {
     /// What goes wrong at the origin, once as it begins; and that it is over.
     virtual void unwell(Trouble trouble, std::string_view host, std::string_view reason) = 0;
     virtual void well(std::string_view host) = 0;
+    /// The origin has answered for the first time.
+    virtual void proven(const Origin& origin) = 0;
     /// The door of the outlet is open again.
     virtual void opened(std::uint32_t door) = 0;
     virtual void wake() = 0;
@@ -74,8 +76,10 @@ struct Permission {
 
 class Outlet final : private ConnectionEvents {
   public:
-    /// `door`: what NotSent and OutletOwner::opened() call this origin.
-    Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std::uint32_t door);
+    /// `door`: what NotSent and OutletOwner::opened() call this origin. `proven`: it has answered
+    /// before.
+    Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std::uint32_t door,
+           bool proven, std::int64_t begun_ms);
 
     void enqueue(Push& push);
     std::size_t queued() const { return queue_.size(); }
@@ -96,6 +100,13 @@ class Outlet final : private ConnectionEvents {
     void close();
     bool closing() const { return closing_; }
     std::uint32_t door() const { return door_; }
+    /// The origin has answered, here or before.
+    bool proven() const { return proven_; }
+    /// As its owner has said.
+    std::int64_t begun_ms() const { return begun_ms_; }
+    /// A push was turned away with the door: opened() is to be told with the first answer.
+    void somebody_waits() { told_shut_ = true; }
+    bool is_awaited() const { return told_shut_; }
     Pool& pool() { return pool_; }
     const Pool& pool() const { return pool_; }
 
@@ -120,7 +131,7 @@ class Outlet final : private ConnectionEvents {
     bool take_probe(const Push& push);
 
     OutletOwner& owner_;
-    const std::string host_;
+    const Origin origin_;
     const std::uint32_t door_;
     const Clock& clock_;
     std::int64_t request_timeout_ms_;
@@ -131,6 +142,8 @@ class Outlet final : private ConnectionEvents {
     const Push* probe_ = nullptr;  ///< out while the breaker is shut
     NotSent why_;                  ///< while it is shut
     bool closing_ = false;
+    bool proven_;
+    const std::int64_t begun_ms_;
     bool told_shut_ = false;  ///< somebody waits to hear that it opens
     std::int64_t hold_until_ms_ = 0;
     unsigned refused_in_row_ = 0;

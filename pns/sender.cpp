@@ -19,12 +19,20 @@ namespace pns {
 namespace {
 
 constexpr std::size_t origins_max = 256;
-constexpr std::size_t unwell_origins_max = 4'096;
-constexpr std::int64_t unwell_ms = 30'000;   // an origin that was given up is left alone so long
+constexpr std::size_t strangers_max = 192;        // of them, for origins that have not answered
+constexpr std::size_t lobby_max = 1'024;          // pushes that wait for a place
+constexpr std::size_t lobby_strangers_max = 896;  // beyond it only those to who has answered
+constexpr std::int64_t lobby_look_ms = 25, look_late_ms_max = 10, look_ms_max = 50;
+constexpr std::int64_t first_answer_wait_ms = 1'000;
 constexpr std::int64_t place_wait_ms = 500;  // for a place among the origins
 constexpr std::int64_t queue_wait_ms_max = 2'000;
 constexpr unsigned refusals_max = 8;  // in a row, of the credential
 constexpr std::int64_t refused_wait_ms_max = 10 * 60'000;
+
+std::uint64_t secret_word() {
+    std::random_device random;
+    return std::uint64_t{random()} << 32 | random();
+}
 
 template <class T>
 T or_throw(Result<T>&& made) {
@@ -51,6 +59,7 @@ Sender::Sender(asio::io_context& loop, std::unique_ptr<Account> account,
       stopped_(loop.get_executor(), SteadyTimer::time_point::max()),
       bearer_settings_(bearer_settings(network)),
       bearer_(bearers, nursery_, bearer_settings_),
+      memory_({secret_word(), secret_word()}),
       budget_(settings.retry_budget_percent),
       running_(clock_.steady_ms()),
       totals_(network.totals),
@@ -130,56 +139,142 @@ Sender::Standing& Sender::standing_of(const Push& push) {
     return standing_of(account_->tokens_per_origin() ? account_->origin(push.handle) : Origin());
 }
 
-Outlet* Sender::outlet_for(const Origin& origin) {
-    const auto found = outlets_.find(origin);
-    if (found != outlets_.end()) {
-        if (!found->second->closing()) return found->second.get();
-        wants_place_ = true;  // its own, once it has ended
-        return nullptr;
-    }
-    if (outlets_.size() >= origins_max) {
-        wants_place_ = true;
-        return nullptr;
-    }
+std::unique_ptr<Outlet> Sender::open_outlet(const Origin& origin, bool proven) {
     PoolSettings pool;
     pool.protocol = account_->protocol();
     pool.connection.origin = origin;
     pool.connection.target = connect_to_.resolve(origin.host, origin.port);
     // A rule of the operator's may lead anywhere; a name that came with a handle may not.
     pool.connection.target.public_only =
-        account_->hosts() != Account::Hosts::fixed &&
-        pool.connection.target == Target{origin.host, origin.port, false};
+        named_by_handles() && pool.connection.target == Target{origin.host, origin.port, false};
     pool.connection.tls = tls_;
     pool.tls_h1 = tls_h1_;
     pool.connection.times = settings_;
     pool.connection.clock = &clock_;
     pool.connection.streams_max_before_settings = account_->starts_with_one_stream() ? 1 : 100;
-    auto outlet = std::make_unique<Outlet>(static_cast<OutletOwner&>(*this), nursery_,
-                                           std::move(pool), ++doors_);
-    return outlets_.emplace(origin, std::move(outlet)).first->second.get();
+    return std::make_unique<Outlet>(static_cast<OutletOwner&>(*this), nursery_, std::move(pool),
+                                    ++doors_, proven, patience_ms_);
+}
+
+// Strangers never have all places: the rest is for origins that have answered. Ends nothing, so it
+// may be called from inside a call on an outlet; what has to end does so at the next turn.
+Outlet* Sender::place_for(const Origin& origin, std::int64_t now_ms) {
+    const auto found = outlets_.find(origin);
+    if (found != outlets_.end()) {
+        if (!found->second->closing()) return found->second.get();
+        wants_place_ = true;  // its own, once it has ended
+        return nullptr;
+    }
+    if (memory_.not_before_ms(origin) > now_ms) return nullptr;
+    const bool known = !named_by_handles() || memory_.has_answered(origin);
+    if (places_ >= origins_max || outlets_.size() >= 2 * origins_max) {
+        wants_place_ = true;
+        known_waits_ = known_waits_ || known;
+        return nullptr;
+    }
+    if (!known && strangers_ >= strangers_max) return nullptr;
+    ++places_;
+    if (!known) ++strangers_;
+    return outlets_.emplace(origin, open_outlet(origin, known)).first->second.get();
+}
+
+void Sender::route(Push& push) {
+    const Origin origin = account_->origin(push.handle);
+    Outlet* const outlet = may_be_sent_to(origin) ? place_for(origin, clock_.steady_ms()) : nullptr;
+    ++figures_.queued;
+    if (outlet != nullptr) {
+        const bool stranger = is_stranger(*outlet);
+        const bool crowded = stranger && outlet->queued() > 0 &&
+                             (outlet->queued() >= settings_.queue_pushes_max / 8 ||
+                              strangers_queued_ >= settings_.queue_pushes_max / 2);
+        if (crowded) return unroutable_.push_back(&push);
+        --figures_.queued;  // the outlet counts it
+        if (stranger) ++strangers_queued_;
+        return outlet->enqueue(push);
+    }
+    const bool may_wait =
+        may_be_sent_to(origin) && memory_.not_before_ms(origin) <= clock_.steady_ms() &&
+        (lobby_.size() < lobby_strangers_max ||
+         (lobby_.size() < lobby_max && (!named_by_handles() || memory_.has_answered(origin))));
+    if (!may_wait) return unroutable_.push_back(&push);
+    lobby_.push_back(&push);
+}
+
+/// Whoever waits for a place is asked for again, the first come first. From the turn only.
+void Sender::serve_lobby() {
+    const auto waiting = std::exchange(lobby_, {});
+    figures_.queued -= waiting.size();
+    for (Push* push : waiting) route(*push);
+}
+
+void Sender::count_places() {
+    places_ = strangers_ = strangers_queued_ = 0;
+    for (const auto& [origin, outlet] : outlets_) {
+        if (outlet->closing()) continue;
+        ++places_;
+        if (!is_stranger(*outlet)) continue;
+        ++strangers_;
+        strangers_queued_ += outlet->queued();
+    }
+}
+
+void Sender::proven(const Origin& origin) {
+    if (named_by_handles()) memory_.answered(origin);
+}
+
+// A look that comes late, or long after the last one, says nothing about others.
+void Sender::count_patience(std::int64_t now_ms) {
+    const std::int64_t since_ms = now_ms - std::exchange(looked_ms_, now_ms);
+    if (now_ms - look_late_ms_max <= look_due_ms_) patience_ms_ += std::min(since_ms, look_ms_max);
+}
+
+// While others wait, a stranger that cannot be reached, or whose connection takes too long, makes
+// room for the next one. One that is connected is what its certificate says, and keeps its place:
+// it may have a push.
+void Sender::judge_strangers(std::int64_t now_ms) {
+    using Failure = OriginMemory::Failure;
+    for (const auto& [origin, outlet] : outlets_) {
+        if (outlet->closing() || !is_stranger(*outlet) || outlet->pool().ready() > 0) continue;
+        const bool late = outlet->pool().connections() > 0 &&
+                          patience_ms_ - outlet->begun_ms() >= memory_.patience_ms(origin);
+        if (!outlet->shut() && !late) continue;
+        give_up(origin, *outlet, outlet->shut() ? Failure::unreachable : Failure::quiet, now_ms);
+    }
+}
+
+void Sender::give_up(const Origin& origin, Outlet& outlet, OriginMemory::Failure failure,
+                     std::int64_t now_ms) {
+    const std::int64_t wait_ms = memory_.failed(origin, failure, now_ms);
+    outlet.close();
+    outlet.fail_queued(
+        {Outcome::pns_unreachable, "the push service cannot be reached", wait_ms, 0});
+    opened(outlet.door());
 }
 
 // Places are for origins that work: one that has nothing to do ends its connections, one that is
-// shut gives back what waits and is remembered as unwell. The place is free when they have ended:
-// the next turn forgets those. Never from inside a call on an outlet.
+// shut gives back what waits and is left alone for a while, and if that is not enough strangers go.
+// The place is free at once, the outlet when its connections have ended: a later turn forgets it.
+// Never from inside a call on an outlet.
 void Sender::make_place(std::int64_t now_ms) {
     constexpr int ended_max = 8;
     int ended = 0;
-    for (const auto& [origin, place] : outlets_) {
-        if (ended == ended_max) break;
-        Outlet& outlet = *place;
-        if (outlet.closing()) continue;
-        if (outlet.shut() && outlet.pool().ready() == 0) {
-            if (unwell_until_ms_.size() < unwell_origins_max)
-                unwell_until_ms_[origin] = now_ms + unwell_ms;
-            outlet.close();
-            outlet.fail_queued(
-                {Outcome::pns_unreachable, "the push service cannot be reached", unwell_ms, 0});
-            opened(outlet.door());
-            ++ended;
-        } else if (outlet.unused()) {
-            outlet.close();
-            ++ended;
+    const bool for_known = std::exchange(known_waits_, false);
+    for (const bool strangers_too : {false, true}) {
+        if (strangers_too && (!for_known || ended > 0)) break;
+        for (const auto& [origin, outlet] : outlets_) {
+            if (ended == ended_max) break;
+            if (outlet->closing()) continue;
+            const bool shut = outlet->shut() && outlet->pool().ready() == 0;
+            const bool connects = outlet->pool().ready() == 0;
+            if (shut || (strangers_too && is_stranger(*outlet) && connects)) {
+                give_up(origin, *outlet,
+                        shut ? OriginMemory::Failure::unreachable : OriginMemory::Failure::quiet,
+                        now_ms);
+                ++ended;
+            } else if (outlet->unused()) {
+                outlet->close();
+                ++ended;
+            }
         }
     }
 }
@@ -194,18 +289,7 @@ void Sender::submit(Push& push) {
     push.reauthorised = false;
     if (push.faults == 0) budget_.fresh();
     if (push.faults > 0 && over_budget(push)) return;
-    const Origin origin = account_->origin(push.handle);
-    Outlet* outlet = nullptr;
-    const auto unwell = unwell_until_ms_.find(origin);
-    if (unwell != unwell_until_ms_.end() && unwell->second <= push.queued_at_ms)
-        unwell_until_ms_.erase(unwell);
-    if (may_be_sent_to(origin) && !unwell_until_ms_.contains(origin)) outlet = outlet_for(origin);
-    if (outlet != nullptr) {
-        outlet->enqueue(push);
-    } else {
-        unroutable_.push_back(&push);
-        ++figures_.queued;
-    }
+    route(push);
     wake();
 }
 
@@ -375,6 +459,10 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
             NotSent{Outcome::throttled, "the credential is throttled", left_ms, credential_door};
         return out;
     }
+    // A stranger gets one push until it has answered.
+    const bool stranger = is_stranger(outlet);
+    if (stranger && outlet.pool().in_flight() > 0) return {May::nothing};
+    if (stranger) out.may = May::probe;
     BearerUser& bearer = bearer_of(origin);
     if (!bearer.needed()) return out;
     token_ = bearer.current();
@@ -439,6 +527,7 @@ std::int64_t Sender::turn() {
     const auto now_ms = clock_.steady_ms();
     const auto wall_ms = clock_.wall_ms();
     running_.look(now_ms);
+    count_patience(now_ms);
     if (stopping_) {
         fail_all({Outcome::pns_unavailable, "the sender stops", 0, 0});
         if (!has_connections()) stopped_.cancel();
@@ -451,6 +540,19 @@ std::int64_t Sender::turn() {
         opened(credential_door);
     }
     if (hold_told_) next = held_until_ms_;
+    const bool wanted = std::exchange(wants_place_, false);
+    if (wanted || !lobby_.empty() || outlets_.size() >= origins_max) forget_unused_origins();
+    count_places();
+    if (!lobby_.empty()) {
+        judge_strangers(now_ms);
+        count_places();
+        if (wanted && places_ >= origins_max) {
+            make_place(now_ms);
+            count_places();
+        }
+        serve_lobby();
+        next = std::min(next, now_ms + lobby_look_ms);
+    }
     if (queued() > 0) {
         for (const auto& [origin, outlet] : outlets_) {
             const Permission allowed = permission(origin, *outlet, now_ms, wall_ms);
@@ -464,10 +566,8 @@ std::int64_t Sender::turn() {
         }
         settle_permits(next);
     }
-    const bool wanted = std::exchange(wants_place_, false);
-    if (wanted || outlets_.size() >= origins_max) forget_unused_origins();
-    if (wanted && outlets_.size() >= origins_max) make_place(now_ms);
     running_.expect(next);
+    look_due_ms_ = next;
     return next;
 }
 
@@ -477,7 +577,9 @@ void Sender::forget_origin(std::map<Origin, std::unique_ptr<Outlet>>::iterator i
         figures_.token_fetches += bearer->second->fetches();
         origin_bearers_.erase(bearer);
     }
-    bool awaited = it->second->shut();
+    bool awaited = it->second->shut() || it->second->is_awaited();
+    if (it->second->shut() && is_stranger(*it->second) && !it->second->closing())
+        memory_.failed(it->first, OriginMemory::Failure::unreachable, clock_.steady_ms());
     if (const auto known = standings_.find(it->first);
         account_->tokens_per_origin() && known != standings_.end()) {
         awaited = awaited || known->second.told || known->second.token_missing;
@@ -498,10 +600,21 @@ void Sender::forget_unused_origins() {
 
 void Sender::fail_all(const NotSent& verdict) {
     fail_unroutable();
+    const auto waiting = std::exchange(lobby_, {});
+    figures_.queued -= waiting.size();
+    for (Push* push : waiting) push->owner->on_verdict(*push, NotSent(verdict));
     for (const auto& [origin, outlet] : outlets_) outlet->fail_queued(verdict);
 }
 
 void Sender::withdraw(std::uint32_t flow) {
+    const auto others = std::stable_partition(
+        lobby_.begin(), lobby_.end(), [flow](const Push* push) { return push->flow != flow; });
+    const std::vector<Push*> withdrawn(others, lobby_.end());
+    lobby_.erase(others, lobby_.end());
+    figures_.queued -= withdrawn.size();
+    for (Push* push : withdrawn) {
+        push->owner->on_verdict(*push, NotSent{Outcome::throttled, "withdrawn", 0, 0});
+    }
     for (const auto& [origin, outlet] : outlets_) outlet->fail_flow(flow);
     wake();
 }
@@ -522,20 +635,25 @@ void Sender::fail_unroutable() {
     const auto pushes = std::exchange(unroutable_, {});
     figures_.queued -= pushes.size();
     for (Push* push : pushes) {
-        const Origin origin = account_->origin(push->handle);
-        const auto unwell = unwell_until_ms_.find(origin);
-        if (!may_be_sent_to(origin)) {
-            give_back(*push, NotSent{Outcome::bad_channel,
-                                     "the host of the handle is none that this hub sends to",
-                                     never_ms, 0});
-        } else if (unwell != unwell_until_ms_.end()) {
-            give_back(*push, NotSent{Outcome::pns_unreachable, "the push service cannot be reached",
-                                     unwell->second - clock_.steady_ms(), 0});
-        } else {
-            give_back(*push,
-                      NotSent{Outcome::throttled, "too many hosts at once", place_wait_ms, 0});
-        }
+        give_back(*push, why_unroutable(account_->origin(push->handle)));
     }
+}
+
+NotSent Sender::why_unroutable(const Origin& origin) {
+    if (!may_be_sent_to(origin)) {
+        return {Outcome::bad_channel, "the host of the handle is none that this hub sends to",
+                never_ms, 0};
+    }
+    const std::int64_t left_ms = memory_.not_before_ms(origin) - clock_.steady_ms();
+    if (left_ms > 0)
+        return {Outcome::pns_unreachable, "the push service cannot be reached", left_ms, 0};
+    const auto outlet = outlets_.find(origin);
+    if (outlet != outlets_.end() && !outlet->second->closing() && is_stranger(*outlet->second)) {
+        outlet->second->somebody_waits();
+        return {Outcome::throttled, "the push service has not answered yet", first_answer_wait_ms,
+                outlet->second->door()};
+    }
+    return {Outcome::throttled, "too many hosts at once", place_wait_ms, 0};
 }
 
 bool Sender::has_connections() const {

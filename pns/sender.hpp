@@ -9,6 +9,7 @@
 // names the door that is shut: the credential's, or that of one origin; on_open tells when it
 // opens.
 
+#include <deque>
 #include <functional>
 #include <list>
 #include <map>
@@ -26,6 +27,7 @@
 #include "pns/endpoint_guard.hpp"
 #include "pns/health.hpp"
 #include "pns/nursery.hpp"
+#include "pns/origin_memory.hpp"
 #include "pns/outlet.hpp"
 #include "pns/retry_policy.hpp"
 #include "pns/running_clock.hpp"
@@ -95,8 +97,20 @@ class Sender final : private OutletOwner {
         Drought drought{};            ///< it answers, and nothing is taken
     };
 
-    Outlet* outlet_for(const Origin& origin);
+    /// Handles name the origins, so a stranger may have made them up.
+    bool named_by_handles() const { return account_->hosts() != Account::Hosts::fixed; }
+    bool is_stranger(const Outlet& outlet) const { return named_by_handles() && !outlet.proven(); }
+    void route(Push& push);
+    Outlet* place_for(const Origin& origin, std::int64_t now_ms);
+    std::unique_ptr<Outlet> open_outlet(const Origin& origin, bool proven);
+    void count_places();
+    void count_patience(std::int64_t now_ms);
+    void judge_strangers(std::int64_t now_ms);
+    void serve_lobby();
+    void give_up(const Origin& origin, Outlet& outlet, OriginMemory::Failure failure,
+                 std::int64_t now_ms);
     void make_place(std::int64_t now_ms);
+    NotSent why_unroutable(const Origin& origin);
     bool over_budget(Push& push);
     bool may_be_sent_to(const Origin& origin) const {
         if (origin.host.empty()) return false;
@@ -136,6 +150,7 @@ class Sender final : private OutletOwner {
     void return_permit() override { ++permits_; }
     void settle_permits(std::int64_t& next_ms);
     void tell_totals();
+    void proven(const Origin& origin) override;
     void unwell(Trouble trouble, std::string_view host, std::string_view reason) override {
         if (health_) health_->unwell(trouble, host, reason);
     }
@@ -165,9 +180,16 @@ class Sender final : private OutletOwner {
     std::map<Origin, std::unique_ptr<BearerUser>> origin_bearers_;
     std::map<Origin, Standing> standings_;
     std::map<Origin, std::unique_ptr<Outlet>> outlets_;
-    std::map<Origin, std::int64_t> unwell_until_ms_;  // origins that were given up, shut
-    std::vector<Push*> unroutable_;                   // no outlet to spare
-    std::vector<Push*> put_off_;                      // retries over the budget
+    OriginMemory memory_;
+    std::deque<Push*> lobby_;        // the first come first: no place yet for their origins
+    std::vector<Push*> unroutable_;  // turned away at the next turn
+    std::vector<Push*> put_off_;     // retries over the budget
+    std::size_t places_ = 0;     // outlets that are not ending; this and the next two: as of the
+                                 // last turn and what came since
+    std::size_t strangers_ = 0;  // of them, whose origins have not answered
+    std::size_t strangers_queued_ = 0;  // pushes in their queues
+    /// Runs while the loop keeps up: a stranger is not late because we are.
+    std::int64_t patience_ms_ = 0, looked_ms_ = 0, look_due_ms_ = 0;
     RetryBudget budget_;
     RunningClock running_;  // for whether an origin answers nothing
     std::shared_ptr<SenderTotals> totals_;
@@ -187,6 +209,7 @@ class Sender final : private OutletOwner {
     bool hold_told_ = false;  // somebody waits to hear that the credential is open
     std::uint32_t doors_ = credential_door;
     bool wants_place_ = false;  // a push found all places for origins taken
+    bool known_waits_ = false;  // one to an origin that has answered
     bool started_ = false;
     bool stopping_ = false;
 };

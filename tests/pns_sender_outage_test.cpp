@@ -293,15 +293,144 @@ TEST_CASE("pushes to more hosts than there are places wait for a place, and all 
         if (verdict.is<pns::NotSent>()) waiting.push_back(&item);
     };
     for (int i = 0; i < hosts; ++i) bench.send("h" + std::to_string(i) + ".push.test/x");
-    REQUIRE(run_until(bench.loop, [&] {
-        for (Bench::Item* item : std::exchange(waiting, {})) {
-            item->verdicts.clear();
-            bench.sender->submit(item->push);
-        }
-        return accepted == hosts;
-    }));
+    REQUIRE(run_until(
+        bench.loop,
+        [&] {
+            for (Bench::Item* item : std::exchange(waiting, {})) {
+                item->verdicts.clear();
+                bench.sender->submit(item->push);
+            }
+            return accepted == hosts;
+        },
+        60));
     CHECK(arrived == hosts);
     bench.then = nullptr;
+    bench.stop();
+    bench.end(server);
+}
+
+namespace {
+
+/// Takes connections and says nothing.
+struct BlackHole {
+    explicit BlackHole(boost::asio::io_context& loop)
+        : acceptor(loop, {boost::asio::ip::address_v4::loopback(), 0}) {
+        accept();
+    }
+    void accept() {
+        acceptor.async_accept([this](boost::system::error_code failure, auto socket) {
+            if (failure) return;
+            taken.push_back(std::move(socket));
+            accept();
+        });
+    }
+    std::string rule(const std::string& host) const {
+        return host + ":443=127.0.0.1:" + std::to_string(acceptor.local_endpoint().port());
+    }
+    boost::asio::ip::tcp::acceptor acceptor;
+    std::vector<boost::asio::ip::tcp::socket> taken;
+};
+
+}  // namespace
+
+TEST_CASE("hosts that somebody made up do not hold up the others", "[pns]") {
+    Bench bench;
+    bench.settings.connect_timeout_ms = bench.settings.request_timeout_ms = 600'000;
+    H2Server server(bench.loop, {"*.push.test"});
+    std::size_t arrived = 0;
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        ++arrived;
+        p.answer(r.stream, 200);
+    };
+    BlackHole hole(bench.loop);
+    bench.rules = {server.rule("*.push.test"), hole.rule("*.hole.test")};
+    support::FakeProvider provider;
+    provider.host_in_handle = true;
+    bench.open(provider);
+    std::size_t accepted = 0;
+    bench.then = [&](Bench::Item& item) {
+        if (item.verdicts.back().is<pns::Accepted>()) ++accepted;
+    };
+    constexpr std::size_t made_up = 600, good = 100;
+    for (std::size_t i = 0; i < made_up; ++i) bench.send("h" + std::to_string(i) + ".hole.test/x");
+    for (std::size_t i = 0; i < good; ++i)
+        bench.send("h" + std::to_string(i % 10) + ".push.test/" + std::to_string(i));
+    // However long a connection may take: nobody waits for one that does not come about.
+    REQUIRE(run_until(bench.loop, [&] { return accepted == good; }));
+    CHECK(arrived == good);
+    // Those that have answered have places of their own; no stranger has to go for them.
+    for (std::size_t i = 0; i < 2 * made_up; ++i)
+        bench.send("i" + std::to_string(i) + ".hole.test/x");
+    const std::size_t told = bench.told;
+    for (std::size_t i = 0; i < 10; ++i) bench.send("h" + std::to_string(i) + ".push.test/again");
+    REQUIRE(run_until(bench.loop, [&] { return accepted == good + 10; }));
+    CHECK(bench.told >= told + 10);
+    // What was made up is bounded in places, and each of its pushes is told why it waits.
+    CHECK(bench.sender->figures().connections <= 256 + 10);
+    for (std::size_t i = 0; i < made_up; ++i) {
+        if (bench.items[i].verdicts.empty()) continue;
+        const auto* unsent = bench.items[i].verdicts[0].get<pns::NotSent>();
+        REQUIRE(unsent != nullptr);
+        CHECK(unsent->outcome == Outcome::pns_unreachable);
+        CHECK(unsent->after_ms >= 1'000);
+    }
+    bench.then = nullptr;
+    bench.stop(0);
+    hole.acceptor.close();
+    hole.taken.clear();
+    bench.end(server);
+}
+
+TEST_CASE("many devices of one host that says nothing leave the queue to the others", "[pns]") {
+    Bench bench;
+    bench.settings.connect_timeout_ms = 600'000;
+    bench.settings.queue_pushes_max = 1'024;
+    H2Server server(bench.loop, {"good.push.test"});
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        p.answer(r.stream, 200);
+    };
+    BlackHole hole(bench.loop);
+    bench.rules = {server.rule("good.push.test"), hole.rule("*.hole.test")};
+    support::FakeProvider provider;
+    provider.host_in_handle = true;
+    bench.open(provider);
+    for (int i = 0; i < 1'000; ++i) bench.send("h" + std::to_string(i % 4) + ".hole.test/x");
+    REQUIRE(bench.wait_for(1'000 - 512 - 4));
+    CHECK(bench.sender->room() >= 512 - 4);
+    const auto& turned_away = bench.items.back().verdicts.at(0);
+    REQUIRE(turned_away.is<pns::NotSent>());
+    CHECK(turned_away.get<pns::NotSent>()->door > pns::Sender::credential_door);
+    auto& good = bench.send("good.push.test/x");
+    REQUIRE(run_until(bench.loop, [&] { return !good.verdicts.empty(); }));
+    CHECK(good.verdicts[0].is<pns::Accepted>());
+    bench.stop(0);
+    hole.acceptor.close();
+    hole.taken.clear();
+    bench.end(server);
+}
+
+TEST_CASE("what waits for the first answer of a host is told when it has come", "[pns]") {
+    Bench bench;
+    bench.settings.queue_pushes_max = 64;
+    H2Server server(bench.loop, {"new.push.test"});
+    std::function<void()> answer;
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        if (answer) return p.answer(r.stream, 200);
+        answer = [&p, stream = r.stream] { p.answer(stream, 200); };
+    };
+    bench.rules = {server.rule("new.push.test")};
+    support::FakeProvider provider;
+    provider.host_in_handle = true;
+    bench.open(provider);
+    for (int i = 0; i < 20; ++i) bench.send("new.push.test/x");
+    REQUIRE(run_until(bench.loop, [&] { return answer && bench.told > 0; }));
+    CHECK(bench.sender->figures().in_flight == 1);  // one push finds out
+    const auto* unsent = bench.items.back().verdicts.at(0).get<pns::NotSent>();
+    REQUIRE(unsent != nullptr);
+    CHECK(bench.opened.empty());
+    answer();
+    REQUIRE(bench.wait_for(20));
+    CHECK(bench.opened == std::vector<std::uint32_t>{unsent->door});
     bench.stop();
     bench.end(server);
 }
@@ -375,7 +504,7 @@ TEST_CASE("a host whose connections were ended for another one is connected to a
     REQUIRE(bench.wait_for(hosts));
     bench.send(handle(hosts));
     REQUIRE(bench.wait_for(hosts + 1));
-    CHECK(bench.items.back().verdicts.at(0).is<pns::NotSent>());
+    CHECK(bench.items.back().verdicts.at(0).is<pns::Accepted>());
     // Some at once, while those connections end, and all again when they have ended.
     bench.then = [&](Bench::Item& item) {
         if (!item.verdicts.back().is<pns::NotSent>()) return;

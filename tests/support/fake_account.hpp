@@ -29,6 +29,9 @@ class FakeAccount final : public pns::Account {
     const pns::Platform& platform() const override { return *pns::platform_by_name("apns"); }
     Protocol protocol() const override { return provider_.protocol; }
     bool starts_with_one_stream() const override { return provider_.one_stream; }
+    Hosts hosts() const override {
+        return provider_.host_in_handle ? Hosts::channel : Hosts::fixed;
+    }
     bool tokens_per_origin() const override { return provider_.tokens_per_origin; }
     pns::TokenSource token_source() const override { return provider_.tokens; }
     std::string token_key() const override { return provider_.key; }

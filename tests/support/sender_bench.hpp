@@ -35,6 +35,7 @@ struct SenderBench final : pns::PushOwner {
         pns::Network network;
         network.ca_file = Authority::get().file();
         network.connect_to = rules;
+        network.wns_hosts = {"*"};  // of a provider with its hosts in handles
         if (rates) network.rates = rates;
         network.totals = totals;
         sender = std::make_unique<pns::Sender>(loop, std::make_unique<FakeAccount>(provider),
