@@ -2,6 +2,7 @@
 
 #include "registry/idempotency.hpp"
 
+#include <algorithm>
 #include <vector>
 
 #include "registry/changes.hpp"
@@ -21,15 +22,25 @@ std::optional<KeptAnswer> stored_answer(Transaction& tx, std::uint32_t hub, std:
     return std::move(*answer);
 }
 
-void count(Transaction& tx, std::uint32_t hub, bool created) {
-    std::uint64_t& kept = tx.memory().answers[hub];
-    kept = created ? kept + 1 : kept - 1;
-    tx.batch().put(Family::meta, answer_count_key(hub), encode_count(kept));
+/// `before` goes and `after` comes; either may be null.
+void count(Transaction& tx, std::uint32_t hub, const std::string& scope, const KeptAnswer* before,
+           const KeptAnswer* after) {
+    AnswerCounts& kept = tx.memory().answers[hub];
+    kept.answers += after != nullptr ? 1 : 0;
+    kept.answers -= before != nullptr ? 1 : 0;
+    const std::uint64_t less = before != nullptr ? answer_units(*before) : 0;
+    const std::uint64_t more = after != nullptr ? answer_units(*after) : 0;
+    std::uint64_t& units = kept.units[scope];
+    units = units + more - std::min(units + more, less);
+    if (units == 0) kept.units.erase(scope);
+    tx.memory().answers_changed.insert(hub);
+    tx.batch().put(Family::meta, answer_count_key(hub), encode_count(kept.answers));
+    tx.batch().put(Family::meta, answer_units_key(hub), encode_answer_counts(kept));
 }
 
 void put_answer(Transaction& tx, std::uint32_t hub, const KeptAnswer* before,
                 const KeptAnswer& answer) {
-    if (before == nullptr) count(tx, hub, true);
+    count(tx, hub, answer.scope, before, &answer);
     if (before != nullptr && before->expires_at_ms != answer.expires_at_ms) {
         tx.batch().erase(Family::ledger,
                          answer_expiry_key({before->expires_at_ms, hub, answer.scope, answer.key}));
@@ -98,7 +109,7 @@ Result<std::size_t> expire_answers(Transaction& tx, std::int64_t now_ms, std::si
         const auto kept = stored_answer(tx, key.hub, key.scope, key.key);
         if (!kept || kept->expires_at_ms != key.at_ms) continue;
         tx.batch().erase(Family::ledger, answer_key(key.hub, key.scope, key.key));
-        count(tx, key.hub, false);
+        count(tx, key.hub, key.scope, &*kept, nullptr);
     }
     if (tx.fault()) return tx.fault();
     return due.size();

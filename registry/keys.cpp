@@ -59,6 +59,9 @@ std::string count_key(std::uint32_t hub) {
 std::string answer_count_key(std::uint32_t hub) {
     return with_hub("k", hub);
 }
+std::string answer_units_key(std::uint32_t hub) {
+    return with_hub("r", hub);
+}
 std::string ended_bytes_key(std::uint32_t hub) {
     return with_hub("l", hub);
 }
@@ -354,6 +357,17 @@ Result<AnswerExpiryKey> decode_answer_expiry_key(std::string_view key) {
         return make_error_code(errc::corrupt);
     }
     return value;
+}
+
+Result<std::string> decode_answer_scope(std::string_view key) {
+    ByteReader in(key);
+    const std::uint8_t kind = in.u8();
+    in.u32_be();
+    std::string scope(in.text());
+    in.text();
+    if (!in.at_end() || kind != static_cast<std::uint8_t>(LedgerKind::answer))
+        return make_error_code(errc::corrupt);
+    return scope;
 }
 
 std::string after_prefix(std::string prefix) {

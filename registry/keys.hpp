@@ -17,6 +17,9 @@
 //                                  text description, varint etag
 //                  "c" u32 hub -> u8 version, varint installations
 //                  "k" u32 hub -> u8 version, varint kept answers
+//                  "r" u32 hub -> u8 version, varint kept answers, list of (text scope, varint
+//                                 units), scopes ascending; absent or not of as many answers as
+//                                 "k": counted anew (kept_answer.hpp)
 //                  "l" u32 hub -> u8 version, varint bytes of its ended sends
 //                  "sweep"   -> u8 version, u8 all ends are there, text key of the last send that
 //                  was
@@ -139,6 +142,7 @@ constexpr std::string_view hub_key_prefix = "h";
 std::string hub_key(std::uint32_t hub);
 std::string count_key(std::uint32_t hub);
 std::string answer_count_key(std::uint32_t hub);
+std::string answer_units_key(std::uint32_t hub);
 std::string ended_bytes_key(std::uint32_t hub);
 
 std::string hub_prefix(std::uint32_t hub);  ///< of rows, ids, installations, handles, postings
@@ -372,6 +376,10 @@ Result<std::vector<DeviceFailure>> decode_failures(std::string_view bytes);
 
 std::string encode_answer(const KeptAnswer& answer);  ///< scope and key are in the key
 Result<KeptAnswer> decode_answer(std::string_view bytes);
+std::string encode_answer_counts(const AnswerCounts& counts);
+Result<AnswerCounts> decode_answer_counts(std::string_view bytes);
+/// The scope in a key of LedgerKind::answer.
+Result<std::string> decode_answer_scope(std::string_view key);
 
 // --- posting chunks ---
 /// A set of 16-bit numbers as words of a bit set: what merges work on.

@@ -6,6 +6,32 @@
 namespace registry {
 namespace {
 
+/// As they are stored; stores of before have no units, which are counted then.
+Result<AnswerCounts> load_answers(const Snapshot& snapshot, std::uint32_t hub,
+                                  std::uint64_t answers) {
+    std::string bytes;
+    const auto stored = snapshot.get(Family::meta, answer_units_key(hub), bytes);
+    if (!stored) return stored.error();
+    if (*stored) {
+        auto counts = decode_answer_counts(bytes);
+        if (!counts || counts->answers == answers) return counts;
+    }
+    AnswerCounts counts;
+    counts.answers = answers;
+    const std::string prefix = ledger_hub_prefix(LedgerKind::answer, hub);
+    const auto cursor = snapshot.cursor(Family::ledger);
+    for (cursor->seek(prefix); cursor->valid(); cursor->next()) {
+        if (!cursor->key().starts_with(prefix)) break;
+        auto scope = decode_answer_scope(cursor->key());
+        if (!scope) return scope.error();
+        const auto answer = decode_answer(cursor->value());
+        if (!answer) return answer.error();
+        counts.units[std::move(*scope)] += answer_units(*answer);
+    }
+    if (auto status = cursor->status(); !status) return status.error();
+    return counts;
+}
+
 Result<void> load_hubs(const Snapshot& snapshot, Memory& memory) {
     auto hubs = std::make_shared<Hubs>();
     const auto cursor = snapshot.cursor(Family::meta);
@@ -30,7 +56,9 @@ Result<void> load_hubs(const Snapshot& snapshot, Memory& memory) {
         if (*kept) {
             const auto count = decode_count(bytes);
             if (!count) return count.error();
-            memory.answers[hub->number] = *count;
+            auto counts = load_answers(snapshot, hub->number, *count);
+            if (!counts) return counts.error();
+            memory.answers[hub->number] = std::move(*counts);
         }
         const auto ended = snapshot.get(Family::meta, ended_bytes_key(hub->number), bytes);
         if (!ended) return ended.error();

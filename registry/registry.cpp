@@ -292,6 +292,15 @@ Result<KeptAnswer> Registry::kept_answer(std::uint32_t hub, std::string_view sco
 std::uint64_t Registry::kept_answers() const {
     return parts_->writer.answers();
 }
+
+std::map<std::uint32_t, std::uint64_t> Registry::answer_units() const {
+    return parts_->writer.answer_units();
+}
+
+AnswerUse Registry::answer_use(std::uint32_t hub, std::string_view scope) const {
+    return parts_->writer.answer_use(hub, scope);
+}
+
 void Registry::expire_answers(std::int64_t now_ms, std::size_t count_max, Done<std::size_t> done) {
     submit<std::size_t>(
         [now_ms, count_max](Transaction& tx) {

@@ -14,6 +14,7 @@
 // in with the change, so that the same changes in the same order always give the same store.
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -166,6 +167,9 @@ class Registry {
     Result<KeptAnswer> kept_answer(std::uint32_t hub, std::string_view scope,
                                    std::string_view key) const;
     std::uint64_t kept_answers() const;  ///< how many; from memory
+    /// In units of answer_units(); from memory.
+    AnswerUse answer_use(std::uint32_t hub, std::string_view scope) const;
+    std::map<std::uint32_t, std::uint64_t> answer_units() const;  ///< by hub
     /// Removes answers whose time is over, at most `count_max`; how many entries were looked at.
     void expire_answers(std::int64_t now_ms, std::size_t count_max, Done<std::size_t> done);
 

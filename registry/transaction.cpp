@@ -325,8 +325,10 @@ void Transaction::erase_hub(std::uint32_t hub) {
     erased_hubs_.push_back(hub);
     batch_.erase(Family::meta, count_key(hub));
     batch_.erase(Family::meta, answer_count_key(hub));
+    batch_.erase(Family::meta, answer_units_key(hub));
     batch_.erase(Family::meta, ended_bytes_key(hub));
     memory_.answers.erase(hub);
+    memory_.answers_changed.insert(hub);
     memory_.ended_bytes.erase(hub);
     auto& numbers = memory_.numbers;
     numbers.erase(numbers.lower_bound({hub, 0}), numbers.upper_bound({hub, 0xffff}));

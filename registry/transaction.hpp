@@ -11,11 +11,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "registry/kept_answer.hpp"
 #include "registry/partition.hpp"
 #include "registry/row_changes.hpp"
 #include "registry/view.hpp"
@@ -45,7 +47,9 @@ struct Memory {
     std::map<std::uint64_t, std::size_t> marks;            ///< position -> how many of it are open
     std::map<std::uint32_t, std::uint64_t> installations;  ///< by hub
     std::map<std::uint32_t, std::uint64_t> registrations;  ///< by hub
-    std::map<std::uint32_t, std::uint64_t> answers;        ///< kept, by hub
+    std::map<std::uint32_t, AnswerCounts> answers;         ///< kept, by hub
+    std::set<std::uint32_t> answers_changed;               ///< hubs, since they were last told
+    bool answers_anew = true;                              ///< all have to be told
     std::map<std::uint32_t, std::uint64_t> ended_bytes;    ///< of ended sends, by hub
     SweepState sweep;
     std::string ended_from;  ///< no key of LedgerKind::ended lies before it

@@ -886,6 +886,34 @@ std::string encode_answer(const KeptAnswer& answer) {
     return bytes;
 }
 
+std::string encode_answer_counts(const AnswerCounts& counts) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(value_version);
+    out.varint(counts.answers);
+    out.varint(counts.units.size());
+    for (const auto& [scope, units] : counts.units) {
+        out.text(scope);
+        out.varint(units);
+    }
+    return bytes;
+}
+
+Result<AnswerCounts> decode_answer_counts(std::string_view bytes) {
+    ByteReader in(bytes);
+    version(in);
+    AnswerCounts counts;
+    counts.answers = in.varint();
+    for (std::uint64_t left = in.varint(); left > 0 && in.ok(); --left) {
+        std::string scope(in.text());
+        const std::uint64_t units = in.varint();
+        const bool ordered = counts.units.empty() || counts.units.rbegin()->first < scope;
+        if (!ordered || units == 0) in.fail();
+        counts.units.emplace_hint(counts.units.end(), std::move(scope), units);
+    }
+    return checked(in, std::move(counts));
+}
+
 Result<KeptAnswer> decode_answer(std::string_view bytes) {
     ByteReader in(bytes);
     KeptAnswer answer;

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace registry {
 namespace {
@@ -164,14 +165,62 @@ void Writer::publish(const std::vector<PostingDelta>& deltas) {
     std::uint64_t registrations = 0, installations = 0;
     for (const auto& [hub, count] : memory_.registrations) registrations += count;
     for (const auto& [hub, count] : memory_.installations) installations += count;
-    std::uint64_t answers = 0;
-    for (const auto& [hub, count] : memory_.answers) answers += count;
-    answers_ = answers;
+    publish_answers();
     std::uint64_t ended_bytes = 0;
     for (const auto& [hub, bytes] : memory_.ended_bytes) ended_bytes += bytes;
     ended_sends_bytes_ = ended_bytes;
     registrations_ = registrations;
     installations_ = installations;
+}
+
+namespace {
+std::uint64_t units_of(const AnswerCounts& counts) {
+    std::uint64_t sum = 0;
+    for (const auto& [scope, units] : counts.units) sum += units;
+    return sum;
+}
+}  // namespace
+
+void Writer::publish_answers() {
+    if (memory_.answers_changed.empty() && !memory_.answers_anew) return;
+    const std::lock_guard lock(answers_mutex_);
+    if (std::exchange(memory_.answers_anew, false)) {
+        answers_told_.clear();
+        answer_units_ = answers_ = 0;
+        for (const auto& [hub, counts] : memory_.answers) memory_.answers_changed.insert(hub);
+    }
+    for (const std::uint32_t hub : std::exchange(memory_.answers_changed, {})) {
+        AnswerCounts& told = answers_told_[hub];
+        answers_ -= told.answers;
+        answer_units_ -= units_of(told);
+        const auto now = memory_.answers.find(hub);
+        if (now == memory_.answers.end()) {
+            answers_told_.erase(hub);
+            continue;
+        }
+        told = now->second;
+        answers_ += told.answers;
+        answer_units_ += units_of(told);
+    }
+}
+
+std::map<std::uint32_t, std::uint64_t> Writer::answer_units() const {
+    const std::lock_guard lock(answers_mutex_);
+    std::map<std::uint32_t, std::uint64_t> units;
+    for (const auto& [hub, counts] : answers_told_) units[hub] = units_of(counts);
+    return units;
+}
+
+AnswerUse Writer::answer_use(std::uint32_t hub, std::string_view scope) const {
+    const std::lock_guard lock(answers_mutex_);
+    AnswerUse use;
+    use.all = answer_units_;
+    const auto kept = answers_told_.find(hub);
+    if (kept == answers_told_.end()) return use;
+    use.hub = units_of(kept->second);
+    const auto mine = kept->second.units.find(scope);
+    if (mine != kept->second.units.end()) use.scope = mine->second;
+    return use;
 }
 
 }  // namespace registry

@@ -17,10 +17,12 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -71,6 +73,8 @@ class Writer {
     std::uint64_t registrations() const { return registrations_; }
     std::uint64_t installations() const { return installations_; }
     std::uint64_t answers() const { return answers_; }
+    AnswerUse answer_use(std::uint32_t hub, std::string_view scope) const;
+    std::map<std::uint32_t, std::uint64_t> answer_units() const;
     std::uint64_t ended_sends_bytes() const { return ended_sends_bytes_; }
 
   private:
@@ -84,6 +88,7 @@ class Writer {
     bool mend_store();
     void set_write_failure(boost::system::error_code failure);
     void publish(const std::vector<PostingDelta>& deltas);
+    void publish_answers();
 
     const Options& options_;
     Store& store_;
@@ -101,6 +106,9 @@ class Writer {
     bool closing_ = false;                       // guarded by mutex_
     std::atomic<std::uint64_t> batches_ = 0, changes_ = 0, registrations_ = 0, installations_ = 0,
                                answers_ = 0, ended_sends_bytes_ = 0;
+    mutable std::mutex answers_mutex_;
+    std::map<std::uint32_t, AnswerCounts> answers_told_;  // as published; under answers_mutex_
+    std::uint64_t answer_units_ = 0;                      // of all of them; likewise
     std::thread thread_;
 };
 

@@ -476,6 +476,150 @@ TEST_CASE("sends beyond the bounds are refused with a time to come back", "[hub]
     small.ended(small.send(1));
 }
 
+namespace {
+
+/// What another hub gets for a send to nobody.
+int send_of_other(Desk& desk, HeaderPairs headers = {}) {
+    headers.emplace_back("servicebusnotification-format", "apple");
+    return desk.world.call("POST", "/other/messages", apple_body, headers).status;
+}
+
+std::string metrics_of(Desk& desk) {
+    return desk.world.call("GET", "/metrics").body;
+}
+
+}  // namespace
+
+TEST_CASE("sends of one hub leave places to others, and those that wait to those that run",
+          "[hub]") {
+    hub::Config config;
+    config.sends_open_max = config.sends_waiting_max = 5;  // a share of 80 % is 4
+    Desk desk(config);
+    hub::create_hub(desk.world.client(), "other", {});
+    const HeaderPairs canary{{"pushhub-canary", "10%; hold"}};
+    std::vector<std::string> held;
+    for (int i = 0; i < 4; ++i) {
+        held.push_back(desk.send(10, canary));
+        desk.wait(held.back(), [](const json& now) { return now["state"] == "Held"; });
+    }
+    CHECK(desk.send(10, canary, 429) == "60");
+    // Held sends take nothing from those that are at work.
+    desk.ended(desk.send(1));
+    CHECK(send_of_other(desk, canary) == 201);
+
+    // A send is always paused, and counts as one at work if there is no place among the others.
+    std::vector<std::string> paused;
+    for (int i = 0; i < 4; ++i) {
+        paused.push_back(desk.send(10, {{"pushhub-rate", "1/m"}}));
+        CHECK(desk.command(paused.back(), "pause")["state"] == "Paused");
+    }
+    CHECK(desk.send(1, {}, 429) == "1");
+    CHECK(send_of_other(desk) == 201);
+    const auto text = metrics_of(desk);
+    for (const char* line : {"pushhub_hub_places_used{places=\"sends_open\",hub=\"app\"} 4",
+                             "pushhub_hub_places_share{places=\"sends_open\",hub=\"app\"} 4",
+                             "pushhub_hub_places_used{places=\"sends_waiting\",hub=\"app\"} 4",
+                             "pushhub_sends_waiting 4", "by=\"hub_share\"} 2"}) {
+        INFO(line);
+        CHECK(text.find(line) != std::string::npos);
+    }
+    // To go on takes a place among those at work.
+    const auto refused = desk.command(held[0], "resume", 429);
+    CHECK(refused["detail"].get<std::string>().find("its own share") != std::string::npos);
+    CHECK(desk.figures(held[0])["state"] == "Held");
+    desk.command(paused[0], "cancel");
+    desk.ended(paused[0]);
+    desk.command(held[0], "resume");
+    CHECK(desk.ended(held[0])["state"] == "Completed");
+    desk.wait(desk.send(10, canary), [](const json& now) { return now["state"] == "Held"; });
+
+    for (int i = 1; i < 4; ++i) desk.command(paused[static_cast<std::size_t>(i)], "cancel");
+    for (int i = 1; i < 4; ++i) desk.ended(paused[static_cast<std::size_t>(i)]);
+    desk.world.stop();
+    desk.world.start();
+    CHECK(desk.send(10, canary, 429) == "60");  // as before the restart
+    for (int i = 1; i < 4; ++i) desk.command(held[static_cast<std::size_t>(i)], "cancel");
+    for (int i = 1; i < 4; ++i) desk.ended(held[static_cast<std::size_t>(i)]);
+    desk.wait(desk.send(10, canary), [](const json& now) { return now["state"] == "Held"; });
+}
+
+TEST_CASE("devices of one hub's sends leave the backlog open to others", "[hub]") {
+    hub::Config config;
+    config.backlog_devices_max = 100;
+    Desk desk(config);
+    hub::create_hub(desk.world.client(), "other", {});
+    const std::string big = desk.send(200, slow);
+    CHECK(desk.send(1, {}, 429) == "5");
+    CHECK(send_of_other(desk) == 201);
+    desk.command(big, "pause");  // it waits: what it has left is no work
+    desk.ended(desk.send(1));
+    desk.command(big, "resume");
+    CHECK(desk.send(1, {}, 429) == "5");
+    desk.command(big, "cancel");
+    desk.ended(big);
+    desk.ended(desk.send(1));
+}
+
+TEST_CASE("the place of a reader of events is free when its connection has ended", "[hub]") {
+    hub::Config config;
+    config.event_streams_max = 1;
+    Desk desk(config);
+    const std::string id = desk.send(30, {{"pushhub-canary", "10%; hold"}});
+    desk.wait(id, [](const json& now) { return now["state"] == "Held"; });
+    const std::string target = "/app/sends/" + id + "/events";
+    const auto& rule = desk.world.parts().namespace_rules.front();
+    const support::HeaderList signed_by{
+        {"Authorization", hub::make_sas("https://localhost/", rule.name, rule.primary_key,
+                                        pns::system_clock().wall_ms() / 1'000 + 600)}};
+    support::ClientOptions options;
+    options.ca_file = desk.world.service().ca_file().string();
+    const auto used = [&] { return desk.world.parts().event_streams.used(); };
+    // Long before the hub has anything to say, which is after 15 s.
+    constexpr double soon_s = 8;
+    for (int round = 0; round < 3; ++round) {
+        {
+            options.alpn = "http/1.1";
+            support::Wire wire(desk.world.service().port(), options);
+            wire.send("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: " +
+                      signed_by[0].second + "\r\n\r\n");
+            REQUIRE(support::comes_true([&] { return used() == 1; }));
+            CHECK(desk.world.call("GET", target).status == 429);
+        }
+        CHECK(support::comes_true([&] { return used() == 0; }, soon_s));
+        options.alpn = "h2";
+        support::H2Client h2(desk.world.service().port(), options);
+        const int stream = h2.start("GET", target, signed_by);
+        REQUIRE(support::comes_true([&] { return used() == 1; }));
+        h2.reset(stream);
+        CHECK(support::comes_true([&] { return used() == 0; }, soon_s));
+        auto gone = std::make_unique<support::H2Client>(desk.world.service().port(), options);
+        gone->start("GET", target, signed_by);
+        REQUIRE(support::comes_true([&] { return used() == 1; }));
+        gone.reset();
+        CHECK(support::comes_true([&] { return used() == 0; }, soon_s));
+    }
+}
+
+TEST_CASE("what a client sends while it reads events is answered after them", "[hub]") {
+    Desk desk;
+    const std::string id = desk.send(30, {{"pushhub-rate", "60/s"}});
+    support::ClientOptions options;
+    options.ca_file = desk.world.service().ca_file().string();
+    options.alpn = "http/1.1";
+    support::Wire wire(desk.world.service().port(), options);
+    const auto& rule = desk.world.parts().namespace_rules.front();
+    const std::string head = " HTTP/1.1\r\nHost: localhost\r\nAuthorization: " +
+                             hub::make_sas("https://localhost/", rule.name, rule.primary_key,
+                                           pns::system_clock().wall_ms() / 1'000 + 600) +
+                             "\r\n";
+    wire.send("GET /app/sends/" + id + "/events" + head + "\r\n");
+    wire.send("GET /app/sends/" + id + head + "Connection: close\r\n\r\n");
+    const std::string raw = wire.receive_all();
+    const auto end = raw.find("event: end\ndata: ");
+    REQUIRE(end != std::string::npos);
+    CHECK(raw.find("HTTP/1.1 200", end) != std::string::npos);
+}
+
 TEST_CASE("a scheduled send is canceled where sends are controlled", "[hub]") {
     Desk desk;
     const auto reply = desk.world.call("POST", "/app/schedulednotifications", apple_body,

@@ -5,7 +5,6 @@
 
 using hub::DeviceResult;
 using hub::DeviceResults;
-using hub::ResultsRoom;
 using Keep = hub::DeviceResults::Keep;
 using pns::Outcome;
 
@@ -20,8 +19,9 @@ DeviceResult result(Outcome outcome, std::string new_handle = {}) {
     return made;
 }
 
-std::shared_ptr<ResultsRoom> room(std::size_t results_max = 1'000'000) {
-    return std::make_shared<ResultsRoom>(results_max);
+hub::Shares room(std::size_t results_max = 1'000'000, hub::ShareRule rule = {}) {
+    return {"device_results", "results", [results_max] { return results_max; },
+            [rule] { return rule; }};
 }
 
 }  // namespace
@@ -44,14 +44,14 @@ TEST_CASE("failures and renewed handles are kept, the rest only on request", "[h
         {Keep::all, Outcome::success, false, true},
         {Keep::all, Outcome::skipped, false, true},
     }));
-    DeviceResults results(c.keep, room());
+    DeviceResults results(c.keep, room(), 1);
     CHECK(results.wants(c.outcome, c.renamed) == c.kept);
     results.add(result(c.outcome, c.renamed ? "CD" : ""));
     CHECK(results.snapshot().size() == (c.kept ? 1 : 0));
 }
 
 TEST_CASE("a send keeps a bounded number of results", "[hub]") {
-    DeviceResults results(Keep::failures, room());
+    DeviceResults results(Keep::failures, room(), 1);
     for (std::size_t i = 0; i < DeviceResults::results_max + 5; ++i)
         results.add(result(Outcome::throttled));
     CHECK(results.snapshot().size() == DeviceResults::results_max);
@@ -60,18 +60,27 @@ TEST_CASE("a send keeps a bounded number of results", "[hub]") {
 
 TEST_CASE("all sends together keep what the room holds, and give it back", "[hub]") {
     const auto shared = room(3);
-    auto first = std::make_unique<DeviceResults>(Keep::failures, shared);
-    DeviceResults second(Keep::failures, shared);
+    auto first = std::make_unique<DeviceResults>(Keep::failures, shared, 1);
+    DeviceResults second(Keep::failures, shared, 1);
     first->add(result(Outcome::dropped));
     first->add(result(Outcome::dropped));
     second.add(result(Outcome::dropped));
     second.add(result(Outcome::dropped));
     CHECK(second.snapshot().size() == 1);
-    CHECK(shared->held() == 3);
+    CHECK(shared.used() == 3);
     first.reset();
-    CHECK(shared->held() == 1);
+    CHECK(shared.used() == 1);
     second.add(result(Outcome::dropped));
     CHECK(second.snapshot().size() == 2);
+}
+
+TEST_CASE("results of one hub leave room for those of another", "[hub]") {
+    const auto shared = room(100, {80, 2});
+    DeviceResults greedy(Keep::failures, shared, 1), other(Keep::failures, shared, 2);
+    for (int i = 0; i < 200; ++i) greedy.add(result(Outcome::dropped));
+    CHECK(greedy.snapshot().size() == 74);
+    for (int i = 0; i < 10; ++i) other.add(result(Outcome::dropped));
+    CHECK(other.snapshot().size() == 10);
 }
 
 TEST_CASE("what failed comes back from the ledger as error details need it", "[hub]") {
@@ -95,7 +104,7 @@ TEST_CASE("what failed comes back from the ledger as error details need it", "[h
     CHECK((back.handle == "AB" && back.new_handle == "CD"));
     CHECK((back.registration_id == "1-2-3" && back.installation_id == "phone"));
 
-    DeviceResults results(Keep::all, room());
+    DeviceResults results(Keep::all, room(), 1);
     for (const std::string name : {"a", "b", "c"}) results.add(result(Outcome::success, name));
     REQUIRE(results.snapshot(1).size() == 2);
     CHECK(results.snapshot(1)[0].new_handle == "b");
@@ -103,7 +112,7 @@ TEST_CASE("what failed comes back from the ledger as error details need it", "[h
 }
 
 TEST_CASE("lanes add at the same time and lose nothing", "[hub]") {
-    DeviceResults results(Keep::all, room());
+    DeviceResults results(Keep::all, room(), 1);
     std::vector<std::thread> lanes;
     for (int t = 0; t < 4; ++t) {
         lanes.emplace_back([&] {

@@ -207,6 +207,23 @@ TEST_CASE("too much that waits is dropped and counted", "[hub]") {
     CHECK(feedback.figures().written == 3);
 }
 
+TEST_CASE("results of one hub that wait leave room for those of another", "[hub]") {
+    const Area area;
+    hub::Feedback::Settings settings;
+    settings.queue_results_max = 10;
+    settings.share_rule = [] { return hub::ShareRule{80, 2}; };
+    hub::Feedback feedback(area.blobs, *area.errors, pns::system_clock(), settings);
+    feedback.ended(7, "orders", "NH-1",
+                   std::vector<DeviceResult>(8, result_of(Outcome::bad_channel)));
+    CHECK(feedback.figures().dropped == 8);
+    feedback.ended(7, "orders", "NH-2",
+                   std::vector<DeviceResult>(7, result_of(Outcome::bad_channel)));
+    feedback.ended(8, "others", "NH-3", {result_of(Outcome::bad_channel)});
+    feedback.flush();
+    CHECK(feedback.figures().dropped == 8);
+    CHECK(feedback.figures().written == 8);
+}
+
 TEST_CASE("what is old or too much goes, the oldest first", "[hub]") {
     const Area area;
     hub::Feedback::Settings settings;

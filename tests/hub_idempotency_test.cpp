@@ -324,7 +324,7 @@ TEST_CASE("every request that creates something is answered once", "[hub]") {
             CHECK(again.header("location") == first[i].header("location"));
             CHECK(again.body == first[i].body);
             auto changed = row.headers;
-            changed.emplace_back("PushHub-Delivery", "at-most-once");
+            changed.emplace_back("P256DH", "another");
             const auto other = world.post(row.path, key, changed, row.body);
             CHECK(other.status == 422);
             CHECK(code_of(other) == "idempotency-key-reused");
@@ -361,6 +361,91 @@ TEST_CASE("only so many keys are kept", "[hub]") {
     CHECK(code_of(full) == "too-many-idempotency-keys");
     CHECK_FALSE(full.header("retry-after").empty());
     CHECK(world.send("k1").header("idempotency-replayed") == "true");
+}
+
+TEST_CASE("keys of one rule and of one hub leave room to others", "[hub]") {
+    hub::Config config;
+    config.idempotency_keys_max = 30;
+    World world(config);
+    const auto with_rule = [&](const std::string& name, const std::string& rule_name) {
+        for (const auto& rule : world.service().parts().hubs.find(name)->description.rules) {
+            if (rule.name != rule_name) continue;
+            return HeaderList{
+                {"Authorization",
+                 hub::make_sas("https://localhost/" + name, rule.name, rule.primary_key,
+                               pns::system_clock().wall_ms() / 1'000 + 600)}};
+        }
+        FAIL("no such rule");
+        return HeaderList();
+    };
+    const auto create = [&](const std::string& name, const HeaderList& signed_by, int key) {
+        HeaderList headers = signed_by;
+        headers.emplace_back("Idempotency-Key", "k" + std::to_string(key));
+        headers.emplace_back("Content-Type", "application/atom+xml;type=entry;charset=utf-8");
+        return world.client().request("POST", "/" + name + "/registrations", headers, registration);
+    };
+    const std::string listen = "DefaultListenSharedAccessSignature";
+    const auto app = with_rule("orders", listen);
+    int made = 0;
+    Answer last;
+    while ((last = create("orders", app, made)).status < 300) ++made;
+    CHECK(made == 24);
+    CHECK(last.status == 429);
+    CHECK(code_of(last) == "too-many-idempotency-keys");
+    CHECK(last.body.find("this access rule") != std::string::npos);
+    CHECK(create("orders", app, 0).header("idempotency-replayed") == "true");
+    // The back end's own keys are not used up.
+    CHECK(world.send("s1").status == 201);
+    // Another hub comes, and gets a share of what is left.
+    world.put_hub("second");
+    CHECK(create("second", with_rule("second", listen), 1).status < 300);
+    const auto full = world.send("s2");
+    CHECK(full.status == 429);
+    CHECK(full.body.find("of this hub") != std::string::npos);
+    world.restart();
+    CHECK(create("orders", app, 99).status == 429);
+    CHECK(create("second", with_rule("second", listen), 2).status < 300);
+}
+
+TEST_CASE("what is kept of answers counts by its size", "[registry]") {
+    const registry_test::TempDirectory directory;
+    auto options = registry_test::options_in(directory.path());
+    std::uint32_t hub = 0;
+    const auto check = [&hub](registry_test::Opened& store) {
+        const auto use = store->answer_use(hub, "rule");
+        CHECK(use.all == 6);
+        CHECK(use.hub == 6);
+        CHECK(use.scope == 5);
+        CHECK(store->answer_use(hub, "nobody").scope == 0);
+        CHECK(store->kept_answers() == 3);
+        CHECK(store->answer_units().at(hub) == 6);
+    };
+    {
+        registry_test::Opened store(options);
+        hub = store.hub("h", 2);
+        KeptAnswer large = answer_of("large");
+        large.body.assign(3 * registry::answer_unit_bytes, 'x');
+        KeptAnswer other = answer_of("small");
+        other.scope = "another rule";
+        const auto keep = [&](const KeptAnswer& answer) {
+            REQUIRE(registry_test::wait<void>([&](auto done) {
+                        store->keep_answer(hub, answer, done);
+                    }).has_value());
+        };
+        keep(large);
+        keep(answer_of("small"));
+        keep(other);
+        check(store);
+        keep(other);  // in its own place
+        check(store);
+    }
+    registry_test::Opened store(options);
+    check(store);
+    const auto looked = registry_test::wait<std::size_t>(
+        [&](auto done) { store->expire_answers(9'000, 100, done); });
+    CHECK(looked.value() == 3);
+    CHECK(store->answer_use(hub, "rule").all == 0);
+    CHECK(store->kept_answers() == 0);
 }
 
 TEST_CASE("of many clients with one key one creates, whatever lane they are on", "[hub]") {

@@ -395,6 +395,30 @@ TEST_CASE("deleting a hub ends and forgets its jobs", "[hub]") {
           404);
 }
 
+TEST_CASE("hubs take turns, however many jobs one of them has", "[hub]") {
+    hub::Config config;
+    config.jobs_running_max = 1;
+    World world(config);
+    world.put_hub("second");
+    std::string file;
+    for (std::uint64_t i = 0; i < 5'000; ++i) file += line_of(i, "");
+    world.started("ImportCreateRegistrations", world.upload("big.txt", file));
+    std::string last;
+    for (int i = 0; i < 3; ++i) last = world.started("ExportRegistrations", "");
+    const auto answer = world.client().request(
+        "POST", "/second/jobs", world.root_headers(),
+        "<NotificationHubJob><Type>ExportRegistrations</Type><OutputContainerUri>"
+        "https://localhost/$blobs/second/jobs</OutputContainerUri></NotificationHubJob>");
+    REQUIRE(answer.status == 201);
+    world.ended(last);
+    auto& jobs = world.service().parts().jobs;
+    const auto number = world.service().parts().hubs.find("second")->row.number;
+    const auto other = jobs.find(number, element(answer.body, "JobId"));
+    REQUIRE(other.has_value());
+    CHECK(hub::is_final(other->status));  // though it came last
+    CHECK(other->updated_at_ms <= world.record(last)->updated_at_ms);
+}
+
 TEST_CASE("a job reads and writes another service's blobs, if its host is allowed", "[hub]") {
     hub::Config store_config;
     store_config.host_names = {"store.example.test", "127.0.0.1", "localhost"};

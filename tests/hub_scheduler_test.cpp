@@ -500,6 +500,34 @@ TEST_CASE("a scheduled send goes out in its time, one in the past at once", "[hu
     CHECK(world.service().parts().scheduler.figures().late_ms < 1'000);
 }
 
+TEST_CASE("scheduled sends of one hub leave places to others", "[hub]") {
+    hub::Config config;
+    config.sends_scheduled_max = 10;
+    World world(config);
+    const std::string time = plain_time(pns::system_clock().wall_ms() + hour_ms);
+    const std::string other = "/other/schedulednotifications";
+    hub::create_hub(world.client(), "other", {});
+    std::string last;
+    for (int i = 0; i < 7; ++i) {  // one of its own, 80 % of 8
+        const auto taken = schedule(world, time);
+        CHECK(taken.status == 201);
+        last = taken.id;
+    }
+    const auto refused = schedule(world, time);
+    CHECK(refused.status == 429);
+    CHECK(refused.body.find("its own share") != std::string::npos);
+    CHECK(schedule(world, time, "all", other).status == 201);
+    world.stop();
+    world.start();
+    CHECK(schedule(world, time).status == 429);
+    CHECK(schedule(world, time, "all", other).status == 429);
+    // One that is canceled, or refused for another reason, holds no place.
+    CHECK(world.call("DELETE", "/app/schedulednotifications/" + last).status == 200);
+    CHECK(schedule(world, "tomorrow", "all", other).status == 400);
+    CHECK(world.parts().scheduler.places().used() == 7);
+    CHECK(schedule(world, time, "all", other).status == 201);
+}
+
 TEST_CASE("a schedule that cannot be kept is refused with the reason", "[hub]") {
     hub::Config config;
     config.sends_scheduled_max = 2;

@@ -193,6 +193,7 @@ pns::Task<Response> control(Call call, SendEvent event) {
     if (!answer && answer.error() == registry::errc::not_found)
         co_return co_await control_stored(call, event);
     if (!answer) co_return problem(request, answer.error(), unknown);
+    if (!answer->busy.empty()) co_return problem_busy(request, answer->busy);
     if (!answer->allowed) co_return not_now(request, answer->state, event);
     if (event != SendEvent::resume) co_await settle(call, hub, id);
     co_return co_await figures(call);

@@ -10,6 +10,8 @@
 #include "hub/api/send_json.hpp"
 #include "hub/http/problem.hpp"
 #include "hub/http/responses.hpp"
+#include "hub/process/metrics.hpp"
+#include "hub/process/shares.hpp"
 #include "hub/send/fanout.hpp"
 
 namespace hub {
@@ -30,11 +32,19 @@ struct Stream {
     std::uint32_t hub;
     std::string id;
     registry::Send send;
-    std::shared_ptr<const void> place;
+    Shares::Place place;
     std::string last{};
     std::int64_t opened_at_ms = parts.clock.steady_ms();  ///< this and the next: steady clock
     std::int64_t said_at_ms = 0;
     bool ended = false;
+    bool gone = false;       ///< nobody reads
+    Timer* timer = nullptr;  ///< that is waited for
+
+    void reader_gone() {
+        gone = true;
+        place.give_back();
+        if (timer != nullptr) timer->cancel();
+    }
 };
 
 bool stopping(const Stream& stream) {
@@ -45,7 +55,7 @@ bool stopping(const Stream& stream) {
 pns::Task<std::string> next_event(std::shared_ptr<Stream> stream) {
     Timer timer(co_await asio::this_coro::executor);
     const pns::Clock& clock = stream->parts.clock;
-    while (!stream->ended && !stopping(*stream) &&
+    while (!stream->ended && !stream->gone && !stopping(*stream) &&
            clock.steady_ms() - stream->opened_at_ms < stream_ms_max) {
         const auto live = stream->parts.fanout.watch(stream->hub, stream->id);
         registry::Progress progress;
@@ -68,22 +78,17 @@ pns::Task<std::string> next_event(std::shared_ptr<Stream> stream) {
             stream->said_at_ms = clock.steady_ms();
             co_return std::string(": still there\n\n");
         }
+        if (stream->gone) break;
         timer.expires_after(std::chrono::milliseconds(look_ms));
+        stream->timer = &timer;
         const auto [ec] = co_await timer.async_wait(pns::as_result);
+        stream->timer = nullptr;
         if (ec) break;
     }
     co_return std::string();
 }
 
 }  // namespace
-
-std::shared_ptr<const void> EventStreams::take() {
-    if (open_.fetch_add(1) >= max_) {
-        open_.fetch_sub(1);
-        return nullptr;
-    }
-    return std::shared_ptr<const void>(this, [this](const void*) { open_.fetch_sub(1); });
-}
 
 std::string event_text(std::string_view name, std::string_view data) {
     std::string out = "event: ";
@@ -98,8 +103,12 @@ pns::Task<Response> get_send_events(Call call) {
     auto read = [&call, hub, &id] { return call.parts.registry.send(hub, id); };
     auto stored = co_await on_store(call.parts.store, std::move(read));
     if (!stored) co_return problem(request, stored.error(), "No send with this id is known.");
-    auto place = call.parts.event_streams.take();
-    if (!place) co_return problem_busy(request, "Too many streams of events are open.");
+    Shares& places = call.parts.event_streams;
+    Shares::Place place = places.take(hub);
+    if (!place) {
+        if (place.full() == Full::hub) call.parts.metrics.limited("hub_share");
+        co_return problem_busy(request, places.why(place.full()));
+    }
     auto stream = std::make_shared<Stream>(
         Stream{call.parts, hub, id, std::move(stored->first), std::move(place)});
     stream->send.body.clear();
@@ -110,6 +119,7 @@ pns::Task<Response> get_send_events(Call call) {
     response.streams = true;
     response.body = "retry: 1000\n\n";
     response.more = [stream] { return next_event(stream); };
+    response.on_reader_gone = [stream] { stream->reader_gone(); };
     co_return response;
 }
 

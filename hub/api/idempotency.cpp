@@ -8,6 +8,7 @@
 #include "hub/http/problem.hpp"
 #include "hub/process/log.hpp"
 #include "hub/process/metrics.hpp"
+#include "hub/process/shares.hpp"
 
 namespace hub {
 
@@ -35,6 +36,24 @@ Response reused(const Request& request) {
     return problem(request, 422, "idempotency-key-reused",
                    "This Idempotency-Key was used for another request. Choose a new key for each "
                    "new request.");
+}
+
+/// Empty: one more answer may be kept. Else why not. A rule gets no more of what its hub may have
+/// than a hub of the whole, so that a key inside an app does not use up those of the back end.
+std::string_view no_room(const Parts& parts, std::uint32_t hub, std::string_view scope) {
+    const registry::AnswerUse use = parts.registry.answer_use(hub, scope);
+    const std::uint64_t all = parts.config.idempotency_keys_max;
+    if (use.all >= all) return "So many idempotency keys are kept that this one cannot be.";
+    const std::uint64_t of_hub =
+        share_of(all, use.all - use.hub, share_rule(parts.config, parts.hubs)());
+    if (use.hub >= of_hub)
+        return "So many idempotency keys of this hub are kept that it has its own share of all.";
+    const std::uint64_t others = use.hub - use.scope;
+    const ShareRule of_rules{parts.config.hub_share_percent, rules_max};
+    if (use.scope >= share_of(of_hub, others, of_rules))
+        return "So many idempotency keys of this access rule are kept that it has its own share "
+               "of its hub's.";
+    return {};
 }
 
 bool succeeded(const Response& response) {
@@ -101,10 +120,10 @@ pns::Task<Response> answer_once(Call call, Handler handler) {
     const bool known = found && found->expires_at_ms > request.received_at_ms;
     if (known && found->fingerprint != wanted.fingerprint) co_return reused(request);
     if (known && found->status != 0) co_return replay(*found);
-    if (!known && parts.registry.kept_answers() >= parts.config.idempotency_keys_max) {
+    const std::string_view full_why = known ? "" : no_room(parts, hub, wanted.scope);
+    if (!full_why.empty()) {
         parts.metrics.limited("idempotency");
-        Response full = problem(request, 429, "too-many-idempotency-keys",
-                                "So many idempotency keys are kept that this one cannot be.");
+        Response full = problem(request, 429, "too-many-idempotency-keys", full_why);
         full.headers.emplace_back("Retry-After", "60");
         co_return full;
     }

@@ -10,6 +10,7 @@
 #include "hub/device/hubs.hpp"
 #include "hub/process/config.hpp"
 #include "hub/process/loops.hpp"
+#include "hub/process/shares.hpp"
 #include "pns/clock.hpp"
 #include "registry/registry.hpp"
 
@@ -17,7 +18,6 @@ namespace hub {
 
 class Admission;
 class Blobs;
-class EventStreams;
 class Fanout;
 class Feedback;
 class Jobs;
@@ -43,7 +43,7 @@ struct Parts {
     Jobs& jobs;
     Feedback& feedback;
     Idempotency& idempotency;
-    EventStreams& event_streams;
+    Shares& event_streams;  ///< places of who reads a send's events
     Turns& turns;  ///< of changes to hubs and installations
     Trace& trace;
     const NamespaceRules& namespace_rules;

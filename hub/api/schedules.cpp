@@ -10,6 +10,7 @@
 #include "hub/http/problem.hpp"
 #include "hub/http/request_fields.hpp"
 #include "hub/http/responses.hpp"
+#include "hub/process/metrics.hpp"
 #include "hub/send/scheduler.hpp"
 #include "hub/send/send_request.hpp"
 #include "hub/text/text.hpp"
@@ -77,8 +78,12 @@ Parsed<registry::Send> read_scheduled(const Request& request, const Config& conf
 
 pns::Task<Response> post_scheduled(Call call) {
     const Request& request = call.request;
-    if (!call.parts.scheduler.may_accept())
-        co_return busy(request, "Too many sends wait for their time.");
+    Shares& places = call.parts.scheduler.places();
+    Shares::Place place = places.take(call.hub->row.number);
+    if (!place) {
+        if (place.full() == Full::hub) call.parts.metrics.limited("hub_share");
+        co_return busy(request, places.why(place.full()));
+    }
     auto parsed = read_scheduled(request, call.parts.config);
     if (!ok(parsed)) co_return refused(request, std::get<Refusal>(parsed));
     auto bounds = read_audience_bounds(request, call.parts.config, call.hub->row.name);
@@ -93,7 +98,7 @@ pns::Task<Response> post_scheduled(Call call) {
         co_return refused(request, *why);
     if (call.once != nullptr) call.once->kept();
     const auto& taken = std::get<std::shared_ptr<const registry::FrozenSend>>(outcome);
-    call.parts.scheduler.add(call.hub->row.number, taken->send);
+    call.parts.scheduler.add(call.hub->row.number, taken->send, std::move(place));
     co_return response;
 }
 

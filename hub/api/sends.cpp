@@ -70,7 +70,7 @@ pns::Task<Response> accept(Call call, Flags flags, Send send, Reach reach) {
     std::optional<TestVerdicts> verdicts;
     if (flags.test) {
         const pns::Executor loop = co_await boost::asio::this_coro::executor;
-        verdicts.emplace(loop, call.parts.fanout).listen(wanted);
+        verdicts.emplace(loop, call.parts.fanout, call.hub->row.number).listen(wanted);
     }
     const auto outcome = co_await call.parts.admission.accept(std::move(wanted));
     if (const auto* why = std::get_if<Admission::Declined>(&outcome))

@@ -16,8 +16,8 @@ struct TestVerdicts::Waiting {
     bool ended = false;
 };
 
-TestVerdicts::TestVerdicts(const pns::Executor& loop, const Fanout& fanout)
-    : results_(fanout.results_of_all()), waiting_(std::make_shared<Waiting>(loop)) {}
+TestVerdicts::TestVerdicts(const pns::Executor& loop, const Fanout& fanout, std::uint32_t hub)
+    : results_(fanout.results_of_all(hub)), waiting_(std::make_shared<Waiting>(loop)) {}
 
 void TestVerdicts::listen(NewSend& send) {
     send.devices_max = test_devices_max;

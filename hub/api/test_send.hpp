@@ -20,7 +20,7 @@ constexpr std::int64_t test_wait_ms_max = 25'000;  ///< what has no verdict by t
 /// Waits for the verdicts of one test send. On the loop of its handler.
 class TestVerdicts {
   public:
-    TestVerdicts(const pns::Executor& loop, const Fanout& fanout);
+    TestVerdicts(const pns::Executor& loop, const Fanout& fanout, std::uint32_t hub);
     /// Has the send go to few devices, and listens to it. Before it is accepted.
     void listen(NewSend& send);
     /// Until every device has its verdict, or test_wait_ms_max. For a send that reaches somebody.

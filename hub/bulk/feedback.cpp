@@ -67,6 +67,7 @@ struct Job {
     std::string send_id;
     std::int64_t at_ms = 0;
     std::vector<DeviceResult> results;
+    Shares::Place place;
 };
 
 BlobFacts facts_of(const registry::DetailsEntry& entry) {
@@ -134,7 +135,14 @@ std::string_view send_of_details(std::string_view blob_name) {
 struct Feedback::Impl {
     Impl(const Blobs& area, registry::TraceStore& store, const pns::Clock& given_clock,
          const Settings& given)
-        : blobs(area), errors(store), clock(given_clock), settings(given) {}
+        : blobs(area),
+          errors(store),
+          clock(given_clock),
+          settings(given),
+          places(
+              "feedback", "results of devices that wait to be written",
+              [most = given.queue_results_max]() -> std::uint64_t { return most; },
+              given.share_rule) {}
 
     void run();
     void sweep(std::int64_t now);
@@ -149,6 +157,7 @@ struct Feedback::Impl {
     registry::TraceStore& errors;
     const pns::Clock& clock;
     const Settings settings;
+    Shares places;
     mutable std::mutex mutex;
     std::condition_variable changed;
     std::deque<Job> queue;
@@ -177,7 +186,8 @@ void Feedback::ended(std::uint32_t hub_number, std::string_view hub, std::string
     if (results.empty()) return;
     const std::lock_guard lock(impl_->mutex);
     auto& figures = impl_->figures;
-    if (impl_->stopping || figures.queued + results.size() > impl_->settings.queue_results_max) {
+    Shares::Place room = impl_->places.take(hub_number, results.size());
+    if (impl_->stopping || room.count() < results.size()) {
         figures.dropped += results.size();
         return;
     }
@@ -185,8 +195,8 @@ void Feedback::ended(std::uint32_t hub_number, std::string_view hub, std::string
     BlobPlace place;
     place.hub_number = hub_number;
     place.hub = lower(hub);
-    impl_->queue.push_back(
-        {std::move(place), std::string(send_id), impl_->clock.wall_ms(), std::move(results)});
+    impl_->queue.push_back({std::move(place), std::string(send_id), impl_->clock.wall_ms(),
+                            std::move(results), std::move(room)});
     impl_->changed.notify_all();
 }
 
@@ -212,6 +222,10 @@ void Feedback::stop() {
         impl_->changed.notify_all();
     }
     if (impl_->thread.joinable()) impl_->thread.join();
+}
+
+const Shares& Feedback::places() const {
+    return impl_->places;
 }
 
 Feedback::Figures Feedback::figures() const {

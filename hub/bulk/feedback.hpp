@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "hub/bulk/blobs.hpp"
+#include "hub/process/shares.hpp"
 #include "hub/send/device_results.hpp"
 #include "pns/clock.hpp"
 #include "registry/trace_store.hpp"
@@ -44,6 +45,7 @@ class Feedback {
         std::uint64_t kept_bytes_max =
             1u << 30;  ///< on disk, of a hub's feedback; the oldest files go first
         std::size_t queue_results_max = 100'000;  ///< beyond it results are dropped and counted
+        Shares::ReadRule share_rule = [] { return ShareRule(); };  ///< of these, for a hub
     };
     struct Figures {
         std::uint64_t queued = 0, written = 0, dropped = 0;
@@ -71,6 +73,7 @@ class Feedback {
     void flush(std::string_view send_id);
     void stop();  ///< flush() and the end; again: nothing
     Figures figures() const;
+    const Shares& places() const;  ///< of results that wait to be written
 
   private:
     struct Impl;

@@ -1,9 +1,9 @@
 // Tested by tests/hub_jobs_test.cpp.
 //
 // All jobs are in one map under one mutex. `jobs_running_max` threads each take the oldest open
-// job of a hub that has none at work, run it with run_job(), and write its record at every
-// checkpoint. A record is on disk before submit() returns. The mutex is never held while a job
-// works or a file is written by one. forget_hub() waits until no thread works for that hub.
+// job of a hub that has none at work (hubs take turns), run it with run_job(), and write its record
+// at every checkpoint. A record is on disk before submit() returns. The mutex is never held while a
+// job works or a file is written by one. forget_hub() waits until no thread works for that hub.
 
 #include "hub/bulk/jobs.hpp"
 
@@ -51,6 +51,8 @@ struct Jobs::Impl {
     std::condition_variable changed;
     std::map<std::string, std::shared_ptr<Entry>, std::greater<>> entries;  // oldest first: by id
     std::set<std::uint32_t> busy;                                           // hubs
+    std::map<std::uint32_t, std::uint64_t> turns_had;  // by hub: when it had its last turn
+    std::uint64_t turns = 0;
     std::uint64_t lines = 0;  // of jobs that have ended here
     bool stopping = false;
     std::vector<std::thread> threads;
@@ -173,6 +175,7 @@ void Jobs::forget_hub(std::uint32_t hub_number) {
         it = impl_->entries.erase(it);
     }
     impl_->changed.wait(lock, [&] { return !impl_->busy.contains(hub_number); });
+    impl_->turns_had.erase(hub_number);
 }
 
 void Jobs::stop() {
@@ -200,15 +203,21 @@ Jobs::Figures Jobs::figures() const {
     return figures;
 }
 
-/// The oldest open job of a hub that has none at work. Under the mutex.
+/// The oldest open job of the hub whose last turn is the longest ago, of those that have none at
+/// work. Under the mutex.
 std::shared_ptr<Jobs::Impl::Entry> Jobs::Impl::next() {
+    std::shared_ptr<Entry> best;
+    std::uint64_t best_turn = 0;
     for (const auto& [id, entry] : entries) {
-        if (!is_final(entry->record.status) && !entry->stop &&
-            !busy.contains(entry->record.hub_number)) {
-            return entry;
-        }
+        const std::uint32_t hub = entry->record.hub_number;
+        if (is_final(entry->record.status) || entry->stop || busy.contains(hub)) continue;
+        const auto had = turns_had.find(hub);
+        const std::uint64_t turn = had == turns_had.end() ? 0 : had->second;
+        if (best != nullptr && turn >= best_turn) continue;
+        best = entry;
+        best_turn = turn;
     }
-    return nullptr;
+    return best;
 }
 
 void Jobs::Impl::work() {
@@ -224,6 +233,7 @@ void Jobs::Impl::work() {
         if (stopping) return;
         const std::uint32_t hub = entry->record.hub_number;
         busy.insert(hub);
+        turns_had[hub] = ++turns;
         lock.unlock();
         run(*entry);
         lock.lock();

@@ -47,11 +47,13 @@ void Hubs::put(const registry::HubRow& row, HubDescription description) {
         std::lower_bound(hubs_.begin(), hubs_.end(), state,
                          [](const auto& a, const auto& b) { return a->row.name < b->row.name; });
     hubs_.insert(place, std::move(state));
+    count_ = hubs_.size();
 }
 
 void Hubs::erase(std::string_view name) {
     std::lock_guard lock(mutex_);
     std::erase_if(hubs_, [&](const auto& hub) { return same_ignoring_case(hub->row.name, name); });
+    count_ = hubs_.size();
 }
 
 }  // namespace hub

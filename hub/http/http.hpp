@@ -63,6 +63,9 @@ struct Response {
     /// The end of the answer is not known yet: `more` is called until it gives an empty piece,
     /// which ends the answer. `more_bytes` is then ignored.
     bool streams = false;
+    /// Of an answer that streams: called, on the loop of the connection, when nobody reads it any
+    /// more, also while a `more` waits; that is to end soon. May be empty.
+    std::function<void()> on_reader_gone{};
 };
 
 /// Fills segments, query, host and path of `request` from `request.target` and its headers. False:

@@ -64,7 +64,8 @@ pns::Task<Admission::Outcome> Admission::record(NewSend& wanted, registry::Selec
 }
 
 pns::Task<Admission::Outcome> Admission::accept(NewSend wanted) {
-    if (auto full = parts_.fanout.busy()) co_return Declined(std::move(*full));
+    auto room = parts_.fanout.take_place(wanted.hub->row.number, wanted.send.canary_ppm != 0);
+    if (auto* full = std::get_if<Fanout::Busy>(&room)) co_return Declined(std::move(*full));
     const std::int64_t now_ms = parts_.clock.wall_ms();
     if (wanted.send.scheduled_at_ms != 0) wanted.send.frozen_at_ms = now_ms;
     auto selected = co_await select(wanted);
@@ -82,7 +83,8 @@ pns::Task<Admission::Outcome> Admission::accept(NewSend wanted) {
     if (taken == nullptr) co_return outcome;
     parts_.metrics.send_opened(wanted.hub->row.name, (*taken)->send.format);
     if (devices > 0) {
-        parts_.fanout.start(wanted.hub, *taken, std::move(wanted.results), std::move(wanted.ended));
+        parts_.fanout.start(wanted.hub, *taken, std::get<Shares::Place>(std::move(room)),
+                            std::move(wanted.results), std::move(wanted.ended));
     }
     co_return outcome;
 }

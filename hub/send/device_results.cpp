@@ -43,23 +43,21 @@ DeviceResult failed_before(registry::DeviceFailure&& failure) {
     return result;
 }
 
-bool ResultsRoom::take() {
-    if (held_.fetch_add(1, std::memory_order_relaxed) < results_max_) return true;
-    held_.fetch_sub(1, std::memory_order_relaxed);
-    return false;
+namespace {
+constexpr std::uint64_t places_at_once_max = 16;  // so that a failure seldom asks for a place
 }
 
-DeviceResults::DeviceResults(Keep keep, std::shared_ptr<ResultsRoom> room)
-    : keep_(keep), room_(std::move(room)) {}
-
-DeviceResults::~DeviceResults() {
-    room_->give_back(results_.size());
-}
+DeviceResults::DeviceResults(Keep keep, Shares room, std::uint32_t hub)
+    : keep_(keep), room_(std::move(room)), hub_(hub) {}
 
 void DeviceResults::add(DeviceResult&& result) {
     if (!wants(result.outcome, !result.new_handle.empty())) return;
     std::lock_guard lock(mutex_);
-    if (results_.size() >= results_max || !room_->take()) return;
+    if (results_.size() >= results_max) return;
+    const std::uint64_t places = place_.count();
+    if (results_.size() == places)
+        place_.add(room_.take(hub_, std::clamp<std::uint64_t>(places, 1, places_at_once_max)));
+    if (results_.size() == place_.count()) return;
     results_.push_back(std::move(result));
     full_.store(results_.size() >= results_max, std::memory_order_relaxed);
 }

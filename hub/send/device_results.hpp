@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "hub/process/shares.hpp"
 #include "pns/platform.hpp"
 #include "registry/send.hpp"
 
@@ -42,26 +43,13 @@ inline bool is_failure(pns::Outcome outcome) {
 std::vector<registry::DeviceFailure> failures_of(const std::vector<DeviceResult>& results);
 DeviceResult failed_before(registry::DeviceFailure&& failure);
 
-/// How many results all sends together may keep. Thread-safe.
-class ResultsRoom {
-  public:
-    explicit ResultsRoom(std::size_t results_max) : results_max_(results_max) {}
-    bool take();
-    void give_back(std::size_t count) { held_.fetch_sub(count, std::memory_order_relaxed); }
-    std::size_t held() const { return held_.load(std::memory_order_relaxed); }
-
-  private:
-    const std::size_t results_max_;
-    std::atomic<std::size_t> held_{0};
-};
-
 class DeviceResults {
   public:
     enum class Keep : std::uint8_t { none, failures, all };
     static constexpr std::size_t results_max = 10'000;  ///< per send; more are not kept
 
-    DeviceResults(Keep keep, std::shared_ptr<ResultsRoom> room);
-    ~DeviceResults();
+    /// `room`: of the results that all sends together may keep.
+    DeviceResults(Keep keep, Shares room, std::uint32_t hub);
     DeviceResults(const DeviceResults&) = delete;
     DeviceResults& operator=(const DeviceResults&) = delete;
 
@@ -79,8 +67,10 @@ class DeviceResults {
 
   private:
     const Keep keep_;
-    const std::shared_ptr<ResultsRoom> room_;
+    Shares room_;
+    const std::uint32_t hub_;
     mutable std::mutex mutex_;
+    Shares::Place place_;  ///< for `results_`; this and the next: under the mutex
     std::vector<DeviceResult> results_;
     std::atomic<bool> full_{false};  ///< this send's own bound only
 };

@@ -93,7 +93,22 @@ struct Fanout::Impl final : LaneOwner {
          Metrics& metrics, const Config& config, Trace& trace, pns::BearerCache& tokens,
          int descriptors_below)
         : loops(all_loops),
-          room(std::make_shared<ResultsRoom>(config.device_results_max)),
+          at_work(
+              "sends_open", "sends that are open",
+              [&config]() -> std::uint64_t { return config.sends_open_max; },
+              share_rule(config, hubs)),
+          waiting(
+              "sends_waiting", "sends that are held or paused",
+              [&config]() -> std::uint64_t { return config.sends_waiting_max; },
+              share_rule(config, hubs)),
+          backlog(
+              "backlog_devices", "devices that wait for the sends that are open",
+              [&config]() -> std::uint64_t { return config.backlog_devices_max; },
+              share_rule(config, hubs)),
+          room(
+              "device_results", "results of devices in memory",
+              [&config]() -> std::uint64_t { return config.device_results_max; },
+              share_rule(config, hubs)),
           gates(&trace, &hubs),
           parts{store, registry, hubs,   metrics,        config,
                 gates, trace,    tokens, tokens.clock(), network_of(config, descriptors_below),
@@ -110,8 +125,11 @@ struct Fanout::Impl final : LaneOwner {
     void complete(const std::shared_ptr<SendRun>& run) override;
     void ended(const std::shared_ptr<SendRun>& run) override;
     void open_round(const std::shared_ptr<SendRun>& run) override;
+    void begins_to_wait(SendRun& run) override;
+    std::string ends_waiting(SendRun& run) override;
     void tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told) override;
 
+    Busy busy_with(const Shares& shares, Full full, std::int64_t wait_ms) const;
     void launch(const std::shared_ptr<SendRun>& run);
     void keep_at_home(SendRun& run) const;
     std::optional<std::vector<Strand>> try_strands(const SendRun& run,
@@ -122,13 +140,13 @@ struct Fanout::Impl final : LaneOwner {
     std::shared_ptr<SendRun> find(std::uint32_t hub, const std::string& send_id) const;
     void begin(const std::shared_ptr<SendRun>& run, std::vector<Strand> strands);
 
-    std::shared_ptr<DeviceResults> keep(DeviceResults::Keep what) const {
-        return std::make_shared<DeviceResults>(what, room);
+    std::shared_ptr<DeviceResults> keep(DeviceResults::Keep what, std::uint32_t hub) const {
+        return std::make_shared<DeviceResults>(what, room, hub);
     }
 
     Loops& loops;
     Ended on_ended;
-    std::shared_ptr<ResultsRoom> room;
+    Shares at_work, waiting, backlog, room;
     PruneGates gates;
     FanoutParts parts;
     std::vector<std::unique_ptr<FanoutLane>> lanes;
@@ -173,6 +191,8 @@ void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
         run->rate.emplace(count, burst_of(count / period_s), 0, period_s);
     run->hub_rate = hub_rate(*run->hub);
     const std::uint64_t not_final = run->tally.audience() - run->tally.final_devices();
+    run->backlog.begin(not_final);
+    if (!run->waits) run->backlog.take(backlog, run->hub->row.number);
     {
         std::lock_guard lock(mutex);
         parts.backlog.fetch_add(static_cast<std::int64_t>(not_final), std::memory_order_relaxed);
@@ -274,11 +294,34 @@ void Fanout::Impl::ended(const std::shared_ptr<SendRun>& run) {
         // What lanes count of a send whose hub is gone may be off by what was in flight.
         if (open.empty()) parts.backlog = 0;
     }
+    run->place.give_back();
+    run->backlog.give_back();
     const std::int64_t took_ms = parts.clock.wall_ms() - run->send.enqueued_at_ms;
     parts.metrics.send_ended(run->hub->row.name, control_state_name(run->tally.state()),
                              static_cast<double>(std::max<std::int64_t>(took_ms, 0)) / 1'000);
     if (on_ended) on_ended(run->hub, run->send, *run->results);
     if (run->on_ended) run->on_ended();
+}
+
+/// Without a place among those that wait it goes on counting as one at work: it can always be
+/// paused.
+void Fanout::Impl::begins_to_wait(SendRun& run) {
+    if (run.waits) return;
+    Shares::Place place = waiting.take(run.hub->row.number);
+    if (!place) return;
+    run.place = std::move(place);
+    run.waits = true;
+    run.backlog.give_back();
+}
+
+std::string Fanout::Impl::ends_waiting(SendRun& run) {
+    if (!run.waits) return {};
+    Shares::Place place = at_work.take(run.hub->row.number);
+    if (!place) return at_work.why(place.full());
+    run.place = std::move(place);
+    run.waits = false;
+    run.backlog.take(backlog, run.hub->row.number);
+    return {};
 }
 
 void Fanout::Impl::tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told) {
@@ -322,28 +365,43 @@ Fanout::Fanout(Loops& loops, StorePool& store, registry::Registry& registry, Hub
 
 Fanout::~Fanout() = default;
 
-std::optional<Fanout::Busy> Fanout::busy() const {
-    const Config& config = impl_->parts.config;
-    const std::int64_t backlog = impl_->parts.backlog.load(std::memory_order_relaxed);
-    std::size_t sends = 0;
-    {
-        std::lock_guard lock(impl_->mutex);
-        sends = impl_->open.size();
-    }
-    if (sends >= config.sends_open_max) return Busy{"Too many sends are open.", 1'000};
-    if (backlog >= static_cast<std::int64_t>(config.backlog_devices_max))
-        return Busy{"Too many devices wait for the sends that are open.", 5'000};
-    if (impl_->parts.disk_low) return Busy{"There is little room left on the disk.", 30'000};
+namespace {
+constexpr std::int64_t at_work_wait_ms = 1'000, backlog_wait_ms = 5'000, disk_wait_ms = 30'000,
+                       waiting_wait_ms = 60'000;
+}
+
+Fanout::Busy Fanout::Impl::busy_with(const Shares& shares, Full full, std::int64_t wait_ms) const {
+    if (full == Full::hub) parts.metrics.limited("hub_share");
+    return {shares.why(full), wait_ms};
+}
+
+std::optional<Fanout::Busy> Fanout::busy(std::uint32_t hub, bool canary) const {
+    if (const Full full = impl_->at_work.full(hub); full != Full::no)
+        return impl_->busy_with(impl_->at_work, full, at_work_wait_ms);
+    if (const Full full = impl_->backlog.full(hub); full != Full::no)
+        return impl_->busy_with(impl_->backlog, full, backlog_wait_ms);
+    const Full held = canary ? impl_->waiting.full(hub) : Full::no;
+    if (held != Full::no) return impl_->busy_with(impl_->waiting, held, waiting_wait_ms);
+    if (impl_->parts.disk_low) return Busy{"There is little room left on the disk.", disk_wait_ms};
     return std::nullopt;
 }
 
+std::variant<Shares::Place, Fanout::Busy> Fanout::take_place(std::uint32_t hub, bool canary) {
+    if (auto busy_now = busy(hub, canary)) return std::move(*busy_now);
+    Shares::Place place = impl_->at_work.take(hub);
+    if (!place) return impl_->busy_with(impl_->at_work, place.full(), at_work_wait_ms);
+    return place;
+}
+
 void Fanout::start(std::shared_ptr<const HubState> hub,
-                   std::shared_ptr<const registry::FrozenSend> frozen,
+                   std::shared_ptr<const registry::FrozenSend> frozen, Shares::Place place,
                    std::shared_ptr<DeviceResults> results, std::function<void()> ended) {
     const std::uint64_t audience = frozen->selection.count();
     auto run = std::make_shared<SendRun>(std::move(hub), std::move(frozen), audience,
                                          registry::Progress{});
-    run->results = results ? std::move(results) : impl_->keep(DeviceResults::Keep::failures);
+    run->place = std::move(place);
+    run->results = results ? std::move(results)
+                           : impl_->keep(DeviceResults::Keep::failures, run->hub->row.number);
     run->on_ended = std::move(ended);
     if (run->send.canary_ppm != 0) run->rounds = Rounds(run->todo.partitions);
     run->prepare(impl_->lanes.size(), impl_->parts.config.gcm_through_fcmv1);
@@ -364,7 +422,7 @@ void Fanout::resume(std::vector<registry::OpenSend> open) {
             todo.partitions[p] -= left.progress.finished[p];
         }
         // What was not counted yet is pushed again, and told then.
-        auto results = impl_->keep(DeviceResults::Keep::failures);
+        auto results = impl_->keep(DeviceResults::Keep::failures, hub->row.number);
         const auto& finished = left.progress.finished;
         for (auto& failure : std::exchange(left.progress.failures, {})) {
             if (failure.partition < finished.size() &&
@@ -376,6 +434,9 @@ void Fanout::resume(std::vector<registry::OpenSend> open) {
             std::move(hub), registry::frozen(std::move(left.send), std::move(todo)), audience,
             std::move(left.progress));
         run->results = std::move(results);
+        run->waits = run->tally.waits_since_ms() != 0;
+        run->place =
+            (run->waits ? impl_->waiting : impl_->at_work).take_anyway(run->hub->row.number);
         run->failures_anew = true;
         run->rounds = Rounds(std::move(whole));
         run->finished_before = std::move(finished_before);
@@ -416,8 +477,8 @@ void Fanout::control(std::uint32_t hub, const std::string& send_id, SendEvent ev
     });
 }
 
-std::shared_ptr<DeviceResults> Fanout::results_of_all() const {
-    return impl_->keep(DeviceResults::Keep::all);
+std::shared_ptr<DeviceResults> Fanout::results_of_all(std::uint32_t hub) const {
+    return impl_->keep(DeviceResults::Keep::all, hub);
 }
 
 std::shared_ptr<DeviceResults> Fanout::results(std::uint32_t hub,
@@ -482,11 +543,16 @@ Fanout::Figures Fanout::figures() const {
         figures.retries_waiting += lane->retries_waiting();
     }
     figures.retirements_held = impl_->gates.held();
-    figures.device_results_held = impl_->room->held();
+    figures.sends_waiting = impl_->waiting.used();
+    figures.device_results_held = impl_->room.used();
     figures.backlog_devices =
         static_cast<std::uint64_t>(std::max<std::int64_t>(impl_->parts.backlog, 0));
     figures.disk_low = impl_->parts.disk_low ? 1 : 0;
     return figures;
+}
+
+std::vector<Shares> Fanout::shares() const {
+    return {impl_->at_work, impl_->waiting, impl_->backlog, impl_->room};
 }
 
 pns::Task<void> Fanout::stop(std::int64_t drain_ms) {

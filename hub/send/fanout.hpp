@@ -12,10 +12,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "hub/device/hubs.hpp"
 #include "hub/process/loops.hpp"
+#include "hub/process/shares.hpp"
 #include "hub/send/device_results.hpp"
 #include "hub/send/provider_health.hpp"
 #include "hub/send/send_states.hpp"
@@ -34,7 +36,7 @@ class Trace;
 class Fanout {
   public:
     struct Figures {
-        std::uint64_t sends_open = 0, pushes_in_flight = 0, retries_waiting = 0,
+        std::uint64_t sends_open = 0, sends_waiting = 0, pushes_in_flight = 0, retries_waiting = 0,
                       retirements_held = 0, device_results_held = 0, backlog_devices = 0,
                       disk_low = 0;
     };
@@ -68,19 +70,22 @@ class Fanout {
     void set_on_ended(Ended ended);
     /// Takes up what an earlier process left open. Before the listeners start.
     void resume(std::vector<registry::OpenSend> open);
-    /// May one more send be accepted now (Config::sends_open_max, backlog_devices_max,
-    /// disk_free_mib_min)? Nothing: yes.
-    std::optional<Busy> busy() const;
-    bool may_accept() const { return !busy(); }
-    /// Starts the pushes of a send that the ledger has accepted. Any thread. `ended` is called once
-    /// its last checkpoint is on disk, on any thread; never if the process stops before.
+    /// May the hub begin one more send now (Config::sends_open_max, backlog_devices_max,
+    /// disk_free_mib_min, and its shares)? Nothing: yes. `canary`: it will be held, too
+    /// (sends_waiting_max).
+    std::optional<Busy> busy(std::uint32_t hub, bool canary) const;
+    /// The same, and the place of one send.
+    std::variant<Shares::Place, Busy> take_place(std::uint32_t hub, bool canary);
+    /// Starts the pushes of a send that the ledger has accepted, and that has a `place`. Any
+    /// thread. `ended` is called once its last checkpoint is on disk, on any thread; never if the
+    /// process stops before.
     void start(std::shared_ptr<const HubState> hub,
-               std::shared_ptr<const registry::FrozenSend> frozen,
+               std::shared_ptr<const registry::FrozenSend> frozen, Shares::Place place,
                std::shared_ptr<DeviceResults> results = nullptr,
                std::function<void()> ended = nullptr);
     /// For start(): keeps all devices of a send instead of the failures only. Bounded for all sends
     /// together by Config::device_results_max.
-    std::shared_ptr<DeviceResults> results_of_all() const;
+    std::shared_ptr<DeviceResults> results_of_all(std::uint32_t hub) const;
     /// What is kept of the devices of an open send; null if it is not open here.
     std::shared_ptr<DeviceResults> results(std::uint32_t hub, const std::string& send_id) const;
     /// Progress of an open send as of its last checkpoint; null if it is not open here.
@@ -104,6 +109,8 @@ class Fanout {
 
     PruneGates& prune_gates();
     Figures figures() const;
+    /// What hubs share here: sends at work, sends that wait, the backlog, results of devices.
+    std::vector<Shares> shares() const;
     /// Devices that wait for another attempt, by index in pns::platforms(); a part of a second old.
     std::vector<std::uint64_t> waiting_by_platform() const;
     std::vector<ProviderHealth::Unwell> unwell() const;

@@ -58,12 +58,15 @@ void FanoutLane::control(const std::shared_ptr<SendRun>& run, SendEvent event,
     const bool canary_over =
         canary_open(*run) && (tally.goal_reached() || tally.state() == registry::SendState::held);
     const bool late = run->mode == Mode::drop && event != SendEvent::cancel;
-    if (late || !tally.apply(event, now)) {
-        ControlAnswer refused;
+    ControlAnswer refused;
+    if (!late && event == SendEvent::resume && next_state(tally.state(), event))
+        refused.busy = owner_.ends_waiting(*run);
+    if (late || !refused.busy.empty() || !tally.apply(event, now)) {
         refused.state = tally.state();
         return done(refused);
     }
     const bool waits = tally.waits_since_ms() != 0;
+    if (waits) owner_.begins_to_wait(*run);
     if (!run->send.deadline_given && waits != waited) {
         const std::uint64_t left = tally.audience() - tally.final_devices();
         const std::int64_t hours = parts_.config.sends_paused_hours_max;
@@ -98,6 +101,7 @@ void FanoutLane::reached(const std::shared_ptr<SendRun>& run) {
     const std::int64_t now = parts_.clock.wall_ms();
     const bool waited = run->tally.waits_since_ms() != 0;
     if (!run->tally.apply(SendEvent::canary_final, now)) return;
+    if (run->tally.waits_since_ms() != 0) owner_.begins_to_wait(*run);
     if (!waited && !run->send.deadline_given) {
         set_deadline(*run, now + parts_.config.sends_paused_hours_max * 3'600'000, parts_.clock);
     }

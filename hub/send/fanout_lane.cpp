@@ -134,7 +134,10 @@ void FanoutLane::flush(LaneRun& run) {
     tell_attempts(run);
     if (run.notes.empty()) return tell_figures(run);
     const auto ended = static_cast<std::int64_t>(run.notes.ended());
-    if (!run.run->dropped) parts_.backlog.fetch_sub(ended, std::memory_order_relaxed);
+    if (!run.run->dropped && ended > 0) {
+        parts_.backlog.fetch_sub(ended, std::memory_order_relaxed);
+        run.run->backlog.ended(static_cast<std::uint64_t>(ended));
+    }
     for (const auto& [platform, outcome, count] : run.finals.entries()) {
         parts_.metrics.pushes(run.run->hub->row.name, pns::platforms()[platform].name,
                               pns::outcome_name(outcome), static_cast<std::uint64_t>(count));

@@ -67,6 +67,12 @@ class LaneOwner {
     virtual void ended(const std::shared_ptr<SendRun>& run) = 0;
     /// Opens the next round of the run: its canary, or what is left. On its home lane.
     virtual void open_round(const std::shared_ptr<SendRun>& run) = 0;
+    /// The run is held or paused from now on: it takes a place among those, if there is one, and
+    /// gives back what it held as one at work. On its home lane.
+    virtual void begins_to_wait(SendRun& run) = 0;
+    /// It is to go on and takes a place among those at work. There is none: why not, in words, and
+    /// it still waits. On its home lane.
+    virtual std::string ends_waiting(SendRun& run) = 0;
     /// Has every lane obey the run's mode, then calls `told` on the run's home lane.
     virtual void tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told) = 0;
 
@@ -77,6 +83,7 @@ class LaneOwner {
 /// What became of a command to a send.
 struct ControlAnswer {
     bool allowed = false;
+    std::string busy{};  ///< not now, there is no place for it: in words
     registry::SendState state = registry::SendState::enqueued;  ///< now
 };
 

@@ -26,9 +26,9 @@ constexpr std::size_t fires_at_once_max = 64;
 
 }  // namespace
 
-void Schedule::add(Entry entry) {
+void Schedule::add(Entry entry, Shares::Place place) {
     std::lock_guard lock(mutex_);
-    entries_.insert(std::move(entry));
+    entries_.emplace(std::move(entry), std::move(place));
 }
 
 void Schedule::remove(const Entry& entry) {
@@ -39,15 +39,16 @@ void Schedule::remove(const Entry& entry) {
 std::vector<Schedule::Entry> Schedule::take_due(std::int64_t now_ms, std::size_t count_max) {
     std::lock_guard lock(mutex_);
     std::vector<Entry> due;
-    while (!entries_.empty() && entries_.begin()->due_ms <= now_ms && due.size() < count_max) {
-        due.push_back(std::move(entries_.extract(entries_.begin()).value()));
+    while (!entries_.empty() && entries_.begin()->first.due_ms <= now_ms &&
+           due.size() < count_max) {
+        due.push_back(std::move(entries_.extract(entries_.begin()).key()));
     }
     return due;
 }
 
 std::int64_t Schedule::next_ms() const {
     std::lock_guard lock(mutex_);
-    return entries_.empty() ? registry::never_ms : entries_.begin()->due_ms;
+    return entries_.empty() ? registry::never_ms : entries_.begin()->first.due_ms;
 }
 
 std::size_t Schedule::size() const {
@@ -57,6 +58,10 @@ std::size_t Schedule::size() const {
 
 Scheduler::Scheduler(boost::asio::io_context& lane, Parts parts)
     : parts_(parts),
+      places_(
+          "sends_scheduled", "sends that wait for their time",
+          [&config = parts.config]() -> std::uint64_t { return config.sends_scheduled_max; },
+          share_rule(parts.config, parts.hubs)),
       timer_(lane.get_executor()),
       firing_(lane.get_executor()),
       ended_(lane.get_executor(), Timer::time_point::max()) {}
@@ -64,7 +69,7 @@ Scheduler::Scheduler(boost::asio::io_context& lane, Parts parts)
 void Scheduler::resume(std::vector<registry::OpenSend>& open) {
     const auto waits = [this](const registry::OpenSend& left) {
         if (left.progress.state != registry::SendState::scheduled) return false;
-        add(left.hub.number, left.send);
+        add(left.hub.number, left.send, places_.take_anyway(left.hub.number));
         return true;
     };
     std::erase_if(open, waits);
@@ -72,12 +77,8 @@ void Scheduler::resume(std::vector<registry::OpenSend>& open) {
     log_info("scheduled sends taken up", {{"sends", std::to_string(schedule_.size())}});
 }
 
-bool Scheduler::may_accept() const {
-    return schedule_.size() < parts_.config.sends_scheduled_max;
-}
-
-void Scheduler::add(std::uint32_t hub, const registry::Send& send) {
-    schedule_.add(Entry{send.scheduled_at_ms, hub, send.id});
+void Scheduler::add(std::uint32_t hub, const registry::Send& send, Shares::Place place) {
+    schedule_.add(Entry{send.scheduled_at_ms, hub, send.id}, std::move(place));
 }
 
 void Scheduler::forget(std::uint32_t hub, const registry::Send& send) {
@@ -123,7 +124,8 @@ pns::Task<void> Scheduler::fire(Entry entry, std::int64_t now_ms) {
     }
     if (fired == Fired::later || fired == Fired::held) {
         entry.due_ms = now_ms + (fired == Fired::later ? later_ms : held_ms);
-        schedule_.add(std::move(entry));
+        Shares::Place place = places_.take_anyway(entry.hub);
+        schedule_.add(std::move(entry), std::move(place));
     }
 }
 
@@ -131,7 +133,7 @@ pns::Task<Scheduler::Fired> Scheduler::attempt(const Entry& entry, std::int64_t 
     const auto hub = parts_.hubs.find(entry.hub);
     if (!hub) co_return Fired::gone;
     if (hub->description.disabled) co_return Fired::held;
-    if (!parts_.fanout.may_accept()) co_return Fired::later;
+    if (parts_.fanout.busy(entry.hub, false)) co_return Fired::later;
     auto read = [this, &entry] { return parts_.registry.send(entry.hub, entry.id); };
     auto stored = co_await on_store(parts_.store, std::move(read));
     if (!stored && stored.error() == registry::errc::not_found) co_return Fired::gone;

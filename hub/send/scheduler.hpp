@@ -14,8 +14,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <mutex>
-#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -23,6 +23,7 @@
 #include "hub/device/hubs.hpp"
 #include "hub/process/config.hpp"
 #include "hub/process/loops.hpp"
+#include "hub/process/shares.hpp"
 #include "pns/clock.hpp"
 #include "pns/nursery.hpp"
 #include "registry/registry.hpp"
@@ -48,7 +49,8 @@ class Schedule {
         }
     };
 
-    void add(Entry entry);
+    /// `place`: among the sends that wait for their time; held as long as the entry is here.
+    void add(Entry entry, Shares::Place place = {});
     void remove(const Entry& entry);
     /// Takes out at most `count_max` whose time has come, the earliest first.
     std::vector<Entry> take_due(std::int64_t now_ms, std::size_t count_max);
@@ -57,7 +59,7 @@ class Schedule {
 
   private:
     mutable std::mutex mutex_;
-    std::set<Entry> entries_;
+    std::map<Entry, Shares::Place> entries_;
 };
 
 class Scheduler {
@@ -81,10 +83,10 @@ class Scheduler {
 
     /// Takes the scheduled sends out of what an earlier process left open. Before run().
     void resume(std::vector<registry::OpenSend>& open);
-    /// May one more be accepted (Config::sends_scheduled_max)? Any thread.
-    bool may_accept() const;
+    /// Places of the sends that wait for their time (Config::sends_scheduled_max). Any thread.
+    Shares& places() { return places_; }
     /// The ledger has `send` as scheduled. Any thread.
-    void add(std::uint32_t hub, const registry::Send& send);
+    void add(std::uint32_t hub, const registry::Send& send, Shares::Place place = {});
     /// The ledger has cancelled it. Any thread.
     void forget(std::uint32_t hub, const registry::Send& send);
 
@@ -111,6 +113,7 @@ class Scheduler {
                                               std::int64_t now_ms);
 
     Parts parts_;
+    Shares places_;
     Schedule schedule_;
     Timer timer_;
     pns::Nursery firing_;

@@ -3,6 +3,7 @@
 // One accepted send while its pushes go out: what the lanes share. Immutable but for the parts that
 // say otherwise.
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "hub/device/hubs.hpp"
+#include "hub/process/shares.hpp"
 #include "hub/send/device_results.hpp"
 #include "hub/send/handle_claims.hpp"
 #include "hub/send/rounds.hpp"
@@ -45,6 +47,33 @@ class Deadline {
 
   private:
     std::atomic<std::int64_t> wall_ms_{registry::never_ms}, steady_ms_{registry::never_ms};
+};
+
+/// The places of a send's devices in the backlog: one for each that is not final, as far as there
+/// were places when it began. None while the send is held or paused. Thread-safe.
+class BacklogPlaces {
+  public:
+    /// `devices` are not final; before any lane sees the send.
+    void begin(std::uint64_t devices) { left_ = devices; }
+    void take(Shares& shares, std::uint32_t hub) {
+        std::lock_guard lock(mutex_);
+        if (left_ > 0) place_ = shares.take(hub, left_);
+    }
+    void give_back() {
+        std::lock_guard lock(mutex_);
+        place_.give_back();
+    }
+    /// So many devices became final.
+    void ended(std::uint64_t devices) {
+        std::lock_guard lock(mutex_);
+        left_ -= std::min(left_, devices);
+        place_.shrink(left_);
+    }
+
+  private:
+    std::mutex mutex_;
+    std::uint64_t left_ = 0;
+    Shares::Place place_;
 };
 
 struct SendRun {
@@ -80,6 +109,10 @@ struct SendRun {
     std::atomic<bool> overdue{false};
     std::optional<pns::RateBucket> rate;        ///< the send's own limit
     std::shared_ptr<pns::RateBucket> hub_rate;  ///< the hub's, shared by its sends; may be null
+    /// Among the sends at work; `waits`: among those that are held or paused. Home lane only.
+    Shares::Place place;
+    bool waits = false;
+    BacklogPlaces backlog;
     /// As the lanes last told; a part of a second old while it runs, exact while it waits.
     std::atomic<std::int64_t> in_flight{0}, retries{0};
 

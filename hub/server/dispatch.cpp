@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "hub/device/hubs.hpp"
 #include "hub/http/problem.hpp"
 #include "hub/http/request_fields.hpp"
 #include "hub/process/config.hpp"
@@ -187,6 +188,17 @@ pns::Task<Response> Dispatch::guarded(const Request& request, const Matched& mat
     if (!refusal && route.right != Right::none)
         refusal = check_own_headers(request, route.steers_sends);
     if (refusal) co_return error(request, refusal->status, refusal->message);
+    Shares::Place place;
+    if (places_ && hub) {
+        place = places_->take(hub->row.number);
+        if (!place) {
+            const bool of_hub = place.full() == Full::hub;
+            if (of_hub) metrics_.limited("hub_share");
+            Response busy = error(request, of_hub ? 429 : 503, places_->why(place.full()));
+            busy.headers.emplace_back("Retry-After", "1");
+            co_return busy;
+        }
+    }
     Call call{request, std::move(hub), matched.args, parts_};
     const bool once =
         route.creates && answer_once_ != nullptr && has_header(request, "idempotency-key");

@@ -14,6 +14,7 @@
 
 #include "hub/http/rate_limits.hpp"
 #include "hub/http/route.hpp"
+#include "hub/process/shares.hpp"
 #include "pns/clock.hpp"
 
 namespace hub {
@@ -51,6 +52,8 @@ class Dispatch {
                                TokenBucket* connection);
     /// The answer to something that did not become a request.
     Response refuse(const Request& request, int status, std::string_view message);
+    /// Requests to hubs take places of these, one each while they are at work. Before any request.
+    void share_requests(Shares places) { places_ = std::move(places); }
 
     const pns::Clock& clock() const { return clock_; }
     std::size_t in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
@@ -67,6 +70,7 @@ class Dispatch {
     const Authoriser authoriser_;
     Parts& parts_;
     const AnswerOnce answer_once_;
+    std::optional<Shares> places_;  ///< none: hubs do not share
     std::atomic<std::size_t> in_flight_ = 0;
 };
 

@@ -20,6 +20,7 @@
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"
 #include "pns/http_date.hpp"
+#include "pns/nursery.hpp"
 
 namespace hub {
 
@@ -82,6 +83,8 @@ class H1Connection {
     pns::Task<void> drop_body();
     Refusal wrong_with_body() const;
     pns::Task<bool> send_stream(Response response);
+    pns::Task<bool> send_chunks(Response& response);
+    pns::Task<void> read_ahead(const Response& response);
     pns::Task<bool> send(Response response, bool keep_alive);
     pns::Task<void> refuse(Refusal refusal);
     void drop_blank_line();
@@ -102,6 +105,7 @@ class H1Connection {
     std::size_t body_bytes_max_ = 0;
     bool first_ = true;
     bool waiting_ = false;  // for the first byte of a request
+    bool streaming_ = false;
 };
 
 pns::Task<void> H1Connection::run() {
@@ -286,8 +290,28 @@ pns::Task<bool> H1Connection::send(Response response, bool keep_alive) {
     co_return !failure;
 }
 
-/// Pieces as chunks (RFC 9112 7.1) until the answer ends or nobody is there to read it.
 pns::Task<bool> H1Connection::send_stream(Response response) {
+    pns::Nursery reader(peer_.executor());
+    streaming_ = true;
+    reader.start(read_ahead(response));
+    const bool sent = co_await send_chunks(response);
+    streaming_ = false;
+    peer_.interrupt();
+    co_await reader.join();
+    co_return sent;
+}
+
+/// What a client sends while it is answered waits in the buffer; that it is gone is told.
+pns::Task<void> H1Connection::read_ahead(const Response& response) {
+    while (streaming_ && buffer_.size() < head_bytes_max) {
+        const bool come = co_await read_more();
+        if (!come && streaming_ && response.on_reader_gone) response.on_reader_gone();
+        if (!come) co_return;
+    }
+}
+
+/// Pieces as chunks (RFC 9112 7.1) until the answer ends or nobody is there to read it.
+pns::Task<bool> H1Connection::send_chunks(Response& response) {
     std::string piece = std::move(response.body);
     for (bool first = true;; first = false) {
         if (!first || piece.empty()) piece = co_await response.more();

@@ -92,6 +92,9 @@ class H2Connection final : pns::H2Events {
     bool refused(std::int32_t stream, const Request& request, std::size_t bytes_max,
                  std::size_t body_bytes);
     void respond(std::int32_t stream, const Request& request, Response response);
+    static void tell_gone(const Response& response) {
+        if (response.on_reader_gone) response.on_reader_gone();
+    }
     void reset_slow_streams();
     void set_deadline();
     void say_goaway();
@@ -110,6 +113,7 @@ class H2Connection final : pns::H2Events {
         std::int64_t until_ms;
     };
     std::map<std::int32_t, Waiting> waiting_;  // handlers, each for something of its stream
+    std::map<std::int32_t, const Response*> streaming_;
     std::size_t working_ = 0;
     bool ended_ = false;
     bool went_away_ = false;
@@ -133,6 +137,7 @@ pns::Task<void> H2Connection::run() {
     ended_ = true;
     wake();
     for (const auto& [stream, waiting] : waiting_) waiting.latch->cancel();
+    for (const auto& [stream, response] : streaming_) tell_gone(*response);
     peer_.on_drain = [] {};
     peer_.on_look = nullptr;
     co_await children_.join();
@@ -273,6 +278,8 @@ void H2Connection::on_message(std::int32_t stream, const pns::H2Message& message
 
 void H2Connection::on_lost(std::int32_t stream, const pns::H2Lost&) {
     receiving_.erase(stream);
+    const auto streamed = streaming_.find(stream);
+    if (streamed != streaming_.end()) tell_gone(*streamed->second);
     stir(stream);
     set_deadline();
 }
@@ -381,6 +388,7 @@ pns::Task<void> H2Connection::stream_out(std::int32_t stream, Response response)
                                   headers_of(response, peer_.clock().wall_ms()));
     session_.append(stream, response.body, false);
     wake();
+    streaming_.emplace(stream, &response);
     bool wanted = true;
     while (wanted && !ended_) {
         const std::string piece = co_await response.more();
@@ -392,6 +400,7 @@ pns::Task<void> H2Connection::stream_out(std::int32_t stream, Response response)
         }
         wake();
     }
+    streaming_.erase(stream);
 }
 
 /// Pieces of an answer whose size is known, each when the one before it was read.
