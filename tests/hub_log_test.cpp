@@ -155,6 +155,16 @@ TEST_CASE("lines that strangers can cause are bounded, and those left out are co
     CHECK(limit.allow("new", 0).has_value());  // a clock that went back
 }
 
+TEST_CASE("lanes whose times are a little apart get no lines of their own", "[hub]") {
+    hub::LogLimit limit(2, 10, 1'000);
+    int lines = 0;
+    for (int i = 0; i < 10'000; ++i) {
+        const std::int64_t now_ms = 50'000 + i / 100;  // a tenth of a second in all
+        if (limit.allow("a", now_ms - (i % 2) * 3)) ++lines;
+    }
+    CHECK(lines == 2);
+}
+
 TEST_CASE("the log tells of hubs and of refused callers, without secrets", "[hub]") {
     const support::LogSink log;
     support::World world({}, {"apns"});

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -56,6 +57,13 @@ struct Response {
     Headers headers;  ///< without content-length, TrackingId and x-ms-correlation-request-id: the
                       ///< server adds these
     std::string body;
+    /// In place of `body`: one that many answers share without a copy, such as a page that never
+    /// changes. `more` and `streams` do not go with it.
+    std::shared_ptr<const std::string> shared_body;
+    /// `shared_body` if there is one, else `body`.
+    std::string_view first_bytes() const {
+        return shared_body ? std::string_view(*shared_body) : std::string_view(body);
+    }
     /// What follows `body`, for answers too large for memory: called until `more_bytes` have come,
     /// one piece a call; an empty piece ends the answer short of them.
     std::function<pns::Task<std::string>()> more;

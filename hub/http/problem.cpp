@@ -7,6 +7,7 @@
 #include <pugixml.hpp>
 
 #include "hub/process/log.hpp"
+#include "hub/process/log_limit.hpp"
 #include "registry/errc.hpp"
 
 namespace hub {
@@ -80,8 +81,7 @@ Response problem(const Request& request, boost::system::error_code error,
     if (error == errc::etag_mismatch)
         return problem(request, 412, code_of(412), "It was changed meanwhile.");
     if (error == errc::overloaded) return problem_busy(request, "The write queue is full.");
-    log_error("the store failed a request",
-              {{"tracking_id", request.tracking_id}, {"error", error.message()}});
+    log_store_failure(request, error);
     Response response = problem(request, 503, "store-unavailable",
                                 "The store cannot take the request now: " + error.message() + ".");
     response.headers.emplace_back("Retry-After", "5");
@@ -121,6 +121,15 @@ Response json_answer(int status, std::string body) {
     response.headers.emplace_back("Cache-Control", "no-store");
     response.body = std::move(body);
     return response;
+}
+
+void log_store_failure(const Request& request, boost::system::error_code error) {
+    static LogLimit lines{3, 3, 1'000};  // of the process, as the log is
+    const auto left_out = lines.allow("", request.received_at_ms);
+    if (!left_out) return;
+    log_error("the store failed a request", {{"tracking_id", request.tracking_id},
+                                             {"error", error.message()},
+                                             {"lines_left_out", lines_left_out(*left_out)}});
 }
 
 }  // namespace hub

@@ -40,4 +40,7 @@ Response problem_busy(const Request& request, std::string_view detail);
 /// A JSON answer that must not be cached.
 Response json_answer(int status, std::string body);
 
+/// Tells the log that the store failed a request, a few times a second at most. Thread-safe.
+void log_store_failure(const Request& request, boost::system::error_code error);
+
 }  // namespace hub

@@ -5,7 +5,7 @@
 #include <system_error>
 
 #include "hub/http/continuation.hpp"
-#include "hub/process/log.hpp"
+#include "hub/http/problem.hpp"
 #include "hub/text/text.hpp"
 
 namespace hub {
@@ -25,8 +25,7 @@ Response refused(const Request& request, boost::system::error_code code, std::st
     if (code == errc::etag_mismatch)
         return error(request, 412, "The ETag in If-Match is not the current one.");
     if (code == errc::overloaded) return busy(request, "The write queue is full.");
-    log_error("the store failed a request",
-              {{"tracking_id", request.tracking_id}, {"error", code.message()}});
+    log_store_failure(request, code);
     Response response =
         error(request, 503, "The store cannot take the request now: " + code.message() + ".");
     response.headers.emplace_back("Retry-After", "5");

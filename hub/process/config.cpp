@@ -14,6 +14,8 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/network_v4.hpp>
+#include <boost/asio/ip/network_v6.hpp>
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
@@ -89,6 +91,16 @@ const std::vector<Setting>& settings() {
         {"lanes", &C::lanes, 0, 256, "loops (threads) for network work; 0 = one per core"},
         {"store_threads", &C::store_threads, 1, 256, "threads for blocking reads of the store"},
         {"connections_max", &C::connections_max, 1, 1'000'000, "inbound connections"},
+        {"connections_per_address_max", &C::connections_per_address_max, 1, 1'000'000,
+         "of them from one address; IPv6 by /64"},
+        {"balancer_addresses", &C::balancer_addresses, 0, 0,
+         "ADDRESS or ADDRESS/BITS from which many clients come: not bounded by "
+         "connections_per_address_max"},
+        {"handshakes_max", &C::handshakes_max, 1, 1'000'000, "TLS handshakes at a time"},
+        {"request_bodies_mib_max", &C::request_bodies_mib_max, 1, 1'048'576,
+         "request bodies being received; beyond it 503"},
+        {"answers_mib_max", &C::answers_mib_max, 1, 1'048'576,
+         "answers that clients have not read yet; beyond it 503"},
         {"streams_max", &C::streams_max, 1, 10'000, "inbound HTTP/2 streams per connection"},
         {"requests_in_flight_max", &C::requests_in_flight_max, 1, 1'000'000,
          "requests at work; beyond it 503"},
@@ -114,12 +126,7 @@ const std::vector<Setting>& settings() {
          "length of a tag expression"},
         {"expression_depth_max", &C::expression_depth_max, 4, 10'000,
          "nesting of a tag expression"},
-        {"hub_share_percent", &C::hub_share_percent, 1, 100,
-         "of places that hubs share, one hub gets at most so much of what the others leave, and "
-         "the rest is kept for all alike; 100 = first come, first served"},
-        {"sends_open_max", &C::sends_open_max, 1, 1'000'000, "sends at work; beyond it 429"},
-        {"sends_waiting_max", &C::sends_waiting_max, 1, 1'000'000,
-         "held or paused sends; beyond it canaries answer 429 and paused sends count as at work"},
+        {"sends_open_max", &C::sends_open_max, 1, 1'000'000, "sends not final; beyond it 429"},
         {"backlog_devices_max", &C::backlog_devices_max, 1, 4'000'000'000,
          "devices of open sends that are not final; beyond it sends answer 429"},
         {"disk_free_mib_min", &C::disk_free_mib_min, 0, 1'048'576,
@@ -406,6 +413,19 @@ bool is_host_port(std::string_view text) {
     return parse_number(std::string(text.substr(colon + 1)), port) && port >= 1 && port <= 65'535;
 }
 
+bool is_network(const std::string& text) {
+    namespace ip = boost::asio::ip;
+    boost::system::error_code failure;
+    if (text.find('/') == std::string::npos) {
+        ip::make_address(text, failure);
+    } else if (text.find(':') == std::string::npos) {
+        ip::make_network_v4(text, failure);
+    } else {
+        ip::make_network_v6(text, failure);
+    }
+    return !failure;
+}
+
 bool readable(const std::string& path) {
     return std::ifstream(path).good() && !std::filesystem::is_directory(path);
 }
@@ -490,6 +510,10 @@ void Check::names() {
         expect(key->empty() || (key->size() >= 16 && key->size() <= 256 &&
                                 key->find_first_of("; \n") == std::string::npos),
                name, *key, "must be 16 to 256 characters without blank or ';'");
+    }
+    for (const auto& network : config.balancer_addresses) {
+        expect(is_network(network), "balancer_addresses", network,
+               "must be ADDRESS or ADDRESS/BITS, such as 10.0.0.0/8");
     }
     for (const auto& page : config.closed_pages) {
         expect(one_of(page, {"metrics", "version", "openapi.json"}), "closed_pages", page,

@@ -55,9 +55,16 @@ struct Config {
     /// Secret, valid beside root_key; empty = what is in data_dir/root-secondary.key, if anything.
     std::string root_key_secondary;
 
-    unsigned lanes = 0;                        ///< loops; 0 = one per core
-    unsigned store_threads = 8;                ///< blocking reads of the registry
-    LiveSize connections_max = 10'000;         ///< inbound, whole process
+    unsigned lanes = 0;                            ///< loops; 0 = one per core
+    unsigned store_threads = 8;                    ///< blocking reads of the registry
+    LiveSize connections_max = 10'000;             ///< inbound, whole process
+    LiveSize connections_per_address_max = 1'000;  ///< inbound, whole process
+    /// ADDRESS or ADDRESS/BITS, many clients come from each: connections_per_address_max is not for
+    /// them.
+    std::vector<std::string> balancer_addresses{"127.0.0.0/8", "::1/128"};
+    LiveSize handshakes_max = 1'000;           ///< of TLS at a time, whole process
+    LiveSize request_bodies_mib_max = 256;     ///< being received, whole process; beyond it 503
+    LiveSize answers_mib_max = 256;            ///< not read yet, whole process; beyond it 503
     LiveSize streams_max = 100;                ///< inbound HTTP/2 streams per connection
     LiveSize requests_in_flight_max = 20'000;  ///< beyond it 503 with Retry-After
     LiveTime header_timeout_ms = 10'000;       ///< a request's head must be complete by then
@@ -78,18 +85,12 @@ struct Config {
 
     LiveSize expression_bytes_max = 16'384;
     LiveSize expression_depth_max = 256;
-    /// Of places that all hubs share (hub/process/shares.hpp) one hub gets at most so much of what
-    /// the others leave, and the rest is kept for all alike; 100 = first come, first served.
-    LiveSize hub_share_percent = 80;
-    LiveSize sends_open_max = 1'000;  ///< at work; beyond it sends answer 429 with Retry-After
-    /// Held or paused: beyond it sends with a canary answer 429, and those that are paused count as
-    /// at work.
-    LiveSize sends_waiting_max = 1'000;
+    LiveSize sends_open_max = 1'000;  ///< beyond it sends answer 429 with Retry-After
     LiveSize backlog_devices_max =
         50'000'000;                    ///< devices of open sends that are not final; beyond it 429
     LiveSize disk_free_mib_min = 256;  ///< with less free under data_dir sends answer 429
     LiveTime sends_paused_hours_max = 168;      ///< a paused or held send gives up after this long
-    LiveSize event_streams_max = 1'000;         ///< readers of sends' progress; beyond it 429
+    std::size_t event_streams_max = 1'000;      ///< readers of sends' progress; beyond it 429
     LiveSize sends_scheduled_max = 10'000;      ///< waiting for their time; beyond it 429
     LiveTime sends_kept_days = 30;              ///< after their end
     LiveTime send_bodies_kept_days = 30;        ///< and their bodies and direct handles

@@ -30,8 +30,10 @@ class LogLimit {
         unsigned lines = 0;
         std::uint64_t left_out = 0;
     };
+    /// Lanes read their clocks before they come here, so a time may be a little earlier than the
+    /// one before it; one that is much earlier is a clock that went back.
     bool over(const Count& count, std::int64_t now_ms) const {
-        return now_ms - count.since_ms >= period_ms_ || now_ms < count.since_ms;
+        return now_ms - count.since_ms >= period_ms_ || count.since_ms - now_ms >= period_ms_;
     }
     Count& count_of(std::string_view key, std::int64_t now_ms);
 

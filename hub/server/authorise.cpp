@@ -58,7 +58,7 @@ struct Grounds {
     const NamespaceRules& namespace_rules;
     Metrics& metrics;
     KeyLimits limits;
-    LogLimit lines{3, 50, 1'000};
+    LogLimit lines{3, 10, 1'000};
 };
 
 /// `rule` is what the caller says that it is: only one that exists is a key of the limit.

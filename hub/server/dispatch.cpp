@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <exception>
 
-#include "hub/device/hubs.hpp"
 #include "hub/http/problem.hpp"
 #include "hub/http/request_fields.hpp"
 #include "hub/process/config.hpp"
@@ -17,8 +16,8 @@ namespace hub {
 
 namespace {
 
-constexpr std::size_t unrouted_body_bytes_max = 64 * 1024;
 constexpr std::string_view no_route = "none";
+constexpr std::string_view too_many = "Too many requests are at work. Try again.";
 
 /// Is it what some clients write for the character set, which changes nothing of a body? The Java
 /// SDK writes `utf-8`.
@@ -91,14 +90,6 @@ Routed Dispatch::route(const Request& request) const {
     return routed;
 }
 
-std::size_t Dispatch::body_bytes_max(const Request& request, const Routed& routed) const {
-    const auto* matched = std::get_if<Matched>(&routed);
-    if (matched == nullptr) return unrouted_body_bytes_max;
-    const Route& found = *matched->route;
-    if (found.body_bound != nullptr) return found.body_bound(parts_, request, matched->args);
-    return found.body_bytes_max;
-}
-
 Response Dispatch::finish(const Request& request, std::string_view pattern, Response response) {
     if (pattern == no_route) {  // refused before its route was asked: in the form of the route
         const Routed routed = route(request);
@@ -122,82 +113,122 @@ Response Dispatch::refuse(const Request& request, int status, std::string_view m
     return finish(request, no_route, error(request, status, message));
 }
 
-pns::Task<Response> Dispatch::answer(const Request& request, const Routed& routed,
-                                     TokenBucket* connection) {
-    const Counted counted(in_flight_);
-    std::int64_t wait_ms = 0;
-    if (connection != nullptr) {
-        connection->allow(config_.requests_per_second_per_connection, request.received_at_ms);
-        wait_ms = connection->take(request.received_at_ms);
-    }
-    if (wait_ms > 0) {
+Response Dispatch::refuse_for_now(const Request& request, std::string_view message) {
+    Response busy = error(request, 503, message);
+    busy.headers.emplace_back("Retry-After", "1");
+    return finish(request, no_route, std::move(busy));
+}
+
+std::size_t Dispatch::bodies_bytes_max() const {
+    return std::size_t{config_.request_bodies_mib_max} << 20;
+}
+
+std::size_t Dispatch::answers_bytes_max() const {
+    return std::size_t{config_.answers_mib_max} << 20;
+}
+
+bool Dispatch::may_wait(const Request& request, std::size_t bytes) {
+    constexpr std::size_t small_bytes = 16 * 1024;
+    return bytes > small_bytes && request.method == "GET";
+}
+
+/// What has nothing to do with who asks for what.
+std::optional<Response> Dispatch::refuse_for_load(const Request& request, const Routed& routed,
+                                                  TokenBucket& connection) {
+    connection.allow(config_.requests_per_second_per_connection, request.received_at_ms);
+    if (const auto wait_ms = connection.take(request.received_at_ms); wait_ms > 0) {
         metrics_.limited("connection");
         Response slow = error(request, 429, "This connection sends requests too fast.");
         slow.headers.emplace_back("Retry-After", retry_after_s(wait_ms));
-        co_return finish(request, no_route, std::move(slow));
+        return finish(request, no_route, std::move(slow));
     }
-    if (counted.before >= config_.requests_in_flight_max) {
-        Response busy = error(request, 503, "Too many requests are at work. Try again.");
-        busy.headers.emplace_back("Retry-After", "1");
-        co_return finish(request, no_route, std::move(busy));
-    }
+    if (in_flight() >= config_.requests_in_flight_max) return refuse_for_now(request, too_many);
+    const auto* matched = std::get_if<Matched>(&routed);
+    const bool tells_health = matched != nullptr && matched->route->tells_health;
+    if (request.method == "GET" && !tells_health && answers_.held() >= answers_bytes_max())
+        return refuse_for_now(request, "Too many answers have not been read yet. Try again.");
+    return std::nullopt;
+}
+
+std::variant<Admitted, Response> Dispatch::admit(const Request& request, TokenBucket& connection) {
+    Routed routed = route(request);
+    if (auto loaded = refuse_for_load(request, routed, connection)) return std::move(*loaded);
     if (const auto* none = std::get_if<NoRoute>(&routed)) {
         const bool unknown = none->status == 404;
         Response response =
             error(request, none->status,
                   unknown ? "There is nothing at this path." : "The method is not allowed here.");
         if (!unknown) response.headers.emplace_back("Allow", none->allow);
-        co_return finish(request, no_route, std::move(response));
+        return finish(request, no_route, std::move(response));
     }
-    const auto& matched = std::get<Matched>(routed);
-    Response response;
-    if (auto coded = refuse_coding(request)) {
-        response = std::move(*coded);
-        if (matched.route->answers_problems) response = as_problem(request, std::move(response));
-        co_return finish(request, matched.route->pattern, std::move(response));
+    Admitted admitted;
+    admitted.matched = std::get<Matched>(std::move(routed));
+    const Route& found = *admitted.matched.route;
+    auto refused = refuse_coding(request);
+    if (!refused) refused = refuse_by_head(request, admitted.matched, admitted.hub);
+    if (refused) {
+        if (found.answers_problems) refused = as_problem(request, std::move(*refused));
+        return finish(request, found.pattern, std::move(*refused));
     }
-    try {
-        response = co_await guarded(request, matched);
-    } catch (const std::exception& bug) {
-        log_error("a handler failed", {{"route", std::string(matched.route->pattern)},
-                                       {"what", bug.what()},
-                                       {"tracking_id", request.tracking_id}});
-        response = error(request, 500, "The request could not be processed.");
-    }
-    if (request.method == "HEAD" && response.streams) {
-        response.streams = false;
-        response.more = nullptr;
-    }
-    if (matched.route->answers_problems) response = as_problem(request, std::move(response));
-    co_return finish(request, matched.route->pattern, std::move(response));
+    admitted.body_bytes_max = found.body_bound != nullptr
+                                  ? found.body_bound(parts_, request, admitted.matched.args)
+                                  : found.body_bytes_max;
+    return admitted;
 }
 
-pns::Task<Response> Dispatch::guarded(const Request& request, const Matched& matched) {
+pns::Task<Response> Dispatch::answer(const Request& request, const Admitted& admitted) {
+    const Counted counted(in_flight_);
+    if (counted.before >= config_.requests_in_flight_max)
+        co_return refuse_for_now(request, too_many);
+    const Route& route = *admitted.matched.route;
+    Response response;
+    try {
+        response = co_await handled(request, admitted);
+    } catch (const std::exception& bug) {
+        if (const auto left_out = failures_.allow(route.pattern, request.received_at_ms))
+            log_error("a handler failed", {{"route", std::string(route.pattern)},
+                                           {"what", bug.what()},
+                                           {"tracking_id", request.tracking_id},
+                                           {"lines_left_out", lines_left_out(*left_out)}});
+        response = error(request, 500, "The request could not be processed.");
+    }
+    if (request.method == "HEAD" && response.streams) {  // its length is not known: only the head
+        response.more = nullptr;
+        response.body.clear();
+    }
+    if (route.answers_problems) response = as_problem(request, std::move(response));
+    const bool fits = answers_.held() + response.body.size() <= answers_bytes_max();
+    if (!fits && !route.tells_health && may_wait(request, response.body.size()))
+        co_return refuse_for_now(request, "There is no memory left for the answer now. Try again.");
+    co_return finish(request, route.pattern, std::move(response));
+}
+
+/// Who asks, and for what. Sets `hub` if the path names one that exists.
+std::optional<Response> Dispatch::refuse_by_head(const Request& request, const Matched& matched,
+                                                 std::shared_ptr<const HubState>& hub) const {
     const Route& route = *matched.route;
-    std::shared_ptr<const HubState> hub;
     if (route.names_hub) hub = authoriser_.find_hub(matched.args.front());
     if (route.right != Right::none) {
-        auto refused = authoriser_.refuse(request, hub.get(), route);
-        if (refused) co_return std::move(*refused);
+        if (auto refused = authoriser_.refuse(request, hub.get(), route)) return refused;
     }
     const bool creates_hub = route.method == "PUT" && route.pattern == "/{hub}";
-    if (route.names_hub && !hub && !creates_hub) {
-        co_return error(request, 404, "No service is hosted at the specified address.");
-    }
+    if (route.names_hub && !hub && !creates_hub)
+        return error(request, 404, "No service is hosted at the specified address.");
     auto refusal = check_query(route, request);
     if (!refusal && route.right != Right::none)
         refusal = check_own_headers(request, route.steers_sends);
-    if (refusal) co_return error(request, refusal->status, refusal->message);
-    Shares::Place place;
-    if (places_ && hub) {
-        place = places_->take(hub->row.number);
-        if (!place) {
-            const bool of_hub = place.full() == Full::hub;
-            if (of_hub) metrics_.limited("hub_share");
-            Response busy = error(request, of_hub ? 429 : 503, places_->why(place.full()));
-            busy.headers.emplace_back("Retry-After", "1");
-            co_return busy;
-        }
+    if (refusal) return error(request, refusal->status, refusal->message);
+    return std::nullopt;
+}
+
+pns::Task<Response> Dispatch::handled(const Request& request, const Admitted& admitted) {
+    const Matched& matched = admitted.matched;
+    const Route& route = *matched.route;
+    auto hub = admitted.hub;
+    // Time has gone by while a body came.
+    const bool had_body = !request.body.empty();
+    if (had_body && route.names_hub && authoriser_.find_hub(matched.args.front()) != hub) {
+        if (auto refused = refuse_by_head(request, matched, hub)) co_return std::move(*refused);
     }
     Call call{request, std::move(hub), matched.args, parts_};
     const bool once =

@@ -1,7 +1,10 @@
 #pragma once
 
-// From a complete request to its answer: route, hub, credentials, handler. The same for every
-// protocol and lane. One object serves all lanes; it holds counters only.
+// From a request to its answer: route, hub, credentials, handler. The same for every protocol and
+// lane. One object serves all lanes; it holds counters only.
+//
+// The head decides whether a request may pass, before any of its body is read: admit() first, and
+// answer() when the body is there.
 
 #include <atomic>
 #include <functional>
@@ -9,12 +12,13 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <variant>
 
 #include "hub/http/http.hpp"
-
 #include "hub/http/rate_limits.hpp"
 #include "hub/http/route.hpp"
-#include "hub/process/shares.hpp"
+#include "hub/process/log_limit.hpp"
+#include "hub/server/byte_budget.hpp"
 #include "pns/clock.hpp"
 
 namespace hub {
@@ -31,6 +35,14 @@ struct Authoriser {
         refuse;
 };
 
+/// A request whose head may pass.
+struct Admitted {
+    Matched matched;
+    std::shared_ptr<const HubState> hub;  ///< as Call::hub
+    std::size_t body_bytes_max = 0;
+    bool takes_pieces() const { return matched.route->takes_pieces; }
+};
+
 class Dispatch {
   public:
     /// Calls the handler of a request that carries an idempotency key.
@@ -42,25 +54,40 @@ class Dispatch {
              std::span<const Route> routes, Authoriser authoriser, Parts& parts,
              AnswerOnce answer_once);
 
-    /// The route of `request`, which has passed parse_target(), if its door leads there.
-    Routed route(const Request& request) const;
-    /// Bytes that a body of this request may have.
-    std::size_t body_bytes_max(const Request& request, const Routed& routed) const;
-    /// Never throws. `request` is complete. Request, route and `connection` outlive the task;
-    /// `connection` bounds the rate of the connection on which the request came.
-    pns::Task<Response> answer(const Request& request, const Routed& routed,
-                               TokenBucket* connection);
+    /// Judges the head of `request`, which has passed parse_target(), by all that does not depend
+    /// on its body: rates, route, credentials, query. A Response is the answer, and the body need
+    /// not be read. `connection` bounds the rate of the connection on which the request came.
+    std::variant<Admitted, Response> admit(const Request& request, TokenBucket& connection);
+    /// Never throws. `request` is complete. Both arguments outlive the task. What the head decided
+    /// is decided again if the hub has changed since.
+    pns::Task<Response> answer(const Request& request, const Admitted& admitted);
     /// The answer to something that did not become a request.
     Response refuse(const Request& request, int status, std::string_view message);
-    /// Requests to hubs take places of these, one each while they are at work. Before any request.
-    void share_requests(Shares places) { places_ = std::move(places); }
+    /// 503 with Retry-After: one of the bounds on what all requests hold is reached.
+    Response refuse_for_now(const Request& request, std::string_view message);
+
+    /// Request bodies and answers in memory, all connections.
+    ByteBudget& bodies() { return bodies_; }
+    ByteBudget& answers() { return answers_; }
+    /// What these may hold.
+    std::size_t bodies_bytes_max() const;
+    std::size_t answers_bytes_max() const;
+    /// May an answer of `bytes` be replaced by a 503 when there is no room for it? One that is
+    /// small may not, nor one to a request that has changed something.
+    static bool may_wait(const Request& request, std::size_t bytes);
 
     const pns::Clock& clock() const { return clock_; }
     std::size_t in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
 
   private:
     bool is_open(Door door, const Route& route) const;
-    pns::Task<Response> guarded(const Request& request, const Matched& matched);
+    /// The route of `request` if its door leads there.
+    Routed route(const Request& request) const;
+    std::optional<Response> refuse_for_load(const Request& request, const Routed& routed,
+                                            TokenBucket& connection);
+    std::optional<Response> refuse_by_head(const Request& request, const Matched& matched,
+                                           std::shared_ptr<const HubState>& hub) const;
+    pns::Task<Response> handled(const Request& request, const Admitted& admitted);
     Response finish(const Request& request, std::string_view pattern, Response response);
 
     const Config& config_;
@@ -70,8 +97,9 @@ class Dispatch {
     const Authoriser authoriser_;
     Parts& parts_;
     const AnswerOnce answer_once_;
-    std::optional<Shares> places_;  ///< none: hubs do not share
     std::atomic<std::size_t> in_flight_ = 0;
+    ByteBudget bodies_, answers_;
+    LogLimit failures_{3, 10, 1'000};  ///< lines about handlers that failed, by route
 };
 
 }  // namespace hub

@@ -8,6 +8,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include "hub/process/log.hpp"
+#include "hub/process/memory_reserve.hpp"
 #include "hub/server/serve_h1.hpp"
 #include "hub/server/serve_h2.hpp"
 
@@ -19,7 +20,6 @@ namespace {
 
 /// A handler whose wait was ended may begin another one.
 constexpr std::chrono::milliseconds give_up_every{20};
-constexpr std::int64_t tell_every_ms = 5'000;
 
 }  // namespace
 
@@ -66,60 +66,83 @@ pns::Task<void> Listener::accept_loop() {
         auto [failure] = co_await acceptor_.async_accept(socket, pns::as_result);
         if (stopping_) break;
         if (failure == asio::error::connection_aborted) continue;
-        if (failure) {
-            // Out of descriptors or memory: it will pass, but not by trying at once.
-            refused(failure.message());
-            pause_.expires_after(std::chrono::milliseconds(100));
-            co_await pause_.async_wait(pns::as_result);
-            continue;
+        bool short_of_memory = false;
+        refill_memory_reserve();
+        if (!failure) {
+            try {
+                take(std::move(socket));
+            } catch (const std::exception& shortage) {
+                short_of_memory = true;
+                failed(shortage.what());
+            }
+        } else {
+            inbound_.make_room();
+            inbound_.refused("the system gives no more descriptors or memory",
+                             dispatch_.clock().steady_ms());
         }
-        if (!has_room(socket)) {
-            refused("the bound of connections is reached");
-            continue;  // closes it
-        }
-        socket.set_option(asio::ip::tcp::no_delay(true), failure);
-        children_.start(serve(std::move(socket)));
+        if (!failure && !short_of_memory) continue;
+        // It will pass, but not by trying at once.
+        pause_.expires_after(std::chrono::milliseconds(100));
+        co_await pause_.async_wait(pns::as_result);
     }
 }
 
-bool Listener::has_room(Peer::Socket& socket) const {
-    return inbound_.connections <
-               std::min<std::size_t>(config_.connections_max, inbound_.connections_max) &&
-           socket.native_handle() < inbound_.descriptors_below;
+/// Serves it or closes it. Throws if there is no memory for it.
+void Listener::take(Peer::Socket socket) {
+    pns::error_code failure;
+    const auto other = socket.remote_endpoint(failure);
+    if (failure) return;  // it is gone
+    Inbound::Asked asked{acceptor_.get_executor(),      other.address(),
+                         socket.native_handle(),        entrance_.tls != nullptr,
+                         entrance_.door == Door::admin, dispatch_.clock().steady_ms()};
+    auto entered = inbound_.enter(asked, config_);
+    if (const auto* why = std::get_if<const char*>(&entered))
+        return inbound_.refused(*why, asked.now_ms);
+    const auto place = std::get<std::shared_ptr<Place>>(std::move(entered));
+    try {
+        socket.set_option(asio::ip::tcp::no_delay(true), failure);
+        children_.start(serve(std::move(socket), place));
+    } catch (...) {
+        inbound_.leave(place);
+        throw;
+    }
 }
 
-void Listener::refused(const std::string& why) {
-    ++inbound_.refused;
-    const std::int64_t now_ms = dispatch_.clock().steady_ms();
-    std::int64_t told_ms = inbound_.told_at_ms;
-    if (told_ms > now_ms - tell_every_ms ||
-        !inbound_.told_at_ms.compare_exchange_strong(told_ms, now_ms))
-        return;
-    log_warn("connections are not taken",
-             {{"what", why},
-              {"open", std::to_string(inbound_.connections)},
-              {"refused", std::to_string(inbound_.refused.exchange(0))}});
+void Listener::failed(const char* what) {
+    const auto left_out = failures_.allow("", dispatch_.clock().steady_ms());
+    if (!left_out) return;
+    log_error("a connection ended by an exception",
+              {{"what", what}, {"lines_left_out", lines_left_out(*left_out)}});
 }
 
-pns::Task<void> Listener::serve(Peer::Socket socket) {
+/// Nothing leaves it: an exception of one child of a nursery ends its siblings.
+pns::Task<void> Listener::serve(Peer::Socket socket, std::shared_ptr<Place> place) {
     // Cancelled, the present wait ends with an error, and the frame cleans up as ever.
     co_await asio::this_coro::throw_if_cancelled(false);
-    Peer peer(std::move(socket), entrance_.tls.get(), config_.body_timeout_ms, dispatch_.clock());
-    peer.door = entrance_.door;
-    const auto place = peers_.insert(peers_.end(), &peer);
-    ++inbound_.connections;
-    pns::Nursery watcher(peer.executor());
-    watcher.start(peer.watch());
     try {
-        co_await converse(peer);
+        Peer peer(std::move(socket), entrance_.tls.get(), config_.body_timeout_ms,
+                  dispatch_.clock(), place);
+        peer.door = entrance_.door;
+        co_await serve(peer);
     } catch (const std::exception& bug) {
-        log_error("a connection ended by an exception", {{"what", bug.what()}});
+        failed(bug.what());
+    }
+    inbound_.leave(place);
+    if (stopping_ && peers_.empty()) pause_.cancel();
+}
+
+pns::Task<void> Listener::serve(Peer& peer) {
+    pns::Nursery watcher(peer.executor());
+    const auto here = peers_.insert(peers_.end(), &peer);
+    try {
+        watcher.start(peer.watch());
+        if (!peer.unwanted()) co_await converse(peer);
+    } catch (const std::exception& bug) {
+        failed(bug.what());
     }
     peer.cut();
     co_await watcher.join();
-    --inbound_.connections;
-    peers_.erase(place);
-    if (stopping_ && peers_.empty()) pause_.cancel();
+    peers_.erase(here);
 }
 
 pns::Task<void> Listener::converse(Peer& peer) {
@@ -131,9 +154,12 @@ pns::Task<void> Listener::converse(Peer& peer) {
     }
     const auto failure = co_await peer.handshake();
     if (failure) {
-        log_debug("handshake failed", {{"what", failure.message()}});
+        if (const auto left_out = handshakes_.allow("", dispatch_.clock().steady_ms()))
+            log_debug("handshake failed",
+                      {{"what", failure.message()}, {"lines_left_out", lines_left_out(*left_out)}});
         co_return;
     }
+    peer.at(Place::Stage::waiting);
     if (peer.chose_h2()) {
         co_await serve_h2(peer, dispatch_, config_);
     } else {

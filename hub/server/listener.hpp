@@ -4,33 +4,22 @@
 // HTTP/1.1 by ALPN. Belongs to its lane: after open(), every call runs there. The lanes share one
 // port by SO_REUSEPORT, which claim_port() has found free.
 
-#include <atomic>
 #include <boost/asio/ip/tcp.hpp>
 #include <cstdint>
-#include <limits>
 #include <list>
-#include <string>
+#include <memory>
 #include <utility>
 
 #include "hub/process/config.hpp"
+#include "hub/process/log_limit.hpp"
 #include "hub/server/dispatch.hpp"
+#include "hub/server/inbound.hpp"
 #include "hub/server/peer.hpp"
 #include "pns/alarm.hpp"
 #include "pns/nursery.hpp"
 #include "pns/tls.hpp"
 
 namespace hub {
-
-/// What all listeners of a process share.
-struct Inbound {
-    std::atomic<std::size_t> connections = 0;
-    /// What the process has descriptors for (hub/process/descriptors.hpp), beside the setting.
-    std::size_t connections_max = std::numeric_limits<std::size_t>::max();
-    int descriptors_below = std::numeric_limits<int>::max();
-    /// Connections that were not taken are told of in one line every few seconds.
-    std::atomic<std::int64_t> told_at_ms = std::numeric_limits<std::int64_t>::min();
-    std::atomic<std::size_t> refused = 0;  ///< since then
-};
 
 /// How a listener speaks, and what for.
 struct Entrance {
@@ -63,10 +52,11 @@ class Listener {
 
   private:
     pns::Task<void> accept_loop();
-    pns::Task<void> serve(Peer::Socket socket);
+    void take(Peer::Socket socket);
+    pns::Task<void> serve(Peer::Socket socket, std::shared_ptr<Place> place);
+    pns::Task<void> serve(Peer& peer);
     pns::Task<void> converse(Peer& peer);
-    bool has_room(Peer::Socket& socket) const;
-    void refused(const std::string& why);
+    void failed(const char* what);
 
     Dispatch& dispatch_;
     const Config& config_;
@@ -76,6 +66,7 @@ class Listener {
     pns::SteadyTimer pause_;  // accept errors and the wait of stop()
     pns::Nursery children_;
     std::list<Peer*> peers_;
+    LogLimit failures_{2, 2, 1'000}, handshakes_{2, 2, 1'000};  // lines about them
     std::uint16_t port_ = 0;
     bool stopping_ = false;
 };

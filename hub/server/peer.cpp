@@ -8,12 +8,21 @@
 #include <array>
 #include <boost/asio/write.hpp>
 
+#include "hub/server/unread_bytes.hpp"
+
 namespace hub {
 
 namespace asio = boost::asio;
 
-Peer::Peer(Socket socket, asio::ssl::context* tls, std::int64_t write_ms, const pns::Clock& clock)
-    : socket_(std::move(socket)),
+namespace {
+constexpr std::size_t step_bytes = 256 * 1024;  // that a reader must take in one time
+constexpr int unsent_bytes_max = 128 * 1024;  // in the system, of what the window does not let out
+}  // namespace
+
+Peer::Peer(Socket socket, asio::ssl::context* tls, std::int64_t write_ms, const pns::Clock& clock,
+           std::shared_ptr<Place> place)
+    : place_(std::move(place)),
+      socket_(std::move(socket)),
       alarm_(
           socket_.get_executor(), [this](std::int64_t now) { return look(now); }, clock),
       write_ms_(write_ms) {
@@ -21,6 +30,8 @@ Peer::Peer(Socket socket, asio::ssl::context* tls, std::int64_t write_ms, const 
     pns::error_code gone;
     const auto other = socket_.remote_endpoint(gone);
     if (!gone) address_ = other.address().to_string();
+    bound_unsent_bytes(socket_.native_handle(), unsent_bytes_max);
+    place_->cut = [this] { cut(); };
 }
 
 pns::Task<bool> Peer::says_http_for_tls() {
@@ -72,7 +83,26 @@ pns::Task<pns::error_code> Peer::write(asio::const_buffer bytes) {
         outcome = failure;
     }
     write_by_ms_ = pns::never_ms;
+    if (!outcome && taken_by_ms_ == pns::never_ms) expect_reader();
     co_return outcome;
+}
+
+/// A write ends when the system has the bytes, which says nothing of a reader.
+void Peer::expect_reader() {
+    unread_ = open_ ? unread_bytes(socket_.native_handle()) : 0;
+    taken_by_ms_ = pns::never_ms;
+    if (unread_ == 0) return;
+    taken_ = taken_bytes(socket_.native_handle()).value_or(0);
+    taken_by_ms_ = now_ms() + write_ms_;
+    alarm_.at_latest(taken_by_ms_);
+}
+
+bool Peer::is_reader_late() {
+    const std::size_t left = open_ ? unread_bytes(socket_.native_handle()) : 0;
+    if (left == 0) return false;
+    const auto taken = taken_bytes(socket_.native_handle());
+    if (!taken) return left >= unread_;
+    return *taken - taken_ < std::min(unread_, step_bytes);
 }
 
 void Peer::expect_within(std::int64_t ms) {
@@ -81,7 +111,11 @@ void Peer::expect_within(std::int64_t ms) {
 }
 
 std::int64_t Peer::look(std::int64_t now_ms) {
-    const bool unread = write_by_ms_ <= now_ms;
+    bool unread = write_by_ms_ <= now_ms;
+    if (taken_by_ms_ <= now_ms) {
+        unread = unread || is_reader_late();
+        expect_reader();
+    }
     if (unread || read_by_ms_ <= now_ms) {
         if (unread || !on_late) {
             cut();
@@ -90,7 +124,7 @@ std::int64_t Peer::look(std::int64_t now_ms) {
         }
     }
     const std::int64_t next_ms = open_ && on_look ? on_look(now_ms) : pns::never_ms;
-    return std::min({read_by_ms_, write_by_ms_, next_ms});
+    return std::min({read_by_ms_, write_by_ms_, taken_by_ms_, next_ms});
 }
 
 void Peer::drain() {

@@ -16,11 +16,13 @@
 #include <boost/asio/ssl/stream.hpp>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "hub/http/http.hpp"
+#include "hub/server/inbound.hpp"
 #include "pns/alarm.hpp"
 #include "pns/task.hpp"
 
@@ -30,9 +32,12 @@ class Peer {
   public:
     using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, pns::Executor>;
 
-    /// `tls` null: a plain connection. `write_ms` bounds each write. `clock` outlives it.
+    /// `tls` null: a plain connection. `write_ms` bounds each write, and the time in which the
+    /// other side must take the next 256 KiB of what was written, or all of it. `clock` outlives
+    /// it.
     Peer(Socket socket, boost::asio::ssl::context* tls, std::int64_t write_ms,
-         const pns::Clock& clock);
+         const pns::Clock& clock, std::shared_ptr<Place> place);
+    ~Peer() { place_->cut = nullptr; }
     Peer(const Peer&) = delete;
     Peer& operator=(const Peer&) = delete;
 
@@ -45,6 +50,11 @@ class Peer {
     const std::string& address() const {
         return address_;
     }  ///< of the other side; empty: it is gone
+
+    /// There was no room for it any more when it came here.
+    bool unwanted() const { return place_->unwanted(); }
+    /// What the connection does now, for when there is no room for all.
+    void at(Place::Stage stage) { place_->set(stage, clock().steady_ms()); }
 
     pns::Task<std::pair<pns::error_code, std::size_t>> read_some(boost::asio::mutable_buffer into);
     pns::Task<pns::error_code> write(boost::asio::const_buffer bytes);
@@ -87,13 +97,19 @@ class Peer {
 
   private:
     std::int64_t look(std::int64_t now_ms);
+    void expect_reader();
+    bool is_reader_late();
 
+    const std::shared_ptr<Place> place_;
     Socket socket_;
     std::string address_;
     std::optional<boost::asio::ssl::stream<Socket&>> tls_;
     pns::RunningAlarm alarm_;
     std::int64_t read_by_ms_ = pns::never_ms;
     std::int64_t write_by_ms_ = pns::never_ms;
+    std::int64_t taken_by_ms_ = pns::never_ms;  // what the system holds of the output
+    std::size_t unread_ = 0;                    // of it, when that time began
+    std::uint64_t taken_ = 0;                   // by the other side, until then
     std::int64_t write_ms_;
     bool open_ = true;
     bool draining_ = false;

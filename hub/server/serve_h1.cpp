@@ -1,7 +1,9 @@
 // Tested by tests/hub_server_test.cpp.
 //
-// One coroutine on the lane serves the connection: wait for a request, read its head, find the
-// route, read the body within the route's bound, dispatch, write the answer. Beast parses; what it
+// One coroutine on the lane serves the connection: wait for a request, read its head, let Dispatch
+// judge it, read the body within the route's bound, dispatch, write the answer. A head that is
+// refused is answered before its body: a short one is then dropped as it comes, else the connection
+// ends. Beast parses; what it
 // is lenient about (bare line feeds, folded lines, several lengths) is refused here, as a proxy in
 // front might read it in another way. A body or an answer that is taken in pieces is read or
 // written piece by piece. Every wait has a deadline in Peer. After a refusal the connection is
@@ -31,14 +33,18 @@ using Parser = http::request_parser<http::string_body>;
 
 constexpr std::size_t head_bytes_max = 16 * 1024;
 constexpr std::size_t read_bytes = 16 * 1024;
-constexpr std::size_t piece_bytes = 128 * 1024;  // of a body that is taken in pieces
+constexpr std::size_t read_bytes_idle = 4 * 1024;    // a head, and what is held while none comes
+constexpr std::size_t piece_bytes = 128 * 1024;      // of a body that is taken in pieces
+constexpr std::size_t write_bytes = 256 * 1024;      // at a time, of an answer
+constexpr std::size_t joined_bytes_max = 16 * 1024;  // of a body that goes out with its head
+/// Of a body that nobody wants; an honest client keeps its connection after a refusal.
+constexpr std::size_t dropped_bytes_max = 64 * 1024;
 
 std::string_view std_view(boost::beast::string_view text) {
     return {text.data(), text.size()};
 }
 
-std::string wire_form(const Request& request, const Response& response, bool keep_alive,
-                      std::int64_t now_ms) {
+std::string head_of(const Response& response, bool keep_alive, std::int64_t now_ms) {
     std::string out = "HTTP/1.1 " + std::to_string(response.status) + " ";
     out.append(reason_phrase(response.status)).append("\r\n");
     for (const auto& [name, value] : response.headers) {
@@ -48,14 +54,12 @@ std::string wire_form(const Request& request, const Response& response, bool kee
         out.append("Transfer-Encoding: chunked\r\n");
     } else if (response.status != 204) {
         out.append("Content-Length: ")
-            .append(std::to_string(response.body.size() + response.more_bytes))
+            .append(std::to_string(response.first_bytes().size() + response.more_bytes))
             .append("\r\n");
     }
     out.append("Date: ").append(pns::http_date(now_ms)).append("\r\n");
     if (!keep_alive) out.append("Connection: close\r\n");
     out.append("\r\n");
-    const bool has_body = request.method != "HEAD" && response.status != 204;
-    if (has_body && !response.streams) out.append(response.body);
     return out;
 }
 
@@ -81,6 +85,10 @@ class H1Connection {
     pns::Task<bool> read_body(std::size_t bytes_wanted);
     pns::Task<Parsed<std::string>> more();
     pns::Task<void> drop_body();
+    bool waits_for_continue() const;
+    pns::Task<bool> say_continue();
+    pns::Task<Step> answer_early(Response response);
+    Response no_room();
     Refusal wrong_with_body() const;
     pns::Task<bool> send_stream(Response response);
     pns::Task<bool> send_chunks(Response& response);
@@ -106,6 +114,7 @@ class H1Connection {
     bool first_ = true;
     bool waiting_ = false;  // for the first byte of a request
     bool streaming_ = false;
+    bool continue_due_ = false;  // the client waits for 100 before it sends the body
 };
 
 pns::Task<void> H1Connection::run() {
@@ -118,7 +127,7 @@ pns::Task<void> H1Connection::run() {
 }
 
 pns::Task<bool> H1Connection::read_more() {
-    auto room = buffer_.prepare(read_bytes);
+    auto room = buffer_.prepare(waiting_ ? read_bytes_idle : read_bytes);
     auto [failure, size] = co_await peer_.read_some(room);
     buffer_.commit(size);
     co_return !failure && size > 0;
@@ -128,6 +137,9 @@ pns::Task<bool> H1Connection::wait_for_request() {
     peer_.expect_within(first_ ? config_.header_timeout_ms : config_.idle_timeout_ms);
     bool come = true;
     waiting_ = true;
+    if (buffer_.size() == 0 && buffer_.capacity() > read_bytes_idle)
+        buffer_ = boost::beast::flat_buffer();
+    peer_.at(Place::Stage::waiting);
     while (come && buffer_.size() == 0 && !peer_.draining()) come = co_await read_more();
     waiting_ = false;
     first_ = false;
@@ -258,6 +270,8 @@ Refusal H1Connection::wrong_with_body() const {
 
 /// The whole body shares one deadline, however many pieces it comes in.
 pns::Task<Parsed<std::string>> H1Connection::more() {
+    const bool asked = co_await say_continue();
+    if (!asked) co_return body_ended_early();
     const bool there = co_await read_body(piece_bytes);
     if (!there) co_return body_ended_early();
     if (parse_failure_) co_return wrong_with_body();
@@ -266,20 +280,69 @@ pns::Task<Parsed<std::string>> H1Connection::more() {
     co_return piece;
 }
 
-/// What the handler did not want.
+/// What nobody wants.
 pns::Task<void> H1Connection::drop_body() {
     bool there = true;
     while (there && !parser_->is_done() && !parse_failure_) {
         parser_->get().body().clear();
-        there = co_await read_body(piece_bytes);
+        there = co_await read_body(1);
     }
 }
 
+/// The client waits until it is told that the head was good (RFC 9110 10.1.1).
+bool H1Connection::waits_for_continue() const {
+    return lower(request_.header("expect")) == "100-continue" && !parser_->is_done() &&
+           buffer_.size() == 0;
+}
+
+pns::Task<bool> H1Connection::say_continue() {
+    if (!std::exchange(continue_due_, false)) co_return true;
+    const std::string_view go = "HTTP/1.1 100 Continue\r\n\r\n";
+    const auto failure = co_await peer_.write(boost::asio::buffer(go));
+    co_return !failure;
+}
+
+/// The answer to a request whose body is not wanted.
+pns::Task<H1Connection::Step> H1Connection::answer_early(Response response) {
+    parser_->eager(true);
+    const bool done = parser_->is_done();
+    const auto announced = parser_->content_length();
+    const bool is_short = done || (announced && *announced <= dropped_bytes_max);
+    // Who waits for 100 may send the body or the next request now, and does not say which.
+    const bool keep_alive = is_short && !parse_failure_ && parser_->keep_alive() &&
+                            !peer_.draining() && !waits_for_continue();
+    const bool sent = co_await send(std::move(response), keep_alive);
+    if (!sent || !keep_alive) co_return Step::stop;
+    peer_.expect_within(config_.body_timeout_ms);
+    peer_.at(Place::Stage::waiting);
+    co_await drop_body();
+    co_return parser_->is_done() && !parse_failure_ ? Step::go_on : Step::stop;
+}
+
+Response H1Connection::no_room() {
+    return dispatch_.refuse_for_now(request_,
+                                    "Too many request bodies are being received. Try again.");
+}
+
 pns::Task<bool> H1Connection::send(Response response, bool keep_alive) {
-    const std::string bytes = wire_form(request_, response, keep_alive, peer_.clock().wall_ms());
+    ByteShare unread(dispatch_.answers());
+    unread.hold(response.body.size());
+    std::string head = head_of(response, keep_alive, peer_.clock().wall_ms());
+    const bool has_body = request_.method != "HEAD" && response.status != 204 && !response.streams;
+    std::string_view body = has_body ? response.first_bytes() : std::string_view();
+    if (body.size() <= joined_bytes_max) {
+        head.append(body);
+        body = {};
+    }
     peer_.expect_nothing();
-    auto failure = co_await peer_.write(boost::asio::buffer(bytes));
-    if (response.streams && !failure) co_return co_await send_stream(std::move(response));
+    auto failure = co_await peer_.write(boost::asio::buffer(head));
+    while (!body.empty() && !failure) {
+        const auto piece = body.substr(0, write_bytes);
+        failure = co_await peer_.write(boost::asio::buffer(piece));
+        body.remove_prefix(piece.size());
+    }
+    if (response.streams && request_.method != "HEAD" && !failure)
+        co_return co_await send_stream(std::move(response));
     if (request_.method == "HEAD") response.more_bytes = 0;
     for (std::uint64_t left = response.more_bytes; left > 0 && !failure;) {
         const std::string piece = co_await response.more();
@@ -344,6 +407,7 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
     const bool headed = co_await read_head();
     if (!headed) co_return Step::stop;
 
+    peer_.at(Place::Stage::busy);
     request_.received_at_ms = peer_.clock().wall_ms();
     if (parse_failure_) {
         request_.tracking_id = choose_tracking_id(request_);
@@ -367,8 +431,11 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
         co_return Step::stop;
     }
 
-    const Routed routed = dispatch_.route(request_);
-    body_bytes_max_ = dispatch_.body_bytes_max(request_, routed);
+    auto judged = dispatch_.admit(request_, rate_);
+    if (auto* refused = std::get_if<Response>(&judged))
+        co_return co_await answer_early(std::move(*refused));
+    const Admitted admitted = std::get<Admitted>(std::move(judged));
+    body_bytes_max_ = admitted.body_bytes_max;
     const auto announced = parser_->content_length();
     if (announced && *announced > body_bytes_max_) {
         Refusal large = body_too_large(body_bytes_max_);
@@ -376,20 +443,27 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
         co_return Step::stop;
     }
     parser_->body_limit(body_bytes_max_);
-    const std::string expectation = lower(request_.header("expect"));
-    if (expectation == "100-continue" && !parser_->is_done() && buffer_.size() == 0) {
-        const std::string_view go = "HTTP/1.1 100 Continue\r\n\r\n";
-        const auto failure = co_await peer_.write(boost::asio::buffer(go));
-        if (failure) co_return Step::stop;
-    }
-    peer_.expect_within(config_.body_timeout_ms);
     parser_->eager(true);
-    const bool in_pieces = takes_pieces(routed);
-    if (in_pieces) {
+    continue_due_ = waits_for_continue();
+    ByteShare held(dispatch_.bodies());
+    const std::size_t held_max = dispatch_.bodies_bytes_max();
+    if (admitted.takes_pieces()) {
+        if (!held.try_hold(piece_bytes, held_max)) co_return co_await answer_early(no_room());
+        peer_.expect_within(config_.body_timeout_ms);
         request_.more = [this] { return more(); };
     } else {
-        const bool there = co_await read_body(std::numeric_limits<std::size_t>::max());
-        if (!there) co_return Step::stop;
+        const bool asked = co_await say_continue();
+        if (!asked) co_return Step::stop;
+        peer_.expect_within(config_.body_timeout_ms);
+        for (std::size_t size = 0; !parser_->is_done() && !parse_failure_;) {
+            const bool there = co_await read_body(size + read_bytes);
+            if (!there) co_return Step::stop;
+            size = parser_->get().body().size();
+            if (!held.try_hold(size, held_max)) {
+                co_await send(no_room(), false);
+                co_return Step::stop;
+            }
+        }
         if (parse_failure_) {
             Refusal why = wrong_with_body();
             co_await refuse(std::move(why));
@@ -400,8 +474,12 @@ pns::Task<H1Connection::Step> H1Connection::one_request() {
         peer_.expect_nothing();
     }
 
-    Response response = co_await dispatch_.answer(request_, routed, &rate_);
-    if (in_pieces) co_await drop_body();
+    Response response = co_await dispatch_.answer(request_, admitted);
+    if (!parser_->is_done()) {
+        if (response.status >= 400 || continue_due_)
+            co_return co_await answer_early(std::move(response));
+        co_await drop_body();
+    }
     const bool keep_alive = parser_->is_done() && parser_->keep_alive() && !peer_.draining();
     const bool sent = co_await send(std::move(response), keep_alive);
     co_return sent&& keep_alive ? Step::go_on : Step::stop;

@@ -3,7 +3,8 @@
 // HTTP/1.1 (and 1.0) on one connection: requests one after the other, pipelined ones wait in the
 // socket. The only user of Beast is serve_h1.cpp. Framing is strict (RFC 9112 6.3): a request with
 // both Content-Length and Transfer-Encoding, with any coding but a single "chunked", with folded
-// lines or without exactly one Host is refused and the connection closed.
+// lines or without exactly one Host is refused and the connection closed. A head that is refused is
+// answered before its body is read.
 
 #include "hub/process/config.hpp"
 #include "hub/server/dispatch.hpp"

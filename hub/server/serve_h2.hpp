@@ -4,8 +4,8 @@
 // ready together leave in one write.
 //
 // Bounds: streams at once and handlers at work (also of streams that were reset) by
-// Config::streams_max, header lists and bodies by pns::H2Limits and the route, floods of control
-// frames and resets by nghttp2. A connection without a stream for idle_timeout_ms gets GOAWAY. A
+// Config::streams_max, header lists and bodies by pns::H2Limits and the route; what a peer can make
+// grow besides, by serve_h2.cpp. A connection without a stream for idle_timeout_ms gets GOAWAY. A
 // connection on which a body stalls is cut.
 
 #include "hub/process/config.hpp"
