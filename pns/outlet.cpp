@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "pns/errc.hpp"
+#include "pns/retry_policy.hpp"
 
 namespace pns {
 
@@ -200,6 +201,7 @@ void Outlet::connection_ended(std::int64_t now_ms) {
 }
 
 void Outlet::good(std::int64_t now_ms) {
+    answered_since_loss_ = true;
     if (breaker_.shut()) owner_.well(origin_.host);
     breaker_.good(now_ms);
     if (!std::exchange(told_shut_, false)) return;
@@ -264,7 +266,10 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
     if (later != nullptr && later->of_provider && later->outcome != Outcome::channel_throttled) {
         if (later->outcome != Outcome::throttled) {
             const bool was_shut = breaker_.shut();
-            breaker_.bad(now_ms, std::max(later->after_ms, judgement.throttle_origin_ms), probe);
+            judgement.throttle_origin_ms = asked_early_ms(judgement.throttle_origin_ms);
+            breaker_.bad(now_ms,
+                         std::max(asked_early_ms(later->after_ms), judgement.throttle_origin_ms),
+                         probe);
             if (breaker_.shut() && !was_shut) {
                 why_.outcome = later->outcome;
                 why_.reason = later->reason;
@@ -314,6 +319,11 @@ void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
                      NotSent{Outcome::pns_unavailable, "refused unprocessed too often", 1'000, 0});
     }
     ++owner_.counters().lost;
+    // The requests of a connection that ends are told of one by one: of several none is the cause
+    // for certain, and the last one comes after a loss.
+    const bool alone = lost.timed_out || connection.in_flight() == 0 ||
+                       connection.state() == Connection::State::ready;
+    const bool own_fault = std::exchange(answered_since_loss_, false) && alone;
     const bool was_shut = breaker_.shut();
     breaker_.bad(now_ms, 0, probe);
     if (breaker_.shut() && !was_shut) {
@@ -323,7 +333,8 @@ void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
     }
     owner_.wake();  // the figures have changed, and nothing else may
     owner_.finish(push, NoAnswer{lost.timed_out ? "no answer in time"
-                                                : "the connection ended before the answer"});
+                                                : "the connection ended before the answer",
+                                 own_fault});
 }
 
 void Outlet::hold_origin(std::int64_t ms) {

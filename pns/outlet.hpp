@@ -144,7 +144,8 @@ class Outlet final : private ConnectionEvents {
     bool closing_ = false;
     bool proven_;
     const std::int64_t begun_ms_;
-    bool told_shut_ = false;  ///< somebody waits to hear that it opens
+    bool told_shut_ = false;            ///< somebody waits to hear that it opens
+    bool answered_since_loss_ = false;  ///< well, since an answer was lost
     std::int64_t hold_until_ms_ = 0;
     unsigned refused_in_row_ = 0;
     unsigned hold_level_ = 0;

@@ -40,6 +40,22 @@ std::optional<std::int64_t> retry_delay_ms(const RetryLimits& limits, unsigned a
     return std::max(wait, wish + static_cast<std::int64_t>(spread));
 }
 
+std::int64_t asked_early_ms(std::int64_t wish_ms) {
+    constexpr std::int64_t obeyed_ms = 60'000;
+    return std::min(wish_ms, std::max(obeyed_ms, std::min(wish_ms, retry_after_ms_max) / 10));
+}
+
+std::int64_t doubled_ms(std::int64_t base_ms, unsigned failures, std::uint64_t random) {
+    constexpr unsigned doublings_max = 24;  // of a second: half a year
+    const std::int64_t least = std::max<std::int64_t>(base_ms, 1)
+                               << std::min(failures - 1, doublings_max);
+    return least + static_cast<std::int64_t>(below(static_cast<std::uint64_t>(least), random));
+}
+
+std::int64_t patient_wait_ms(std::int64_t failed_ms, std::int64_t ms_min, std::int64_t ms_max) {
+    return std::clamp(failed_ms / 100, ms_min, ms_max);
+}
+
 void RetryBudget::fresh() {
     hundredths_ = std::min<std::uint64_t>(hundredths_ + percent_, saved_max * 100);
 }

@@ -29,6 +29,22 @@ std::int64_t backoff_ms(std::int64_t base_ms, std::int64_t cap_ms, unsigned atte
 std::optional<std::int64_t> retry_delay_ms(const RetryLimits& limits, unsigned attempts_made,
                                            std::int64_t retry_after_ms, std::uint64_t random);
 
+/// When to ask a provider again that is unavailable and asks for a wait of `wish_ms`. Most are well
+/// long before the end of a long wait, and a push may have no time until then: after a tenth of it,
+/// but not within the first minute.
+std::int64_t asked_early_ms(std::int64_t wish_ms);
+
+/// The wait after `failures` (at least 1) attempts that may have been taken: between `base_ms` and
+/// twice that after the first, and twice as long after each further one, without an end. So the
+/// number of attempts grows with the logarithm of the time only.
+std::int64_t doubled_ms(std::int64_t base_ms, unsigned failures, std::uint64_t random);
+
+/// The wait before what has failed for `failed_ms` is tried again: a hundredth of that, so that the
+/// first push goes out soon after the end of any outage, within these bounds.
+std::int64_t patient_wait_ms(std::int64_t failed_ms, std::int64_t ms_min, std::int64_t ms_max);
+/// Its bounds while a credential is refused. The longer one is short against the time of a send.
+constexpr std::int64_t refused_wait_ms_min = 1'000, refused_wait_ms_max = 60'000;
+
 /// How many retries one sender may add to its fresh traffic: a share of it, and a small steady rate
 /// so that little traffic can be retried at all. Times of the steady clock.
 class RetryBudget {

@@ -59,12 +59,37 @@ TEST_CASE("an outage of hours uses up no attempts, and ends within moments of it
     }
 }
 
-TEST_CASE("a push whose answers are lost goes on, more slowly", "[hub]") {
-    const auto told = fail_for(hour_ms, {Outcome::unknown, false, 0});
-    CHECK(told.spent_ms > hour_ms - 120'000);
-    CHECK(told.longest_ms <= 60'000);
-    CHECK(told.attempts < 400);
-    CHECK(told.past.faults == 0);
+TEST_CASE("a push whose answers are lost goes on to the end, with few copies", "[hub]") {
+    const auto [time_ms, copies_max] =
+        GENERATE(std::pair<std::int64_t, unsigned>{30 * 60'000, 16},
+                 std::pair<std::int64_t, unsigned>{14 * 24 * hour_ms, 28});
+    for (const auto& platform : pns::platforms()) {
+        INFO(platform.name);
+        const auto told = fail_for(time_ms, {Outcome::unknown, false, 0}, platform.name);
+        CHECK(told.attempts >= 8);
+        CHECK(told.attempts <= copies_max);
+        CHECK(told.spent_ms >= time_ms - 1'000);
+        CHECK(told.past.losses == told.attempts);
+        CHECK(told.past.faults == 0);
+        CHECK(told.past.outcome == Outcome::unknown);
+    }
+    // What came before it does not count: the provider was only unwell.
+    Waiting past;
+    for (int i = 0; i < 1'000; ++i)
+        REQUIRE(wait_after({Outcome::pns_unavailable, false, 0}, pns::retry_limits("apns"), hour_ms,
+                           0, past));
+    CHECK(wait_after({Outcome::unknown, false, 0}, pns::retry_limits("apns"), hour_ms, 0, past)
+              .value() <= 2'000);
+}
+
+TEST_CASE("a push that is the cause of its lost answers ends after a few", "[hub]") {
+    for (const auto& platform : pns::platforms()) {
+        INFO(platform.name);
+        const auto told = fail_for(48 * hour_ms, {Outcome::unknown, true, 0}, platform.name);
+        CHECK(told.attempts == pns::retry_limits(platform.name).attempts_max);
+        CHECK(told.spent_ms < 5 * 60'000);
+        CHECK(told.past.outcome == Outcome::unknown);
+    }
 }
 
 TEST_CASE("a push that is refused by its own fault has few attempts", "[hub]") {
@@ -84,7 +109,7 @@ TEST_CASE("a push that is refused by its own fault has few attempts", "[hub]") {
     CHECK(past.faults == 1);
 }
 
-TEST_CASE("what a provider asks for is waited for, unless the send's time is over before",
+TEST_CASE("what a provider asks for is waited for, or it is asked once more before the end",
           "[hub]") {
     Waiting past;
     const FailedAttempt throttled{Outcome::throttled, false, 20'000};
@@ -93,9 +118,36 @@ TEST_CASE("what a provider asks for is waited for, unless the send's time is ove
     REQUIRE(wait_ms);
     CHECK(*wait_ms >= 20'000);
     CHECK(*wait_ms <= 24'000);
-    CHECK_FALSE(wait_after(throttled, limits, 20'000, 0, past));
+    CHECK(wait_after(throttled, limits, 20'000, 0, past) == 18'000);
+    CHECK(wait_after(throttled, limits, 2'000, 0, past) == 1'800);
+    CHECK(wait_after(throttled, limits, 22'000, 3'999, past) == 21'000);
+    CHECK_FALSE(wait_after(throttled, limits, 200, 0, past));
     CHECK(wait_after(throttled, limits, 20'001, 0, past) == 20'000);
     CHECK(past.outcome == Outcome::throttled);
+    // Nothing of the push's own fault goes on like that.
+    CHECK_FALSE(wait_after({Outcome::throttled, true, 20'000}, limits, 20'000, 0, past));
+}
+
+TEST_CASE("a provider that is unavailable for half an hour by its own word is asked before",
+          "[hub]") {
+    std::mt19937_64 random(7);
+    const auto limits = pns::retry_limits("apns");
+    for (int i = 0; i < 1'000; ++i) {
+        Waiting past;
+        const FailedAttempt away{Outcome::pns_unavailable, false, 1'700'000};
+        const auto wait_ms = wait_after(away, limits, 1'799'000, random(), past);
+        REQUIRE(wait_ms);
+        REQUIRE(*wait_ms >= 170'000);
+        REQUIRE(*wait_ms <= 204'000);
+    }
+    // Within the first minute its word is kept.
+    Waiting past;
+    CHECK(wait_after({Outcome::pns_unavailable, false, 50'000}, limits, hour_ms, 0, past) ==
+          50'000);
+    CHECK(wait_after({Outcome::pns_unavailable, false, 90'000}, limits, hour_ms, 0, past) ==
+          60'000);
+    // To the end of a send it is asked so often.
+    CHECK(fail_for(30 * 60'000, {Outcome::pns_unavailable, false, 1'700'000}).attempts <= 16);
 }
 
 TEST_CASE("what a provider did not take is counted by its word, and handed out once", "[hub]") {

@@ -289,6 +289,99 @@ TEST_CASE("what a provider turned away to the end was out, what it never got was
     CHECK(figures_of(world, large)["done"] == 4);
 }
 
+TEST_CASE("a provider that asks for half an hour and is well after seconds gets every push",
+          "[hub]") {
+    support::ManualClock clock(pns::system_clock().wall_ms());
+    World world({}, {"apns"}, clock);
+    const int count = GENERATE(3, 60);  // with the breaker shut, and without
+    CAPTURE(count);
+    install_all(world, "apns", count);
+    strike(world, "apns", answers(Act::unavailable, 600'000, "1700"));
+    const auto id = world.send("apple", "all", apple_body);  // it has half an hour
+    REQUIRE(support::comes_true([&] {
+        const auto figures = world.service().parts().fanout.figures();
+        clock.pass_ms(1);
+        const auto out = static_cast<std::uint64_t>(count > 3 ? 2 : 0);  // to try it with
+        return figures.retries_waiting >= static_cast<std::uint64_t>(count) - out;
+    }));
+    world.sim("apns").set_faults({});
+    clock.pass_ms(204'000);
+    nlohmann::json last;
+    const bool ended = support::comes_true([&] {
+        clock.pass_ms(20);
+        last = figures_of(world, id);
+        return last.contains("endedAt");
+    });
+    const auto figures = world.service().parts().fanout.figures();
+    CAPTURE(last.dump(), figures.retries_waiting, figures.pushes_in_flight);
+    REQUIRE(ended);
+    CHECK(world.finish(id).devices("Success") == static_cast<std::uint64_t>(count));
+    CHECK(world.sim("apns").counters().doubles == 0);
+}
+
+TEST_CASE("what was answered with 503 is not lost by a stop or a pause, at most once", "[hub]") {
+    World world({}, {"apns"});
+    world.config().drain_ms_max = 30'000;
+    world.stop();
+    world.start();
+    install_all(world, "apns", 100);
+    strike(world, "apns", answers(Act::unavailable, 600'000));
+    const auto id = world.send("apple", "all", apple_body, "at-most-once");
+    auto* sim = &world.sim("apns");
+    REQUIRE(support::comes_true([&] { return sim->counters().received >= 12; }));
+    // What a pause was answered with is on disk, so this is what a kill would leave.
+    REQUIRE(world.call("POST", "/app/sends/" + id + "/pause").status == 200);
+    auto& parts = world.service().parts();
+    const auto kept = parts.registry.send(parts.hubs.find("app")->row.number, id);
+    REQUIRE(kept.has_value());
+    CHECK(kept->second.counts.empty());
+    REQUIRE(world.call("POST", "/app/sends/" + id + "/resume").status == 200);
+    const auto before = sim->counters().received;
+    REQUIRE(support::comes_true([&] { return sim->counters().received >= before + 1; }));
+    world.stop();
+    sim->set_faults({});
+    world.start();
+    const auto told = world.finish(id);
+    CHECK(told.devices("Success") == 100);
+    CHECK(told.devices() == 100);
+    CHECK(sim->counters().doubles == 0);
+    CHECK(sim->counters().accepted == 100);
+}
+
+TEST_CASE("a push that ends its connection each time ends as unknown, soon", "[hub]") {
+    support::ManualClock clock(pns::system_clock().wall_ms());
+    World world({}, {"fcmv1"}, clock);
+    world.config().lanes = 1;  // each has connections of its own, and judges by them
+    world.stop();
+    world.start();
+    world.install("well", "fcmv1", handle_of("fcmv1", 0), R"("tags":["well"])");
+    world.install("poison", "fcmv1", handle_of("fcmv1", 1), R"("tags":["poison"])");
+    pns::sim::Rules rules;
+    rules.handles[handle_of("fcmv1", 1)].act = Act::close;
+    world.sim("fcmv1").set_rules(rules);
+    const std::string body = R"({"message":{"data":{"a":"b"}}})";
+    const auto over = [&](const std::string& send) {
+        return figures_of(world, send).contains("endedAt");
+    };
+    std::uint64_t others = 0;
+    const auto send_others = [&] {
+        const auto well = world.send("fcmv1", "well", body);
+        ++others;
+        // It may lose its answer with the other's.
+        return support::comes_true([&] {
+            clock.pass_ms(100);
+            return over(well);
+        });
+    };
+    REQUIRE(send_others());
+    const auto id = world.send_with("fcmv1", "poison", body, {{"pushhub-deadline", "P14D"}});
+    const auto begun_ms = clock.steady_ms();
+    while (!over(id) && clock.steady_ms() - begun_ms < 600'000) REQUIRE(send_others());
+    REQUIRE(over(id));
+    CHECK(world.finish(id).devices("Unknown") == 1);
+    CHECK(world.sim("fcmv1").counters().received - others <= 12);
+}
+
 TEST_CASE("what was in a sender's queue when its send was paused is no success at the deadline",
           "[hub]") {
     World world({}, {"apns"});

@@ -27,7 +27,6 @@ std::size_t take_all_due(WaitList& list, std::int64_t now, std::map<Place, int>*
         if (taken.empty()) return count;
         for (std::size_t i = 0; i < taken.size(); ++i) {
             CHECK(taken[i].partition == taken.front().partition);
-            CHECK(taken[i].marked == taken.front().marked);
             if (i > 0) CHECK(taken[i].number > taken[i - 1].number);
             if (seen != nullptr) ++(*seen)[{taken[i].partition, taken[i].number}];
         }
@@ -79,12 +78,12 @@ TEST_CASE("what is beyond the timed bound waits as a crowd, and nobody is lost",
     CHECK(list.next_due_ms() == std::numeric_limits<std::int64_t>::max());
 }
 
-TEST_CASE("a waiting device keeps what counts: its faults, its mark, what it ends as", "[hub]") {
+TEST_CASE("a waiting device keeps what counts: its faults, its losses, what it ends as", "[hub]") {
     WaitList list(0);  // crowds only
     for (std::uint32_t i = 0; i < 400; ++i) {
         Waiting one = device(i, i % 3, static_cast<std::uint8_t>(i % 5));
         one.faults = static_cast<std::uint8_t>(i % 2);
-        one.marked = i % 4 == 0;
+        one.losses = static_cast<std::uint8_t>(i % 4);
         one.outcome = i % 2 == 0 ? pns::Outcome::throttled : pns::Outcome::pns_unreachable;
         list.add(one, 10);
     }
@@ -93,7 +92,8 @@ TEST_CASE("a waiting device keeps what counts: its faults, its mark, what it end
         ++count;
         CHECK(one.partition == one.number % 4);
         CHECK(one.faults == one.number % 2);
-        CHECK(one.marked == (one.number % 4 == 0));
+        CHECK(one.losses == one.number % 4);
+        CHECK((one.attempts > 0) == (one.number % 5 > 0));
         CHECK((one.outcome == pns::Outcome::throttled) == (one.number % 2 == 0));
     });
     CHECK(count == 400);

@@ -1,8 +1,14 @@
 #pragma once
 
 // When a push is attempted again, if it is. Only an attempt that the provider answered, or may have
-// got, counts as one; only those that failed by the push's own fault are bounded. All others go on
-// until the send's time is over. Pure: times and the random number are passed in.
+// got, counts as one; only those that failed by the push's own fault are bounded in number. All
+// others go on until the send's time is over:
+//   - after a word that the provider is unwell, soon; a long wait that it asks for is cut short
+//     (pns::asked_early_ms);
+//   - after a throttle, when its wait is over;
+//   - after a lost answer, twice as late each time: the device may have got a copy with each.
+// Where a wait would go beyond the end of the send, the push is tried once more before that.
+// Pure: times and the random number are passed in.
 
 #include <cstdint>
 #include <optional>
@@ -15,8 +21,9 @@ namespace hub {
 
 /// An attempt that may be made again.
 struct FailedAttempt {
-    pns::Outcome outcome = pns::Outcome::unknown;  ///< what it counts as if it was the last
-    bool own_fault = false;                        ///< of the push; else of the provider or the way
+    /// What it counts as if it was the last; unknown: its answer was lost.
+    pns::Outcome outcome = pns::Outcome::unknown;
+    bool own_fault = false;    ///< of the push; else of the provider or the way
     std::int64_t wish_ms = 0;  ///< the provider asks to wait so long; 0: no wish
 };
 

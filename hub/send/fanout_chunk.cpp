@@ -273,8 +273,8 @@ pns::Task<void> FanoutLane::send_chunk(Chunk& chunk) {
     }
     build(chunk);
     if (chunk.run->rated) give_rate_back(*chunk.run, chunk.numbers.size() - chunk.pushes.size());
-    const bool mark = run.send.delivery == registry::Delivery::at_most_once && !chunk.marked &&
-                      !chunk.pushes.empty();
+    const bool mark =
+        run.send.delivery == registry::Delivery::at_most_once && !chunk.pushes.empty();
     bool may_submit = true;
     if (mark) may_submit = co_await mark_before_submit(chunk);
     if (may_submit) submit(chunk);
@@ -329,7 +329,8 @@ void FanoutLane::build(Chunk& chunk) {
         }
         if (overdue) {
             run.tally.set_abandoned();
-            finish(chunk, i, pns::Outcome::abandoned);
+            finish(chunk, i,
+                   chunk.before.empty() ? pns::Outcome::abandoned : chunk.before[i].outcome);
             continue;
         }
         if (!chunk.moved.empty() && chunk.moved[i] != 0) {
@@ -398,12 +399,11 @@ pns::Task<bool> FanoutLane::mark_before_submit(Chunk& chunk) {
         };
         const auto written = co_await committed<void>(std::move(write));
         if (written) co_return true;
-        asio::steady_timer wait(loop_, std::chrono::milliseconds(store_fault_wait_ms));
-        const auto [ec] = co_await wait.async_wait(pns::as_result);
-        if (ec || stopping_ || run->dropped) break;
+        co_await sleep(mine, std::chrono::milliseconds(store_fault_wait_ms));
+        if (!may_walk(mine)) break;
     }
-    // Marked but never sent: they stay Unknown, which is what at-most-once promises.
-    for (const pns::Push& push : chunk.pushes) finish(chunk, push.index, pns::Outcome::unknown);
+    for (const pns::Push& push : chunk.pushes)
+        put_off(chunk, push.index, 0, {pns::Outcome::abandoned, {}, 0, 0});
     co_return false;
 }
 
@@ -495,9 +495,9 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
     } else if (const auto* later = verdict.get<pns::RetryLater>()) {
         ended = false;
         again(chunk, i, {later->outcome, !later->of_provider, later->after_ms}, later->reason);
-    } else if (verdict.is<pns::NoAnswer>()) {
+    } else if (const auto* lost = verdict.get<pns::NoAnswer>()) {
         ended = run.send.delivery == registry::Delivery::at_most_once;
-        if (!ended) again(chunk, i, {pns::Outcome::unknown, false, 0}, verdict.reason());
+        if (!ended) again(chunk, i, {pns::Outcome::unknown, lost->own_fault, 0}, lost->reason);
     }
     if (ended) finish(chunk, i, verdict.outcome(), verdict.reason(), new_handle);
     verdict_ = nullptr;

@@ -173,13 +173,10 @@ void FanoutLane::set_aside(Chunk& chunk, std::size_t device, pns::Outcome overdu
 }
 
 void FanoutLane::drop_device(LaneRun& run, std::size_t platform, std::uint16_t partition,
-                             std::uint32_t number, bool marked, pns::Outcome outcome) {
+                             std::uint32_t number, unsigned attempts, pns::Outcome outcome) {
     run.finals.add(platform, outcome);
-    if (marked) {
-        run.notes.settle(platform, platform, outcome);
-    } else {
-        run.notes.mark(platform, outcome, partition, number);
-    }
+    run.notes.mark(platform, outcome, partition, number);
+    if (attempts == 0) run.notes.never_out();
     assert(run.todo > 0);
     --run.todo;
 }
@@ -196,7 +193,7 @@ pns::Task<void> FanoutLane::drop_rest(LaneRun& run, const Strand& strand, std::u
     const std::size_t platform = strand.platform == Strand::mixed ? 0 : strand.platform;
     const pns::Outcome outcome = untried(run, strand);
     for (std::size_t i = 0; next != end && i < drops_between_breaths; ++i, ++next) {
-        drop_device(run, platform, partition, *next, false, outcome);
+        drop_device(run, platform, partition, *next, 0, outcome);
     }
     flush(run);
     co_await sleep(run, std::chrono::steady_clock::duration::zero());

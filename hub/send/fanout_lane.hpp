@@ -324,6 +324,8 @@ class FanoutLane {
     Chunk& take_chunk(LaneRun& run, std::uint16_t partition);
     void close_chunk(Chunk& chunk);  ///< gives up its last hold; recycles it when no push is open
     void fill_direct(Chunk& chunk);
+    /// At-most-once: the marks are on disk. False: they could not be written before the lane
+    /// stopped, and nothing goes out.
     void submit(Chunk& chunk);
     void build(Chunk& chunk);
     void judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict);
@@ -344,7 +346,7 @@ class FanoutLane {
                std::string_view reason);
     /// No attempt was made. `why` says what the device waits for, if it does.
     void put_off(Chunk& chunk, std::size_t device, std::int64_t wait_ms, const pns::NotSent& why);
-    /// Keeps the device until `due_ms` (steady clock).
+    /// Keeps the device until `due_ms` (steady clock), without its mark.
     void wait(Chunk& chunk, std::size_t device, Waiting waiting, std::int64_t due_ms);
     void keep_waiting(LaneRun& run, std::size_t platform, const Waiting& device,
                       std::int64_t due_ms);
@@ -354,9 +356,9 @@ class FanoutLane {
     /// it ends as if its time is over.
     void set_aside(Chunk& chunk, std::size_t device, pns::Outcome overdue = pns::Outcome::abandoned,
                    std::string_view reason = {});
-    /// Ends a device that is not loaded.
+    /// Ends a device that is not loaded, after so many attempts.
     void drop_device(LaneRun& run, std::size_t platform, std::uint16_t partition,
-                     std::uint32_t number, bool marked, pns::Outcome outcome);
+                     std::uint32_t number, unsigned attempts, pns::Outcome outcome);
     void drop_waiting(LaneRun& run);
     /// What devices of the strand that were never loaded end as: what stands in their way.
     pns::Outcome untried(LaneRun& run, const Strand& strand);

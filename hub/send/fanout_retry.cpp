@@ -3,6 +3,20 @@
 //
 // A device waits for a time (hub/send/attempts.hpp) or for a door of the sender that is shut
 // (hub/send/wait_list.hpp), until the send's deadline. Runs on the lane's loop.
+//
+// At-most-once. A push is marked, and the mark is on disk, before it is handed to a sender
+// (mark_before_submit); whoever starts after a crash counts what is marked as Unknown. What waits
+// bears no mark, since it is known not to have been taken: it was never out, or the provider
+// answered and did not take it. A push whose answer was lost never waits, it ends. The mark is
+// taken back in memory and leaves the disk with the next checkpoint, a part of a second later, with
+// the answer to a pause, or with the last one of a stop; the next attempt writes it anew. A crash
+//   - between the mark and the submit, or before the mark that was taken back has left the disk:
+//     the device is Unknown and got nothing. One push less, never one more;
+//   - while it waits without a mark: it goes out after the restart, for the first time;
+//   - after it was marked again: as at first.
+// Checkpoints reach the disk in the order of their snapshots, so an old one without the mark cannot
+// come behind the one that was waited for. Within one batch for the tally what is taken back comes
+// before what is marked.
 
 #include "hub/send/fanout_lane.hpp"
 #include "hub/send/trace.hpp"
@@ -47,19 +61,14 @@ void FanoutLane::put_off(Chunk& chunk, std::size_t device, std::int64_t wait_ms,
     Waiting past = past_of(chunk, device);
     past.outcome = why.outcome;
     past.door = why.door;
-    if (chunk.marked && past.attempts == 0) {  // it was never out
-        run.notes.unmark(chunk.marked_as[device], chunk.partition, chunk.numbers[device]);
-        past.marked = false;
-    }
     wait(chunk, device, past, parts_.clock.steady_ms() + wait_ms);
 }
 
 void FanoutLane::wait(Chunk& chunk, std::size_t device, Waiting waiting, std::int64_t due_ms) {
     LaneRun& run = *chunk.run;
-    waiting.marked = chunk.marked && (waiting.attempts > 0 || waiting.marked);
-    // A device marked under one platform is settled under it.
-    const std::size_t platform = waiting.marked ? chunk.marked_as[device] : chunk.platforms[device];
-    keep_waiting(run, platform, waiting, due_ms);
+    if (chunk.marked)
+        run.notes.unmark(chunk.marked_as[device], chunk.partition, chunk.numbers[device]);
+    keep_waiting(run, chunk.platforms[device], waiting, due_ms);
     if (chunk.window != nullptr) chunk.window->give_back(1);
     in_flight_.fetch_sub(1, std::memory_order_relaxed);
     if (--run.in_flight == 0 && run.mode != Mode::go) end_soon(run);
@@ -111,7 +120,7 @@ pns::Task<void> FanoutLane::walk_waiting(LaneRun& run, LaneRun::Waits& waits) {
             if (run.rated) give_rate_back(run, due.size());
             for (const Waiting& device : due) {
                 if (run.mode == Mode::drop) {
-                    drop_device(run, platform, device.partition, device.number, device.marked,
+                    drop_device(run, platform, device.partition, device.number, device.attempts,
                                 run.run->overdue ? device.outcome : pns::Outcome::abandoned);
                 } else {
                     keep_waiting(run, platform, device, now);
@@ -122,10 +131,8 @@ pns::Task<void> FanoutLane::walk_waiting(LaneRun& run, LaneRun::Waits& waits) {
         Chunk& chunk = take_chunk(run, due.front().partition);
         chunk.window = &window;
         chunk.platform = platform;
-        chunk.marked = due.front().marked;
         for (const Waiting& device : due) chunk.numbers.push_back(device.number);
         chunk.platforms.assign(due.size(), platform);
-        if (chunk.marked) chunk.marked_as = chunk.platforms;
         chunk.before = std::move(due);
         co_await send_chunk(chunk);
     }
@@ -152,7 +159,7 @@ void FanoutLane::drop_waiting(LaneRun& run) {
     const bool overdue = run.run->overdue;
     for (LaneRun::Waits& waits : run.waits) {
         waits.list.take_all([&](const Waiting& device) {
-            drop_device(run, waits.platform, device.partition, device.number, device.marked,
+            drop_device(run, waits.platform, device.partition, device.number, device.attempts,
                         overdue ? device.outcome : pns::Outcome::abandoned);
             ++count;
         });

@@ -13,10 +13,10 @@ void WaitList::add(const Waiting& device, std::int64_t due_ms) {
         timed_.emplace(due_ms, device);
         return;
     }
-    Past past{device.door, device.attempts, device.faults, device.marked, device.outcome};
+    Past past{device.door, device.attempts, device.faults, device.losses, device.outcome};
     if (crowds_.size() >= crowds_max && !crowds_.contains(past)) {
-        // What tells them apart least goes first; what bounds a push (faults, marked) stays exact.
-        past.attempts = past.faults;
+        // What tells them apart least goes first; what bounds a push (faults, losses) stays exact.
+        past.attempts = std::max(past.faults, std::min<std::uint8_t>(past.attempts, 1));
         past.door = 0;
     }
     Crowd& crowd = crowds_[past];
@@ -73,7 +73,7 @@ std::vector<Waiting> WaitList::take_timed(std::int64_t now_ms, std::size_t count
                                    taken.size() < count_max && looked_at < looked_at_max;
          ++looked_at) {
         const auto next = std::next(it);
-        if (it->second.partition == first.partition && it->second.marked == first.marked) {
+        if (it->second.partition == first.partition) {
             taken.push_back(it->second);
             timed_.erase(it);
         }

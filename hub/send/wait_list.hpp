@@ -19,7 +19,7 @@ struct Waiting {
     std::uint32_t number = 0;
     std::uint8_t attempts = 0;  ///< answers and losses so far
     std::uint8_t faults = 0;    ///< of those, by the push's own fault: these are bounded
-    bool marked = false;        ///< at-most-once: already in `finished` as Unknown
+    std::uint8_t losses = 0;    ///< of those, whose answers were lost: each wait doubles
     /// What the device is counted as if its time runs out.
     pns::Outcome outcome = pns::Outcome::abandoned;
     std::uint32_t door = 0;  ///< what it waits for (pns::NotSent); 0 = for its time only
@@ -31,14 +31,14 @@ class WaitList {
     static constexpr std::size_t sample_devices = 16;
     static constexpr std::int64_t sample_every_ms = 5'000;
     /// Crowds that differ only in the door or in the number of attempts are put together beyond so
-    /// many.
+    /// many; whether there was an attempt is kept.
     static constexpr std::size_t crowds_max = 64;
 
     explicit WaitList(std::size_t timed_max) : timed_max_(timed_max) {}
 
     void add(const Waiting& device, std::int64_t due_ms);
-    /// Up to `count_max` devices of one partition and the same `marked` whose time has come, by
-    /// number. Empty: none is due.
+    /// Up to `count_max` devices of one partition whose time has come, by number. Empty: none is
+    /// due.
     std::vector<Waiting> take_due(std::int64_t now_ms, std::size_t count_max);
     bool has_due(std::int64_t now_ms) const { return next_due_ms() <= now_ms; }
     /// The largest number if none waits.
@@ -66,8 +66,7 @@ class WaitList {
   private:
     struct Past {
         std::uint32_t door;
-        std::uint8_t attempts, faults;
-        bool marked;
+        std::uint8_t attempts, faults, losses;
         pns::Outcome outcome;
         friend auto operator<=>(const Past&, const Past&) = default;
     };
@@ -81,7 +80,7 @@ class WaitList {
 
     static Waiting device_of(const Past& past, std::uint16_t partition, std::uint32_t number) {
         return {partition,   number,       past.attempts, past.faults,
-                past.marked, past.outcome, past.door};
+                past.losses, past.outcome, past.door};
     }
     std::vector<Waiting> take_timed(std::int64_t now_ms, std::size_t count_max);
     std::vector<Waiting> take_crowd(Crowds::iterator crowd, std::int64_t now_ms,

@@ -95,8 +95,11 @@ class FakeAccount final : public pns::Account {
             }
             case 500:
                 return {pns::RetryLater{Outcome::pns_server_error, std::move(reason), 0}};
-            case 502:
-                return {pns::RetryLater{Outcome::pns_unavailable, std::move(reason), 0, true}};
+            case 502: {
+                const auto after_ms = std::stoll("0" + std::string(answer.header("x-wait-ms")));
+                return {
+                    pns::RetryLater{Outcome::pns_unavailable, std::move(reason), after_ms, true}};
+            }
             case 503: {
                 pns::Judgement out{
                     pns::RetryLater{Outcome::pns_unavailable, std::move(reason), 0, true}};
