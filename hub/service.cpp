@@ -211,8 +211,9 @@ Trace::Settings trace_settings(const Config& config, const pns::Clock& clock) {
     return settings;
 }
 
-Feedback::Settings feedback_settings(const Config& config) {
+Feedback::Settings feedback_settings(const Config& config, const Hubs& hubs) {
     Feedback::Settings settings;
+    settings.share_rule = share_rule(config, hubs);
     settings.kept_ms = config.feedback_days * 86'400'000;
     settings.kept_bytes_max = static_cast<std::uint64_t>(config.feedback_mib_max) << 20;
     return settings;
@@ -272,6 +273,7 @@ struct Service::Impl {
     ~Impl() { stop(); }
 
     void build_gauges();
+    void build_share_gauges();
     std::uint16_t open_listeners(const std::string& text, const Entrance& entrance);
     void begin();
     void reload(const Config& fresh);
@@ -317,7 +319,7 @@ struct Service::Impl {
     Admission admission;
     Scheduler scheduler;
     KeyLimits test_sends;
-    EventStreams event_streams;
+    Shares event_streams, requests;
     Idempotency idempotency;
     NamespaceRules namespace_rules;
     Parts parts;
@@ -350,7 +352,7 @@ Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
       credential_ends(hubs),
       blobs(config.data_dir / "blobs", secret_in(config.data_dir / "blobs.key")),
       trace(open_trace(config), trace_settings(config, clock), loops.size()),
-      feedback(blobs, trace.details_store(), clock, feedback_settings(config)),
+      feedback(blobs, trace.details_store(), clock, feedback_settings(config, hubs)),
       jobs(*registry, blobs, hubs, config, clock, config.data_dir / "jobs"),
       token_files(config.data_dir / "tokens", secret_in(config.data_dir / "tokens.key"), store,
                   clock.wall_ms()),
@@ -360,7 +362,13 @@ Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
       admission({store, *registry, fanout, metrics, config, clock}),
       scheduler(loops.lane(0), {store, *registry, hubs, fanout, admission, config, clock}),
       test_sends(test_calls_max, test_period_ms),
-      event_streams(config.event_streams_max),
+      event_streams(
+          "event_streams", "readers of sends' events",
+          [this]() -> std::uint64_t { return config.event_streams_max; }, share_rule(config, hubs)),
+      requests(
+          "requests_in_flight", "requests at work",
+          [this]() -> std::uint64_t { return config.requests_in_flight_max; },
+          share_rule(config, hubs)),
       namespace_rules(root_rule(config, Missing::make)),
       parts{config,
             *registry,
@@ -393,7 +401,50 @@ Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
     inbound.connections_max = descriptors.connections_max;
     inbound.descriptors_below = descriptors.connections_below;
     tls_end_s = end_of(tls_files);
+    dispatch.share_requests(requests);
     build_gauges();
+}
+
+/// How much of what hubs share each of them holds, and may hold now. Hubs beyond the bound of the
+/// label are one: what they hold together, and the share of the first.
+void Service::Impl::build_share_gauges() {
+    using Uses = std::vector<std::pair<std::string_view, Shares::Use>>;
+    const auto uses = [this] {
+        std::vector<Shares> all = fanout.shares();
+        all.insert(all.end(), {scheduler.places(), event_streams, feedback.places(), requests});
+        Uses out;
+        for (const Shares& shares : all)
+            for (const Shares::Use& use : shares.uses()) out.emplace_back(shares.name(), use);
+        const auto answers = registry->answer_units();
+        std::uint64_t used = 0;
+        for (const auto& [hub, units] : answers) used += units;
+        const ShareRule rule = share_rule(config, hubs)();
+        for (const auto& [hub, units] : answers) {
+            const auto share = share_of(config.idempotency_keys_max, used - units, rule);
+            if (units > 0) out.emplace_back("idempotency_keys", Shares::Use{hub, units, share});
+        }
+        return out;
+    };
+    const auto add = [&](const char* name, const char* help, bool sum, auto member) {
+        metrics.gauges(name, help, [this, uses, sum, member] {
+            std::map<std::pair<std::string, std::string>, double> values;
+            for (const auto& [places, use] : uses()) {
+                const auto state = hubs.find(use.hub);
+                std::string hub = metrics.hub_label(state ? state->row.name : "other");
+                const auto [at, fresh] =
+                    values.try_emplace({std::string(places), std::move(hub)}, 0);
+                if (sum || fresh) at->second += static_cast<double>(use.*member);
+            }
+            std::vector<Metrics::Sample> out;
+            for (const auto& [key, value] : values)
+                out.push_back({{{"places", key.first}, {"hub", key.second}}, value});
+            return out;
+        });
+    };
+    add("pushhub_hub_places_used", "Places that hubs share, held by a hub.", true,
+        &Shares::Use::used);
+    add("pushhub_hub_places_share", "Such places that the hub may hold now.", false,
+        &Shares::Use::share);
 }
 
 void Service::Impl::build_gauges() {
@@ -404,6 +455,7 @@ void Service::Impl::build_gauges() {
         metrics.gauge(std::string(name), help, std::move(read));
     };
     add_process_figures(metrics, clock);
+    build_share_gauges();
     const auto store_figure = [&](const char* name, const char* help, auto member) {
         add(name, help,
             [this, member] { return static_cast<double>(registry->figures().*member); });
@@ -426,6 +478,7 @@ void Service::Impl::build_gauges() {
     };
     using F = Fanout::Figures;
     fanout_figure("pushhub_sends_open", "Sends that are not final.", &F::sends_open);
+    fanout_figure("pushhub_sends_waiting", "Sends that are held or paused.", &F::sends_waiting);
     fanout_figure("pushhub_pushes_in_flight", "Pushes loaded and not yet final.",
                   &F::pushes_in_flight);
     fanout_figure("pushhub_backlog_devices", "Devices of open sends that are not final.",
@@ -433,7 +486,7 @@ void Service::Impl::build_gauges() {
     fanout_figure("pushhub_disk_low", "1: sends are refused because the disk is nearly full.",
                   &F::disk_low);
     metrics.gauge("pushhub_event_streams", "Open streams of a send's progress.",
-                  [this] { return static_cast<double>(event_streams.open()); });
+                  [this] { return static_cast<double>(event_streams.used()); });
     fanout_figure("pushhub_retries_waiting", "Pushes waiting for a later attempt.",
                   &F::retries_waiting);
     const auto sender_figure = [&](const char* name, const char* help, auto member) {

@@ -126,7 +126,12 @@ const std::vector<Setting>& settings() {
          "length of a tag expression"},
         {"expression_depth_max", &C::expression_depth_max, 4, 10'000,
          "nesting of a tag expression"},
-        {"sends_open_max", &C::sends_open_max, 1, 1'000'000, "sends not final; beyond it 429"},
+        {"hub_share_percent", &C::hub_share_percent, 1, 100,
+         "of places that hubs share, one hub gets at most so much of what the others leave, and "
+         "the rest is kept for all alike; 100 = first come, first served"},
+        {"sends_open_max", &C::sends_open_max, 1, 1'000'000, "sends at work; beyond it 429"},
+        {"sends_waiting_max", &C::sends_waiting_max, 1, 1'000'000,
+         "held or paused sends; beyond it canaries answer 429 and paused sends count as at work"},
         {"backlog_devices_max", &C::backlog_devices_max, 1, 4'000'000'000,
          "devices of open sends that are not final; beyond it sends answer 429"},
         {"disk_free_mib_min", &C::disk_free_mib_min, 0, 1'048'576,

@@ -85,12 +85,18 @@ struct Config {
 
     LiveSize expression_bytes_max = 16'384;
     LiveSize expression_depth_max = 256;
-    LiveSize sends_open_max = 1'000;  ///< beyond it sends answer 429 with Retry-After
+    /// Of places that all hubs share (hub/process/shares.hpp) one hub gets at most so much of what
+    /// the others leave, and the rest is kept for all alike; 100 = first come, first served.
+    LiveSize hub_share_percent = 80;
+    LiveSize sends_open_max = 1'000;  ///< at work; beyond it sends answer 429 with Retry-After
+    /// Held or paused: beyond it sends with a canary answer 429, and those that are paused count as
+    /// at work.
+    LiveSize sends_waiting_max = 1'000;
     LiveSize backlog_devices_max =
         50'000'000;                    ///< devices of open sends that are not final; beyond it 429
     LiveSize disk_free_mib_min = 256;  ///< with less free under data_dir sends answer 429
     LiveTime sends_paused_hours_max = 168;      ///< a paused or held send gives up after this long
-    std::size_t event_streams_max = 1'000;      ///< readers of sends' progress; beyond it 429
+    LiveSize event_streams_max = 1'000;         ///< readers of sends' progress; beyond it 429
     LiveSize sends_scheduled_max = 10'000;      ///< waiting for their time; beyond it 429
     LiveTime sends_kept_days = 30;              ///< after their end
     LiveTime send_bodies_kept_days = 30;        ///< and their bodies and direct handles

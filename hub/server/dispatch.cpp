@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "hub/device/hubs.hpp"
 #include "hub/http/problem.hpp"
 #include "hub/http/request_fields.hpp"
 #include "hub/process/config.hpp"
@@ -229,6 +230,17 @@ pns::Task<Response> Dispatch::handled(const Request& request, const Admitted& ad
     const bool had_body = !request.body.empty();
     if (had_body && route.names_hub && authoriser_.find_hub(matched.args.front()) != hub) {
         if (auto refused = refuse_by_head(request, matched, hub)) co_return std::move(*refused);
+    }
+    Shares::Place place;
+    if (places_ && hub) {
+        place = places_->take(hub->row.number);
+        if (!place) {
+            const bool of_hub = place.full() == Full::hub;
+            if (of_hub) metrics_.limited("hub_share");
+            Response busy = error(request, of_hub ? 429 : 503, places_->why(place.full()));
+            busy.headers.emplace_back("Retry-After", "1");
+            co_return busy;
+        }
     }
     Call call{request, std::move(hub), matched.args, parts_};
     const bool once =

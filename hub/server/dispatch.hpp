@@ -18,6 +18,7 @@
 #include "hub/http/rate_limits.hpp"
 #include "hub/http/route.hpp"
 #include "hub/process/log_limit.hpp"
+#include "hub/process/shares.hpp"
 #include "hub/server/byte_budget.hpp"
 #include "pns/clock.hpp"
 
@@ -63,6 +64,8 @@ class Dispatch {
     pns::Task<Response> answer(const Request& request, const Admitted& admitted);
     /// The answer to something that did not become a request.
     Response refuse(const Request& request, int status, std::string_view message);
+    /// Requests to hubs take places of these, one each while they are at work. Before any request.
+    void share_requests(Shares places) { places_ = std::move(places); }
     /// 503 with Retry-After: one of the bounds on what all requests hold is reached.
     Response refuse_for_now(const Request& request, std::string_view message);
 
@@ -97,6 +100,7 @@ class Dispatch {
     const Authoriser authoriser_;
     Parts& parts_;
     const AnswerOnce answer_once_;
+    std::optional<Shares> places_;  ///< none: hubs do not share
     std::atomic<std::size_t> in_flight_ = 0;
     ByteBudget bodies_, answers_;
     LogLimit failures_{3, 10, 1'000};  ///< lines about handlers that failed, by route
