@@ -68,8 +68,13 @@ using TokenSource = std::variant<NoToken, SelfSigned, Fetched>;
 
 /// What the sender does with an answer (docs/contracts/pns.md 0).
 struct Judgement {
-    enum class Step : std::uint8_t { final, resend_now, reauthorise };
-    Verdict verdict;  ///< used when step is final, or when its one repeat has been spent
+    enum class Step : std::uint8_t {
+        final,
+        resend_now,
+        reauthorise,
+        earlier_token,  ///< the token changed too soon: the one before it may still be taken
+    };
+    Verdict verdict;  ///< used when step is final, or when it cannot be taken (again)
     Step step = Step::final;
     bool reconnect = false;                   ///< take this connection out of service
     std::int64_t throttle_credential_ms = 0;  ///< hold all pushes of this credential for so long

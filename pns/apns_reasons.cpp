@@ -37,7 +37,7 @@ enum class Rule {
     reauthorise,
     other_connection,
     reconnect_retry,
-    throttle_credential,
+    token_updates,
     throttle_handle,
     throttle_perhaps,
     retry_error,
@@ -80,7 +80,7 @@ constexpr std::array<Row, 36> device_rows = {{
     {410, "", Rule::prune_if_own},
     {413, "PayloadTooLarge", Rule::drop_size},
     {413, "", Rule::drop_size},
-    {429, "TooManyProviderTokenUpdates", Rule::throttle_credential},
+    {429, "TooManyProviderTokenUpdates", Rule::token_updates},
     {429, "TooManyRequests", Rule::throttle_handle},
     {429, "", Rule::throttle_perhaps},
     {500, "InternalServerError", Rule::retry_error},
@@ -117,7 +117,7 @@ constexpr std::array<Row, 33> channel_rows = {{
     {405, "MethodNotAllowed", Rule::drop_interface},
     {413, "PayloadTooLarge", Rule::drop_size},
     {413, "", Rule::drop_size},
-    {429, "TooManyProviderTokenUpdates", Rule::throttle_credential},
+    {429, "TooManyProviderTokenUpdates", Rule::token_updates},
     {429, "TooManyRequests", Rule::throttle_handle},
     {429, "", Rule::throttle_perhaps},
     {500, "InternalServerError", Rule::retry_error},
@@ -168,10 +168,12 @@ Judgement follow(Rule rule, ApnsTopic topic, const ErrorBody& error, const Answe
         case Rule::prune:
             return retired(Outcome::bad_channel, std::move(reason));
         case Rule::prune_if_own:
-            if (answer.header("apns-id").empty())
-                return suspected(Outcome::expired_channel, std::move(reason));
-            [[fallthrough]];
         case Rule::prune_if_older:
+            // The device is inactive for that topic, and may be well for the app's own.
+            if (topic == ApnsTopic::of_message)
+                return refused(Outcome::expired_channel, std::move(reason));
+            if (rule == Rule::prune_if_own && answer.header("apns-id").empty())
+                return suspected(Outcome::expired_channel, std::move(reason));
             // A time to come would prune registrations that are made only now.
             return {Dead{Outcome::expired_channel, std::move(reason),
                          std::min(error.timestamp_ms.value_or(answer.now_ms), answer.now_ms)}};
@@ -191,8 +193,12 @@ Judgement follow(Rule rule, ApnsTopic topic, const ErrorBody& error, const Answe
             out.reconnect = true;
             return out;
         }
-        case Rule::throttle_credential:
-            return throttled(std::move(reason), retry_after_ms(answer, token_updates_pause_ms));
+        case Rule::token_updates: {
+            Judgement out =
+                throttled(std::move(reason), retry_after_ms(answer, token_updates_pause_ms));
+            out.step = Judgement::Step::earlier_token;
+            return out;
+        }
         case Rule::throttle_handle:
             return target_throttled(std::move(reason), retry_after_ms(answer, minute_ms));
         case Rule::throttle_perhaps:

@@ -4,7 +4,8 @@
 // keeps the token it last saw and looks into the cache again only when that is due or was refused.
 // Whoever finds a token due first fetches it on its own loop, or signs it on the spot; the others
 // go on with the old one and are told by a post. The mutex is never held during a fetch or a
-// signature. A failed fetch waits before the next, longer after a fault of the configuration.
+// signature. A failed fetch waits before the next; while the endpoint refuses the credential the
+// waits grow with the time that it has done so.
 
 #include "pns/bearer.hpp"
 
@@ -19,6 +20,7 @@
 #include <map>
 #include <mutex>
 #include <random>
+#include <utility>
 
 #include "pns/alarm.hpp"
 #include "pns/errc.hpp"
@@ -35,7 +37,6 @@ constexpr std::int64_t fetch_interval_ms_min = 1'000;
 /// An endpoint that does not answer is asked again so soon: the first push goes out with its
 /// return.
 constexpr std::int64_t retry_wait_ms_max = 1'500;
-constexpr std::int64_t configuration_wait_ms = 60'000;
 constexpr std::int64_t retry_after_ms_max = 10 * 60'000;
 constexpr std::int64_t check_interval_ms = 100;
 constexpr std::int64_t step_ms_min = 60'000;  // less is no step of the wall clock
@@ -87,6 +88,11 @@ struct BearerUser::Moment {
         return bearer.self_signed &&
                std::abs(apart_ms() - (bearer.made_wall_ms - bearer.made_steady_ms)) > step_ms_min;
     }
+    /// The wall clock has stepped, and by its time no provider takes the token (for long).
+    bool is_past(const Bearer& bearer) const {
+        if (bearer.pinned || !has_stepped_since(bearer)) return false;
+        return bearer.made_wall_ms > wall_ms + step_ms_min || wall_ms >= bearer.renew_wall_ms;
+    }
     std::int64_t wall_ms = 0, steady_ms = 0;
 };
 
@@ -98,17 +104,19 @@ struct BearerUser::Mailbox {
 struct BearerCache::Impl {
     struct Entry {
         std::shared_ptr<const Bearer> bearer;
+        std::shared_ptr<const Bearer> previous;  ///< self-signed, and was not refused
         std::uint64_t serial = 0;
         std::uint64_t refused_serial = 0;
         bool fetching = false;
         unsigned failures = 0;
-        std::int64_t retry_at_ms = 0;  // steady clock
-        std::optional<BearerTrouble> trouble;
+        std::int64_t retry_at_ms = 0;          // steady clock
+        std::int64_t refused_since_ms = 0;     // the same; the endpoint refuses the credential
+        std::optional<BearerTrouble> trouble;  // its `configuration`: refused_since_ms is set
         std::vector<std::shared_ptr<BearerUser::Mailbox>> users;
 
         bool usable(const BearerUser::Moment& now) const {
             return bearer && now.steady_ms < bearer->expires_at_ms &&
-                   bearer->serial != refused_serial && !now.has_stepped_since(*bearer);
+                   bearer->serial != refused_serial && !now.is_past(*bearer);
         }
     };
     Impl(const Clock& given_clock, Settings given)
@@ -120,10 +128,21 @@ struct BearerCache::Impl {
         const BearerUser::Moment out(clock);
         auto before_ms = apart_ms.load(std::memory_order_relaxed);
         if (std::abs(out.apart_ms() - before_ms) > step_ms_min &&
-            apart_ms.compare_exchange_strong(before_ms, out.apart_ms()) && settings.on_clock_step) {
-            settings.on_clock_step(out.apart_ms() - before_ms);
+            apart_ms.compare_exchange_strong(before_ms, out.apart_ms())) {
+            forget_waits();
+            if (settings.on_clock_step) settings.on_clock_step(out.apart_ms() - before_ms);
         }
         return out;
+    }
+    /// What a wrong clock was refused for may be taken now.
+    void forget_waits() {
+        const std::lock_guard lock(mutex);
+        for (auto& [key, entry] : entries) {
+            entry.retry_at_ms = 0;
+            if (!entry.trouble) continue;
+            entry.trouble->configuration = false;
+            tell(entry);
+        }
     }
 
     const Clock& clock;
@@ -149,6 +168,9 @@ struct BearerCache::Impl {
     void succeed(const std::string& key, Bearer&& bearer, std::int64_t steady_ms) {
         const std::lock_guard lock(mutex);
         auto& entry = entries[key];
+        const bool may_serve_again = entry.bearer && entry.bearer->self_signed &&
+                                     entry.bearer->serial != entry.refused_serial;
+        entry.previous = may_serve_again ? entry.bearer : nullptr;
         bearer.serial = ++entry.serial;
         entry.bearer = std::make_shared<const Bearer>(std::move(bearer));
         entry.fetching = false;
@@ -163,9 +185,12 @@ struct BearerCache::Impl {
         const std::lock_guard lock(mutex);
         auto& entry = entries[key];
         entry.fetching = false;
+        const bool refused_before = entry.trouble && entry.trouble->configuration;
+        if (!refused_before) entry.refused_since_ms = steady_ms;
         const auto wait_ms =
             trouble.configuration
-                ? configuration_wait_ms
+                ? patient_wait_ms(steady_ms - entry.refused_since_ms, refused_wait_ms_min,
+                                  refused_wait_ms_max)
                 : std::max<std::int64_t>(
                       200, backoff_ms(1'000, retry_wait_ms_max, entry.failures, random_number()));
         ++entry.failures;
@@ -241,7 +266,7 @@ bool BearerUser::needed() const {
 
 std::shared_ptr<const Bearer> BearerUser::current() {
     const Moment now = cache_.impl().now();
-    if (local_ && now.has_stepped_since(*local_)) local_.reset();
+    if (local_ && now.is_past(*local_)) local_.reset();
     const bool fresh = local_ && now.steady_ms < local_->renew_at_ms;
     if (!fresh && now.steady_ms >= check_at_ms_) consult(now);
     return local_ && now.steady_ms < local_->expires_at_ms ? local_ : nullptr;
@@ -325,6 +350,7 @@ Bearer BearerUser::signed_bearer(const SelfSigned& source, std::string_view toke
     bearer.renew_at_ms =
         bearer.made_steady_ms + std::max(source.renew_s - early_s, source.renew_s_min) * 1000;
     bearer.expires_at_ms = bearer.made_steady_ms + source.life_s * 1000;
+    bearer.renew_wall_ms = bearer.made_wall_ms + (bearer.renew_at_ms - bearer.made_steady_ms);
     return bearer;
 }
 
@@ -353,6 +379,28 @@ bool BearerUser::refused(std::uint64_t serial) {
                 return false;
             }
             entry.refused_serial = serial;
+        }
+    }
+    local_.reset();
+    check_at_ms_ = 0;
+    return true;
+}
+
+bool BearerUser::changed_too_soon(std::uint64_t serial) {
+    if (!needed()) return false;
+    auto& impl = cache_.impl();
+    const Moment now = impl.now();
+    {
+        const std::lock_guard lock(impl.mutex);
+        auto& entry = impl.entries[key_];
+        if (!entry.bearer) return false;
+        if (entry.bearer->serial == serial) {
+            const auto previous = std::exchange(entry.previous, nullptr);
+            if (!previous || now.steady_ms >= previous->expires_at_ms) return false;
+            Bearer again = *previous;
+            again.serial = ++entry.serial;
+            again.pinned = true;
+            entry.bearer = std::make_shared<const Bearer>(std::move(again));
         }
     }
     local_.reset();

@@ -8,7 +8,9 @@
 // until it expires.
 //
 // Lives and waits are counted on the steady clock. A token that is signed here names the wall time
-// of its signing: when the wall clock has stepped since then, the token is signed anew at once.
+// of its signing. When the wall clock has stepped since then and the token comes from the future or
+// is too old by the new time, it is signed anew at once; else it stays, since a provider may bound
+// how often a token changes. A step also ends the wait after a failed fetch.
 
 #include <cstdint>
 #include <functional>
@@ -30,7 +32,11 @@ struct Bearer {
         0;  ///< grows with each new token: a 401 for an older serial needs no refresh
     std::int64_t renew_at_ms = 0, expires_at_ms = 0;    ///< steady clock
     std::int64_t made_wall_ms = 0, made_steady_ms = 0;  ///< when, on both clocks
+    /// By the wall clock, when it is to be renewed if that clock has stepped.
+    std::int64_t renew_wall_ms = 0;
     bool self_signed = false;
+    /// The provider takes no other for now, whatever the wall clock says of its age.
+    bool pinned = false;
 };
 
 /// Why there is no token at the moment.
@@ -104,6 +110,9 @@ class BearerUser {
     /// The provider refused a token. True if a newer one is there or will be tried for; false if
     /// nothing can be done (signed too recently).
     bool refused(std::uint64_t serial);
+    /// The provider refused a token only because it changed too soon. True if the one before it
+    /// serves again, or another one is there; false if there is none that is still good.
+    bool changed_too_soon(std::uint64_t serial);
     /// Ends a fetch in progress; another user takes over when it needs the token.
     void stop();
     std::uint64_t fetches() const { return fetches_; }

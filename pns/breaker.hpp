@@ -11,15 +11,17 @@
 #include <string>
 #include <string_view>
 
+#include "pns/retry_policy.hpp"
+
 namespace pns {
 
 class Breaker {
   public:
     struct Limits {
-        unsigned bad_in_row_max = 8;    ///< so much bad news in a row shuts it
-        std::int64_t quiet_ms_min = 0;  ///< and no good news for so long
-        std::int64_t wait_ms_first = 1'000;
-        std::int64_t wait_ms_max = 1'000;  ///< between probes: doubling from the first
+        unsigned bad_in_row_max = 8;       ///< so much bad news in a row shuts it
+        std::int64_t quiet_ms_min = 0;     ///< and no good news for so long
+        std::int64_t wait_ms_min = 1'000;  ///< between probes: as patient_wait_ms() grows
+        std::int64_t wait_ms_max = 1'000;
     };
 
     explicit Breaker(Limits limits) : limits_(limits) {}
@@ -34,6 +36,8 @@ class Breaker {
     /// When may_probe() becomes true by time; only while it is shut.
     std::int64_t probe_at_ms() const { return probe_at_ms_; }
 
+    /// Something has changed on our side: a probe may go out without waiting.
+    void probe_now(std::int64_t now_ms) { probe_at_ms_ = std::min(probe_at_ms_, now_ms); }
     void probe_sent() { probing_ = true; }
     /// The probe came back and said nothing: another one may go at once.
     void probe_lost() { probing_ = false; }
@@ -42,7 +46,6 @@ class Breaker {
         shut_ = probing_ = false;
         bad_in_row_ = 0;
         good_ms_ = now_ms;
-        wait_ms_ = limits_.wait_ms_first;
     }
     /// `wish_ms`: nothing more before so long, as far as the other side said.
     void bad(std::int64_t now_ms, std::int64_t wish_ms, bool of_probe) {
@@ -50,19 +53,21 @@ class Breaker {
         ++bad_in_row_;
         if (of_probe && shut_) {
             probing_ = false;
-            wait_ms_ = std::min(wait_ms_ * 2, limits_.wait_ms_max);
-            probe_at_ms_ = now_ms + std::max(wait_ms_, wish_ms);
+            const std::int64_t wait_ms =
+                patient_wait_ms(now_ms - shut_ms_, limits_.wait_ms_min, limits_.wait_ms_max);
+            probe_at_ms_ = now_ms + std::max(wait_ms, wish_ms);
             return;
         }
         const std::int64_t quiet_ms = now_ms - std::max(good_ms_, bad_since_ms_);
         const bool enough =
             bad_in_row_ >= limits_.bad_in_row_max && quiet_ms >= limits_.quiet_ms_min;
-        if (enough && !shut_) trip(now_ms, wait_ms_);
+        if (enough && !shut_) trip(now_ms, limits_.wait_ms_min);
         if (shut_) probe_at_ms_ = std::max(probe_at_ms_, now_ms + wish_ms);
     }
     /// Shuts it at once; the next probe goes after `wait_ms`.
     void trip(std::int64_t now_ms, std::int64_t wait_ms) {
         probe_at_ms_ = shut_ ? std::max(probe_at_ms_, now_ms + wait_ms) : now_ms + wait_ms;
+        if (!shut_) shut_ms_ = now_ms;
         shut_ = true;
     }
 
@@ -73,7 +78,7 @@ class Breaker {
     unsigned bad_in_row_ = 0;
     std::int64_t bad_since_ms_ = 0;
     std::int64_t good_ms_ = 0;
-    std::int64_t wait_ms_ = limits_.wait_ms_first;
+    std::int64_t shut_ms_ = 0;  // when it shut
     std::int64_t probe_at_ms_ = 0;
 };
 

@@ -139,7 +139,7 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
             owner_.return_permit();
             push_front(push);
             break;
-        push.sent_at_ms = now_ms;
+            push.sent_at_ms = now_ms;
         }
         ++in_flight;
         push.sampled_at_us = limit_.wants_sample() ? clock_.steady_us() : 0;
@@ -154,8 +154,8 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
         }
     }
     // The first connection is opened while the first token is being fetched; a queue that waits for
-    // the clock or for a probe asks for no more than one.
-    const bool first = permission.may != May::nothing && pool_.connections() == 0;
+    // the clock or for a probe asks for no more than one that is ready.
+    const bool first = permission.may != May::nothing && pool_.ready() == 0;
     if (permission.may == May::send && !paced) pool_.renew(now_ms);
     const bool more =
         permission.may == May::send && !paced && !waits_for_rate && !enough && !breaker_.shut();
@@ -262,6 +262,7 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
     refused_in_row_ = hold_level_ = 0;
     auto judgement = owner_.judge(push, answer);
     const bool probe = take_probe(push);
+    const bool failed = weigh_failure(push, judgement.verdict, now_ms);
     const auto* later = judgement.verdict.get<RetryLater>();
     if (later != nullptr && later->of_provider && later->outcome != Outcome::channel_throttled) {
         if (later->outcome != Outcome::throttled) {
@@ -278,14 +279,19 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
         } else if (probe) {
             breaker_.probe_lost();
         }
-    } else {
+    } else if (!failed) {
+        failing_ = {};
+        fails_all_until_ms_ = 0;
         good(now_ms);
     }
     if (judgement.reconnect) connection.drain();
+    if (judgement.step == Judgement::Step::earlier_token && owner_.token_changed_too_soon(push))
+        return again(push, std::move(judgement.verdict));
     owner_.heard(push, judgement);
     if (judgement.throttle_origin_ms > 0) hold_origin(judgement.throttle_origin_ms);
     switch (judgement.step) {
         case Judgement::Step::final:
+        case Judgement::Step::earlier_token:
             break;
         case Judgement::Step::resend_now:
             return again(push, std::move(judgement.verdict));
@@ -295,6 +301,16 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
             return again(push, std::move(judgement.verdict));
     }
     owner_.finish(push, std::move(judgement.verdict));
+}
+
+bool Outlet::weigh_failure(const Push& push, Verdict& verdict, std::int64_t now_ms) {
+    auto* later = verdict.get<RetryLater>();
+    if (later == nullptr || later->of_provider || later->outcome != Outcome::pns_server_error)
+        return false;
+    const bool of_many = failing_.seen(push.handle, now_ms);
+    later->of_provider = of_many || breaker_.shut() || now_ms < fails_all_until_ms_;
+    if (later->of_provider) fails_all_until_ms_ = now_ms + ManyTargets::within_ms;
+    return true;
 }
 
 void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {

@@ -39,6 +39,8 @@ class OutletOwner {
     virtual void returned(const Push& push) = 0;
     /// True if a newer token is there or on its way.
     virtual bool token_refused(const Push& push) = 0;
+    /// True if an older token is there that may still be taken, or another one.
+    virtual bool token_changed_too_soon(const Push& push) = 0;
     virtual void hold_credential(std::int64_t ms) = 0;
     /// One push may go out now by the provider's rate; false: not before the owner pumps again.
     virtual bool take_permit() = 0;
@@ -125,6 +127,9 @@ class Outlet final : private ConnectionEvents {
     void connection_ended(std::int64_t now_ms);
     void trip(std::int64_t now_ms, std::int64_t wait_ms, Outcome outcome, std::string reason);
     std::optional<NotSent> shut_why(std::int64_t now_ms) const;
+    /// A server error names nobody: it is this push's own until several targets got it and nothing
+    /// else came, then the provider's. True if the verdict is such an error.
+    bool weigh_failure(const Push& push, Verdict& verdict, std::int64_t now_ms);
     /// What waits goes back; one push stays to be the probe.
     void bounce(const NotSent& why);
     void good(std::int64_t now_ms);
@@ -139,8 +144,10 @@ class Outlet final : private ConnectionEvents {
     FairQueue queue_;
     FlightLimit limit_;
     Breaker breaker_;
-    const Push* probe_ = nullptr;  ///< out while the breaker is shut
-    NotSent why_;                  ///< while it is shut
+    ManyTargets failing_;                  // got a server error, and nobody anything else since
+    std::int64_t fails_all_until_ms_ = 0;  // such an error is taken for the provider's
+    const Push* probe_ = nullptr;          ///< out while the breaker is shut
+    NotSent why_;                          ///< while it is shut
     bool closing_ = false;
     bool proven_;
     const std::int64_t begun_ms_;

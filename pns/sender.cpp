@@ -27,7 +27,6 @@ constexpr std::int64_t first_answer_wait_ms = 1'000;
 constexpr std::int64_t place_wait_ms = 500;  // for a place among the origins
 constexpr std::int64_t queue_wait_ms_max = 2'000;
 constexpr unsigned refusals_max = 8;  // in a row, of the credential
-constexpr std::int64_t refused_wait_ms_max = 10 * 60'000;
 
 std::uint64_t secret_word() {
     std::random_device random;
@@ -123,7 +122,7 @@ Sender::Standing& Sender::standing_of(const Origin& origin) {
     const auto found = standings_.find(key);
     if (found != standings_.end()) return found->second;
     // A refused credential is tried again with one push at a time.
-    const Breaker::Limits limits{refusals_max, 0, settings_.refused_wait_ms_first,
+    const Breaker::Limits limits{refusals_max, 0, settings_.refused_wait_ms_min,
                                  refused_wait_ms_max};
     Standing fresh{Breaker(limits),
                    NotSent{Outcome::invalid_credentials, {}, 0, credential_door},
@@ -369,9 +368,11 @@ void Sender::finish(Push& push, Verdict&& verdict) {
     const bool asked_again = verdict.is<RetryLater>() || verdict.is<NoAnswer>() ||
                              verdict.is<NotSent>() || verdict.blames_credential();
     if (!asked_again) standing.drought.taken();
-    const auto* refused = verdict.get<Refused>();
+    auto* refused = verdict.get<Refused>();
     if (refused != nullptr && refused->of_credential) {
         standing.breaker.bad(now_ms, 0, probe);
+        standing.refused_serial = push.bearer_serial;
+        refused->others_taken = standing.good_ms > push.queued_at_ms;
         standing.why.outcome = refused->outcome;
         standing.why.reason = refused->reason;
         unwell(Trouble::refused, key_of(account_->origin(push.handle)).host, refused->reason);
@@ -379,6 +380,7 @@ void Sender::finish(Push& push, Verdict&& verdict) {
     } else if (verdict.is<Accepted>() || verdict.is<Dead>()) {
         const bool was_shut = standing.breaker.shut();
         standing.breaker.good(now_ms);
+        standing.good_ms = now_ms;
         if (health_ && health_->any_unwell()) {
             const Origin origin = account_->origin(push.handle);
             well(origin.host);
@@ -429,6 +431,11 @@ bool Sender::token_refused(const Push& push) {
     return bearer_of(origin).refused(push.bearer_serial);
 }
 
+bool Sender::token_changed_too_soon(const Push& push) {
+    const Origin origin = account_->tokens_per_origin() ? account_->origin(push.handle) : Origin();
+    return bearer_of(origin).changed_too_soon(push.bearer_serial);
+}
+
 void Sender::hold_credential(std::int64_t ms) {
     held_until_ms_ = std::max(held_until_ms_, clock_.steady_ms() + ms);
     if (ms > queue_wait_ms_max) unwell(Trouble::throttled, {}, "the provider asks to wait");
@@ -441,7 +448,16 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
     Permission out;
     const std::uint32_t door = account_->tokens_per_origin() ? outlet.door() : credential_door;
     Standing& standing = standing_of(origin);
+    BearerUser& bearer = bearer_of(origin);
+    if (bearer.needed()) token_ = bearer.current();
     if (standing.breaker.shut()) {
+        // Signed after the refusal: the clock was set, or the token was old.
+        const bool other_token =
+            token_ && token_->self_signed && token_->serial > standing.refused_serial;
+        if (other_token) {
+            standing.refused_serial = token_->serial;
+            standing.breaker.probe_now(now_ms);
+        }
         standing.why.door = door;
         out.shut = standing.why;
         out.shut->after_ms = std::max<std::int64_t>(standing.breaker.probe_at_ms() - now_ms, 0);
@@ -463,9 +479,7 @@ Permission Sender::permission(const Origin& origin, const Outlet& outlet, std::i
     const bool stranger = is_stranger(outlet);
     if (stranger && outlet.pool().in_flight() > 0) return {May::nothing};
     if (stranger) out.may = May::probe;
-    BearerUser& bearer = bearer_of(origin);
     if (!bearer.needed()) return out;
-    token_ = bearer.current();
     if (token_) {
         if (std::exchange(standing.token_missing, false)) {
             well(key_of(origin).host);

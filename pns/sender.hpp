@@ -89,12 +89,14 @@ class Sender final : private OutletOwner {
     /// What is known of the credential, or of its key at one origin (Account::tokens_per_origin).
     struct Standing {
         Breaker breaker;
-        NotSent why;                  ///< while it is shut
-        const Push* probe = nullptr;  ///< out while it is shut
-        bool told = false;            ///< somebody waits to hear that it opens
-        bool token_missing = false;   ///< somebody waits to hear that there is a token
-        ManyTargets throttled{};      ///< who was told to wait, and not whether alone
-        Drought drought{};            ///< it answers, and nothing is taken
+        NotSent why;                       ///< while it is shut
+        const Push* probe = nullptr;       ///< out while it is shut
+        bool told = false;                 ///< somebody waits to hear that it opens
+        bool token_missing = false;        ///< somebody waits to hear that there is a token
+        ManyTargets throttled{};           ///< who was told to wait, and not whether alone
+        Drought drought{};                 ///< it answers, and nothing is taken
+        std::int64_t good_ms = 0;          ///< when the provider last took a push
+        std::uint64_t refused_serial = 0;  ///< of the token that was refused last
     };
 
     /// Handles name the origins, so a stranger may have made them up.
@@ -145,6 +147,7 @@ class Sender final : private OutletOwner {
     }
     void returned(const Push& push) override;
     bool token_refused(const Push& push) override;
+    bool token_changed_too_soon(const Push& push) override;
     void hold_credential(std::int64_t ms) override;
     bool take_permit() override;
     void return_permit() override { ++permits_; }

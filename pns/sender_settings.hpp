@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "pns/rate_bucket.hpp"
+#include "pns/retry_policy.hpp"
 
 namespace pns {
 
@@ -27,8 +28,8 @@ struct SenderSettings {
     /// What the provider grants the credential, all loops of the process together; 0 = no guard.
     std::uint64_t pushes_per_s_max = 0;
     std::int64_t ramp_ms = 0;  ///< after so long a pause the rate rises from a tenth in that time
-    /// A refused credential is tried again after so long, and then after twice as long each time.
-    std::int64_t refused_wait_ms_first = 30'000;
+    /// A refused credential is tried again after so long, and later less often (patient_wait_ms).
+    std::int64_t refused_wait_ms_min = pns::refused_wait_ms_min;
     unsigned retry_budget_percent = 20;  ///< retries per 100 fresh pushes; 0 = no bound
 };
 

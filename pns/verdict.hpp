@@ -73,6 +73,8 @@ struct Refused {
     Outcome outcome;
     std::string reason;
     bool of_credential = false;
+    /// Of the credential, but while this push was with the sender the provider took others of it.
+    bool others_taken = false;
 };
 
 /// The provider answered that the push may come again. `of_provider`: the provider is unwell or
@@ -89,9 +91,9 @@ struct NoAnswer {
     std::string reason;
 };
 
-    /// The push itself seems to be the cause: nothing else was lost with it, and others were
-    /// answered since an answer was last lost there.
-    bool own_fault = false;
+/// The push itself seems to be the cause: nothing else was lost with it, and others were
+/// answered since an answer was last lost there.
+bool own_fault = false;
 /// Never left this process: no attempt was made, and it may come again at any time.
 struct NotSent {
     /// What the push is counted as if its time runs out; without a word about it, never a success.

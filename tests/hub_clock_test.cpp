@@ -93,3 +93,40 @@ TEST_CASE("the pace of a send does not depend on a clock that somebody sets", "[
     clock.step_ms(-step_ms);
     REQUIRE(world.call("POST", "/app/sends/" + id + "/cancel").status == 200);
 }
+
+TEST_CASE("a refused credential is waited out until the deadline of each send", "[hub]") {
+    support::ManualClock clock(pns::system_clock().wall_ms());
+    World world({}, {"apns"}, clock);
+    for (int i = 0; i < devices; ++i) world.install(id_of("apns", i), "apns", handle_of("apns", i));
+    pns::sim::Fault fault;
+    fault.row = pns::sim::fault_row(26, "");
+    world.sim("apns").set_faults({fault}, 7);
+    const auto patient =
+        world.send_with("apple", "all", apple_body, {{"pushhub-deadline", "PT2H"}});
+    const auto hasty =
+        world.send("apple", "$InstallationId:{" + id_of("apns", 3) + "}", apple_body);
+    const auto pass = [&](std::int64_t ms) {
+        const auto end_ms = clock.steady_ms() + ms;
+        return support::comes_true([&] {
+            clock.pass_ms(50);
+            return clock.steady_ms() >= end_ms;
+        });
+    };
+    REQUIRE(pass(60'000));
+    const auto in_a_minute = world.sim("apns").counters().received;
+    CHECK(in_a_minute >= 8);  // the loops see fewer seconds than pass
+    CHECK(in_a_minute <= 200);
+    clock.pass_ms(27 * minute_ms);
+    CHECK_FALSE(is_over(world, hasty));
+    clock.pass_ms(3 * minute_ms);
+    REQUIRE(support::comes_true([&] { return is_over(world, hasty); }));
+    CHECK(world.finish(hasty).devices("InvalidCredentials") == 1);
+    CHECK_FALSE(is_over(world, patient));
+    world.sim("apns").set_faults({});
+    REQUIRE(pass(20'000));  // a hundredth of half an hour, the longest wait of a probe
+    REQUIRE(support::comes_true([&] {
+        clock.pass_ms(10);
+        return is_over(world, patient);
+    }));
+    CHECK(world.finish(patient).devices("Success") == devices);
+}

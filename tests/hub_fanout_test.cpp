@@ -288,8 +288,12 @@ TEST_CASE("a new credential takes effect without a restart", "[hub]") {
     auto wrong = pns::sim::make_credential("apns");
     hub::HubClient client(world.service().connection_string(), world.service().ca_file().string());
     hub::create_hub(client, "app", {wrong.credential});
-    CHECK(world.finish(world.send("apple", "", apple_body)).devices("InvalidCredentials") == 1);
+    const auto hasty = world.send_with("apple", "", apple_body, {{"pushhub-deadline", "PT3S"}});
+    const auto patient = world.send("apple", "", apple_body);
+    CHECK(world.finish(hasty).devices("InvalidCredentials") == 1);
     CHECK_FALSE(world.expired("one"));
+    hub::create_hub(client, "app", world.credentials());
+    CHECK(world.finish(patient).devices("Success") == 1);
 }
 
 TEST_CASE("a stored credential that does not open is told once, and again when it changed",

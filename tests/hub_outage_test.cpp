@@ -51,6 +51,13 @@ nlohmann::json figures_of(World& world, const std::string& id) {
     return nlohmann::json::parse(world.call("GET", "/app/sends/" + id).body);
 }
 
+pns::sim::Fault refuses_credential() {
+    pns::sim::Fault fault = answers(Act::answer, 600'000);
+    fault.rule->status = 403;
+    fault.rule->reason = "InvalidProviderToken";
+    return fault;
+}
+
 pns::sim::Fault connection(int number, std::string_view variant, std::int64_t ms) {
     pns::sim::Fault fault;
     fault.row = pns::sim::fault_row(number, variant);
@@ -142,10 +149,7 @@ TEST_CASE("an outage is in the log once, and in the metrics before a push is fin
     CHECK(began["why"].get<std::string>().size() > 3);
     CHECK(page().find("pushhub_provider_unwell{") == std::string::npos);
 
-    pns::sim::Fault refuses = answers(Act::answer, 600'000);
-    refuses.rule->status = 403;
-    refuses.rule->reason = "InvalidProviderToken";
-    strike(world, "apns", std::move(refuses));
+    strike(world, "apns", refuses_credential());
     const auto refused = world.send("apple", "all", apple_body);
     REQUIRE(support::comes_true(
         [&] { return !log.lines("a provider refuses the credential").empty(); }));
@@ -190,10 +194,7 @@ TEST_CASE("a provider that throttles everything is told of, however short its wa
 TEST_CASE("what waits for a refused credential is in the metrics, loaded or not", "[hub]") {
     World world({}, {"apns"});
     install_all(world, "apns");
-    pns::sim::Fault refuses = answers(Act::answer, 600'000);
-    refuses.rule->status = 403;
-    refuses.rule->reason = "InvalidProviderToken";
-    strike(world, "apns", std::move(refuses));
+    strike(world, "apns", refuses_credential());
     const auto all = [&] { return "\n" + world.call("GET", "/metrics").body; };
     const auto figure = [](const std::string& page, const std::string& name) {
         const auto at = page.find("\n" + name + " ");
@@ -225,26 +226,116 @@ TEST_CASE("what waits for a refused credential is in the metrics, loaded or not"
 TEST_CASE("what waits for a refused credential goes out when the credential is mended", "[hub]") {
     World world({}, {"apns"});
     install_all(world, "apns");
-    strike(world, "apns", [] {
-        pns::sim::Fault fault;
-        fault.rule.emplace();
-        fault.rule->act = Act::answer;
-        fault.rule->status = 403;
-        fault.rule->reason = "InvalidProviderToken";
-        return fault;
-    }());
-    const auto id = world.send("apple", "all", apple_body);
-    REQUIRE(support::comes_true([&] {
-        const auto reply = world.call("GET", "/app/sends/" + id);
-        return reply.body.find("InvalidCredentials") != std::string::npos;
-    }));
+    const support::LogSink log;
+    strike(world, "apns", refuses_credential());
+    const auto id = world.send("apple", "all", apple_body, GENERATE("", "at-most-once"));
+    REQUIRE(support::comes_true(
+        [&] { return !log.lines("a provider refuses the credential").empty(); }));
+    CHECK(world.call("GET", "/app/sends/" + id).body.find("InvalidCredentials") ==
+          std::string::npos);
     world.sim("apns").set_faults({});
     hub::HubClient client(world.service().connection_string(), world.service().ca_file().string());
     hub::create_hub(client, "app", world.credentials());
+    CHECK(world.finish(id).devices("Success") == devices);
+    CHECK(world.sim("apns").counters().doubles == 0);
+}
+
+TEST_CASE("a credential that is refused for seconds loses no push, of single sends neither",
+          "[hub]") {
+    World world({}, {"apns", "fcmv1"});
+    const bool apns = GENERATE(true, false);
+    const std::string platform = apns ? "apns" : "fcmv1", format = apns ? "apple" : "fcmv1";
+    const std::string body =
+        apns ? apple_body : R"({"message":{"notification":{"title":"t","body":"b"}}})";
+    install_all(world, platform, 100);
+    for (int i = 0; i < 6; ++i)
+        world.install("one-" + std::to_string(i), platform, handle_of(platform, 1'000 + i),
+                      R"("tags":["one-)" + std::to_string(i) + R"("])");
+    strike(world, platform, connection(26, "", 0));
+    std::vector<std::string> sends{world.send(format, "all", body)};
+    for (int i = 0; i < 6; ++i)
+        sends.push_back(world.send(format, "one-" + std::to_string(i), body));
+    const auto received = [&] { return world.sim(platform).counters().received; };
+    REQUIRE(support::comes_true([&] { return received() >= 20; }));
+    for (const auto& id : sends)
+        CHECK(world.call("GET", "/app/sends/" + id).body.find("InvalidCredentials") ==
+              std::string::npos);
+    world.sim(platform).set_faults({});
+    const auto back_ms = pns::system_clock().steady_ms();
+    REQUIRE(support::comes_true([&] { return world.sim(platform).counters().accepted > 0; }));
+    CHECK(pns::system_clock().steady_ms() - back_ms < 3'000);  // two, and a slow machine
+    CHECK(world.finish(sends.front()).devices("Success") == 100);
+    for (std::size_t i = 1; i < sends.size(); ++i)
+        CHECK(world.finish(sends[i]).devices("Success") == 1);
+    CHECK(world.sim(platform).counters().doubles == 0);
+}
+
+TEST_CASE("a test send tells of a refused credential at once", "[hub]") {
+    World world({}, {"apns"});
+    install_all(world, "apns", 8);
+    strike(world, "apns", refuses_credential());
+    const auto test = [&] {
+        return world
+            .call("POST", "/app/messages?test=true", apple_body,
+                  {{"servicebusnotification-format", "apple"}})
+            .body;
+    };
+    const auto patient = world.send("apple", "all", apple_body);
+    for (int round = 0; round < 2; ++round) {
+        const auto told = test();
+        INFO(told);
+        CHECK(told.find("<Failure>8</Failure>") != std::string::npos);
+        CHECK(told.find("The Token obtained from the Token Provider is wrong") !=
+              std::string::npos);
+    }
+    world.sim("apns").set_faults({});
+    CHECK(world.finish(patient).devices("Success") == 8);
+}
+
+TEST_CASE("a provider that answers 500 to everybody for a while loses no push", "[hub]") {
+    support::ManualClock clock(pns::system_clock().wall_ms());
+    World world({}, {"apns"}, clock);
+    install_all(world, "apns", 40);
+    pns::sim::Fault fails = answers(Act::answer, 0);
+    fails.rule->status = 500;
+    fails.rule->reason = "InternalServerError";
+    strike(world, "apns", std::move(fails));
+    const auto id = world.send("apple", "all", apple_body);
+    const auto begun_ms = clock.steady_ms();
+    REQUIRE(support::comes_true([&] {
+        clock.pass_ms(50);
+        return clock.steady_ms() - begun_ms > 120'000;
+    }));
+    CHECK(world.sim("apns").counters().received < 400);  // one a second and lane
+    world.sim("apns").set_faults({});
+    REQUIRE(support::comes_true([&] {
+        clock.pass_ms(10);
+        return world.sim("apns").counters().accepted == 40;
+    }));
+    CHECK(world.finish(id).devices("Success") == 40);
+}
+
+TEST_CASE("a device whose pushes alone get 500 is given up after a few attempts", "[hub]") {
+    support::ManualClock clock(pns::system_clock().wall_ms());
+    World world({}, {"apns"}, clock);
+    install_all(world, "apns", 40);
+    pns::sim::Rules rules;
+    pns::sim::Behaviour fails;
+    fails.act = Act::answer;
+    fails.status = 500;
+    fails.reason = "InternalServerError";
+    rules.handles[handle_of("apns", 7)] = fails;
+    world.sim("apns").set_rules(rules);
+    const auto id = world.send("apple", "all", apple_body);
+    REQUIRE(support::comes_true([&] {
+        clock.pass_ms(50);
+        return world.call("GET", "/app/sends/" + id).body.find(R"("endedAt":")") !=
+               std::string::npos;
+    }));
     const auto told = world.finish(id);
-    CHECK(told.devices("InvalidCredentials") >= 8);
-    CHECK(told.devices("InvalidCredentials") <= 32);  // those that were asked for, on two lanes
-    CHECK(told.devices("Success") == devices - told.devices("InvalidCredentials"));
+    CHECK(told.devices("Success") == 39);
+    CHECK(told.devices("PnsServerError") == 1);
+    CHECK(world.sim("apns").counters().received == 39 + 5);
 }
 
 TEST_CASE("what could not be sent by the deadline ends as what stood in its way", "[hub]") {

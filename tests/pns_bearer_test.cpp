@@ -317,6 +317,74 @@ TEST_CASE("a token is signed anew when the wall clock steps, and the step is tol
     other.end();
 }
 
+TEST_CASE("a step of the wall clock that leaves a token good signs no other", "[pns]") {
+    ManualClock clock;
+    pns::BearerCache cache(clock);
+    int minted = 0;
+    Lane lane(cache, signing(minted), "");
+    const auto first = lane.user->current();
+    REQUIRE(first);
+    const auto forward_ms = GENERATE(90'000, 20 * 60'000);
+    CAPTURE(forward_ms);
+    clock.pass_ms(60'000);
+    clock.step_ms(forward_ms);
+    CHECK(lane.user->current() == first);
+    clock.step_ms(-forward_ms);
+    CHECK(lane.user->current() == first);
+    clock.step_ms(forward_ms);
+    // Its age by the new time counts: 50 minutes are reached sooner.
+    for (int i = 0; i < 50 && lane.user->current() == first; ++i) clock.pass_ms(60'000);
+    CHECK(minted == 2);
+    CHECK(clock.wall_ms() - first->made_wall_ms <= 51 * 60'000);
+    CHECK(clock.wall_ms() - first->made_wall_ms >= 47 * 60'000);
+    lane.end();
+}
+
+TEST_CASE("a token that changed too soon gives way to the one before it", "[pns]") {
+    ManualClock clock;
+    pns::BearerCache cache(clock);
+    int minted = 0;
+    Lane lane(cache, signing(minted), ""), other(cache, signing(minted), "");
+    const auto first = lane.user->current();
+    REQUIRE(first);
+    CHECK_FALSE(lane.user->changed_too_soon(first->serial));  // there was none before
+    CHECK(other.user->current() == first);
+    clock.pass_ms(1'000);
+    clock.step_ms(-90'000);
+    const auto second = lane.user->current();
+    REQUIRE(second != first);
+    CHECK(other.user->current() == second);
+    REQUIRE(lane.user->changed_too_soon(second->serial));
+    const auto again = lane.user->current();
+    REQUIRE(again);
+    CHECK(again->authorization == first->authorization);
+    CHECK(again->serial > second->serial);
+    // Another loop that meets the same learns of it.
+    REQUIRE(other.user->changed_too_soon(second->serial));
+    CHECK(other.user->current() == again);
+    for (int i = 0; i < 4; ++i) {
+        clock.step_ms(i % 2 == 0 ? 90'000 : -90'000);
+        CHECK(lane.user->current() == again);
+    }
+    CHECK(minted == 2);
+    SECTION("until it is due") {
+        clock.pass_ms(50 * 60'000);
+        const auto third = lane.user->current();
+        REQUIRE(third);
+        CHECK(third->authorization.starts_with("bearer 3-"));
+    }
+    SECTION("until it is refused as well: then there is none to go back to") {
+        clock.step_ms(-90'000);
+        REQUIRE(lane.user->refused(again->serial));
+        const auto third = lane.user->current();
+        REQUIRE(third);
+        CHECK(minted == 3);
+        CHECK_FALSE(lane.user->changed_too_soon(third->serial));
+    }
+    lane.end();
+    other.end();
+}
+
 TEST_CASE("a process that stands still between two looks at the clocks sees no step", "[pns]") {
     struct Stopping final : pns::Clock {
         std::int64_t wall_us() const override {
@@ -443,11 +511,20 @@ TEST_CASE("a credential that cannot sign, or that the endpoint refuses, is confi
         CHECK(lane.user->current() == nullptr);
         REQUIRE(lane.user->trouble());
         CHECK(lane.user->trouble()->configuration);
-        for (int i = 0; i < 100; ++i) {
+        // Soon at first, and then after a hundredth of the time that it has failed.
+        for (int i = 0; i < 240; ++i) {
             clock.pass_ms(500);
             lane.user->current();
         }
-        CHECK(lane.user->fetches() == 1);
+        CHECK(lane.user->fetches() >= 60);
+        CHECK(lane.user->fetches() <= 121);
+        const auto in_two_minutes = lane.user->fetches();
+        for (int i = 0; i < 28 * 60; ++i) {
+            clock.pass_ms(1'000);
+            lane.user->current();
+        }
+        CHECK(lane.user->fetches() - in_two_minutes <= 300);
+        CHECK(lane.user->trouble()->retry_at_ms <= clock.wall_ms() + 20'000);
         lane.end();
     }
     SECTION("the endpoint refuses") {
@@ -470,6 +547,24 @@ TEST_CASE("a credential that cannot sign, or that the endpoint refuses, is confi
         CHECK(user.user->trouble()->outcome == pns::Outcome::token_provider_interface_error);
         CHECK(user.user->trouble()->reason ==
               "token endpoint answered 400 invalid_grant: Invalid JWT?Signature.");
+        CHECK(user.user->trouble()->retry_at_ms <= clock.wall_ms() + 1'000);
+        const auto refuse = [&] {
+            const int news = user.news;
+            user.user->current();
+            REQUIRE(run_until(user.loop, [&] {
+                server_loop.poll();
+                return user.news > news;
+            }));
+            return user.user->trouble()->retry_at_ms - clock.wall_ms();
+        };
+        clock.pass_ms(3'600'000);
+        CHECK(refuse() == 36'000);
+        CHECK(user.user->current() == nullptr);
+        CHECK(user.user->fetches() == 2);
+        // A clock that was set may be what it was refused for.
+        clock.step_ms(-7'200'000);
+        CHECK(refuse() == 1'000);
+        CHECK(user.user->fetches() == 3);
         user.end();
         server.stop();
         REQUIRE(run_until(server_loop, [&] { return server.ended(); }));

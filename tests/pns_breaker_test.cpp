@@ -55,28 +55,48 @@ TEST_CASE(
     CHECK_FALSE(breaker.shut());
 }
 
-TEST_CASE("a breaker waits as long as the other side asks, and doubles its own wait up to a bound",
+TEST_CASE("a breaker asks soon at first, and then after a hundredth of the time it is shut",
           "[pns]") {
-    Breaker breaker({8, 0, 30'000, 600'000});
-    std::int64_t now = 0;
+    Breaker breaker({8, 0, 1'000, 60'000});
+    std::int64_t now = 5'000;
     for (int i = 0; i < 8; ++i) breaker.bad(now, 0, false);
     REQUIRE(breaker.shut());
-    std::int64_t wait_ms = 30'000;
-    for (int i = 0; i < 8; ++i) {
-        CHECK(breaker.probe_at_ms() == now + wait_ms);
+    CHECK(breaker.probe_at_ms() == now + 1'000);
+    const std::int64_t shut_ms = now;
+    int probes = 0;
+    while (now < shut_ms + 30 * 60'000) {
         now = breaker.probe_at_ms();
         REQUIRE(breaker.may_probe(now));
         breaker.probe_sent();
         breaker.bad(now, 0, true);
-        wait_ms = std::min<std::int64_t>(wait_ms * 2, 600'000);
+        ++probes;
+        const std::int64_t wait_ms = breaker.probe_at_ms() - now;
+        if (now < shut_ms + 2 * 60'000) CHECK(wait_ms <= 2'000);
+        CHECK(wait_ms >= 1'000);
+        CHECK(wait_ms <= 20'000);
     }
-    now = breaker.probe_at_ms();
-    breaker.probe_sent();
-    breaker.bad(now, 3'000'000, true);
-    CHECK(breaker.probe_at_ms() == now + 3'000'000);
-    // What is still on its way when it shuts only prolongs it.
-    breaker.bad(now + 1, 4'000'000, false);
-    CHECK(breaker.probe_at_ms() == now + 4'000'001);
+    CHECK(probes < 500);
+    now += 5 * 3'600'000;
+    breaker.bad(now, 0, true);
+    CHECK(breaker.probe_at_ms() == now + 60'000);
+    SECTION("what changed on our side is tried at once") {
+        breaker.probe_now(now + 10);
+        CHECK(breaker.may_probe(now + 10));
+    }
+    SECTION("as long as the other side asks, at least") {
+        now = breaker.probe_at_ms();
+        breaker.probe_sent();
+        breaker.bad(now, 3'000'000, true);
+        CHECK(breaker.probe_at_ms() == now + 3'000'000);
+        // What is still on its way when it shuts only prolongs it.
+        breaker.bad(now + 1, 4'000'000, false);
+        CHECK(breaker.probe_at_ms() == now + 4'000'001);
+    }
+    SECTION("from the beginning when it shuts again") {
+        breaker.good(now);
+        for (int i = 0; i < 8; ++i) breaker.bad(now, 0, false);
+        CHECK(breaker.probe_at_ms() == now + 1'000);
+    }
 }
 
 TEST_CASE("a probe that says nothing is followed by another one", "[pns]") {

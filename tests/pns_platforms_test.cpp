@@ -47,6 +47,8 @@ std::string step_name(pns::Judgement::Step step) {
             return "resend_now";
         case pns::Judgement::Step::reauthorise:
             return "reauthorise";
+        case pns::Judgement::Step::earlier_token:
+            return "earlier_token";
     }
     return "?";
 }

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "pns/errc.hpp"
@@ -156,6 +157,145 @@ TEST_CASE("a provider that takes nothing is told of, however short each of its w
     }));
     CHECK_FALSE(health->any_unwell());
     bench.then = nullptr;
+    bench.stop();
+    bench.end(server);
+}
+
+TEST_CASE("server errors of several targets are the provider's, those of one are its own",
+          "[pns]") {
+    Bench bench;
+    H2Server server(bench.loop, {"push.test"});
+    bool well = false;
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        p.answer(r.stream, well ? 200 : 500);
+    };
+    bench.rules = {server.rule("push.test")};
+    bench.open();
+    const int targets = GENERATE(1, 3, 12);
+    CAPTURE(targets);
+    std::vector<Bench::Item*> again;
+    int answers = 0, accepted = 0;
+    std::map<std::string, int> own;
+    bench.then = [&](Bench::Item& item) {
+        const auto& verdict = item.verdicts.back();
+        if (verdict.is<pns::Accepted>()) {
+            ++accepted;
+            return;
+        }
+        again.push_back(&item);
+        const auto* later = verdict.get<pns::RetryLater>();
+        if (later == nullptr) return;
+        ++answers;
+        own[item.handle] += !later->of_provider;
+    };
+    const auto keep_trying = [&] {
+        for (Bench::Item* item : std::exchange(again, {})) {
+            item->verdicts.clear();
+            bench.sender->submit(item->push);
+        }
+    };
+    for (int i = 0; i < targets; ++i) bench.send("x" + std::to_string(i));
+    REQUIRE(run_until(bench.loop, [&] {
+        keep_trying();
+        return targets < 4 ? answers >= 60 : bench.sender->shut();
+    }));
+    CHECK(bench.sender->shut() == (targets >= 4));
+    if (targets >= 4) {
+        const int before = answers;
+        REQUIRE(run_until(bench.loop, [&] {
+            keep_trying();
+            return answers >= before + 2;
+        }));
+        CHECK(bench.sender->shut());  // by whatever target the probe went to
+        for (const auto& [handle, count] : own) CHECK(count <= 1);
+    } else {
+        for (const auto& [handle, count] : own) CHECK(count * targets >= 40);
+    }
+    well = true;
+    REQUIRE(run_until(bench.loop, [&] {
+        keep_trying();
+        return accepted == targets;
+    }));
+    CHECK_FALSE(bench.sender->shut());
+    bench.then = nullptr;
+    bench.stop();
+    bench.end(server);
+}
+
+TEST_CASE("a credential refused for a wrong clock is tried at once when the clock is set",
+          "[pns]") {
+    support::ManualClock clock;
+    Bench bench(clock);
+    H2Server server(bench.loop, {"push.test"});
+    const auto true_s = [steady_ms = clock.steady_ms(), wall_s = clock.wall_ms() / 1'000, &clock] {
+        return wall_s + (clock.steady_ms() - steady_ms) / 1'000;
+    };
+    int arrived = 0;
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        ++arrived;
+        const auto signed_s = std::stoll(r.authorization.substr(7));
+        p.answer(r.stream, signed_s > true_s() + 60 ? 403 : 200);
+    };
+    bench.rules = {server.rule("push.test")};
+    pns::SelfSigned source;
+    source.mint = [](std::int64_t now_s) -> pns::Result<std::string> {
+        return std::to_string(now_s);
+    };
+    support::FakeProvider provider;
+    provider.tokens = source;
+    provider.one_stream = true;
+    clock.step_ms(3 * 3'600'000);
+    bench.open(provider);
+    for (int i = 0; i < 20; ++i) bench.send("x");
+    REQUIRE(bench.wait_for(19));
+    REQUIRE(bench.sender->shut());
+    const int before = arrived;
+    clock.step_ms(-3 * 3'600'000);
+    bench.send("y");  // no time passes
+    REQUIRE(bench.wait_for(20));
+    CHECK(run_until(bench.loop, [&] { return !bench.opened.empty(); }));
+    CHECK(arrived > before);
+    CHECK_FALSE(bench.sender->shut());
+    REQUIRE(bench.wait_for(21));
+    CHECK(bench.sender->figures().accepted >= 1);
+    bench.stop();
+    bench.end(server);
+}
+
+TEST_CASE("a token that changed too soon costs no push and holds nothing", "[pns]") {
+    support::ManualClock clock;
+    Bench bench(clock);
+    H2Server server(bench.loop, {"push.test"});
+    std::string known;
+    int too_soon = 0;
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        const auto token = r.authorization;
+        if (known.empty()) known = token;
+        too_soon += token != known;
+        p.answer(r.stream, token == known ? 200 : 425, {}, {{"x-throttle-ms", "300000"}});
+    };
+    bench.rules = {server.rule("push.test")};
+    pns::SelfSigned source;
+    source.mint = [](std::int64_t now_s) -> pns::Result<std::string> {
+        return std::to_string(now_s);
+    };
+    support::FakeProvider provider;
+    provider.tokens = source;
+    bench.open(provider);
+    bench.send("x");
+    REQUIRE(bench.wait_for(1));
+    clock.step_ms(-90'000);
+    for (int i = 0; i < 50; ++i) bench.send("x");
+    REQUIRE(bench.wait_for(51));
+    for (const auto& item : bench.items) CHECK(item.verdicts.at(0).is<pns::Accepted>());
+    CHECK(too_soon >= 1);
+    const int before = too_soon;
+    clock.step_ms(90'000);
+    for (int i = 0; i < 50; ++i) bench.send("x");
+    REQUIRE(bench.wait_for(101));
+    CHECK(too_soon == before);
+    for (const auto& item : bench.items) CHECK(item.verdicts.at(0).is<pns::Accepted>());
+    CHECK(bench.opened.empty());
     bench.stop();
     bench.end(server);
 }
@@ -452,7 +592,7 @@ TEST_CASE("a probe that comes back into the queue goes out again, and the creden
         p.flush();
     };
     bench.rules = {server.rule("push.test")};
-    bench.settings.refused_wait_ms_first = 50;
+    bench.settings.refused_wait_ms_min = 50;
     support::FakeProvider provider;
     provider.one_stream = true;
     provider.tokens = signed_tokens(minted);

@@ -204,7 +204,7 @@ TEST_CASE("repeated configuration verdicts halt the credential", "[pns]") {
     for (int i = 0; i < 500; ++i) bench.send("x");
     // All but the next probe come back: those that were asked for refused, the others not sent.
     REQUIRE(bench.wait_for(499));
-    CHECK(arrived <= 16);
+    CHECK(arrived <= 24);  // and a probe each second
     int refused = 0;
     for (const auto& item : bench.items) {
         if (item.verdicts.empty()) continue;
@@ -212,14 +212,14 @@ TEST_CASE("repeated configuration verdicts halt the credential", "[pns]") {
         CHECK(item.verdicts[0].outcome() == Outcome::invalid_credentials);
         if (const auto* unsent = item.verdicts[0].get<pns::NotSent>()) {
             CHECK(unsent->door == pns::Sender::credential_door);
-            CHECK(unsent->after_ms > 20'000);
+            CHECK(unsent->after_ms <= 1'000);
         }
     }
     CHECK(refused == arrived);
     CHECK(bench.sender->shut());
     bench.send("late");
     REQUIRE(bench.wait_for(500));
-    CHECK(arrived <= 16);
+    CHECK(arrived <= 24);
     bench.stop();
     bench.end(server);
 }

@@ -58,6 +58,8 @@ class DeviceResults {
         if (keep_ == Keep::none) return false;
         return keep_ == Keep::all || renamed || is_failure(outcome);
     }
+    /// Somebody waits for the word about each device.
+    bool wants_all() const { return keep_ == Keep::all; }
     void add(DeviceResult&& result);
     /// Is there no place left? Then add() does nothing: no result need be built.
     bool full() const { return full_.load(std::memory_order_relaxed); }

@@ -118,7 +118,7 @@ pns::Task<void> FanoutLane::walk(LaneRun& run, std::shared_ptr<const std::vector
             }
             std::size_t room = parts_.config.fanout_chunk_devices;
             if (strand.platform != Strand::mixed) {
-                const Flow flow = flow_of(run, strand.platform);
+                const Flow flow = is_watched(*run.run) ? Flow::open : flow_of(run, strand.platform);
                 if (flow == Flow::shut) {
                     co_await wait_for_door(run, strand.platform,
                                            left_of(strand, p, *next, partition_step(*run.run)));
@@ -462,7 +462,8 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
     if (const auto* unsent = verdict.get<pns::NotSent>()) {
         if (withdrawing_) {
             set_aside(chunk, i, unsent->outcome, unsent->reason);
-        } else if (unsent->after_ms == pns::never_ms) {
+        } else if (unsent->after_ms == pns::never_ms ||
+                   (unsent->outcome == pns::Outcome::invalid_credentials && is_watched(run))) {
             finish(chunk, i, unsent->outcome, unsent->reason);
         } else {
             put_off(chunk, i, unsent->after_ms, *unsent);
@@ -492,6 +493,10 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
         if (registered) ask_again_ms = accuse(chunk, push, verdict);
         ended = !ask_again_ms;
         if (!ended) again(chunk, i, {verdict.outcome(), true, *ask_again_ms}, verdict.reason());
+    } else if (verdict.blames_credential() && !is_watched(run)) {
+        ended = false;
+        const bool own_fault = verdict.get<pns::Refused>()->others_taken;
+        again(chunk, i, {verdict.outcome(), own_fault, 0}, verdict.reason());
     } else if (const auto* later = verdict.get<pns::RetryLater>()) {
         ended = false;
         again(chunk, i, {later->outcome, !later->of_provider, later->after_ms}, later->reason);

@@ -330,6 +330,11 @@ class FanoutLane {
     void build(Chunk& chunk);
     void judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict);
     bool still_meant(const Chunk& chunk, const pns::Push& push) const;
+    /// A client waits for the word about each device (a test send): a refused credential is told at
+    /// once and not waited out.
+    static bool is_watched(const SendRun& run) {
+        return run.results != nullptr && run.results->wants_all();
+    }
     /// `reason` is the provider's or our word, `new_handle` what the provider named instead.
     void finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
                 std::string_view reason = {}, std::string_view new_handle = {});

@@ -93,6 +93,14 @@ class FakeAccount final : public pns::Account {
                 out.throttle_if_many_ms = 60'000;
                 return out;
             }
+            case 425: {
+                const auto after_ms = std::stoll("0" + std::string(answer.header("x-throttle-ms")));
+                pns::Judgement out{
+                    pns::RetryLater{Outcome::throttled, std::move(reason), after_ms, true}};
+                out.throttle_credential_ms = after_ms;
+                out.step = pns::Judgement::Step::earlier_token;
+                return out;
+            }
             case 500:
                 return {pns::RetryLater{Outcome::pns_server_error, std::move(reason), 0}};
             case 502: {
