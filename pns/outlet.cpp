@@ -135,11 +135,11 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
         if (waits_for_rate) break;
         Push& push = pop();
         push.encoded_at_ms = wall_ms;
+        push.sent_at_ms = now_ms;
         if (!owner_.send(push, *connection)) {
             owner_.return_permit();
             push_front(push);
             break;
-            push.sent_at_ms = now_ms;
         }
         ++in_flight;
         push.sampled_at_us = limit_.wants_sample() ? clock_.steady_us() : 0;

@@ -56,10 +56,6 @@ std::int64_t patient_wait_ms(std::int64_t failed_ms, std::int64_t ms_min, std::i
     return std::clamp(failed_ms / 100, ms_min, ms_max);
 }
 
-std::int64_t patient_wait_ms(std::int64_t failed_ms, std::int64_t ms_min, std::int64_t ms_max) {
-    return std::clamp(failed_ms / 100, ms_min, ms_max);
-}
-
 void RetryBudget::fresh() {
     hundredths_ = std::min<std::uint64_t>(hundredths_ + percent_, saved_max * 100);
 }

@@ -45,12 +45,6 @@ std::int64_t patient_wait_ms(std::int64_t failed_ms, std::int64_t ms_min, std::i
 /// Its bounds while a credential is refused. The longer one is short against the time of a send.
 constexpr std::int64_t refused_wait_ms_min = 1'000, refused_wait_ms_max = 60'000;
 
-/// The wait before what has failed for `failed_ms` is tried again: a hundredth of that, so that the
-/// first push goes out soon after the end of any outage, within these bounds.
-std::int64_t patient_wait_ms(std::int64_t failed_ms, std::int64_t ms_min, std::int64_t ms_max);
-/// Its bounds while a credential is refused. The longer one is short against the time of a send.
-constexpr std::int64_t refused_wait_ms_min = 1'000, refused_wait_ms_max = 60'000;
-
 /// How many retries one sender may add to its fresh traffic: a share of it, and a small steady rate
 /// so that little traffic can be retried at all. Times of the steady clock.
 class RetryBudget {

@@ -89,11 +89,11 @@ struct RetryLater {
 /// Written and never answered: the provider may have taken it. The mode of the send decides.
 struct NoAnswer {
     std::string reason;
+    /// The push itself seems to be the cause: nothing else was lost with it, and others were
+    /// answered since an answer was last lost there.
+    bool own_fault = false;
 };
 
-/// The push itself seems to be the cause: nothing else was lost with it, and others were
-/// answered since an answer was last lost there.
-bool own_fault = false;
 /// Never left this process: no attempt was made, and it may come again at any time.
 struct NotSent {
     /// What the push is counted as if its time runs out; without a word about it, never a success.

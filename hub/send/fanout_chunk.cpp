@@ -527,14 +527,14 @@ void FanoutLane::finish(Chunk& chunk, std::size_t device, pns::Outcome outcome,
     } else {
         run.notes.mark(platform, outcome, chunk.partition, chunk.numbers[device]);
     }
+    // What a provider answered, or may have got, now or before, was out.
+    if (verdict_ == nullptr && (chunk.before.empty() || chunk.before[device].attempts == 0))
+        run.notes.never_out();
     assert(run.todo > 0);
     --run.todo;
     if (chunk.window != nullptr) chunk.window->give_back(1);
     in_flight_.fetch_sub(1, std::memory_order_relaxed);
     if (--run.in_flight == 0 && run.mode != Mode::go) end_soon(run);
-    // What a provider answered, or may have got, now or before, was out.
-    if (verdict_ == nullptr && (chunk.before.empty() || chunk.before[device].attempts == 0))
-        run.notes.never_out();
 }
 
 }  // namespace hub

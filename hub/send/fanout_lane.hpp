@@ -2,6 +2,11 @@
 
 // The part of the fan-out that lives on one lane: its share of every open send, its senders, its
 // windows. Every member runs on the lane's loop unless it says otherwise.
+//
+// Its sources: fanout_lane.cpp begins, walks and ends what it has of a send; fanout_chunk.cpp loads,
+// renders, submits and takes the answers of one chunk; fanout_meant.cpp asks whether a row is still
+// meant; fanout_retry.cpp keeps what goes out later; fanout_verdict.cpp tells the trace and acts on
+// verdicts against handles; fanout_control.cpp obeys commands.
 
 #include <array>
 #include <atomic>
@@ -197,6 +202,7 @@ class FanoutLane {
             std::string app;  ///< pns::Prepared::app
             std::uint64_t accepted = 0;
             std::vector<PruneGates::Suspect> dead;
+            std::vector<std::string> alive;  ///< of the accepted: handles that may be accused
         };
         std::vector<Learned> learned;  ///< few platforms and apps occur in one send
         OutcomeCounts finals;          ///< for the metrics
@@ -209,7 +215,6 @@ class FanoutLane {
             }
             learned.push_back({platform, std::string(app), 0, {}, {}});
             return learned.back();
-            std::vector<std::string> alive;  ///< of the accepted: handles that may be accused
         }
     };
 
@@ -319,13 +324,13 @@ class FanoutLane {
                                      const registry::Device& row) const;
     registry::Result<void> find_rivals(Chunk& chunk, std::size_t device) const;
     Copy copy_of(Chunk& chunk, std::size_t device, const Slot& to, const pns::Prepared& push);
+    /// At-most-once: the marks are on disk. False: they could not be written before the lane
+    /// stopped, and nothing goes out.
     pns::Task<bool> mark_before_submit(Chunk& chunk);
 
     Chunk& take_chunk(LaneRun& run, std::uint16_t partition);
     void close_chunk(Chunk& chunk);  ///< gives up its last hold; recycles it when no push is open
     void fill_direct(Chunk& chunk);
-    /// At-most-once: the marks are on disk. False: they could not be written before the lane
-    /// stopped, and nothing goes out.
     void submit(Chunk& chunk);
     void build(Chunk& chunk);
     void judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict);
