@@ -784,6 +784,7 @@ std::string encode_progress(const Progress& progress) {
         out.u8(bucket);
         out.varint(count);
     }
+    if (progress.never_out) out.varint(*progress.never_out);
     return bytes;
 }
 
@@ -791,7 +792,6 @@ Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view byte
     ByteReader in(bytes);
     std::pair<Progress, std::uint16_t> both;
     Progress& progress = both.first;
-    if (progress.never_out) out.varint(*progress.never_out);
     version(in);
     const std::uint8_t state = in.u8();
     if (state > static_cast<std::uint8_t>(SendState::canceling)) in.fail();
@@ -818,6 +818,7 @@ Result<std::pair<Progress, std::uint16_t>> decode_progress(std::string_view byte
         const std::uint8_t bucket = in.u8();
         progress.latency[bucket] = in.varint();
     }
+    if ((flags & flag_never_out) != 0) progress.never_out = in.varint();
     return checked(in, std::move(both));
 }
 
@@ -825,7 +826,6 @@ namespace {
 constexpr std::uint8_t failures_version = 4;
 }
 
-    if ((flags & flag_never_out) != 0) progress.never_out = in.varint();
 std::string encode_failures(const std::vector<DeviceFailure>& failures) {
     std::string bytes;
     ByteWriter out(bytes);
