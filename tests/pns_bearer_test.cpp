@@ -549,11 +549,11 @@ TEST_CASE("a credential that cannot sign, or that the endpoint refuses, is confi
               "token endpoint answered 400 invalid_grant: Invalid JWT?Signature.");
         CHECK(user.user->trouble()->retry_at_ms <= clock.wall_ms() + 1'000);
         const auto refuse = [&] {
-            const int news = user.news;
-            user.user->current();
+            const auto before = user.user->fetches();
             REQUIRE(run_until(user.loop, [&] {
                 server_loop.poll();
-                return user.news > news;
+                user.user->current();
+                return user.user->fetches() > before && user.user->trouble();
             }));
             return user.user->trouble()->retry_at_ms - clock.wall_ms();
         };
