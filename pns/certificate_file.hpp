@@ -17,8 +17,8 @@ struct CertificateFile {
                               ///< may be empty
 };
 
-/// A file says itself how often its password is hashed, up to 2^31 times, which is hours. Exports of
-/// Apple's keychain and OpenSSL have some thousand, those that are made with care up to half a
+/// A file says itself how often its password is hashed, up to 2^31 times, which is hours. Exports
+/// of Apple's keychain and OpenSSL have some thousand, those that are made with care up to half a
 /// million in all their parts.
 constexpr std::int64_t certificate_iterations_max = 600'000;
 

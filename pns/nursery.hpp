@@ -25,8 +25,8 @@ class Nursery {
     Nursery& operator=(const Nursery&) = delete;
 
     /// Starts a child. An exception that leaves it is kept as first_error() and cancels its
-    /// siblings; the abort of a child that was cancelled is no error. Throws if there is no memory for
-    /// a child; then there is none.
+    /// siblings; the abort of a child that was cancelled is no error. Throws if there is no memory
+    /// for a child; then there is none.
     void start(Task<void> child);
     /// Asks every child to stop (`terminal`: its present wait ends and later ones throw; `total`:
     /// only children that have enabled it by reset_cancellation_state(enable_total_cancellation())

@@ -34,9 +34,9 @@ struct Device {
     /// At or before the time that holds: an installation may have been presented again since.
     std::int64_t registered_at_ms = 0;
     std::int64_t expires_at_ms = never_ms;  ///< exact where it is over at the time of the load
-    /// When its tags, its user among them, last changed, and when its user did: the times that the
-    /// writes brought along, never going back. 0: not since the row was created.
-    std::int64_t audience_at_ms = 0, user_at_ms = 0;
+    /// The positions of the store at which its tags, its user among them, last changed, and its
+    /// user did (Selection::position). 0: not since the row was created.
+    std::uint64_t audience_at = 0, user_at = 0;
 };
 
 /// The id under which the registration of a device of this partition is found.

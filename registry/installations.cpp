@@ -52,14 +52,14 @@ void create_part(Transaction& tx, std::uint32_t hub, std::uint16_t partition,
     record.parts.emplace_back(part.name, *number);
 }
 
-void update_part(Transaction& tx, std::uint32_t hub, const Installation& owner,
-                 const StoredPart& stored, Part& part, InstallationRecord& record) {
+void update_part(Transaction& tx, std::uint32_t hub, const StoredPart& stored, Part& part,
+                 InstallationRecord& record) {
     const Row& old = stored.tagged.row;
     Row& row = part.tagged.row;
     const bool same_channel = old.handle == row.handle && old.platform == row.platform;
     row.generation = same_channel ? old.generation : tx.position();
     row.registration_id = old.registration_id;
-    set_audience_times(stored.tagged, part.tagged, owner.updated_at_ms);
+    set_audience_positions(stored.tagged, part.tagged, tx.position());
     tx.replace_row(hub, stored.address, &stored.tagged, &part.tagged);
     record.parts.emplace_back(part.name, stored.address.number);
 }
@@ -102,7 +102,7 @@ void write_rows(Transaction& tx, std::uint32_t hub, const InstallationRecord* be
         if (old == stored.end()) {
             create_part(tx, hub, partition, value, part, record);
         } else {
-            update_part(tx, hub, value, old->second, part, record);
+            update_part(tx, hub, old->second, part, record);
             stored.erase(old);
         }
     }

@@ -239,7 +239,7 @@ Result<AnswerExpiryKey> decode_answer_expiry_key(std::string_view key);
 std::string after_prefix(std::string prefix);
 
 // --- values ---
-constexpr std::uint8_t format_version = 5;  ///< of the store as a whole
+constexpr std::uint8_t format_version = 6;  ///< of the store as a whole
 /// From this one on a store is migrated. In format 3 users ignored case, handles were not apart by
 /// kind, and templates that share a handle had no mark. Up to format 4 no posting led from a user
 /// to parts whose channel expired.
@@ -291,8 +291,8 @@ struct Row {
     std::int64_t registered_at_ms = 0;
     std::int64_t expires_at_ms = never_ms;
     bool channel_expired = false;
-    bool shares_handle = false;                       ///< see Device
-    std::int64_t audience_at_ms = 0, user_at_ms = 0;  ///< see Device
+    bool shares_handle = false;                  ///< see Device
+    std::uint64_t audience_at = 0, user_at = 0;  ///< see Device
     std::string platform;
     std::string handle;
     std::string registration_id;  ///< of a part, part_id()

@@ -1,13 +1,14 @@
 #pragma once
 
-// From formats 3 and 4 of the store to format 5, once, before anybody reads it.
+// From formats 3 to 5 of the store to format 6, once, before anybody reads it.
 //
 // Format 3 found a user whatever the case of his id, kept native rows and templates with one handle
 // together, and marked only native rows that share a handle. Up to format 4 what expired of a user
-// was found by looking at all that expired. What is kept beside rows and installations is mended in
-// walks, a bounded batch at a time; each batch says with its own changes how far it came. A process
-// that is killed goes on there at its next start. The first batch gives the store its new version:
-// no older program meets a half.
+// was found by looking at all that expired. Up to format 5 rows and sends had the time of a change
+// where they have its position now; such a row counts as unchanged. What is kept beside rows and
+// installations is mended in walks, a bounded batch at a time; each batch says with its own changes
+// how far it came. A process that is killed goes on there at its next start. The first batch gives
+// the store its new version: no older program meets a half.
 
 #include <string>
 

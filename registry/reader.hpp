@@ -29,7 +29,8 @@ Result<Installation> read_installation(const View& view, std::uint32_t hub, std:
 /// The installation that a row says it is a part of; errc::corrupt: there is none.
 Result<Installation> owner_of(const View& view, std::uint32_t hub, std::string_view id,
                               Reach reach);
-/// `after`: Page::next of the page before, or empty. errc::not_found: no such hub, or no such place.
+/// `after`: Page::next of the page before, or empty. errc::not_found: no such hub, or no such
+/// place.
 Result<Page> find_handle(const View& view, std::uint32_t hub, std::string_view handle,
                          std::string_view after, std::size_t count_max);
 

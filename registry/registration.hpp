@@ -50,9 +50,6 @@ struct Registration {
     std::int64_t registered_at_ms = 0;  ///< last time the app itself presented the handle
     std::int64_t expires_at_ms = never_ms;
     bool channel_expired = false;  ///< installation parts only: the provider called the handle dead
-    /// When a write was asked for, if it does not come from the app; 0: registered_at_ms says it.
-    /// Not kept.
-    std::int64_t written_at_ms = 0;
     friend bool operator==(const Registration&, const Registration&) = default;
 };
 

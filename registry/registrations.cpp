@@ -45,8 +45,6 @@ Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Regist
     if (owner == nullptr) return make_error_code(errc::not_found);
     value.installation_id.clear();
     value.channel_expired = false;
-    const std::int64_t asked_ms =
-        std::max(std::exchange(value.written_at_ms, 0), value.registered_at_ms);
     value.expires_at_ms = std::max<std::int64_t>(value.expires_at_ms, 0);
     auto entry = tx.id(hub, value.id);
     if (tx.fault()) return tx.fault();
@@ -78,7 +76,7 @@ Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Regist
         if (row->handle == value.handle && row->platform == value.platform) {
             after.row.generation = row->generation;
         }
-        set_audience_times(before, after, asked_ms);
+        set_audience_positions(before, after, tx.position());
         tx.replace_row(hub, address, &before, &after);
     }
     value.etag = after.row.etag;

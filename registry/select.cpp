@@ -33,6 +33,7 @@ Result<Selection> select_few(const Views& views, std::uint32_t hub, const tagexp
     selection.pin = views.pinned().second;
     Postings::Reads reads{reach, nullptr, nullptr};
     if (!reads.renew(views)) return make_error_code(errc::closed);
+    selection.position = reads.view->position;
     const HubRow* const row = reads.view->hubs->find(hub);
     if (row == nullptr) return make_error_code(errc::not_found);
     selection.partitions.resize(row->partitions);

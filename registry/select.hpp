@@ -114,6 +114,7 @@ Result<Selection> select_observed(const Views& views, std::uint32_t hub, const t
     if (row == nullptr) return make_error_code(errc::not_found);
     Selection selection;
     selection.pin = std::move(pin);
+    selection.position = first->position;  // what a later view shows besides counts as a change
     selection.partitions.resize(row->partitions);
     Postings::Reads reads{Reach::disk, nullptr, nullptr};
     for (std::uint16_t p = 0; p < row->partitions; ++p) {

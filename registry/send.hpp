@@ -57,9 +57,8 @@ struct Send {
     Delivery delivery = Delivery::at_least_once;
     std::int64_t enqueued_at_ms = 0;
     std::int64_t scheduled_at_ms = 0;  ///< 0 = at once
-    /// When its audience was frozen; 0 = when it was accepted. A scheduled send sets it as it
-    /// fires.
-    std::int64_t frozen_at_ms = 0;
+    /// Selection::position of its audience, once it has one. 0 as well: of a store before format 6.
+    std::uint64_t selected_at = 0;
     std::int64_t deadline_ms = never_ms;
     bool deadline_given = false;   ///< by the back end: holds while paused, too
     std::uint32_t canary_ppm = 0;  ///< share that goes out first, in millionths; 0 = no canary
@@ -69,6 +68,9 @@ struct Send {
 /// Registrations of one send, by partition. Frozen at accept; immutable afterwards.
 struct Selection {
     std::vector<Bitmap> partitions;
+    /// Set by Registry::select: every change up to this position of the store is seen. Positions
+    /// count changes in the order in which they are written, and go on over restarts.
+    std::uint64_t position = 0;
     /// Set by Registry::select: while any copy lives, no device number that was freed after the
     /// selection is given to another device. accept() takes this over durably.
     std::shared_ptr<const void> pin;
@@ -85,6 +87,7 @@ struct FrozenSend {
     Selection selection;
 };
 inline std::shared_ptr<const FrozenSend> frozen(Send send, Selection selection = {}) {
+    if (selection.position != 0) send.selected_at = selection.position;
     return std::make_shared<const FrozenSend>(FrozenSend{std::move(send), std::move(selection)});
 }
 
@@ -118,12 +121,12 @@ struct Progress {
     std::int64_t deadline_ms = 0;     ///< moved by a resume; 0 = as in the send
     bool released = false;            ///< the rest after the canary may go out
     bool gave_up = false;             ///< devices were dropped because the time was over
-    std::map<std::uint8_t, std::uint64_t> latency;  ///< bucket -> sampled pushes
-    /// Added to those of earlier checkpoints, or in their place. They go when the send ends, and
-    /// only open_sends() shows them: all of them.
     /// Of the finished devices, those whose push was never out; nothing: it was written before this
     /// was counted.
     std::optional<std::uint64_t> never_out{};
+    std::map<std::uint8_t, std::uint64_t> latency;  ///< bucket -> sampled pushes
+    /// Added to those of earlier checkpoints, or in their place. They go when the send ends, and
+    /// only open_sends() shows them: all of them.
     std::vector<DeviceFailure> failures;
     bool failures_anew = false;
 };

@@ -116,19 +116,18 @@ std::vector<std::string> user_tags_of(const TaggedRow& tagged) {
     return users;
 }
 
-void set_audience_times(const TaggedRow& before, TaggedRow& after, std::int64_t at_ms) {
+void set_audience_positions(const TaggedRow& before, TaggedRow& after, std::uint64_t position) {
     const auto users = [](const std::vector<std::string>& tags) {
         std::vector<std::string> named;
         std::copy_if(tags.begin(), tags.end(), std::back_inserter(named),
                      [](const std::string& tag) { return user_named(tag).has_value(); });
         return named;
     };
-    after.row.audience_at_ms = before.row.audience_at_ms;
-    after.row.user_at_ms = before.row.user_at_ms;
+    after.row.audience_at = before.row.audience_at;
+    after.row.user_at = before.row.user_at;
     if (before.tags == after.tags) return;
-    const std::int64_t changed_ms = std::max({at_ms, before.row.audience_at_ms, std::int64_t{1}});
-    after.row.audience_at_ms = changed_ms;
-    if (users(before.tags) != users(after.tags)) after.row.user_at_ms = changed_ms;
+    after.row.audience_at = position;
+    if (users(before.tags) != users(after.tags)) after.row.user_at = position;
 }
 
 namespace {

@@ -146,9 +146,8 @@ class Transaction {
     boost::system::error_code fault_;
 };
 
-/// The times at which tags and user of `before` last changed, or `at_ms` where they change now.
-/// Times of a row do not go back.
-void set_audience_times(const TaggedRow& before, TaggedRow& after, std::int64_t at_ms);
+/// Where tags and user of `before` last changed, or `position` if they change now.
+void set_audience_positions(const TaggedRow& before, TaggedRow& after, std::uint64_t position);
 
 /// The postings a row belongs in, as prefixes, ascending. Tags of users are left out.
 std::vector<std::string> postings_of(std::uint32_t hub, std::uint16_t partition,

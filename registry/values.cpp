@@ -24,8 +24,9 @@ enum RowFlag : std::uint64_t {
     expired = 32,
     packed = 64,  // most rows: flags below 128 take one byte
     shares = 128,
-    retagged = 256,
-    all_row_flags = 511,
+    retagged_by_time = 256,  // of formats before 6: two times, which tell no order
+    retagged = 512,
+    all_row_flags = 1'023,
 };
 enum InstallationFlag : std::uint8_t {
     channel_expired = 1,
@@ -335,7 +336,7 @@ std::string encode_row(const Row& row) {
     if (row.channel_expired) flags |= expired;
     if (row.shares_handle) flags |= shares;
     if (packs_handle) flags |= packed;
-    if (row.audience_at_ms != 0) flags |= retagged;
+    if (row.audience_at != 0) flags |= retagged;
     std::string bytes;
     bytes.reserve(96 + row.handle.size() + row.template_bytes.size());
     ByteWriter out(bytes);
@@ -360,8 +361,8 @@ std::string encode_row(const Row& row) {
     }
     if ((flags & with_variables) != 0) out.text(row.variables_bytes);
     if ((flags & retagged) != 0) {
-        out.zigzag(row.audience_at_ms);
-        out.zigzag(row.user_at_ms);
+        out.varint(row.audience_at);
+        out.varint(row.user_at);
     }
     if ((flags & tagged) != 0) put_texts(out, row.tags);
     return bytes;
@@ -391,7 +392,7 @@ RowRest get_device(ByteReader& in, Device& device) {
     device.registration_id = device.installation_id = device.part = {};
     device.template_bytes = device.variables_bytes = {};
     device.template_hash = 0;
-    device.audience_at_ms = device.user_at_ms = 0;
+    device.audience_at = device.user_at = 0;
     if ((rest.flags & owned) != 0) {
         device.installation_id = in.text();
         device.part = in.text();
@@ -406,10 +407,14 @@ RowRest get_device(ByteReader& in, Device& device) {
         device.template_bytes = in.text();
     }
     if ((rest.flags & with_variables) != 0) device.variables_bytes = in.text();
+    if ((rest.flags & retagged_by_time) != 0) {
+        in.zigzag();
+        in.zigzag();
+    }
     if ((rest.flags & retagged) != 0) {
-        device.audience_at_ms = in.zigzag();
-        device.user_at_ms = in.zigzag();
-        if (device.audience_at_ms == 0) in.fail();
+        device.audience_at = in.varint();
+        device.user_at = in.varint();
+        if (device.audience_at == 0 || device.user_at > device.audience_at) in.fail();
     }
     return rest;
 }
@@ -447,8 +452,8 @@ Result<Row> decode_row(std::string_view bytes, Address place) {
     row.expires_at_ms = device.expires_at_ms;
     row.channel_expired = device.channel_expired;
     row.shares_handle = device.shares_handle;
-    row.audience_at_ms = device.audience_at_ms;
-    row.user_at_ms = device.user_at_ms;
+    row.audience_at = device.audience_at;
+    row.user_at = device.user_at;
     row.platform = device.platform;
     if ((rest.flags & packed) != 0) {
         unpack(device.handle, row.handle);
@@ -630,25 +635,27 @@ namespace {
 
 constexpr std::uint8_t flag_released = 1, flag_gave_up = 2, flag_never_out = 4;
 constexpr std::uint8_t flag_deadline_given = 1, flag_per_minute = 2, flag_per_hour = 4,
-                       flag_frozen_later = 8;
+                       flag_frozen_later = 8,  // of formats before 6: a time, which tells no order
+    flag_selected_at = 16;
 
 std::uint8_t flags_of(const Send& send) {
     return static_cast<std::uint8_t>((send.deadline_given ? flag_deadline_given : 0) |
-                                     (send.frozen_at_ms != 0 ? flag_frozen_later : 0) |
+                                     (send.selected_at != 0 ? flag_selected_at : 0) |
                                      (send.rate.period_s == 60 ? flag_per_minute : 0) |
                                      (send.rate.period_s == 3'600 ? flag_per_hour : 0));
 }
 
-/// Also takes what follows flag_frozen_later.
+/// Also takes what follows some of them.
 void take_flags(ByteReader& in, Send& send) {
     const std::uint8_t flags = in.u8();
     send.deadline_given = (flags & flag_deadline_given) != 0;
-    if ((flags & flag_frozen_later) != 0) {
-        send.frozen_at_ms = in.zigzag();
-        if (send.frozen_at_ms == 0) in.fail();
+    if ((flags & flag_frozen_later) != 0) in.zigzag();
+    if ((flags & flag_selected_at) != 0) {
+        send.selected_at = in.varint();
+        if (send.selected_at == 0) in.fail();
     }
-    const auto period =
-        static_cast<std::uint8_t>(flags & ~(flag_deadline_given | flag_frozen_later));
+    const auto period = static_cast<std::uint8_t>(
+        flags & ~(flag_deadline_given | flag_frozen_later | flag_selected_at));
     if (period == flag_per_minute) send.rate.period_s = 60;
     if (period == flag_per_hour) send.rate.period_s = 3'600;
     if (period != 0 && send.rate.period_s == 1) in.fail();  // flags that nobody writes
@@ -671,7 +678,7 @@ std::string encode_send(const Send& send, const Progress& first, const KeptSelec
     out.zigzag(send.scheduled_at_ms);
     out.zigzag(send.deadline_ms);
     out.u8(flags_of(send));
-    if (send.frozen_at_ms != 0) out.zigzag(send.frozen_at_ms);
+    if (send.selected_at != 0) out.varint(send.selected_at);
     out.varint(send.canary_ppm);
     out.varint(send.rate.count);
     out.text(encode_progress(first));

@@ -131,8 +131,8 @@ class Verification {
         said.generation = row.generation;
         said.registration_id = row.registration_id;
         said.shares_handle = row.shares_handle;
-        said.audience_at_ms = row.audience_at_ms;
-        said.user_at_ms = row.user_at_ms;
+        said.audience_at = row.audience_at;
+        said.user_at = row.user_at;
         if (said != row) differs(place(address) + " differs from its installation");
         tagged.tags = part->tagged.tags;
     }

@@ -130,3 +130,31 @@ TEST_CASE("a refused credential is waited out until the deadline of each send", 
     }));
     CHECK(world.finish(patient).devices("Success") == devices);
 }
+
+TEST_CASE("whom a push is meant for does not depend on a clock that somebody sets", "[hub]") {
+    support::ManualClock clock(pns::system_clock().wall_ms());
+    World world({}, {"apns"}, clock);
+    const auto install = [&world](int i, const std::string& user) {
+        world.install(id_of("apns", i), "apns", handle_of("apns", i),
+                      R"("tags":["all"],"userId":")" + user + "\"");
+    };
+    for (int i = 0; i < 8; ++i) install(i, "old");
+    const auto held = world.send_with("apple", "all", apple_body, {{"pushhub-canary", "1%; hold"}});
+    REQUIRE(support::comes_true([&] {
+        return world.call("GET", "/app/sends/" + held).body.find("\"Held\"") != std::string::npos;
+    }));
+    clock.step_ms(-3 * 60 * minute_ms);  // it was fast, and is set right
+    for (int i = 0; i < 8; ++i) install(i, "new");
+    REQUIRE(world.call("POST", "/app/sends/" + held + "/resume").status == 200);
+    const auto told = world.finish(held);
+    CHECK(told.devices("Success") == 1);
+    CHECK(told.devices("Skipped") == 7);
+
+    clock.step_ms(50 * minute_ms);  // fast for a moment
+    for (int i = 0; i < 8; ++i) install(i, "next");
+    clock.step_ms(-50 * minute_ms);
+    const auto by_user = world.finish(world.send("apple", "$UserId:{next}", apple_body));
+    CHECK(by_user.devices("Success") == 8);
+    const auto by_tag = world.finish(world.send("apple", "all", apple_body));
+    CHECK(by_tag.devices("Success") == 8);
+}

@@ -462,6 +462,7 @@ TEST_CASE("when all connections are taken, the one that has waited longest goes"
     auto config = quick_config();
     config.connections_max = 8;
     config.balancer_addresses = {};
+    config.header_timeout_ms = config.idle_timeout_ms = 60'000;
     Server server(table, config);
     H1Client honest(server.plain_port, plain());
     CHECK(honest.request("GET", "/size").status == 200);

@@ -326,6 +326,8 @@ TEST_CASE("every request that creates something is answered once", "[hub]") {
             auto changed = row.headers;
             changed.emplace_back("P256DH", "another");
             const auto other = world.post(row.path, key, changed, row.body);
+            INFO(other.body);
+            for (const auto& [name, value] : other.headers) UNSCOPED_INFO(name << ": " << value);
             CHECK(other.status == 422);
             CHECK(code_of(other) == "idempotency-key-reused");
             CHECK(other.header("content-type") == "application/problem+json");

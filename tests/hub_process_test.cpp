@@ -96,7 +96,7 @@ TEST_CASE("a started hub closes its files, keeps descriptors for its store, owns
         request.headers = {{"content-type", "application/json"}};
         REQUIRE(client.call(std::move(request)).status == 200);
     }
-    CHECK(support::comes_true([&hub] { return hub.says("connections are not taken"); }));
+    CHECK(support::comes_true([&hub] { return hub.says("there is no room for all connections"); }));
 
     Served second(folder.path, "second", {port_argument(port)});
     CHECK(second.ended());

@@ -123,6 +123,28 @@ TEST_CASE("a token for another host or path is an InvalidAudience", "[hub]") {
     CHECK(plain.find("'10.0.0.7'") != std::string::npos);
 }
 
+TEST_CASE("a token for an id with capital letters is for no other id", "[hub]") {
+    const auto outcome = [](const std::string& signed_path, const std::string& path) {
+        Call call;
+        call.sr = "https%3A%2F%2Fhub.example.test" + signed_path;
+        call.path = path;
+        return call.outcome();
+    };
+    CHECK(outcome("/orders/installations/dev-A", "/Orders/Installations/dev-A") == "ok");
+    CHECK(outcome("/Orders/Installations/dev-A", "/orders/installations/dev-A/") == "ok");
+    CHECK(outcome("/orders/users/dev-A", "/orders/users/dev-a") == "InvalidAudience");
+    CHECK(outcome("/orders/installations/dev-A", "/orders/installations/dev-a") ==
+          "InvalidAudience");
+    CHECK(outcome("/orders/installations/dev%2DA", "/orders/installations/Dev-A") ==
+          "InvalidAudience");
+    CHECK(outcome("/orders/devices/dev-A", "/orders/devices/dev-a/pushes") == "InvalidAudience");
+    CHECK(outcome("/orders/devices/dev-A", "/orders/devices/dev-A/pushes") == "ok");
+    CHECK(outcome("/orders/installations/dev-A", "/orders/installations/dev-Ab") ==
+          "InvalidAudience");
+    // What SDKs sign is in lower case throughout.
+    CHECK(outcome("/orders/installations/dev-a", "/Orders/installations/dev-A") == "ok");
+}
+
 TEST_CASE("fields come in any order and each is needed once", "[hub]") {
     const Call call;
     const std::string header = call.header();

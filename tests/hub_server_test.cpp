@@ -784,7 +784,7 @@ TEST_CASE("connections that are not taken are told of once in a while", "[hub]")
     hub::open_log("off", "text");
     const std::string text = log.str();
     CHECK(std::count(text.begin(), text.end(), '\n') == 1);
-    CHECK(text.find("connections are not taken") != std::string::npos);
+    CHECK(text.find("there is no room for all connections") != std::string::npos);
 }
 
 TEST_CASE("a port that somebody listens on is not claimed", "[hub]") {

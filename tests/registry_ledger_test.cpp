@@ -1,5 +1,6 @@
 // What the ledger keeps of sends: its layouts, and lists newest first.
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cstdio>
@@ -44,9 +45,15 @@ TEST_CASE("what steers a send survives the ledger", "[registry]") {
     CHECK(decode_send(old_bytes).value().send.rate == registry::PushRate{500, 1});
     send.rate.period_s = 3'600;
     CHECK(decode_send(encode_send(send, {}, {})).value().send.rate == send.rate);
-    send.frozen_at_ms = 1'700'000'000'000;
-    CHECK(decode_send(encode_send(send, {}, {})).value().send.frozen_at_ms == send.frozen_at_ms);
-    for (const int flags : {6, 8, 16, 31}) {
+    const std::string without = encode_send(send, {}, {});
+    send.selected_at = 1;
+    std::string timed = encode_send(send, {}, {});  // with a time, as formats before 6 had it
+    const auto old_flags = std::mismatch(timed.begin(), timed.end(), without.begin()).first;
+    *old_flags = static_cast<char>((*old_flags & ~16) | 8);
+    CHECK(decode_send(timed).value().send.selected_at == 0);
+    send.selected_at = 1'700'000'000'000;
+    CHECK(decode_send(encode_send(send, {}, {})).value().send.selected_at == send.selected_at);
+    for (const int flags : {6, 32, 64, 38}) {
         *differs.first = static_cast<char>(flags);
         CHECK(decode_send(bytes).error() == registry::errc::corrupt);
     }

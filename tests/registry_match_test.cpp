@@ -50,7 +50,7 @@ TEST_CASE("one row matches where a selection finds it", "[registry]") {
     REQUIRE(registry->matches(77, 0, 0, plan_of(""), {}).error() == errc::not_found);
 }
 
-TEST_CASE("a row knows when its tags and its user last changed", "[registry]") {
+TEST_CASE("a row knows where its tags and its user last changed", "[registry]") {
     const TempDirectory directory;
     auto registry = std::make_unique<Opened>(options_in(directory.path()));
     const std::uint32_t hub = registry->hub("Orders", 1);
@@ -63,51 +63,56 @@ TEST_CASE("a row knows when its tags and its user last changed", "[registry]") {
     };
     install(5'000);
     std::string native = part_of(*registry, hub, "red && !t"), other = part_of(*registry, hub, "t");
-    const auto times = [&](const std::string& id) {
+    const auto positions = [&](const std::string& id) {
         const Device device = loaded(*registry, hub, id);
-        return std::pair{device.audience_at_ms, device.user_at_ms};
+        return std::pair{device.audience_at, device.user_at};
     };
-    using Times = std::pair<std::int64_t, std::int64_t>;
-    REQUIRE(times(native) == Times{0, 0});
+    const auto now = [&] {
+        const auto selected = (*registry)->select(hub, plan_of("t"), {});
+        return selected->position;
+    };
+    using Positions = std::pair<std::uint64_t, std::uint64_t>;
+    REQUIRE(positions(native) == Positions{0, 0});
 
     install(6'000);  // the app starts again
     value.push_channel = "h2";
     install(6'500);
-    REQUIRE(times(native) == Times{0, 0});
+    REQUIRE(positions(native) == Positions{0, 0});
     value.templates["t"].tags = {"news"};
     install(7'000);
-    REQUIRE(times(native) == Times{0, 0});
-    REQUIRE(times(other) == Times{7'000, 0});
+    REQUIRE(positions(native) == Positions{0, 0});
+    REQUIRE(positions(other) == Positions{now(), 0});
     value.user_id = "alex";
-    install(8'000);
-    REQUIRE(times(native) == Times{8'000, 8'000});
-    REQUIRE(times(other) == Times{8'000, 8'000});
-    value.tags = {"blue"};
-    install(7'500);  // came earlier, was written later
-    REQUIRE(times(native) == Times{8'000, 8'000});
+    const std::uint64_t before = now();
+    install(4'000);  // the clock was set back: the order of writing counts
+    const std::uint64_t user = now();
+    REQUIRE(user > before);
+    REQUIRE(positions(native) == Positions{user, user});
+    REQUIRE(positions(other) == Positions{user, user});
     value.tags = {"green"};
     install(9'000);
-    REQUIRE(times(native) == Times{9'000, 8'000});
+    const std::uint64_t green = now();
+    REQUIRE(positions(native) == Positions{green, user});
     const Located at = locate(**registry, hub, native);
     REQUIRE(registry
                 ->rotate(hub, {{at.partition, at.device.number, at.device.generation, "h2", "h3",
                                 9'500}})
                 .value() == 1);
-    REQUIRE(times(native) == Times{9'000, 8'000});
+    REQUIRE(positions(native) == Positions{green, user});
     REQUIRE((*registry)->verify(hub).empty());
     registry = nullptr;
     registry = std::make_unique<Opened>(options_in(directory.path()));
-    REQUIRE(times(native) == Times{9'000, 8'000});
+    REQUIRE(positions(native) == Positions{green, user});
+    REQUIRE(now() > green);
 
     Registration plain = registration("1-1-1", "p1", {"red"});
     REQUIRE(registry->put(hub, plain).has_value());
     plain.registered_at_ms = 2'000;
     REQUIRE(registry->put(hub, plain).has_value());
-    REQUIRE(times("1-1-1") == Times{0, 0});
+    REQUIRE(positions("1-1-1") == Positions{0, 0});
     plain.tags = {"blue"};
     plain.registered_at_ms = 0;  // an import: not the app has presented the handle
-    plain.written_at_ms = 3'000;
-    REQUIRE(registry->put(hub, plain).value().written_at_ms == 0);
-    REQUIRE(times("1-1-1") == Times{3'000, 0});
+    REQUIRE(registry->put(hub, plain).has_value());
+    REQUIRE(positions("1-1-1") == Positions{now(), 0});
     REQUIRE((*registry)->registration(hub, "1-1-1").value().registered_at_ms == 0);
 }

@@ -65,7 +65,8 @@ void compare_handles(const Opened& registry, std::uint32_t hub, const Model& mod
     }
     for (const auto& [handle, owners] : by_handle) {
         std::set<std::string> found;
-        for (const Registration& value : registry->with_handle(hub, handle, {}, 1'000).value().registrations) {
+        for (const Registration& value :
+             registry->with_handle(hub, handle, {}, 1'000).value().registrations) {
             found.insert(name_of(value));
         }
         REQUIRE(found == owners);

@@ -80,9 +80,9 @@ std::string host_name(std::string_view host) {
     return lower(host);
 }
 
-/// Lower-cased, percent-decoded, without query and trailing slashes.
+/// Percent-decoded, without query and trailing slashes.
 std::string comparable_path(std::string_view path) {
-    std::string out = lower(percent_decoded(path.substr(0, path.find_first_of("?#"))));
+    std::string out = percent_decoded(path.substr(0, path.find_first_of("?#")));
     while (!out.empty() && out.back() == '/') out.pop_back();
     return out;
 }
@@ -106,10 +106,22 @@ std::optional<Resource> resource_of(std::string_view sr) {
     return Resource{host_name(rest.substr(0, end)), comparable_path(rest.substr(end))};
 }
 
+/// Names of hubs and words of routes ignore case. What comes after them is an id, which is exact;
+/// but clients sign their address in lower case, so only one with a capital letter is compared so.
 bool covers(std::string_view signed_path, std::string_view path) {
-    if (!path.starts_with(signed_path)) return false;
-    return path.size() == signed_path.size() || signed_path.empty() ||
-           path[signed_path.size()] == '/';
+    constexpr int slashes_before_ids = 3;  // "/hub/installations/id"
+    if (signed_path.size() > path.size()) return false;
+    const bool ends_there =
+        path.size() == signed_path.size() || signed_path.empty() || path[signed_path.size()] == '/';
+    if (!ends_there || !same_ignoring_case(path.substr(0, signed_path.size()), signed_path))
+        return false;
+    std::size_t id = 0;
+    for (int i = 0; i < slashes_before_ids && id != std::string_view::npos; ++i)
+        id = signed_path.find('/', i == 0 ? 0 : id + 1);
+    if (id == std::string_view::npos) return true;
+    const std::string_view signed_id = signed_path.substr(id);
+    const bool lower_case = lower(signed_id) == signed_id;
+    return lower_case || path.substr(id, signed_id.size()) == signed_id;
 }
 
 /// What the token is for, and what it was used for.

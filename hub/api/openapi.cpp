@@ -10,7 +10,6 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "hub/api/handlers.hpp"
 #include "hub/api/parts.hpp"
@@ -23,7 +22,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t part_bytes = 16 * 1024;
 constexpr std::string_view wire_error_type = "application/xml";
 
 /// In which form a route answers an error.
@@ -264,17 +262,6 @@ class Document {
     std::map<std::string, Written> operations_;
 };
 
-const std::string& document() {
-    static const std::string text = openapi_json(routes());
-    return text;
-}
-
-pns::Task<std::string> next_part(std::shared_ptr<std::size_t> at) {
-    std::string part = document().substr(*at, part_bytes);
-    *at += part.size();
-    co_return part;
-}
-
 }  // namespace
 
 std::string openapi_json(std::span<const Route> routes) {
@@ -282,12 +269,12 @@ std::string openapi_json(std::span<const Route> routes) {
 }
 
 pns::Task<Response> get_openapi(Call call) {
-    auto build = [] { return document().size(); };
-    const std::size_t bytes = co_await on_store(call.parts.store, std::move(build));
+    auto build = [] {
+        static const auto text = std::make_shared<const std::string>(openapi_json(routes()));
+        return text;
+    };
     Response response = json_answer(200, {});
-    response.more_bytes = bytes;
-    const auto at = std::make_shared<std::size_t>(0);
-    response.more = [at] { return next_part(at); };
+    response.shared_body = co_await on_store(call.parts.store, std::move(build));
     co_return response;
 }
 

@@ -44,7 +44,7 @@ struct Parts {
     Feedback& feedback;
     Idempotency& idempotency;
     Shares& event_streams;  ///< places of who reads a send's events
-    Turns& turns;  ///< of changes to hubs and installations
+    Turns& turns;           ///< of changes to hubs and installations
     Trace& trace;
     const NamespaceRules& namespace_rules;
     /// Set while the process takes work: store open, lanes running, not draining.

@@ -224,7 +224,6 @@ void Run::read_batch(LineReader& reader, Batch& batch, bool& ended) {
         item.registration = std::move(std::get<JobLine>(parsed).registration);
         // Not the app has presented this handle: whatever a provider says of it is newer.
         item.registration.registered_at_ms = 0;
-        item.registration.written_at_ms = now;
         item.registration.expires_at_ms =
             ttl == registry::never_ms ? registry::never_ms : now + ttl;
         if (!item.registration.id.empty()) {

@@ -14,7 +14,8 @@ namespace hub {
 
 constexpr std::size_t job_url_bytes_max = 4'096;
 constexpr std::size_t job_properties_max = 32;
-constexpr std::size_t job_property_bytes_max = 4'096;  ///< all keys and values: each list of jobs has them
+constexpr std::size_t job_property_bytes_max =
+    4'096;  ///< all keys and values: each list of jobs has them
 
 struct JobRequest {
     JobType type = JobType::export_registrations;

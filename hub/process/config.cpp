@@ -28,10 +28,10 @@
 #include <utility>
 
 #include "hub/process/config_file.hpp"
-#include "pns/endpoint_guard.hpp"
-#include "tagexpr/utf8.hpp"
 #include "hub/text/hub_name.hpp"
 #include "hub/text/text.hpp"
+#include "pns/endpoint_guard.hpp"
+#include "tagexpr/utf8.hpp"
 
 namespace hub {
 

@@ -67,7 +67,6 @@ pns::Task<Admission::Outcome> Admission::accept(NewSend wanted) {
     auto room = parts_.fanout.take_place(wanted.hub->row.number, wanted.send.canary_ppm != 0);
     if (auto* full = std::get_if<Fanout::Busy>(&room)) co_return Declined(std::move(*full));
     const std::int64_t now_ms = parts_.clock.wall_ms();
-    if (wanted.send.scheduled_at_ms != 0) wanted.send.frozen_at_ms = now_ms;
     auto selected = co_await select(wanted);
     if (auto* declined = std::get_if<Declined>(&selected)) co_return std::move(*declined);
     auto& selection = std::get<registry::Selection>(selected);

@@ -3,10 +3,10 @@
 // The part of the fan-out that lives on one lane: its share of every open send, its senders, its
 // windows. Every member runs on the lane's loop unless it says otherwise.
 //
-// Its sources: fanout_lane.cpp begins, walks and ends what it has of a send; fanout_chunk.cpp loads,
-// renders, submits and takes the answers of one chunk; fanout_meant.cpp asks whether a row is still
-// meant; fanout_retry.cpp keeps what goes out later; fanout_verdict.cpp tells the trace and acts on
-// verdicts against handles; fanout_control.cpp obeys commands.
+// Its sources: fanout_lane.cpp begins, walks and ends what it has of a send; fanout_chunk.cpp
+// loads, renders, submits and takes the answers of one chunk; fanout_meant.cpp asks whether a row
+// is still meant; fanout_retry.cpp keeps what goes out later; fanout_verdict.cpp tells the trace
+// and acts on verdicts against handles; fanout_control.cpp obeys commands.
 
 #include <array>
 #include <atomic>

@@ -22,9 +22,6 @@ using registry::Device;
 namespace {
 
 constexpr std::size_t rivals_max = 64;  // of one handle; the first ones are looked at
-/// A change bears the time at which it came in, and may be written after the selection was frozen:
-/// those of the last seconds before are looked at, too.
-constexpr std::int64_t written_later_ms = 5'000;
 
 bool same_push(const pns::Prepared& a, const pns::Prepared& b) {
     const auto text = [](const pns::Prepared& one) -> std::string_view {
@@ -37,17 +34,17 @@ bool same_push(const pns::Prepared& a, const pns::Prepared& b) {
 }  // namespace
 
 bool FanoutLane::needs_check(const Chunk& chunk) const {
-    const std::int64_t frozen_ms = chunk.run->run->frozen_ms();
+    const std::uint64_t selected_at = chunk.run->run->selected_at();
     for (const Device& row : chunk.rows.devices) {
-        if (row.shares_handle || row.audience_at_ms > frozen_ms - written_later_ms) return true;
+        if (row.shares_handle || row.audience_at > selected_at) return true;
     }
     return false;
 }
 
 registry::Result<bool> FanoutLane::has_moved(const SendRun& run, std::uint16_t partition,
                                              const Device& row) const {
-    if (row.audience_at_ms <= run.frozen_ms() - written_later_ms) return false;
-    if (row.user_at_ms > run.frozen_ms()) return true;
+    if (row.audience_at <= run.selected_at()) return false;
+    if (row.user_at > run.selected_at()) return true;
     const auto plan = plan_of(run.send.tag_expression, parts_.config);
     if (!ok(plan)) return false;  // it was read when the send was accepted
     const auto matches = parts_.registry.matches(run.hub->row.number, partition, row.number,

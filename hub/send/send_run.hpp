@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -129,10 +130,10 @@ struct SendRun {
     }
     std::vector<registry::Bitmap> finished_before;  ///< devices that were final before a restart
     HandleClaims claims;                            ///< thread-safe
-    /// When the selection was frozen, or a moment before: rows whose user or tags have not changed
-    /// since are meant.
-    std::int64_t frozen_ms() const {
-        return send.frozen_at_ms != 0 ? send.frozen_at_ms : send.enqueued_at_ms;
+    /// A row whose tags and user have not changed since this position of the store is meant. A send
+    /// of a store before format 6 has none: its rows count as unchanged.
+    std::uint64_t selected_at() const {
+        return send.selected_at != 0 ? send.selected_at : std::numeric_limits<std::uint64_t>::max();
     }
 
     /// Orders snapshots: whoever takes one hands it to the registry under this lock.

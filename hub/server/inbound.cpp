@@ -10,6 +10,7 @@
 #include <boost/asio/ip/network_v4.hpp>
 #include <boost/asio/ip/network_v6.hpp>
 #include <boost/asio/post.hpp>
+#include <tuple>
 #include <utility>
 
 #include "hub/process/config.hpp"
@@ -71,6 +72,7 @@ void Place::set(Stage stage, std::int64_t now_ms) {
     const Stage before = stage_.load(std::memory_order_relaxed);
     if (before == stage) return;
     since_ms_.store(now_ms, std::memory_order_relaxed);
+    if (stage == Stage::busy) has_asked_.store(true, std::memory_order_relaxed);
     stage_.store(stage, std::memory_order_relaxed);
     inbound_.note_stage(before, stage);
 }
@@ -96,8 +98,11 @@ std::variant<std::shared_ptr<Place>, const char*> Inbound::enter(const Asked& as
     const std::size_t most = std::min<std::size_t>(config.connections_max, connections_max) +
                              (asked.is_admin ? admin_reserve : 0);
     const bool full = places_.size() - leaving_ >= most || asked.descriptor >= descriptors_below;
-    if (full && !end_one(Stage::waiting, Stage::handshake))
-        return "the bound of connections is reached";
+    if (full) {
+        const char* why = "the bound of connections is reached";
+        if (!end_one(Stage::waiting, Stage::handshake)) return why;
+        tell(why, asked.now_ms);
+    }
     if (asked.tls && handshakes_ >= config.handshakes_max + leaving_handshakes_ &&
         !end_one(Stage::handshake, Stage::handshake))
         return "the bound of handshakes is reached";
@@ -129,21 +134,19 @@ void Inbound::leave(const std::shared_ptr<Place>& place) {
 
 /// Under the lock. False: all are at work.
 bool Inbound::end_one(Place::Stage up_to, Place::Stage from) {
-    const Place* worst = nullptr;
     std::shared_ptr<Place> chosen;
     const auto weight = [](const Place& place) {
         const auto& address = place.address_->second;
         return address.is_balancer ? std::size_t{1} : address.connections;
     };
+    const auto goes_before = [&](const Place& a, const Place& b) {
+        return std::tuple(!a.has_asked_, weight(a), b.since_ms_.load()) >
+               std::tuple(!b.has_asked_, weight(b), a.since_ms_.load());
+    };
     for (const auto& place : places_) {
         const auto stage = place->stage_.load(std::memory_order_relaxed);
         if (place->leaving_ || stage > up_to || stage < from) continue;
-        if (worst != nullptr &&
-            (weight(*place) < weight(*worst) ||
-             (weight(*place) == weight(*worst) && place->since_ms_ >= worst->since_ms_)))
-            continue;
-        worst = place.get();
-        chosen = place;
+        if (!chosen || goes_before(*place, *chosen)) chosen = place;
     }
     if (!chosen) return false;
     auto end = [chosen] {
@@ -166,11 +169,15 @@ void Inbound::make_room() {
 
 void Inbound::refused(const char* why, std::int64_t now_ms) {
     ++refused_;
+    tell(why, now_ms);
+}
+
+void Inbound::tell(const char* why, std::int64_t now_ms) {
     std::int64_t told_ms = told_at_ms_;
     if (told_ms > now_ms - tell_every_ms || !told_at_ms_.compare_exchange_strong(told_ms, now_ms))
         return;
     const std::uint64_t refused_now = refused_, ended_now = ended_;
-    log_warn("connections are not taken",
+    log_warn("there is no room for all connections",
              {{"what", why},
               {"open", std::to_string(connections)},
               {"refused", std::to_string(refused_now - refused_told_.exchange(refused_now))},

@@ -6,7 +6,8 @@
 //
 // A stranger may open as many connections as the bounds allow, so who is there already may not be
 // safe: where a bound of all is reached, the connection that has waited longest for its client
-// goes, first of the address with the most connections. One at work is never ended for another.
+// goes, first of those that never asked for anything, and of the address with the most connections.
+// One at work is never ended for another.
 
 #include <array>
 #include <atomic>
@@ -64,6 +65,7 @@ class Place {
     const pns::Executor lane_;
     std::atomic<Stage> stage_ = Stage::waiting;
     std::atomic<std::int64_t> since_ms_ = 0;
+    std::atomic<bool> has_asked_ = false;  // it was at work before
     bool unwanted_ = false;
     // Under the lock of Inbound.
     std::map<Key, Address>::iterator address_;
@@ -107,6 +109,7 @@ class Inbound {
   private:
     friend class Place;
     bool end_one(Place::Stage up_to, Place::Stage from);
+    void tell(const char* why, std::int64_t now_ms);
     void note_stage(Place::Stage before, Place::Stage after);
 
     std::mutex mutex_;

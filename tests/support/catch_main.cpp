@@ -4,7 +4,11 @@
 #define CATCH_CONFIG_MAIN
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -29,12 +33,18 @@ class FailedAtEnd : public Catch::TestEventListenerBase {
         if (result.hasExpandedExpression()) line << " (" << result.getExpandedExpression() << ")";
         for (const auto& note : stats.infoMessages) line << "; " << note.message;
         failures_.push_back(in_one_line(line.str()));
+        failed_.insert(test_);
         return true;
     }
 
     void testRunEnded(const Catch::TestRunStats& stats) override {
         for (const std::string& failure : failures_) std::cout << failure << '\n';
         std::cout.flush();
+        if (const char* folder = std::getenv("PUSHHUB_FAILED_TESTS"); folder && !failed_.empty()) {
+            const auto program = std::filesystem::path(m_config->name()).filename();
+            std::ofstream names(std::filesystem::path(folder) / program);
+            for (const std::string& name : failed_) names << escaped(name) << '\n';
+        }
         TestEventListenerBase::testRunEnded(stats);
     }
 
@@ -46,7 +56,17 @@ class FailedAtEnd : public Catch::TestEventListenerBase {
         return text;
     }
 
+    static std::string escaped(const std::string& name) {
+        std::string text;
+        for (const char c : name) {
+            if (c == '\\' || c == ',' || c == '[') text += '\\';
+            text += c;
+        }
+        return text;
+    }
+
     std::string test_;
+    std::set<std::string> failed_;
     std::vector<std::string> failures_;
 };
 
