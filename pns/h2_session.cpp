@@ -116,7 +116,8 @@ class FrameMeter {
 
   private:
     void count(H2Chores& chores) {
-        const std::size_t length = (std::size_t{head_[0]} << 16) | (head_[1] << 8) | head_[2];
+        const std::size_t length =
+            (std::size_t{head_[0]} << 16) | (std::size_t{head_[1]} << 8) | head_[2];
         const std::uint8_t type = head_[3], flags = head_[4];
         skip_ = length;
         constexpr std::size_t padding_max = 256;

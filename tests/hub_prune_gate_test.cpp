@@ -200,6 +200,19 @@ TEST_CASE("a handle whose push was taken is neither suspected nor held", "[hub]"
     for (int i = 0; i < 200; ++i) CHECK_FALSE(desk.accused.may_have("handle-" + std::to_string(i)));
 }
 
+TEST_CASE("a wrong bulk that is made good retires nobody on the way", "[hub]") {
+    Desk desk;
+    desk.tell(2'000, 0);
+    CHECK(desk.tell(0, 2'000) == 0);
+    for (int first = 0; first < 2'000; first += 100) {
+        std::vector<std::string> handles;
+        for (int i = first; i < first + 100; ++i) handles.push_back("handle-" + std::to_string(i));
+        desk.gate.alive(handles);
+        CHECK(desk.tell(100, 0) == 0);
+        CHECK(desk.gate.held() == 1'900u - static_cast<std::size_t>(first));
+    }
+}
+
 TEST_CASE("a suspicion that nobody repeated for a season is the first again", "[hub]") {
     Desk desk;
     desk.tell(100, 0);

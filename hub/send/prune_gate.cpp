@@ -44,6 +44,7 @@ PruneGate::Evidence PruneGate::sum(Evidence Minutes::*which, std::int64_t now_ms
 }
 
 void PruneGate::accepted(std::uint64_t count, std::int64_t now_ms) {
+    count -= std::min(count, std::exchange(refuted_, 0));
     if (count == 0) return;
     success_told_ = true;
     const std::uint64_t known = sum(&Minutes::round, now_ms).accepted;
@@ -150,6 +151,7 @@ void PruneGate::end_round() {
 std::vector<Retirement> PruneGate::release(std::int64_t now_ms) {
     const bool may = !held_.empty() && may_release(now_ms);
     success_told_ = false;
+    refuted_ = 0;
     if (!may) return {};
     std::vector<Retirement> released(std::make_move_iterator(held_.begin()),
                                      std::make_move_iterator(held_.end()));
@@ -164,7 +166,7 @@ std::vector<Retirement> PruneGate::take_held() {
     return take_held_if([](const Retirement&) { return true; });
 }
 
-std::vector<Retirement> PruneGate::take_held_if(const Wanted& wanted) {
+std::vector<Retirement> PruneGate::take_out(const Wanted& wanted) {
     std::vector<Retirement> taken;
     std::deque<Retirement> left;
     std::size_t unsaved_left = 0;
@@ -179,6 +181,11 @@ std::vector<Retirement> PruneGate::take_held_if(const Wanted& wanted) {
     }
     held_ = std::move(left);
     unsaved_ = unsaved_left;
+    return taken;
+}
+
+std::vector<Retirement> PruneGate::take_held_if(const Wanted& wanted) {
+    std::vector<Retirement> taken = take_out(wanted);
     std::uint64_t forgiven_all = taken.size(), forgiven_round = taken.size();
     const auto forgive = [](std::uint64_t& accused, std::uint64_t& forgiven) {
         const std::uint64_t less = std::min(accused, forgiven);
@@ -203,9 +210,11 @@ void PruneGate::alive(const std::vector<std::string>& handles) {
                                                                          handles.end());
     const auto lives = [&](const Retirement& one) { return taken.contains(one.handle); };
     if (std::none_of(held_.begin(), held_.end(), lives)) return;
-    for (const Retirement& one : take_held_if(lives)) {
+    for (const Retirement& one : take_out(lives)) {
         if (one.ticket != 0) dropped_.push_back(one.ticket);
+        ++refuted_;
     }
+    if (held_.empty()) end_round();
 }
 
 std::size_t PruneGate::forget_suspects_if(const Wanted& wanted) {

@@ -16,7 +16,9 @@
 //
 // A suspicion is an accusation that may be a configuration fault. The second send that suspects a
 // handle makes it a dead one. A push that the provider took for a handle ends what is held of it
-// and what it is suspected of: a dead handle does not come back.
+// and what it is suspected of: a dead handle does not come back. Such a success is no evidence
+// against the other handles, and the accusation still counts as one: where a wrong bulk is made
+// good, some of them only answer later.
 
 #include <array>
 #include <cstddef>
@@ -104,6 +106,7 @@ class PruneGate {
     };
     std::array<Minutes, steps> evidence_;  ///< a ring, by step
     bool success_told_ = false;            ///< in the batch that is being told
+    std::uint64_t refuted_ = 0;            ///< accusations, by successes of this batch
     std::deque<registry::Retirement> held_;
     std::size_t unsaved_ = 0;                   ///< at the back of held_
     std::list<registry::Retirement> suspects_;  ///< in the order in which they came
@@ -119,6 +122,7 @@ class PruneGate {
     bool may_release(std::int64_t now_ms) const;
     void end_round();
     void keep(registry::Retirement retirement);
+    std::vector<registry::Retirement> take_out(const Wanted& wanted);
     void drop_suspect(std::list<registry::Retirement>::iterator suspect);
     void keep_suspect(registry::Retirement retirement);
 };

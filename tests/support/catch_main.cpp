@@ -40,7 +40,7 @@ class FailedAtEnd : public Catch::TestEventListenerBase {
     void testRunEnded(const Catch::TestRunStats& stats) override {
         for (const std::string& failure : failures_) std::cout << failure << '\n';
         std::cout.flush();
-        if (const char* folder = std::getenv("PUSHHUB_FAILED_TESTS"); folder && !failed_.empty()) {
+        if (const char* folder = std::getenv("FAILED_TESTS_FOLDER"); folder && !failed_.empty()) {
             const auto program = std::filesystem::path(m_config->name()).filename();
             std::ofstream names(std::filesystem::path(folder) / program);
             for (const std::string& name : failed_) names << escaped(name) << '\n';
