@@ -467,7 +467,13 @@ TEST_CASE("when all connections are taken, the one that has waited longest goes"
     H1Client honest(server.plain_port, plain());
     CHECK(honest.request("GET", "/size").status == 200);
     std::list<Neighbour> idle;
-    for (int i = 0; i < 30; ++i) idle.emplace_back(server.plain_port, "127.0.0.2");
+    for (std::size_t i = 0; i < 30; ++i) {
+        idle.emplace_back(server.plain_port, "127.0.0.2");
+        // Lanes accept at a pace of their own: one after the other, so that their order is known.
+        REQUIRE(comes_true([&] {
+            return i < 7 ? server.connections() == i + 2 : server.inbound.ended_total() == i - 6;
+        }));
+    }
     // Those of the address that has the most go, so the honest one is still there.
     CHECK(comes_true([&] { return server.inbound.ended_total() >= 23; }));
     CHECK(honest.request("GET", "/size").status == 200);

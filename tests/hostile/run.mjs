@@ -141,7 +141,7 @@ class Others {
     });
     if (turn % 3 === 0) return [await this.request("GET", "/healthz"), 200];
     if (turn % 3 === 1) return [await this.request("PUT", `/${this.hub}/installations/${id}`, installation, json), 200];
-    return [await this.request("GET", `/${this.hub}/installations/other-0`), 200];
+    return [await this.request("GET", `/${this.hub}/installations/other-1`), 200];
   }
   async #run() {
     for (let turn = 1; this.#on; turn += 1) {
