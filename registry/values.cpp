@@ -911,7 +911,7 @@ Result<AnswerCounts> decode_answer_counts(std::string_view bytes) {
     version(in);
     AnswerCounts counts;
     counts.answers = in.varint();
-    for (std::uint64_t left = in.varint(); left > 0 && in.ok(); --left) {
+    for (std::uint64_t left = in.count(); left > 0 && in.ok(); --left) {
         std::string scope(in.text());
         const std::uint64_t units = in.varint();
         const bool ordered = counts.units.empty() || counts.units.rbegin()->first < scope;

@@ -551,6 +551,10 @@ struct BlackHole {
             accept();
         });
     }
+    void close() {
+        acceptor.close();
+        taken.clear();
+    }
     std::string rule(const std::string& host) const {
         return host + ":443=127.0.0.1:" + std::to_string(acceptor.local_endpoint().port());
     }
@@ -603,8 +607,7 @@ TEST_CASE("hosts that somebody made up do not hold up the others", "[pns]") {
     }
     bench.then = nullptr;
     bench.stop(0);
-    hole.acceptor.close();
-    hole.taken.clear();
+    hole.close();
     bench.end(server);
 }
 
@@ -631,8 +634,7 @@ TEST_CASE("many devices of one host that says nothing leave the queue to the oth
     REQUIRE(run_until(bench.loop, [&] { return !good.verdicts.empty(); }));
     CHECK(good.verdicts[0].is<pns::Accepted>());
     bench.stop(0);
-    hole.acceptor.close();
-    hole.taken.clear();
+    hole.close();
     bench.end(server);
 }
 

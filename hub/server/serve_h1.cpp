@@ -3,11 +3,10 @@
 // One coroutine on the lane serves the connection: wait for a request, read its head, let Dispatch
 // judge it, read the body within the route's bound, dispatch, write the answer. A head that is
 // refused is answered before its body: a short one is then dropped as it comes, else the connection
-// ends. Beast parses; what it
-// is lenient about (bare line feeds, folded lines, several lengths) is refused here, as a proxy in
-// front might read it in another way. A body or an answer that is taken in pieces is read or
-// written piece by piece. Every wait has a deadline in Peer. After a refusal the connection is
-// closed, because the next request could begin anywhere.
+// ends. Beast parses; what it is lenient about (bare line feeds, folded lines, several lengths) is
+// refused here, as a proxy in front might read it in another way, and the connection is closed,
+// because the next request could begin anywhere. A body or an answer that is taken in pieces is
+// read or written piece by piece. Every wait has a deadline in Peer.
 
 #include "hub/server/serve_h1.hpp"
 

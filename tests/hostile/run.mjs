@@ -8,9 +8,7 @@
 // bounded in time and count by itself, and exits with 0 when it was carried out. With --minutes the attacks run in rounds
 // for that long; the report then has memory, descriptors and latencies of every second.
 import { spawn } from "node:child_process";
-import { createHmac } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import https from "node:https";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -84,51 +82,18 @@ for (const signal of ["SIGINT", "SIGTERM"])
 const memoryOf = () => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${hub.pid}/status`, "utf8"))[1]) / 1024;
 const descriptorsOf = () => readdirSync(`/proc/${hub.pid}/fd`).length;
 
-/** The other client: one request every 25 ms, of three kinds in turn, each on a connection that stays open. */
+/** The other client: one request every 25 ms, of three kinds in turn, on connections that stay open. */
 class Others {
   latenciesMs = [];
   failures = [];
   #on = true;
-  constructor(env) {
-    this.url = new URL(env.PUSHHUB_URL);
-    this.hub = env.PUSHHUB_HUB;
-    this.ca = readFileSync(env.PUSHHUB_CA_FILE);
-    const part = Object.fromEntries(
-      env.PUSHHUB_CONNECTION_STRING.split(";")
-        .filter(Boolean)
-        .map((one) => [one.slice(0, one.indexOf("=")), one.slice(one.indexOf("=") + 1)]),
-    );
-    const resource = encodeURIComponent(`https://${this.url.host}/`.toLowerCase());
-    const expires = Math.floor(Date.now() / 1000) + 86_400;
-    const signature = createHmac("sha256", part.SharedAccessKey).update(`${resource}\n${expires}`).digest("base64");
-    this.authorization =
-      `SharedAccessSignature sr=${resource}&sig=${encodeURIComponent(signature)}` +
-      `&se=${expires}&skn=${part.SharedAccessKeyName}`;
-    this.agent = new https.Agent({ keepAlive: true, maxSockets: 4, ca: this.ca });
+  /** `rest`: the module rest.mjs, which reads the environment of the hub when it is loaded. */
+  constructor(rest) {
+    this.rest = rest;
     this.ended = this.#run();
   }
-  request(method, path, body, headers = {}) {
-    return new Promise((done, failed) => {
-      const request = https.request(
-        {
-          host: this.url.hostname,
-          port: this.url.port,
-          agent: this.agent,
-          method,
-          path,
-          headers: { Authorization: this.authorization, ...headers },
-          timeout: 10_000,
-        },
-        (response) => {
-          response.resume();
-          response.on("error", failed);
-          response.on("end", () => done(response.statusCode));
-        },
-      );
-      request.on("timeout", () => request.destroy(new Error("no answer within 10 s")));
-      request.on("error", failed);
-      request.end(body);
-    });
+  async request(...asked) {
+    return (await this.rest.ask(...asked)).status;
   }
   async #one(turn) {
     const id = `other-${turn % 50}`;
@@ -140,18 +105,14 @@ class Others {
       tags: [`turn:${turn}`],
     });
     if (turn % 3 === 0) return [await this.request("GET", "/healthz"), 200];
-    if (turn % 3 === 1) return [await this.request("PUT", `/${this.hub}/installations/${id}`, installation, json), 200];
-    return [await this.request("GET", `/${this.hub}/installations/other-1`), 200];
+    if (turn % 3 === 1) return [await this.request("PUT", `/${this.rest.hub}/installations/${id}`, json, installation), 200];
+    return [await this.request("GET", `/${this.rest.hub}/installations/other-1`), 200];
   }
   async #run() {
     for (let turn = 1; this.#on; turn += 1) {
       const began = performance.now();
-      try {
-        const [status, expected] = await this.#one(turn);
-        if (status !== expected) this.failures.push(`turn ${turn}: status ${status}`);
-      } catch (error) {
-        this.failures.push(`turn ${turn}: ${error.message}`);
-      }
+      const [status, expected] = await this.#one(turn);
+      if (status !== expected) this.failures.push(`turn ${turn}: status ${status || "none, the request failed"}`);
       this.latenciesMs.push(performance.now() - began);
       await wait(25);
     }
@@ -172,7 +133,6 @@ class Others {
   async stop() {
     this.#on = false;
     await this.ended;
-    this.agent.destroy();
   }
 }
 
@@ -208,7 +168,8 @@ try {
   while (!existsSync(envFile) && !exit && Date.now() < readyBy) await wait(50);
   if (!existsSync(envFile)) throw new Error(`pushhub dev did not become ready: ${JSON.stringify(exit)}`);
   const env = parseEnv(readFileSync(envFile, "utf8"));
-  const others = new Others(env);
+  Object.assign(process.env, env);
+  const others = new Others(await import("./rest.mjs"));
   await wait(2_000); // pools and caches fill
   others.take();
   const attacks = readdirSync(here)
