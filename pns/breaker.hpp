@@ -38,6 +38,10 @@ class Breaker {
 
     /// Something has changed on our side: a probe may go out without waiting.
     void probe_now(std::int64_t now_ms) { probe_at_ms_ = std::min(probe_at_ms_, now_ms); }
+    /// The other side may be well again: a probe need only wait for what the other side has asked.
+    void probe_soon(std::int64_t now_ms) {
+        probe_at_ms_ = std::max(asked_until_ms_, std::min(probe_at_ms_, now_ms));
+    }
     void probe_sent() { probing_ = true; }
     /// The probe came back and said nothing: another one may go at once.
     void probe_lost() { probing_ = false; }
@@ -51,6 +55,7 @@ class Breaker {
     void bad(std::int64_t now_ms, std::int64_t wish_ms, bool of_probe) {
         if (bad_in_row_ == 0) bad_since_ms_ = now_ms;
         ++bad_in_row_;
+        asked_until_ms_ = now_ms + wish_ms;
         if (of_probe && shut_) {
             probing_ = false;
             const std::int64_t wait_ms =
@@ -80,6 +85,7 @@ class Breaker {
     std::int64_t good_ms_ = 0;
     std::int64_t shut_ms_ = 0;  // when it shut
     std::int64_t probe_at_ms_ = 0;
+    std::int64_t asked_until_ms_ = 0;  // by the last bad news
 };
 
 /// Several different targets got the same word within a short time: it is not about one of them.

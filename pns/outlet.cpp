@@ -59,6 +59,7 @@ Outlet::Outlet(OutletOwner& owner, Nursery& nursery, PoolSettings settings, std:
                 owner_.wake();
             }),
       breaker_(unwell_limits),
+      returns_(owner.returns(origin_)),
       why_{Outcome::pns_unreachable, {}, 0, door},
       proven_(proven),
       begun_ms_(begun_ms) {}
@@ -103,6 +104,7 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
         trip(now_ms, calm_ms, Outcome::pns_unavailable, "the provider takes or answers nothing");
         owner_.unwell(Trouble::unreachable, origin_.host, why_.reason);
     }
+    look_for_return(now_ms);
     if (permission.shut) {
         bounce(*permission.shut);
     } else if (const auto why = shut_why(now_ms)) {
@@ -200,9 +202,19 @@ void Outlet::connection_ended(std::int64_t now_ms) {
         owner_.unwell(Trouble::unreachable, origin_.host, why_.reason);
 }
 
+void Outlet::look_for_return(std::int64_t now_ms) {
+    const std::uint32_t count = returns_.load(std::memory_order_relaxed);
+    if (std::exchange(returns_seen_, count) == count || !breaker_.shut()) return;
+    breaker_.probe_soon(now_ms);
+    pool_.connect_soon();
+}
+
 void Outlet::good(std::int64_t now_ms) {
     answered_since_loss_ = true;
-    if (breaker_.shut()) owner_.well(origin_.host);
+    if (breaker_.shut()) {
+        owner_.well(origin_.host);
+        returns_.fetch_add(1, std::memory_order_relaxed);
+    }
     breaker_.good(now_ms);
     if (!std::exchange(told_shut_, false)) return;
     owner_.opened(door_);

@@ -6,7 +6,8 @@
 //
 // An origin that cannot be reached, answers nothing or says that it is unwell is shut: what waits
 // here goes back as NotSent with the outlet's door, but for one push that is the next probe. The
-// first good answer opens it, and the owner is told. One loop.
+// first good answer opens it, and the owner is told. So are the senders of other loops, through
+// Returns: theirs go at once. One loop.
 
 #include <optional>
 #include <string>
@@ -52,6 +53,7 @@ class OutletOwner {
     virtual void proven(const Origin& origin) = 0;
     /// The door of the outlet is open again.
     virtual void opened(std::uint32_t door) = 0;
+    virtual Returns::Count& returns(const Origin& origin) = 0;
     virtual void wake() = 0;
     virtual bool stopping() const = 0;
     /// Time in which the loop ran (pns/running_clock.hpp).
@@ -132,6 +134,7 @@ class Outlet final : private ConnectionEvents {
     bool weigh_failure(const Push& push, Verdict& verdict, std::int64_t now_ms);
     /// What waits goes back; one push stays to be the probe.
     void bounce(const NotSent& why);
+    void look_for_return(std::int64_t now_ms);
     void good(std::int64_t now_ms);
     bool take_probe(const Push& push);
 
@@ -146,8 +149,10 @@ class Outlet final : private ConnectionEvents {
     Breaker breaker_;
     ManyTargets failing_;                  // got a server error, and nobody anything else since
     std::int64_t fails_all_until_ms_ = 0;  // such an error is taken for the provider's
-    const Push* probe_ = nullptr;          ///< out while the breaker is shut
-    NotSent why_;                          ///< while it is shut
+    Returns::Count& returns_;
+    std::uint32_t returns_seen_ = 0;
+    const Push* probe_ = nullptr;  ///< out while the breaker is shut
+    NotSent why_;                  ///< while it is shut
     bool closing_ = false;
     bool proven_;
     const std::int64_t begun_ms_;

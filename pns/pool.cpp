@@ -104,6 +104,11 @@ void Pool::steer(std::int64_t now_ms, std::size_t queued) {
     }
 }
 
+void Pool::connect_soon() {
+    backoff_.reachable();
+    connect_ms_ = 0;
+}
+
 bool Pool::has_patient() const {
     return std::any_of(connections_.begin(), connections_.end(), [this](const auto& c) {
         return c.get() == patient_ && c->state() == Connection::State::connecting;

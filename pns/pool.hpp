@@ -34,6 +34,8 @@ class Pool {
     /// Opens a connection if `queued` pushes that found no room call for one; retires one that has
     /// long been too many.
     void steer(std::int64_t now_ms, std::size_t queued);
+    /// The origin takes connections again, as another sender has found: no wait after a failure.
+    void connect_soon();
     /// Opens the successor of a connection that is old. The old one serves until hand_over(); while
     /// no successor can be had it goes on, and the next one is tried after the backoff.
     void renew(std::int64_t now_ms);

@@ -96,6 +96,7 @@ void ConnectBackoff::ended(const ConnectionRecord& record, std::int64_t began_ms
     }
     if (record.closed_by_us || began_ms <= failed_ms_) return;
     failed_ms_ = now_ms;
+    reached_ = record.reached;
     demerits_ = demerits;
     const auto wait_ms = connect_wait_ms(record.reached ? demerits : unreached_demerits, random);
     if (wait_ms > 0) retry_at_ms_ = now_ms + wait_ms;

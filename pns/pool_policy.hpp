@@ -73,11 +73,17 @@ class ConnectBackoff {
                std::uint64_t random);
     /// No connect before; 0 = at once.
     std::int64_t retry_at_ms() const { return retry_at_ms_; }
+    /// The origin can be reached again. One that took a connection and ended it is still left
+    /// alone.
+    void reachable() {
+        if (!reached_) retry_at_ms_ = 0;
+    }
     unsigned demerits() const { return demerits_; }
 
   private:
     unsigned demerits_ = 0;
     std::int64_t failed_ms_ = -1;  // when a failure last counted
+    bool reached_ = true;          // what failed then
     std::int64_t retry_at_ms_ = 0;
 };
 

@@ -62,6 +62,7 @@ Sender::Sender(asio::io_context& loop, std::unique_ptr<Account> account,
       budget_(settings.retry_budget_percent),
       running_(clock_.steady_ms()),
       totals_(network.totals),
+      returns_(network.returns),
       random_(std::random_device{}()) {
     if (settings_.pushes_per_s_max > 0) {
         // A second's worth may go at once.

@@ -163,6 +163,9 @@ class Sender final : private OutletOwner {
     void opened(std::uint32_t door) override {
         if (on_open_) on_open_(door);
     }
+    Returns::Count& returns(const Origin& origin) override {
+        return returns_->of(origin.host, origin.port);
+    }
     void wake() override { alarm_.wake(); }
     bool stopping() const override { return stopping_; }
     std::int64_t running_ms() override { return running_.at(clock_.steady_ms()); }
@@ -196,6 +199,7 @@ class Sender final : private OutletOwner {
     RetryBudget budget_;
     RunningClock running_;  // for whether an origin answers nothing
     std::shared_ptr<SenderTotals> totals_;
+    std::shared_ptr<Returns> returns_;
     SenderFigures told_;  // of figures_, what is in totals_
     std::mt19937_64 random_;
     std::shared_ptr<RateBucket> rate_;  // null: no guard

@@ -11,6 +11,7 @@
 
 #include "pns/rate_bucket.hpp"
 #include "pns/retry_policy.hpp"
+#include "pns/returns.hpp"
 
 namespace pns {
 
@@ -42,10 +43,11 @@ struct SenderTotals {
 };
 
 /// What all senders of a process share about the network; immutable after start. Copies share
-/// rates and totals.
+/// rates, totals and returns.
 struct Network {
     std::shared_ptr<RateBuckets> rates = std::make_shared<RateBuckets>();
     std::shared_ptr<SenderTotals> totals = std::make_shared<SenderTotals>();
+    std::shared_ptr<Returns> returns = std::make_shared<Returns>();
     std::string ca_file;  ///< extra trust anchors (PEM); empty = the system's
     /// HOST:PORT=ADDRESS:PORT, like curl's --connect-to; HOST may start with "*." for any label.
     /// Off when empty.

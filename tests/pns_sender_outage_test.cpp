@@ -93,6 +93,48 @@ TEST_CASE("a provider that is unwell is asked by one push, and its first answer 
     bench.end(server);
 }
 
+TEST_CASE("the first sender that finds a provider back spares the others their wait", "[pns]") {
+    support::ManualClock first_clock, second_clock;
+    Bench first(first_clock), second(second_clock);
+    H2Server server(first.loop, {"push.test"});
+    bool well = false;
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        p.answer(r.stream, well ? 200 : 502);
+    };
+    second.returns = first.returns;
+    for (Bench* bench : {&first, &second}) {
+        bench->rules = {server.rule("push.test")};
+        bench->open();
+    }
+    const auto until = [&](auto done) {
+        return run_until(first.loop, [&] {
+            if (second.loop.stopped()) second.loop.restart();
+            second.loop.poll();
+            return done();
+        });
+    };
+    const auto shut = [&](Bench& bench, support::ManualClock& clock) {
+        for (int i = 0; i < 8; ++i) bench.send("x");
+        REQUIRE(until([&] { return bench.told == 8; }));
+        clock.pass_ms(400);
+        bench.send("x");
+        REQUIRE(until([&] { return bench.sender->shut(); }));
+    };
+    shut(first, first_clock);
+    shut(second, second_clock);
+    well = true;
+    first.send("x");
+    first_clock.pass_ms(1'000);
+    REQUIRE(until([&] { return !first.opened.empty(); }));
+    second.send("x");  // its clock stands still
+    CHECK(until([&] { return !second.opened.empty(); }));
+    CHECK_FALSE(second.sender->shut());
+    CHECK(until([&] { return first.told == 10 && second.told == 10; }));
+    second.stop();
+    first.stop();
+    first.end(server);
+}
+
 namespace {
 
 struct Heard final : pns::HealthListener {

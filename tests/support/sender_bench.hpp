@@ -38,6 +38,7 @@ struct SenderBench final : pns::PushOwner {
         network.wns_hosts = {"*"};  // of a provider with its hosts in handles
         if (rates) network.rates = rates;
         network.totals = totals;
+        network.returns = returns;
         sender = std::make_unique<pns::Sender>(loop, std::make_unique<FakeAccount>(provider),
                                                settings, network, bearers);
         sender->on_open([this](std::uint32_t door) { opened.push_back(door); });
@@ -97,6 +98,7 @@ struct SenderBench final : pns::PushOwner {
     std::vector<std::string> rules;
     std::shared_ptr<pns::RateBuckets> rates;  ///< null: its own
     std::shared_ptr<pns::SenderTotals> totals = std::make_shared<pns::SenderTotals>();
+    std::shared_ptr<pns::Returns> returns = std::make_shared<pns::Returns>();
     std::unique_ptr<pns::Sender> sender;
     std::shared_ptr<const pns::Prepared> prepared;
     std::deque<Item> items;
