@@ -118,6 +118,7 @@ void reload(Service& service, const std::vector<std::string>& args) {
 
 int serve(const Settings& settings, const std::vector<std::string>& args) {
     const Config& config = settings.config;
+    if (config.core_dumps) allow_core_dumps();
     open_log(config.log_level, config.log_format);
     for (const std::string& line : settings.unknown_variables)
         log_warn("not a setting", {{"what", line}});

@@ -1,5 +1,6 @@
 // Whatever the hub makes is for its owner only, also in a directory that was open before.
 
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
@@ -61,9 +62,17 @@ struct Umask {
 
 }  // namespace
 
+TEST_CASE("the memory of the process is dumped only if it is asked for", "[hub]") {
+    hub::close_to_others();
+    CHECK(::prctl(PR_GET_DUMPABLE) == 0);
+    hub::allow_core_dumps();
+    CHECK(::prctl(PR_GET_DUMPABLE) == 1);
+}
+
 TEST_CASE("each file that the hub makes is for its owner only", "[hub]") {
     const Umask lax(022);
     hub::close_to_others();  // as the program does first
+    hub::allow_core_dumps();
     hub::Config settings;
     settings.trace = "all";
     support::World world(settings, {"apns"});

@@ -207,6 +207,9 @@ const std::vector<Setting>& settings() {
         {"log_level", &C::log_level, 0, 0, "debug, info, warn, error or off", false,
          Reread::at_reload},
         {"log_format", &C::log_format, 0, 0, "text or json"},
+        {"core_dumps", &C::core_dumps, 0, 1,
+         "a crash may leave an image of the memory, with keys and handles, and a debugger of the "
+         "same user may attach"},
     };
     return all;
 }

@@ -149,6 +149,7 @@ struct Config {
 
     std::string log_level = "info";
     std::string log_format = "text";  ///< text or json
+    bool core_dumps = false;          ///< a crash may leave an image of memory: keys and handles
 };
 
 /// What a command line asked for.

@@ -3,6 +3,7 @@
 #include "hub/process/private_file.hpp"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -121,6 +122,11 @@ void check_writable(const std::filesystem::path& directory) {
 
 void close_to_others() {
     ::umask(of_others);
+    ::prctl(PR_SET_DUMPABLE, 0);
+}
+
+void allow_core_dumps() {
+    ::prctl(PR_SET_DUMPABLE, 1);
 }
 
 void make_private(const std::filesystem::path& directory) {

@@ -14,8 +14,12 @@ std::string read_small_file(const std::filesystem::path& path);
 /// Writes with mode 0600, complete or not at all, on disk when it returns. Replaces what was there.
 void write_private_file(const std::filesystem::path& path, const std::string& text);
 
-/// What the process makes from now on is for its owner only. Before anything else.
+/// What the process makes from now on is for its owner only, and its memory, which holds keys and
+/// handles, is neither dumped at a crash nor read by other processes of its user. Before anything
+/// else.
 void close_to_others();
+/// Takes the second half back.
+void allow_core_dumps();
 
 /// Makes `directory` if it is not there, and takes from it and from all in it what others than the
 /// owner may do, but for what a file system has there of its own. Nothing is changed through a
