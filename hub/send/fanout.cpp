@@ -11,11 +11,15 @@
 #include <algorithm>
 #include <atomic>
 #include <boost/asio/post.hpp>
+#include <chrono>
+#include <filesystem>
 #include <map>
 #include <mutex>
 
 #include "hub/process/log.hpp"
 #include "hub/send/fanout_lane.hpp"
+#include "hub/send/send_home.hpp"
+#include "hub/send/send_places.hpp"
 #include "hub/send/send_request.hpp"
 #include "tagexpr/expression.hpp"
 
@@ -65,12 +69,14 @@ std::vector<Strand> split(const registry::Registry& registry, const SendRun& run
 
 enum class Phase { drain, park };
 
-pns::Task<void> stop_lane(FanoutLane& lane, Phase phase, std::int64_t drain_ms,
+pns::Task<void> stop_lane(FanoutLane& lane, SendHome& home, Phase phase, std::int64_t drain_ms,
                           std::shared_ptr<std::atomic<std::size_t>> left,
                           registry::Done<void> done) {
     if (phase == Phase::drain) {
+        home.close();
         co_await lane.drain(drain_ms);
     } else {
+        co_await home.park();
         co_await lane.park();
     }
     if (left->fetch_sub(1) == 1) done(registry::Result<void>{});
@@ -88,23 +94,20 @@ pns::Network network_of(const Config& config, int descriptors_below) {
 
 }  // namespace
 
-struct Fanout::Impl final : LaneOwner {
+struct Fanout::Impl final : SendLanes {
     Impl(Loops& all_loops, StorePool& store, registry::Registry& registry, Hubs& hubs,
          Metrics& metrics, const Config& config, Trace& trace, pns::BearerCache& tokens,
          int descriptors_below)
         : loops(all_loops),
-          at_work(
-              "sends_open", "sends that are open",
-              [&config]() -> std::uint64_t { return config.sends_open_max; },
-              share_rule(config, hubs)),
-          waiting(
-              "sends_waiting", "sends that are held or paused",
-              [&config]() -> std::uint64_t { return config.sends_waiting_max; },
-              share_rule(config, hubs)),
-          backlog(
-              "backlog_devices", "devices that wait for the sends that are open",
-              [&config]() -> std::uint64_t { return config.backlog_devices_max; },
-              share_rule(config, hubs)),
+          places{{"sends_open", "sends that are open",
+                  [&config]() -> std::uint64_t { return config.sends_open_max; },
+                  share_rule(config, hubs)},
+                 {"sends_waiting", "sends that are held or paused",
+                  [&config]() -> std::uint64_t { return config.sends_waiting_max; },
+                  share_rule(config, hubs)},
+                 {"backlog_devices", "devices that wait for the sends that are open",
+                  [&config]() -> std::uint64_t { return config.backlog_devices_max; },
+                  share_rule(config, hubs)}},
           room(
               "device_results", "results of devices in memory",
               [&config]() -> std::uint64_t { return config.device_results_max; },
@@ -112,22 +115,26 @@ struct Fanout::Impl final : LaneOwner {
           gates(&trace, &hubs),
           parts{store, registry, hubs,   metrics,        config,
                 gates, trace,    tokens, tokens.clock(), network_of(config, descriptors_below),
-                {},    {},       {}} {
+                {},    {}} {
+        const SendHome::Parts of_homes{registry, parts.clock, config, places};
         for (std::size_t i = 0; i < loops.size(); ++i) {
-            lanes.push_back(std::make_unique<FanoutLane>(*this, loops, i, parts));
+            lanes.push_back(std::make_unique<FanoutLane>(
+                loops, i, parts, [this](const std::shared_ptr<SendRun>& run) { reached(run); }));
+            homes.push_back(std::make_unique<SendHome>(*this, loops.mailbox(i), of_homes));
             stoppers.push_back(std::make_unique<pns::Nursery>(loops.lane(i).get_executor()));
         }
-        for (auto& lane : lanes) {
-            asio::post(lane->executor(), [&lane = *lane] { lane.nursery().start(lane.tick()); });
+        for (std::size_t i = 0; i < lanes.size(); ++i) {
+            asio::post(lanes[i]->executor(), [this, i] { lanes[i]->nursery().start(tick(i)); });
         }
     }
 
-    void complete(const std::shared_ptr<SendRun>& run) override;
-    void ended(const std::shared_ptr<SendRun>& run) override;
     void open_round(const std::shared_ptr<SendRun>& run) override;
-    void begins_to_wait(SendRun& run) override;
-    std::string ends_waiting(SendRun& run) override;
     void tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told) override;
+    void ended(const std::shared_ptr<SendRun>& run) override;
+
+    void reached(const std::shared_ptr<SendRun>& run);
+    pns::Task<void> tick(std::size_t lane);
+    void look_at_disk();
 
     Busy busy_with(const Shares& shares, Full full, std::int64_t wait_ms) const;
     void launch(const std::shared_ptr<SendRun>& run);
@@ -146,11 +153,15 @@ struct Fanout::Impl final : LaneOwner {
 
     Loops& loops;
     Ended on_ended;
-    Shares at_work, waiting, backlog, room;
+    SendPlaces places;
+    Shares room;
     PruneGates gates;
     FanoutParts parts;
     std::vector<std::unique_ptr<FanoutLane>> lanes;
+    std::vector<std::unique_ptr<SendHome>> homes;         ///< by lane
     std::vector<std::unique_ptr<pns::Nursery>> stoppers;  ///< by lane
+    std::atomic<bool> disk_low{false};                    ///< as lane 0 last saw it
+    std::int64_t disk_looked_ms = 0;                      ///< steady clock; lane 0 only
     mutable std::mutex mutex;
     std::map<std::pair<std::uint32_t, std::string>, std::shared_ptr<SendRun>> open;
     std::map<std::uint32_t, std::shared_ptr<pns::RateBucket>> hub_rates;  ///< by hub number
@@ -192,21 +203,21 @@ void Fanout::Impl::launch(const std::shared_ptr<SendRun>& run) {
     run->hub_rate = hub_rate(*run->hub);
     const std::uint64_t not_final = run->tally.audience() - run->tally.final_devices();
     run->backlog.begin(not_final);
-    if (!run->waits) run->backlog.take(backlog, run->hub->row.number);
+    if (!run->waits) run->backlog.take(places.backlog, run->hub->row.number);
     {
         std::lock_guard lock(mutex);
         parts.backlog.fetch_add(static_cast<std::int64_t>(not_final), std::memory_order_relaxed);
         run->flow = ++flows;
         open[{run->hub->row.number, send.id}] = run;
     }
-    FanoutLane& home = *lanes[run->home];
-    asio::post(home.executor(), [this, &home, run, left] {
+    FanoutLane& lane = *lanes[run->home];
+    asio::post(lane.executor(), [this, &lane, &home = *homes[run->home], run, left] {
         home.adopt(run);
         if (left == 0) return home.checkpoint(run);
         if (!run->at_home) return open_round(run);
         std::vector<Bitmap> devices = run->rounds.next(run->todo.partitions);
         auto strands = try_strands(*run, devices);
-        home.begin(run, std::make_shared<const std::vector<Strand>>(std::move(*strands)));
+        lane.begin(run, std::make_shared<const std::vector<Strand>>(std::move(*strands)));
     });
 }
 
@@ -265,7 +276,7 @@ pns::Task<void> Fanout::Impl::walk_round(std::shared_ptr<SendRun> run) {
     registry::Selection round;
     round.partitions = run->rounds.next(run->todo.partitions);
     if (first && round.count() == 0) {  // a canary that was final before a restart
-        lanes[run->home]->reached(run);
+        homes[run->home]->reached(run);
         co_return;
     }
     auto strands = try_strands(*run, round.partitions);
@@ -278,10 +289,39 @@ pns::Task<void> Fanout::Impl::walk_round(std::shared_ptr<SendRun> run) {
     begin(run, std::move(*strands));
 }
 
-void Fanout::Impl::complete(const std::shared_ptr<SendRun>& run) {
-    FanoutLane& home = *lanes[run->home];
+/// On any lane: all devices are final, or all of the canary.
+void Fanout::Impl::reached(const std::shared_ptr<SendRun>& run) {
+    SendHome& home = *homes[run->home];
     if (run->at_home) return home.reached(run);
-    asio::post(home.executor(), [&home, run] { home.reached(run); });
+    asio::post(lanes[run->home]->executor(), [&home, run] { home.reached(run); });
+}
+
+pns::Task<void> Fanout::Impl::tick(std::size_t lane) {
+    pns::SteadyTimer timer(lanes[lane]->executor());
+    for (;;) {
+        timer.expires_after(std::chrono::milliseconds(parts.config.checkpoint_ms));
+        const auto [ec] = co_await timer.async_wait(pns::as_result);
+        if (ec) co_return;
+        if (lane == 0) {
+            look_at_disk();
+            parts.health.look();
+        }
+        lanes[lane]->look();
+        homes[lane]->look();
+    }
+}
+
+void Fanout::Impl::look_at_disk() {
+    constexpr std::int64_t apart_ms = 1'000;
+    const std::int64_t now = parts.clock.steady_ms();
+    if (parts.config.disk_free_mib_min == 0 || now - disk_looked_ms < apart_ms) return;
+    disk_looked_ms = now;
+    std::error_code failure;
+    const auto space = std::filesystem::space(parts.config.data_dir, failure);
+    const auto least = static_cast<std::uintmax_t>(parts.config.disk_free_mib_min) << 20;
+    const bool low = !failure && space.available < least;
+    if (low && !disk_low) log_warn("little free disk: sends are refused", {});
+    disk_low = low;
 }
 
 void Fanout::Impl::ended(const std::shared_ptr<SendRun>& run) {
@@ -301,27 +341,6 @@ void Fanout::Impl::ended(const std::shared_ptr<SendRun>& run) {
                              static_cast<double>(std::max<std::int64_t>(took_ms, 0)) / 1'000);
     if (on_ended) on_ended(run->hub, run->send, *run->results);
     if (run->on_ended) run->on_ended();
-}
-
-/// Without a place among those that wait it goes on counting as one at work: it can always be
-/// paused.
-void Fanout::Impl::begins_to_wait(SendRun& run) {
-    if (run.waits) return;
-    Shares::Place place = waiting.take(run.hub->row.number);
-    if (!place) return;
-    run.place = std::move(place);
-    run.waits = true;
-    run.backlog.give_back();
-}
-
-std::string Fanout::Impl::ends_waiting(SendRun& run) {
-    if (!run.waits) return {};
-    Shares::Place place = at_work.take(run.hub->row.number);
-    if (!place) return at_work.why(place.full());
-    run.place = std::move(place);
-    run.waits = false;
-    run.backlog.take(backlog, run.hub->row.number);
-    return {};
 }
 
 void Fanout::Impl::tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told) {
@@ -376,20 +395,20 @@ Fanout::Busy Fanout::Impl::busy_with(const Shares& shares, Full full, std::int64
 }
 
 std::optional<Fanout::Busy> Fanout::busy(std::uint32_t hub, bool canary) const {
-    if (const Full full = impl_->at_work.full(hub); full != Full::no)
-        return impl_->busy_with(impl_->at_work, full, at_work_wait_ms);
-    if (const Full full = impl_->backlog.full(hub); full != Full::no)
-        return impl_->busy_with(impl_->backlog, full, backlog_wait_ms);
-    const Full held = canary ? impl_->waiting.full(hub) : Full::no;
-    if (held != Full::no) return impl_->busy_with(impl_->waiting, held, waiting_wait_ms);
-    if (impl_->parts.disk_low) return Busy{"There is little room left on the disk.", disk_wait_ms};
+    if (const Full full = impl_->places.at_work.full(hub); full != Full::no)
+        return impl_->busy_with(impl_->places.at_work, full, at_work_wait_ms);
+    if (const Full full = impl_->places.backlog.full(hub); full != Full::no)
+        return impl_->busy_with(impl_->places.backlog, full, backlog_wait_ms);
+    const Full held = canary ? impl_->places.waiting.full(hub) : Full::no;
+    if (held != Full::no) return impl_->busy_with(impl_->places.waiting, held, waiting_wait_ms);
+    if (impl_->disk_low) return Busy{"There is little room left on the disk.", disk_wait_ms};
     return std::nullopt;
 }
 
 std::variant<Shares::Place, Fanout::Busy> Fanout::take_place(std::uint32_t hub, bool canary) {
     if (auto busy_now = busy(hub, canary)) return std::move(*busy_now);
-    Shares::Place place = impl_->at_work.take(hub);
-    if (!place) return impl_->busy_with(impl_->at_work, place.full(), at_work_wait_ms);
+    Shares::Place place = impl_->places.at_work.take(hub);
+    if (!place) return impl_->busy_with(impl_->places.at_work, place.full(), at_work_wait_ms);
     return place;
 }
 
@@ -435,8 +454,8 @@ void Fanout::resume(std::vector<registry::OpenSend> open) {
             std::move(left.progress));
         run->results = std::move(results);
         run->waits = run->tally.waits_since_ms() != 0;
-        run->place =
-            (run->waits ? impl_->waiting : impl_->at_work).take_anyway(run->hub->row.number);
+        run->place = (run->waits ? impl_->places.waiting : impl_->places.at_work)
+                         .take_anyway(run->hub->row.number);
         run->failures_anew = true;
         run->rounds = Rounds(std::move(whole));
         run->finished_before = std::move(finished_before);
@@ -471,10 +490,10 @@ void Fanout::control(std::uint32_t hub, const std::string& send_id, SendEvent ev
                      registry::Done<ControlAnswer> done) {
     const auto run = impl_->find(hub, send_id);
     if (!run) return done(registry::make_error_code(registry::errc::not_found));
-    FanoutLane& home = *impl_->lanes[run->home];
-    asio::post(home.executor(), [&home, run, event, done = std::move(done)]() mutable {
-        home.control(run, event, std::move(done));
-    });
+    asio::post(impl_->lanes[run->home]->executor(),
+               [&home = *impl_->homes[run->home], run, event, done = std::move(done)]() mutable {
+                   home.control(run, event, std::move(done));
+               });
 }
 
 std::shared_ptr<DeviceResults> Fanout::results_of_all(std::uint32_t hub) const {
@@ -543,16 +562,16 @@ Fanout::Figures Fanout::figures() const {
         figures.retries_waiting += lane->retries_waiting();
     }
     figures.retirements_held = impl_->gates.held();
-    figures.sends_waiting = impl_->waiting.used();
+    figures.sends_waiting = impl_->places.waiting.used();
     figures.device_results_held = impl_->room.used();
     figures.backlog_devices =
         static_cast<std::uint64_t>(std::max<std::int64_t>(impl_->parts.backlog, 0));
-    figures.disk_low = impl_->parts.disk_low ? 1 : 0;
+    figures.disk_low = impl_->disk_low ? 1 : 0;
     return figures;
 }
 
 std::vector<Shares> Fanout::shares() const {
-    return {impl_->at_work, impl_->waiting, impl_->backlog, impl_->room};
+    return {impl_->places.at_work, impl_->places.waiting, impl_->places.backlog, impl_->room};
 }
 
 pns::Task<void> Fanout::stop(std::int64_t drain_ms) {
@@ -563,7 +582,7 @@ pns::Task<void> Fanout::stop(std::int64_t drain_ms) {
             for (std::size_t i = 0; i < impl_->lanes.size(); ++i) {
                 asio::post(impl_->lanes[i]->executor(), [this, i, phase, drain_ms, left, done] {
                     impl_->stoppers[i]->start(
-                        stop_lane(*impl_->lanes[i], phase, drain_ms, left, done));
+                        stop_lane(*impl_->lanes[i], *impl_->homes[i], phase, drain_ms, left, done));
                 });
             }
         };

@@ -395,7 +395,7 @@ pns::Task<bool> FanoutLane::mark_before_submit(Chunk& chunk) {
     flush(mine);
     for (;;) {
         auto write = [this, &run](registry::Done<void> done) {
-            write_progress(run, true, std::move(done));
+            write_progress(parts_.registry, parts_.clock, run, true, std::move(done));
         };
         const auto written = co_await committed<void>(std::move(write));
         if (written) co_return true;

@@ -26,8 +26,8 @@ constexpr std::int64_t drain_poll_ms = 10;
 
 }  // namespace
 
-FanoutLane::FanoutLane(LaneOwner& owner, Loops& loops, std::size_t index, FanoutParts& parts)
-    : owner_(owner),
+FanoutLane::FanoutLane(Loops& loops, std::size_t index, FanoutParts& parts, Reached reached)
+    : reached_(std::move(reached)),
       loop_(loops.lane(index)),
       mailbox_(loops.mailbox(index)),
       index_(index),
@@ -65,10 +65,6 @@ void FanoutLane::begin(std::shared_ptr<SendRun> run,
     if (mine.run->at_home && try_send(mine, strands->front())) return;
     mine.walks += strands->size();
     for (std::size_t s = 0; s < strands->size(); ++s) nursery_.start(walk(mine, strands, s));
-}
-
-void FanoutLane::adopt(std::shared_ptr<SendRun> run) {
-    home_runs_.push_back(std::move(run));
 }
 
 // --- what was learned goes to the tally, the gates, the ledger ---
@@ -146,7 +142,7 @@ void FanoutLane::flush(LaneRun& run) {
     prune(run);
     const bool reached = run.run->tally.add(run.notes);
     tell_figures(run);  // last: who sees nothing in flight sees what became of it
-    if (reached) owner_.complete(run.run);
+    if (reached) reached_(run.run);
 }
 
 void FanoutLane::prune(LaneRun& run) {
@@ -202,81 +198,15 @@ void FanoutLane::end_if_done() {
     }
 }
 
-void FanoutLane::checkpoint(const std::shared_ptr<SendRun>& run) {
-    if (run->checkpoint_in_flight) return;
-    run->checkpoint_in_flight = true;
-    auto done = [this, run](registry::Result<void> written) {
-        const auto code = written ? boost::system::error_code{} : written.error();
-        mailbox_.put_call([this, run, code] {
-            run->checkpoint_in_flight = false;
-            const bool stalled_before = run->stalled.exchange(code.failed());
-            if (code == registry::errc::not_found) run->dropped = true;
-            if (code && !run->dropped) {
-                run->tally.touch();
-                if (!stalled_before) {
-                    log_error("writing a send's progress failed: it waits until that succeeds",
-                              {{"send", run->send.id}, {"error", code.message()}});
-                }
-                return;
-            }
-            if (run->dropped || run->tally.ended()) {
-                std::erase(home_runs_, run);
-                owner_.ended(run);
-            } else if (run->tally.complete()) {
-                checkpoint(run);
-            }
-        });
-    };
-    write_progress(run, true, std::move(done));
-}
-
-void FanoutLane::write_progress(const std::shared_ptr<SendRun>& run, bool may_end,
-                                registry::Done<void> done) {
-    std::lock_guard lock(run->checkpoint_mutex);
-    auto [progress, told] = run->tally.snapshot(parts_.clock.wall_ms(), may_end);
-    if (!registry::is_final(progress.state)) {
-        // Results come before the tally counts them: what this progress counts is among them.
-        progress.failures_anew = run->failures_anew.exchange(false);
-        if (progress.failures_anew) run->failures_kept = 0;
-        const auto results = run->results->snapshot(run->failures_kept);
-        run->failures_kept += results.size();
-        progress.failures = failures_of(results);
+void FanoutLane::look() {
+    const std::int64_t now = parts_.clock.steady_ms();
+    for (LaneRun& run : runs_) {
+        flush(run);
+        if (run.run->dropped) wake(run);
+        start_due(run, now);
+        end_soon(run);
     }
-    auto written = [run, figures = std::move(told),
-                    done = std::move(done)](registry::Result<void> result) {
-        if (result) run->tally.written(figures);
-        if (!result) run->failures_anew = true;
-        done(std::move(result));
-    };
-    parts_.registry.checkpoint(run->hub->row.number, run->send.id, std::move(progress),
-                               std::move(written));
-}
-
-pns::Task<void> FanoutLane::tick() {
-    Timer timer(loop_.get_executor());
-    for (;;) {
-        timer.expires_after(std::chrono::milliseconds(parts_.config.checkpoint_ms));
-        const auto [ec] = co_await timer.async_wait(pns::as_result);
-        if (ec) co_return;
-        const std::int64_t steady = parts_.clock.steady_ms();
-        if (index_ == 0) {
-            look_at_disk();
-            parts_.health.look();
-        }
-        for (LaneRun& run : runs_) {
-            flush(run);
-            if (run.run->dropped) wake(run);
-            start_due(run, steady);
-            end_soon(run);
-        }
-        tell_waiting();
-        const auto mine = home_runs_;
-        for (const auto& run : mine) {
-            run->tally.note_pace(steady);
-            if (!stopping_ && steady >= run->deadline.steady_ms()) expire(run);
-            if (run->tally.take_touched() || run->dropped) checkpoint(run);
-        }
-    }
+    tell_waiting();
 }
 
 pns::Task<void> FanoutLane::drain(std::int64_t drain_ms) {
@@ -302,19 +232,6 @@ pns::Task<void> FanoutLane::drain(std::int64_t drain_ms) {
 }
 
 pns::Task<void> FanoutLane::park() {
-    const auto mine = home_runs_;
-    for (const auto& run : mine) {
-        auto write = [this, &run](registry::Done<void> done) {
-            write_progress(run, true, std::move(done));
-        };
-        const auto written = co_await committed<void>(std::move(write));
-        // Not found: its last progress was being written already, and made it final.
-        if (!written && written.error() != registry::errc::not_found) {
-            log_error(
-                "writing a send's progress at shutdown failed: some of its pushes may be repeated",
-                {{"send", run->send.id}, {"error", written.error().message()}});
-        }
-    }
     nursery_.cancel();
     co_await nursery_.join();
     co_await senders_.join();

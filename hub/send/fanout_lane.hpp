@@ -58,44 +58,9 @@ struct FanoutParts {
     const pns::Clock& clock;  ///< that of the tokens and senders
     pns::Network network;
     std::atomic<std::int64_t> backlog{0};  ///< devices of open sends that are not final
-    std::atomic<bool> disk_low{false};     ///< as lane 0 last saw it
     BrokenCredentials broken;
     ProviderHealth health{hubs, clock};
 };
-
-/// What a lane needs of the fan-out that it is a part of: what is common to all lanes of a send.
-class LaneOwner {
-  public:
-    /// Every device is final, or every one of the canary. Any thread.
-    virtual void complete(const std::shared_ptr<SendRun>& run) = 0;
-    /// The last checkpoint is on disk. Any thread.
-    virtual void ended(const std::shared_ptr<SendRun>& run) = 0;
-    /// Opens the next round of the run: its canary, or what is left. On its home lane.
-    virtual void open_round(const std::shared_ptr<SendRun>& run) = 0;
-    /// The run is held or paused from now on: it takes a place among those, if there is one, and
-    /// gives back what it held as one at work. On its home lane.
-    virtual void begins_to_wait(SendRun& run) = 0;
-    /// It is to go on and takes a place among those at work. There is none: why not, in words, and
-    /// it still waits. On its home lane.
-    virtual std::string ends_waiting(SendRun& run) = 0;
-    /// Has every lane obey the run's mode, then calls `told` on the run's home lane.
-    virtual void tell_lanes(const std::shared_ptr<SendRun>& run, std::function<void()> told) = 0;
-
-  protected:
-    ~LaneOwner() = default;
-};
-
-/// What became of a command to a send.
-struct ControlAnswer {
-    bool allowed = false;
-    std::string busy{};  ///< not now, there is no place for it: in words
-    registry::SendState state = registry::SendState::enqueued;  ///< now
-};
-
-/// When a send without a deadline of its own gives up, counted from `from_ms`: later if its rate
-/// asks for it.
-std::int64_t undelivered_after_ms(const registry::Send& send, std::uint64_t devices,
-                                  std::int64_t from_ms);
 
 /// A part of a send's selection that is walked on its own, so that one stalled provider holds up
 /// nobody else.
@@ -107,24 +72,16 @@ struct Strand {
 
 class FanoutLane {
   public:
-    FanoutLane(LaneOwner& owner, Loops& loops, std::size_t index, FanoutParts& parts);
+    /// All devices of a send are final, or all of its canary. On any lane.
+    using Reached = std::function<void(const std::shared_ptr<SendRun>& run)>;
+
+    FanoutLane(Loops& loops, std::size_t index, FanoutParts& parts, Reached reached);
     ~FanoutLane();
     FanoutLane(const FanoutLane&) = delete;
     FanoutLane& operator=(const FanoutLane&) = delete;
 
     /// Walks this lane's partitions of the strands.
     void begin(std::shared_ptr<SendRun> run, std::shared_ptr<const std::vector<Strand>> strands);
-    /// Makes this lane the home of the run: it writes its checkpoints.
-    void adopt(std::shared_ptr<SendRun> run);
-    /// Writes the run's progress unless a write is on its way; ends the run if it is complete. Home
-    /// lane only.
-    void checkpoint(const std::shared_ptr<SendRun>& run);
-    /// Pauses, resumes or cancels; `done` once all lanes obey and the ledger has it. Home lane
-    /// only.
-    void control(const std::shared_ptr<SendRun>& run, SendEvent event,
-                 registry::Done<ControlAnswer> done);
-    /// All devices are final, or those of the canary. Home lane only.
-    void reached(const std::shared_ptr<SendRun>& run);
     /// Does what the run's mode says with this lane's share of it.
     void obey(const std::shared_ptr<SendRun>& run);
     void forget_senders(std::uint32_t hub) { senders_.forget(hub); }
@@ -134,13 +91,12 @@ class FanoutLane {
         return senders_.slot(hub, platform).sender.get();
     }
 
-    /// Until cancelled: flushes notes, sends due retries, writes checkpoints.
-    pns::Task<void> tick();
+    /// Now and then: tells what was learned, and sends what is due.
+    void look();
     /// Phase one of stopping: no new chunks; pushes in flight get `drain_ms`, then their verdict;
     /// notes are flushed.
     pns::Task<void> drain(std::int64_t drain_ms);
-    /// Phase two, after every lane has drained: the last checkpoint of every run that has its home
-    /// here.
+    /// Phase two, after every lane has drained: nothing runs here any more.
     pns::Task<void> park();
 
     pns::Executor executor() { return loop_.get_executor(); }
@@ -267,7 +223,7 @@ class FanoutLane {
         std::size_t open = 0;  ///< pushes without a verdict, plus one while being filled
     };
 
-    LaneOwner& owner_;
+    const Reached reached_;
     boost::asio::io_context& loop_;
     Mailbox& mailbox_;
     const std::size_t index_, lanes_;
@@ -275,13 +231,11 @@ class FanoutLane {
     pns::Nursery nursery_;
     bool stopping_ = false;
     bool end_posted_ = false;
-    bool withdrawing_ = false;         ///< verdicts of this moment are of pushes taken back
-    std::int64_t disk_looked_ms_ = 0;  ///< steady clock
+    bool withdrawing_ = false;  ///< verdicts of this moment are of pushes taken back
     std::mt19937_64 random_{std::random_device{}()};
     const pns::Verdict* verdict_ = nullptr;  ///< of the provider, while judge() deals with it
     std::list<LaneRun> runs_;
     std::vector<std::list<LaneRun>::iterator> ending_;
-    std::vector<std::shared_ptr<SendRun>> home_runs_;
     LaneSenders senders_;
     using Chunks = std::list<std::unique_ptr<Chunk>>;
     Chunks chunks_;       ///< at work
@@ -391,12 +345,6 @@ class FanoutLane {
     pns::Task<std::size_t> take_rate(LaneRun& run, std::size_t want);
     static void give_rate_back(LaneRun& run, std::size_t count);
     void tell_figures(LaneRun& run);
-    void expire(const std::shared_ptr<SendRun>& run);
-    /// One checkpoint, with the failures since the last one. `may_end`: as Tally::snapshot. Any
-    /// lane.
-    void write_progress(const std::shared_ptr<SendRun>& run, bool may_end,
-                        registry::Done<void> done);
-    void look_at_disk();
     void flush(LaneRun& run);
     void prune(LaneRun& run);
     void tell_attempts(LaneRun& run);

@@ -21,6 +21,7 @@
 #include "hub/send/rounds.hpp"
 #include "hub/send/tally.hpp"
 #include "hub/template/templates.hpp"
+#include "pns/clock.hpp"
 #include "pns/rate_bucket.hpp"
 #include "registry/registry.hpp"
 
@@ -149,5 +150,9 @@ struct SendRun {
     std::atomic<bool> stalled{false};
     std::atomic<bool> dropped{false};  ///< the hub or the send is gone: stop working on it
 };
+
+/// One checkpoint, with the failures since the last one. `may_end`: as Tally::snapshot. Any thread.
+void write_progress(registry::Registry& registry, const pns::Clock& clock,
+                    const std::shared_ptr<SendRun>& run, bool may_end, registry::Done<void> done);
 
 }  // namespace hub
