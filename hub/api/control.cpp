@@ -21,7 +21,6 @@
 #include "hub/http/responses.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/send/scheduler.hpp"
-#include "hub/send/send_home.hpp"
 #include "hub/send/send_states.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/times.hpp"

@@ -28,7 +28,6 @@
 namespace hub {
 
 struct Config;
-struct ControlAnswer;
 class Metrics;
 class PruneGates;
 class Trace;

@@ -21,13 +21,6 @@
 
 namespace hub {
 
-/// What became of a command to a send.
-struct ControlAnswer {
-    bool allowed = false;
-    std::string busy{};  ///< not now, there is no place for it: in words
-    registry::SendState state = registry::SendState::enqueued;  ///< now
-};
-
 /// When a send without a deadline of its own gives up, counted from `from_ms`: later if its rate
 /// asks for it.
 std::int64_t undelivered_after_ms(const registry::Send& send, std::uint64_t devices,

@@ -33,4 +33,11 @@ std::string why_not(registry::SendState state, SendEvent event);
 std::string_view control_state_name(registry::SendState state);
 std::optional<registry::SendState> control_state_by_name(std::string_view name);  ///< any case
 
+/// What became of a command to a send.
+struct ControlAnswer {
+    bool allowed = false;
+    std::string busy{};  ///< not now, there is no place for it: in words
+    registry::SendState state = registry::SendState::enqueued;  ///< now
+};
+
 }  // namespace hub
