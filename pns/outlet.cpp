@@ -238,8 +238,8 @@ void Outlet::fail_queued(const NotSent& verdict) {
     }
 }
 
-void Outlet::fail_flow(std::uint32_t flow) {
-    NotSent verdict{Outcome::throttled, "withdrawn", 0, 0};
+void Outlet::fail_flow(std::uint32_t flow, const std::optional<NotSent>& why) {
+    NotSent verdict = why.value_or(NotSent{Outcome::throttled, "withdrawn", 0, 0});
     if (breaker_.shut()) verdict = why_;
     const std::size_t before = queue_.size();
     Push* next = queue_.detach_flow(flow);

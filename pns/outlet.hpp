@@ -94,8 +94,9 @@ class Outlet final : private ConnectionEvents {
                       const Push*& probe);
     /// Gives every queued push this verdict.
     void fail_queued(const NotSent& verdict);
-    /// Gives every queued push of the flow back.
-    void fail_flow(std::uint32_t flow);
+    /// Gives every queued push of the flow back: with what keeps it here, if anything does. `why`:
+    /// what keeps it for the credential's sake.
+    void fail_flow(std::uint32_t flow, const std::optional<NotSent>& why);
     bool idle() const { return queued() == 0 && pool_.connections() == 0; }
     /// Neither waits nor works; it may have connections.
     bool unused() const { return queued() == 0 && pool_.in_flight() == 0; }

@@ -630,7 +630,11 @@ void Sender::withdraw(std::uint32_t flow) {
     for (Push* push : withdrawn) {
         push->owner->on_verdict(*push, NotSent{Outcome::throttled, "withdrawn", 0, 0});
     }
-    for (const auto& [origin, outlet] : outlets_) outlet->fail_flow(flow);
+    for (const auto& [origin, outlet] : outlets_) {
+        const Standing& standing = standing_of(origin);
+        const bool refused = standing.breaker.shut() || standing.breaker.doubtful();
+        outlet->fail_flow(flow, refused ? std::optional(standing.why) : std::nullopt);
+    }
     wake();
 }
 

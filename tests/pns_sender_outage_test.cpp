@@ -493,6 +493,32 @@ TEST_CASE("a sender that stops takes what it had waiting out of the totals", "[p
     CHECK(bench.totals->connections == 0);
 }
 
+TEST_CASE("what is withdrawn while the credential is in doubt says so", "[pns]") {
+    Bench bench;
+    H2Server server(bench.loop, {"push.test"});
+    server.on_request = [&](H2Server::Peer& p, const H2Server::Request& r) {
+        p.answer(r.stream, 403);
+    };
+    bench.rules = {server.rule("push.test")};
+    support::FakeProvider provider;
+    provider.one_stream = true;
+    bench.open(provider);
+    for (int i = 0; i < 3; ++i) bench.send("x", nullptr, 7);
+    REQUIRE(bench.wait_for(1));
+    bench.sender->withdraw(7);
+    REQUIRE(bench.wait_for(3));
+    std::size_t refused = 0;
+    for (const Bench::Item& item : bench.items) {
+        const auto& verdict = item.verdicts.at(0);
+        if (verdict.is<pns::Refused>()) ++refused;
+        if (const auto* unsent = verdict.get<pns::NotSent>())
+            CHECK(unsent->outcome == Outcome::invalid_credentials);
+    }
+    CHECK(refused < 3);
+    bench.stop();
+    bench.end(server);
+}
+
 TEST_CASE("a push whose device changed while it waited comes back unsent", "[pns]") {
     Bench bench;
     H2Server server(bench.loop, {"push.test"});

@@ -461,7 +461,9 @@ void FanoutLane::judge(Chunk& chunk, pns::Push& push, pns::Verdict&& verdict) {
     if (!withdrawing_) mine.attempts.add(chunk.platforms[i], verdict);
     if (const auto* unsent = verdict.get<pns::NotSent>()) {
         if (withdrawing_) {
-            set_aside(chunk, i, unsent->outcome, unsent->reason);
+            // What was met before says more than that it had to wait for its turn.
+            const bool met = unsent->outcome == pns::Outcome::throttled && !chunk.before.empty();
+            set_aside(chunk, i, met ? chunk.before[i].outcome : unsent->outcome, unsent->reason);
         } else if (unsent->after_ms == pns::never_ms ||
                    (unsent->outcome == pns::Outcome::invalid_credentials && is_watched(run))) {
             finish(chunk, i, unsent->outcome, unsent->reason);
