@@ -106,6 +106,7 @@ bool is_quickly_opened(PKCS12* file, const std::string& password) {
     for (int i = 0; safes && i < sk_PKCS7_num(safes.get()); ++i) {
         PKCS7* safe = sk_PKCS7_value(safes.get(), i);
         std::unique_ptr<STACK_OF(PKCS12_SAFEBAG), Free<free_bags>> bags;
+        if (safe->d.ptr == nullptr) return false;  // a part without content, which ASN.1 allows
         if (PKCS7_type_is_encrypted(safe)) {
             if (!spend(iterations_of(safe->d.encrypted->enc_data->algorithm))) return false;
             bags.reset(

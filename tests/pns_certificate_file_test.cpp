@@ -9,6 +9,7 @@
 #include <string>
 
 #include "pns/certificate_file.hpp"
+#include "tests/support/der.hpp"
 
 namespace {
 
@@ -104,4 +105,15 @@ TEST_CASE("a certificate file that was opened is not opened again", "[pns]") {
     for (int i = 0; i < 10; ++i) CHECK(opens(file));
     CHECK(thread_seconds() - again < first);
     CHECK_FALSE(pns::read_certificate_file(file, "other").has_value());
+}
+
+TEST_CASE("a PKCS#12 file with a part that has no content is refused", "[pns]") {
+    using support::der;
+    const std::string pkcs7("\x2a\x86\x48\x86\xf7\x0d\x01\x07", 8);
+    const std::string data = der(0x06, pkcs7 + '\x01');
+    for (const char kind : {'\x01', '\x02', '\x03', '\x05', '\x06'}) {
+        const std::string safes = der(0x30, der(0x30, der(0x06, pkcs7 + kind)));
+        const std::string content = der(0x30, data + der(0xa0, der(0x04, safes)));
+        CHECK_FALSE(opens(der(0x30, der(0x02, "\x03") + content)));
+    }
 }
