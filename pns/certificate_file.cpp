@@ -185,6 +185,8 @@ std::optional<CertificateFile> read_certificate_file(std::string_view der,
     PEM_write_bio_PKCS8PrivateKey(key_text.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr);
     out.chain_pem = drained(certificates.get());
     out.key_pem = drained(key_text.get());
+    const auto signs = Key::read_private(out.key_pem);
+    if (!signs || !signs->signs_in_time()) return std::nullopt;
     out.subject_uid = uid_of(leaf.get());
     opened.keep(hash, out);
     return out;

@@ -23,8 +23,9 @@ struct CertificateFile {
 constexpr std::int64_t certificate_iterations_max = 600'000;
 
 /// `der` is the file itself, not base64. Nothing when it is no PKCS#12, the password is wrong, leaf
-/// or key is missing, or it takes more than certificate_iterations_max. The first time this may
-/// take half a second: not for a lane; the files read last are remembered.
+/// or key is missing, it takes more than certificate_iterations_max, or the key does not sign in
+/// time (Key::signs_in_time). The first time this may take half a second: not for a lane; the files
+/// read last are remembered.
 std::optional<CertificateFile> read_certificate_file(std::string_view der,
                                                      const std::string& password);
 

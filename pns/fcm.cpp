@@ -482,7 +482,8 @@ Checked<std::unique_ptr<Account>> open_fcm(const Credential& credential) {
     if (!key)
         return bad_credential("PrivateKey must be the service account's private key in PEM form.");
     if (!key->is_rsa())
-        return bad_credential("PrivateKey must be an RSA key of 2048 bits or more.");
+        return bad_credential("PrivateKey must be an RSA key of 2048 to " +
+                              std::to_string(rsa_bits_max) + " bits.");
     Fcm::Setup setup{url->origin, std::move(*key), std::string(project), std::string(email)};
     return std::unique_ptr<Account>(std::make_unique<Fcm>(std::move(setup)));
 }

@@ -7,6 +7,7 @@
 #include "pns/jwt.hpp"
 
 #include <openssl/bio.h>
+#include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>
@@ -239,7 +240,29 @@ bool Key::is_p256() const {
 
 bool Key::is_rsa(int bits_min) const {
     return EVP_PKEY_is_a(handle_->key.get(), "RSA") == 1 &&
-           EVP_PKEY_get_bits(handle_->key.get()) >= bits_min;
+           EVP_PKEY_get_bits(handle_->key.get()) >= bits_min && signs_in_time();
+}
+
+bool Key::signs_in_time() const {
+    if (EVP_PKEY_is_a(handle_->key.get(), "RSA") != 1 &&
+        EVP_PKEY_is_a(handle_->key.get(), "RSA-PSS") != 1)
+        return true;
+    const auto is_short = [&](const std::string& name) {
+        BIGNUM* raw = nullptr;
+        EVP_PKEY_get_bn_param(handle_->key.get(), name.c_str(), &raw);
+        const std::unique_ptr<BIGNUM, Free<BN_clear_free>> number(raw);
+        return !number || BN_num_bits(number.get()) <= rsa_bits_max;
+    };
+    bool all = is_short(OSSL_PKEY_PARAM_RSA_N) && is_short(OSSL_PKEY_PARAM_RSA_E) &&
+               is_short(OSSL_PKEY_PARAM_RSA_D);
+    constexpr int primes_max = 10;
+    for (int i = 1; i <= primes_max; ++i) {
+        for (const char* part : {OSSL_PKEY_PARAM_RSA_FACTOR, OSSL_PKEY_PARAM_RSA_EXPONENT,
+                                 OSSL_PKEY_PARAM_RSA_COEFFICIENT})
+            all = all && is_short(part + std::to_string(i));
+    }
+    ERR_clear_error();
+    return all;
 }
 
 std::string Key::private_pem() const {

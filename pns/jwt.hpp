@@ -30,6 +30,8 @@ bool is_p256_point(std::string_view bytes);
 /// How an RSA key signs: RS256 or PS256 (RFC 7518 3.3, 3.5). P-256 keys ignore it.
 enum class RsaPadding : std::uint8_t { pkcs1, pss };
 
+inline constexpr int rsa_bits_max = 8'192;
+
 /// A P-256 or RSA key, private or public only.
 class Key {
   public:
@@ -41,7 +43,11 @@ class Key {
     static Key generate_rsa(int bits = 2048);
 
     bool is_p256() const;
+    /// Only one that signs in time.
     bool is_rsa(int bits_min = 2048) const;
+    /// Of RSA, no number has more than rsa_bits_max: time grows with the third power of the longest
+    /// (0.3 s with 8192 bits), and whoever made the key chose the length of each.
+    bool signs_in_time() const;
     std::string private_pem() const;  ///< PKCS#8
     std::string public_pem() const;
     std::string fingerprint() const;  ///< sha256_hex of the public key's DER

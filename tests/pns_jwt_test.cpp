@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "pns/jwt.hpp"
+#include "tests/support/der.hpp"
 
 using pns::Key;
 
@@ -91,4 +92,29 @@ TEST_CASE("an RSA key signs with either padding, and each is told from the other
     CHECK_FALSE(key.verify("text", plain, pns::RsaPadding::pss));
     CHECK(key.sign("text", pns::RsaPadding::pss).value() !=
           key.sign("text", pns::RsaPadding::pss).value());
+}
+
+TEST_CASE("an RSA key with a number that is too long is known before it signs", "[pns]") {
+    // The length of the key is that of its modulus; signing takes as long as the longest asks for.
+    const auto key_with = [](std::size_t modulus_bytes, std::size_t factor_bytes,
+                             std::size_t exponent_bytes) {
+        const auto number = [](std::size_t bytes) {
+            return support::der(0x02, 'A' + std::string(bytes - 1, '['));
+        };
+        const std::string all = support::der(0x02, std::string(1, '\0')) + number(modulus_bytes) +
+                                support::der(0x02, std::string("\1\0\1", 3)) +
+                                number(exponent_bytes) + number(factor_bytes) +
+                                number(factor_bytes) + number(factor_bytes) + number(factor_bytes) +
+                                number(factor_bytes);
+        return Key::read_private(pns::base64(support::der(0x30, all)));
+    };
+    const auto fits = key_with(257, 128, 256);
+    REQUIRE(fits);
+    CHECK(fits->is_rsa());
+    CHECK(key_with(1'024, 512, 1'024)->is_rsa());
+    CHECK_FALSE(key_with(1'025, 512, 1'024)->is_rsa());
+    CHECK_FALSE(key_with(257, 4'000, 256)->is_rsa());
+    CHECK_FALSE(key_with(257, 128, 20'000)->is_rsa());
+    CHECK_FALSE(key_with(257, 4'000, 256)->signs_in_time());
+    CHECK(Key::generate_p256().signs_in_time());
 }
