@@ -50,10 +50,10 @@ struct H1Parser::Impl {
             const auto left = std::string_view(pending).substr(taken);
             const auto now = parser->put(asio::buffer(left), ec);
             taken += now;
-            if (ec == http::error::need_more) return Step::more;
+            if (ec == http::error::need_more) return wait(pending.size() - taken);
             if (ec) return parser->is_header_done() ? complete(true) : Step::broken;
             if (!parser->is_done()) {
-                if (now == 0) return Step::more;
+                if (now == 0) return wait(pending.size() - taken);
                 continue;
             }
             if (parser->get().result_int() >= 200)
@@ -61,6 +61,12 @@ struct H1Parser::Impl {
             renew();  // informational
         }
         return Step::more;
+    }
+
+    /// `left` bytes are no whole line of a head, of a chunk or behind the last one.
+    Step wait(std::size_t left) {
+        if (left <= header_bytes_max) return Step::more;
+        return parser->is_header_done() ? complete(true) : Step::broken;
     }
 
     Step complete(bool cut) {

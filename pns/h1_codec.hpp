@@ -30,8 +30,9 @@ class H1Parser {
     ~H1Parser();
 
     enum class Step { more, complete, broken };
-    /// Takes bytes; `complete` once the final answer is whole (or its body over the cap: body_cut).
-    /// Bytes after it are an error: nothing is pipelined.
+    /// Takes bytes; `complete` once the final answer is whole (or its body over the cap, or a line
+    /// of a chunk longer than a head may be: body_cut). Bytes after it are an error: nothing is
+    /// pipelined.
     Step feed(std::string_view bytes);
     /// The peer closed: complete if that ends a body without length, or if at least the head had
     /// come (body_cut).

@@ -546,6 +546,13 @@ TEST_CASE("an HTTP/1.1 answer is read in any pieces", "[pns]") {
         {"HTTP/1.1 200 OK\r\nX: " + std::string(100'000, 'h') + "\r\n\r\n", false, 0, "", false,
          false},
         {huge, false, 200, "", true, false},
+        // Lines behind the head that never end take no more memory than a head may.
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1;" +
+             std::string(100'000, 'e'),
+         false, 200, "ab", true, false},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nx: " +
+             std::string(100'000, 't'),
+         false, 200, "ab", true, false},
         {"", true, 0, "", false, false},
     };
     for (const std::size_t piece : {1U, 7U, 100'000U}) {
