@@ -256,6 +256,19 @@ TEST_CASE("a job's record survives its file", "[hub]") {
     CHECK(std::get<hub::JobRecord>(again) == job);
     for (const char* broken : {"", "{}", "[]", "{\"version\":2}", "{\"version\":1}"})
         CHECK_FALSE(hub::ok(hub::read_job_json(broken)));
+    // A number that does not fit is damage, not another number.
+    const auto with = [&job](const std::string& member) {
+        std::string text = hub::job_json(job);
+        text.pop_back();
+        return hub::ok(hub::read_job_json(text + ',' + member + '}'));
+    };
+    CHECK(with(R"("offset":18446744073709551615)"));
+    CHECK(with(R"("createdAt":-1)"));
+    for (const char* broken :
+         {R"("offset":-1)", R"("offset":1.5)", R"("offset":1e300)", R"("hubNumber":4294967296)",
+          R"("createdAt":9223372036854775808)", R"("status":4294967297)", R"("status":-1)",
+          R"("line":true)", R"("listAfter":[256])", R"("listAfter":[-1])"})
+        CHECK_FALSE(with(broken));
 }
 
 TEST_CASE("a job is asked for in an entry or without one", "[hub]") {

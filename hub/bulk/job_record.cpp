@@ -3,7 +3,9 @@
 #include "hub/bulk/job_record.hpp"
 
 #include <array>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 
 #include "hub/http/http.hpp"
 
@@ -48,13 +50,32 @@ std::string job_json(const JobRecord& job) {
     return out.dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+namespace {
+
+/// Reads a whole number that fits. False: any other, which would become one that nobody wrote.
+template <class Number>
+bool read_whole(const nlohmann::json& value, Number& out) {
+    constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<Number>::max());
+    const bool fits = value.is_number_unsigned()
+                          ? value.get<std::uint64_t>() <= most
+                          : value.is_number_integer() && std::is_same_v<Number, std::int64_t>;
+    if (fits) out = value.get<Number>();
+    return fits;
+}
+
+}  // namespace
+
 Parsed<JobRecord> read_job_json(std::string_view text) {
     const auto json = nlohmann::json::parse(text, nullptr, false);
     JobRecord job;
+    bool sound = true;
+    const auto whole = [&json, &sound](const char* name, auto& out) {
+        sound = read_whole(json.at(name), out) && sound;
+    };
     try {
         if (json.at("version") != 1) return Refusal{500, "The job is of another version."};
         job.id = json.at("id");
-        job.hub_number = json.at("hubNumber");
+        whole("hubNumber", job.hub_number);
         job.hub = json.at("hub");
         const auto type = job_type_of(json.at("type").get<std::string>());
         if (!type) return Refusal{500, "The job is of no known type."};
@@ -66,27 +87,33 @@ Parsed<JobRecord> read_job_json(std::string_view text) {
         job.import_container = json.at("importContainer");
         job.import_name = json.at("importName");
         job.output_folder = json.at("outputFolder");
-        const int status = json.at("status");
-        if (status < 0 || status > static_cast<int>(JobStatus::failed))
+        std::uint32_t status = 0;
+        whole("status", status);
+        if (status > static_cast<std::uint32_t>(JobStatus::failed))
             return Refusal{500, "The job has no known status."};
         job.status = static_cast<JobStatus>(status);
         job.failure = json.at("failure");
         job.progress = json.at("progress");
-        job.created_at_ms = json.at("createdAt");
-        job.updated_at_ms = json.at("updatedAt");
-        job.offset = json.at("offset");
-        job.input_bytes = json.at("inputBytes");
+        whole("createdAt", job.created_at_ms);
+        whole("updatedAt", job.updated_at_ms);
+        whole("offset", job.offset);
+        whole("inputBytes", job.input_bytes);
         job.input_etag = json.at("inputETag");
-        for (const int byte : json.at("listAfter")) job.list_after += static_cast<char>(byte);
+        for (const auto& number : json.at("listAfter")) {
+            unsigned char byte = 0;
+            sound = read_whole(number, byte) && sound;
+            job.list_after += static_cast<char>(byte);
+        }
         job.read_all = json.at("readAll");
-        job.line = json.at("line");
-        job.succeeded = json.at("succeeded");
-        job.rejected = json.at("rejected");
-        job.output_bytes = json.at("outputBytes");
-        job.failed_bytes = json.at("failedBytes");
+        whole("line", job.line);
+        whole("succeeded", job.succeeded);
+        whole("rejected", job.rejected);
+        whole("outputBytes", job.output_bytes);
+        whole("failedBytes", job.failed_bytes);
     } catch (const nlohmann::json::exception&) {
-        return Refusal{500, "The job cannot be read."};
+        sound = false;
     }
+    if (!sound) return Refusal{500, "The job cannot be read."};
     return job;
 }
 
