@@ -94,7 +94,7 @@ class H1Connection {
     pns::Task<void> read_ahead(const Response& response);
     pns::Task<bool> send(Response response, bool keep_alive);
     pns::Task<void> refuse(Refusal refusal);
-    void drop_blank_line();
+    bool has_begun(bool& dropped);
     void parse();
     std::string wrong_with_head();
     void take_head();
@@ -139,17 +139,28 @@ pns::Task<bool> H1Connection::wait_for_request() {
     if (buffer_.size() == 0 && buffer_.capacity() > read_bytes_idle)
         buffer_ = boost::beast::flat_buffer();
     peer_.at(Place::Stage::waiting);
-    while (come && buffer_.size() == 0 && !peer_.draining()) come = co_await read_more();
+    bool dropped = false;
+    bool begun = has_begun(dropped);
+    while (come && !begun && !peer_.draining()) {
+        come = co_await read_more();
+        begun = has_begun(dropped);
+    }
     waiting_ = false;
     first_ = false;
-    drop_blank_line();
-    co_return come&& buffer_.size() > 0;
+    co_return come&& begun;
 }
 
-/// One line end before a request is left over from the one before (RFC 9112 2.2).
-void H1Connection::drop_blank_line() {
-    const auto* bytes = static_cast<const char*>(buffer_.data().data());
-    if (buffer_.size() > 2 && bytes[0] == '\r' && bytes[1] == '\n') buffer_.consume(2);
+/// Is a byte of the next request there? One line end before it is left over from the one before and
+/// dropped (RFC 9112 2.2), in whatever pieces it comes.
+bool H1Connection::has_begun(bool& dropped) {
+    const auto bytes = [this] {
+        return std::string_view(static_cast<const char*>(buffer_.data().data()), buffer_.size());
+    };
+    if (!dropped && bytes().starts_with("\r\n")) {
+        buffer_.consume(2);
+        dropped = true;
+    }
+    return !bytes().empty() && (dropped || bytes() != "\r");
 }
 
 void H1Connection::parse() {
