@@ -8,11 +8,11 @@
 // whether a hub exists.
 
 #include <algorithm>
-#include <charconv>
 
 #include "hub/api/handlers.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/bulk/blobs.hpp"
+#include "hub/bulk/byte_range.hpp"
 #include "hub/bulk/feedback.hpp"
 #include "hub/http/continuation.hpp"
 #include "hub/http/request_fields.hpp"
@@ -95,40 +95,6 @@ std::string_view content_type(std::string_view name) {
     return "application/octet-stream";
 }
 
-struct Range {
-    std::uint64_t first = 0, count = 0;
-};
-
-/// `bytes=a-b`, `bytes=a-`, `bytes=-n`. Nothing: not one that can be served.
-std::optional<Range> read_range(std::string_view text, std::uint64_t size) {
-    constexpr std::string_view unit = "bytes=";
-    if (!text.starts_with(unit)) return std::nullopt;
-    text.remove_prefix(unit.size());
-    const auto dash = text.find('-');
-    if (dash == std::string_view::npos) return std::nullopt;
-    const auto number = [](std::string_view digits) -> std::optional<std::uint64_t> {
-        std::uint64_t value = 0;
-        const auto end = digits.data() + digits.size();
-        const auto read = std::from_chars(digits.data(), end, value);
-        if (digits.empty() || read.ec != std::errc() || read.ptr != end) return std::nullopt;
-        return value;
-    };
-    const auto first = number(text.substr(0, dash));
-    const auto last = number(text.substr(dash + 1));
-    Range range;
-    if (!first) {
-        if (dash != 0 || !last || *last == 0 || size == 0) return std::nullopt;
-        range.count = std::min(*last, size);
-        range.first = size - range.count;
-        return range;
-    }
-    if (*first >= size || (last && *last < *first)) return std::nullopt;
-    if (!last && dash + 1 < text.size()) return std::nullopt;
-    range.first = *first;
-    range.count = (last ? std::min(*last, size - 1) : size - 1) - *first + 1;
-    return range;
-}
-
 /// What became of the devices of a send is kept no longer than the send.
 std::optional<BlobFile> open_blob(const Parts& parts, const BlobPlace& place) {
     if (place.container != "errors") return parts.blobs.open(place);
@@ -142,7 +108,7 @@ std::optional<BlobFile> open_blob(const Parts& parts, const BlobPlace& place) {
 /// so that a client that does not read holds no descriptor. One that was replaced meanwhile ends
 /// the answer short; what feedback is appended is none.
 pns::Task<std::string> next_piece(const Parts& parts, BlobPlace place, BlobFacts facts,
-                                  std::shared_ptr<Range> left) {
+                                  std::shared_ptr<ByteRange> left) {
     const auto size = std::min<std::uint64_t>(left->count, piece_bytes);
     auto read = [&parts, place, facts, first = left->first, size]() -> std::string {
         const auto file = open_blob(parts, place);
@@ -171,7 +137,7 @@ Response read_blob(const Call& call, const BlobPlace& place, const BlobFacts& fa
     Response response;
     const auto if_none = trimmed(request.header("if-none-match"));
     const bool unchanged = !if_none.empty() && matches(if_none, facts.etag);
-    Range range{0, facts.bytes};
+    ByteRange range{0, facts.bytes};
     if (unchanged) {
         response.status = 304;
         range.count = 0;
@@ -179,7 +145,7 @@ Response read_blob(const Call& call, const BlobPlace& place, const BlobFacts& fa
     for (const std::string_view name : {"range", "x-ms-range"}) {  // the second is stronger
         const auto text = trimmed(request.header(name));
         if (text.empty() || unchanged || request.method != "GET") continue;
-        const auto asked = read_range(text, facts.bytes);
+        const auto asked = read_byte_range(text, facts.bytes);
         if (!asked) {
             Response unsatisfiable = blob_error(416, "InvalidRange", "The range is not there.");
             unsatisfiable.headers.emplace_back("Content-Range",
@@ -202,7 +168,7 @@ Response read_blob(const Call& call, const BlobPlace& place, const BlobFacts& fa
     response.headers.emplace_back("x-ms-blob-type", "BlockBlob");
     response.more_bytes = range.count;
     if (range.count > 0) {
-        auto left = std::make_shared<Range>(range);
+        auto left = std::make_shared<ByteRange>(range);
         response.more = [&parts = call.parts, place, facts, left] {
             return next_piece(parts, place, facts, left);
         };

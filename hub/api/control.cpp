@@ -6,25 +6,19 @@
 // that are out, so the figures in its answer are those of a send at rest. Lists and figures read
 // the ledger on a store thread.
 
-#include <algorithm>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <charconv>
-#include <cstdio>
-#include <ctime>
+#include <chrono>
 
 #include "hub/api/handlers.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/api/send_json.hpp"
-#include "hub/http/continuation.hpp"
 #include "hub/http/problem.hpp"
 #include "hub/http/responses.hpp"
 #include "hub/send/fanout.hpp"
 #include "hub/send/scheduler.hpp"
+#include "hub/send/send_query.hpp"
 #include "hub/send/send_states.hpp"
-#include "hub/text/text.hpp"
-#include "hub/text/times.hpp"
-#include "pns/platform.hpp"
 
 namespace hub {
 
@@ -37,90 +31,7 @@ using Timer =
 using registry::SendState;
 
 constexpr std::string_view unknown = "No send with this id is known.";
-constexpr std::size_t page_max = 100, page_preset = 50;
-constexpr std::size_t send_id_bytes = 56;
-constexpr std::string_view sends_list = "sends";
 constexpr std::int64_t settle_ms_max = 900, settle_look_ms = 5;
-
-/// Sorts before every id made at `time_ms` or later, and after all that were made before it.
-std::string id_floor(std::int64_t time_ms) {
-    const std::time_t seconds = static_cast<std::time_t>(time_ms / 1'000);
-    std::tm utc{};
-    gmtime_r(&seconds, &utc);
-    char stamp[32];
-    std::strftime(stamp, sizeof stamp, "NH-%Y%m%d%H%M%S", &utc);
-    char digits[8];
-    std::snprintf(digits, sizeof digits, "%03d", static_cast<int>(time_ms % 1'000));
-    std::string id = std::string(stamp) + digits;
-    id.resize(send_id_bytes, '-');
-    return id;
-}
-
-std::optional<Refusal> read_time(const Request& request, std::string_view name, std::int64_t& out) {
-    const auto text = request.param(name);
-    if (!text || text->empty()) return std::nullopt;
-    const auto time = parse_time_ms(*text);
-    if (!time || *time < 0) {
-        return bad_request("The parameter " + std::string(name) + " '" + shown(*text) +
-                           "' is no time. Write it in UTC as 2026-11-21T10:00:00.");
-    }
-    out = *time;
-    return std::nullopt;
-}
-
-std::optional<Refusal> read_states(std::string_view text, std::vector<SendState>& out) {
-    while (!text.empty()) {
-        const auto comma = std::min(text.find(','), text.size());
-        const auto name = trimmed(text.substr(0, comma));
-        const auto state = control_state_by_name(name);
-        if (!state) {
-            return bad_request("The state '" + shown(name) +
-                               "' is not known. Use Scheduled, Enqueued, Processing, Held, Paused, "
-                               "Canceling, Completed, NoTargetFound, Canceled or Abandoned.");
-        }
-        out.push_back(*state);
-        text.remove_prefix(std::min(comma + 1, text.size()));
-        if (out.size() > 16) return bad_request("The parameter state names more than 16 states.");
-    }
-    return std::nullopt;
-}
-
-/// The list of sends that a request asks for, as its tokens name it.
-std::string list_of(const Request& request, std::uint32_t hub) {
-    return list_name(sends_list, hub,
-                     {filter_name(request.param("state")), filter_name(request.param("format")),
-                      filter_name(request.param("from")), filter_name(request.param("to"))});
-}
-
-Parsed<registry::SendQuery> read_query(const Request& request, std::string_view list) {
-    registry::SendQuery query;
-    query.count_max = page_preset;
-    if (auto refusal = read_time(request, "from", query.enqueued_from_ms)) return *refusal;
-    if (auto refusal = read_time(request, "to", query.enqueued_to_ms)) return *refusal;
-    if (auto refusal = read_states(request.param("state").value_or(""), query.states))
-        return *refusal;
-    query.format = lower(trimmed(request.param("format").value_or("")));
-    const bool any = query.format.empty() || query.format == "template";
-    if (!any && pns::platform_by_format(query.format) == nullptr)
-        return bad_request("The format '" + shown(query.format) + "' is not known.");
-    const auto count = request.param("top").value_or("");
-    if (!count.empty()) {
-        const auto [end, failure] =
-            std::from_chars(count.data(), count.data() + count.size(), query.count_max);
-        if (failure != std::errc() || end != count.data() + count.size() || query.count_max < 1 ||
-            query.count_max > page_max) {
-            return bad_request("The parameter top must be a whole number from 1 to 100.");
-        }
-    }
-    if (query.enqueued_to_ms < registry::never_ms) query.below = id_floor(query.enqueued_to_ms + 1);
-    const auto token = request.param("continuation").value_or("");
-    if (!token.empty()) {
-        auto place = continuation_place(list, token);
-        if (!place) return bad_request("The parameter continuation is no token of this list.");
-        if (query.below.empty() || *place < query.below) query.below = std::move(*place);
-    }
-    return query;
-}
 
 /// Waits until what was out has its verdict and the verdict is on disk, a second at most.
 pns::Task<void> settle(Call& call, std::uint32_t hub, const std::string& id) {
@@ -203,8 +114,7 @@ pns::Task<Response> control(Call call, SendEvent event) {
 pns::Task<Response> list_sends(Call call) {
     const Request& request = call.request;
     const std::uint32_t hub = call.hub->row.number;
-    const std::string listed = list_of(request, hub);
-    const auto query = read_query(request, listed);
+    const auto query = read_send_query(request, hub);
     if (!ok(query)) co_return problem(request, std::get<Refusal>(query));
     auto read = [&call, hub, &query] {
         return call.parts.registry.list_sends(hub, std::get<registry::SendQuery>(query));
@@ -220,7 +130,7 @@ pns::Task<Response> list_sends(Call call) {
     body += ']';
     if (!page->next.empty()) {
         body += R"(,"continuation":")";
-        body += continuation_token(listed, page->next);
+        body += sends_token(request, hub, page->next);
         body += '"';
     }
     co_return json_answer(200, body + '}');

@@ -14,6 +14,7 @@
 #include "hub/api/handlers.hpp"
 #include "hub/api/parts.hpp"
 #include "hub/http/continuation.hpp"
+#include "hub/http/paging.hpp"
 #include "hub/http/problem.hpp"
 #include "hub/process/metrics.hpp"
 #include "hub/send/fanout.hpp"
@@ -31,36 +32,9 @@ namespace {
 using nlohmann::json;
 using registry::DeviceKind;
 
-constexpr std::size_t page_default = 100;
-constexpr std::size_t page_max = 1'000;
-
 // The lists with pages, as their tokens name them.
 constexpr std::string_view send_devices = "send devices", device_pushes = "device pushes",
                            retirements = "retirements", held_retirements = "held retirements";
-
-/// Paging as every list here takes it.
-struct Asked {
-    std::size_t top = page_default;
-    std::string after;
-};
-
-Parsed<Asked> read_paging(const Request& request, std::string_view list) {
-    Asked asked;
-    if (const auto top = request.param("top")) {
-        const char* const end = top->data() + top->size();
-        const auto [stop, failure] = std::from_chars(top->data(), end, asked.top);
-        if (failure != std::errc() || stop != end || asked.top == 0 || asked.top > page_max)
-            return Refusal{400, "top must be a whole number from 1 to 1000."};
-    }
-    const auto token = request.param("continuation");
-    if (token && !token->empty()) {
-        auto place = continuation_place(list, *token);
-        if (!place)
-            return Refusal{400, "continuation must be what an earlier page of this list returned."};
-        asked.after = std::move(*place);
-    }
-    return asked;
-}
 
 std::string_view keep_name(std::string_view setting) {
     return setting == "off" || setting == "all" ? setting : "failures";
@@ -137,7 +111,7 @@ std::vector<std::string> spellings(std::string_view handle) {
 using RetirementPage = registry::TraceStore::RetirementPage;
 
 registry::Result<RetirementPage> find_retirements(const Trace& trace, std::uint32_t hub,
-                                                  const Request& request, const Asked& asked) {
+                                                  const Request& request, const AskedPage& asked) {
     const auto handle = request.param("handle");
     if (!handle) {
         const auto id = request.param("installation");
@@ -192,7 +166,7 @@ pns::Task<Response> get_send_devices(Call call) {
             return found;
         }
         trace.flush();
-        const Asked& paging = std::get<Asked>(asked);
+        const AskedPage& paging = std::get<AskedPage>(asked);
         found.page =
             trace.store().of_send(hub, id, outcome, paging.after, paging.top, trace.now_ms());
         return found;
@@ -220,7 +194,7 @@ pns::Task<Response> get_device_pushes(Call call) {
     const std::string& id = call.args.back();
     auto read = [&trace, &asked, &id, hub] {
         trace.flush();
-        const Asked& paging = std::get<Asked>(asked);
+        const AskedPage& paging = std::get<AskedPage>(asked);
         auto page = trace.store().of_device(hub, DeviceKind::installation, id, paging.after,
                                             paging.top, trace.now_ms());
         if (!page || !page->pushes.empty()) return page;
@@ -257,7 +231,7 @@ pns::Task<Response> get_retirements(Call call) {
     const std::uint32_t hub = call.hub->row.number;
     auto read = [&trace, &request, &asked, hub] {
         trace.flush();
-        return find_retirements(trace, hub, request, std::get<Asked>(asked));
+        return find_retirements(trace, hub, request, std::get<AskedPage>(asked));
     };
     const auto page = co_await on_store(call.parts.store, std::move(read));
     if (!page && page.error() == registry::errc::not_found) co_return bad_token(request);
@@ -273,7 +247,7 @@ pns::Task<Response> list_held_retirements(Call call) {
     const std::string listed = list_name(held_retirements, call.hub->row.number);
     const auto asked = read_paging(request, listed);
     if (!ok(asked)) co_return problem(request, std::get<Refusal>(asked));
-    const Asked& paging = std::get<Asked>(asked);
+    const AskedPage& paging = std::get<AskedPage>(asked);
     std::uint64_t after = 0;
     const char* const end = paging.after.data() + paging.after.size();
     const auto [stop, failure] = std::from_chars(paging.after.data(), end, after);

@@ -13,9 +13,17 @@
 
 namespace support {
 
+/// How the parts of a PKCS#12 file are kept: numbers as PKCS12_create() takes them.
+struct Pkcs12Form {
+    int cipher = 0;  ///< of key and certificate; -1: none
+    int iterations = 0;
+    int mac_iterations = 0;  ///< -1: no sum
+};
+
 /// A self-signed certificate with UID `bundle`, as PKCS#12 in base64, valid for `valid_s`
 /// from now on.
-inline std::string make_pkcs12(const char* bundle, const char* password, long valid_s = 3'600) {
+inline std::string make_pkcs12(const char* bundle, const char* password, long valid_s = 3'600,
+                               Pkcs12Form form = {}) {
     EVP_PKEY* key = EVP_EC_gen("P-256");
     X509* leaf = X509_new();
     X509_set_version(leaf, 2);
@@ -28,7 +36,8 @@ inline std::string make_pkcs12(const char* bundle, const char* password, long va
                                reinterpret_cast<const unsigned char*>(bundle), -1, -1, 0);
     X509_set_issuer_name(leaf, name);
     X509_sign(leaf, key, EVP_sha256());
-    PKCS12* file = PKCS12_create(password, "push", key, leaf, nullptr, 0, 0, 0, 0, 0);
+    PKCS12* file = PKCS12_create(password, "push", key, leaf, nullptr, form.cipher, form.cipher,
+                                 form.iterations, form.mac_iterations, 0);
     unsigned char* der = nullptr;
     const int size = i2d_PKCS12(file, &der);
     std::string out = pns::base64({reinterpret_cast<char*>(der), static_cast<std::size_t>(size)});
