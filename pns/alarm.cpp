@@ -2,6 +2,7 @@
 #include "pns/alarm.hpp"
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <utility>
 
 namespace pns {
@@ -15,32 +16,51 @@ constexpr std::int64_t read_first_ms = 250;  // after a gap, before anything is 
 
 }  // namespace
 
+// To set a timer is a system call. So a timer that rings before the deadline is left as it is, and
+// set anew when it has rung; a wake() does without one.
+
 Alarm::Alarm(Executor executor, std::function<std::int64_t()> tick, const Clock& clock)
-    : timer_(executor), tick_(std::move(tick)), clock_(clock) {}
+    : timer_(executor),
+      gate_(executor, SteadyTimer::time_point::max()),
+      tick_(std::move(tick)),
+      clock_(clock) {}
 
 Task<void> Alarm::run() {
     while (!stopped_) {
         again_ = false;
         armed_ms_ = tick_();
         if (stopped_) break;
-        if (again_) armed_ms_ = 0;  // woken from inside: let other work of the loop go first
-        // One ms more: a deadline has certainly passed when its tick runs.
-        if (armed_ms_ == never_ms) {
-            timer_.expires_at(SteadyTimer::time_point::max());
-        } else {
-            timer_.expires_after(std::chrono::milliseconds(armed_ms_ + 1 - clock_.steady_ms()));
-        }
-        sleeping_ = true;
-        co_await timer_.async_wait(as_result);
+        again_ ? tick_next_turn() : set_timer(armed_ms_);
+        sleeping_ = !again_;
+        co_await gate_.async_wait(as_result);
         sleeping_ = false;
     }
+}
+
+void Alarm::set_timer(std::int64_t deadline_ms) {
+    if (deadline_ms == never_ms || set_for_ms_ <= deadline_ms) return;
+    set_for_ms_ = deadline_ms;
+    // One ms more: a deadline has certainly passed when its tick runs.
+    timer_.expires_after(std::chrono::milliseconds(deadline_ms + 1 - clock_.steady_ms()));
+    timer_.async_wait([this, alive = alive_](error_code ec) {
+        if (ec || !*alive) return;
+        set_for_ms_ = never_ms;
+        wake();
+    });
+}
+
+/// Other work of the loop goes first.
+void Alarm::tick_next_turn() {
+    asio::post(gate_.get_executor(), [this, alive = alive_] {
+        if (*alive) gate_.cancel();
+    });
 }
 
 void Alarm::wake() {
     again_ = true;
     if (!sleeping_) return;
     sleeping_ = false;  // further calls in this turn need not cancel again
-    timer_.cancel();
+    gate_.cancel();
 }
 
 void Alarm::at_latest(std::int64_t deadline_ms) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 
 #include "pns/clock.hpp"
 #include "pns/running_clock.hpp"
@@ -26,6 +27,9 @@ class Alarm {
   public:
     /// `tick` does what is due and returns the next deadline, or never_ms.
     Alarm(Executor executor, std::function<std::int64_t()> tick, const Clock& clock);
+    ~Alarm() { *alive_ = false; }
+    Alarm(const Alarm&) = delete;
+    Alarm& operator=(const Alarm&) = delete;
     Task<void> run();
     /// Ticks on the next turn of the loop; many calls in one turn cost one tick.
     void wake();
@@ -34,10 +38,16 @@ class Alarm {
     void stop();
 
   private:
+    void set_timer(std::int64_t deadline_ms);
+    void tick_next_turn();
+
     SteadyTimer timer_;
+    SteadyTimer gate_;  // never rings: run() waits here, and is let through by a cancel
     std::function<std::int64_t()> tick_;
     const Clock& clock_;
-    std::int64_t armed_ms_ = never_ms;
+    const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what is on its way
+    std::int64_t set_for_ms_ = never_ms;  // the timer; it may ring sooner than is needed
+    std::int64_t armed_ms_ = never_ms;    // the deadline
     bool sleeping_ = false;
     bool again_ = false;
     bool stopped_ = false;

@@ -187,10 +187,13 @@ Task<void> H2Connection::read_loop() {
         }
         last_read_ms_ = alarm_.now_ms();
         read_wall_ms_ = settings_.clock->wall_ms();
-        if (!session_->feed(std::span(in_).first(size))) {
+        // One record is one answer with many providers: what lies here goes in at once.
+        std::size_t got = size;
+        do {
+            if (session_->feed(std::span(in_).first(got))) continue;
             broken_ = true;
             drain();
-        }
+        } while (!broken_ && state_ != State::closed && (got = link_.read_ready(in_)) > 0);
         wake_writer();
         changed();
         if (broken_) break;  // the writer sends what is left, then closes

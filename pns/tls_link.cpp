@@ -3,6 +3,8 @@
 #include "pns/tls_link.hpp"
 
 #include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 
 #include <algorithm>
 #include <boost/asio/ip/address.hpp>
@@ -127,6 +129,16 @@ void TlsLink::expire() {
     error_code ignored;
     if (lookup_) lookup_->cancel(ignored);
     if (stream_) stream_->next_layer().close(ignored);
+}
+
+// Asio hands OpenSSL what it has read of the socket, and asks it for one record at a time, each in
+// a turn of its own.
+std::size_t TlsLink::read_ready(std::span<std::uint8_t> into) {
+    SSL* const ssl = stream_->native_handle();
+    if (SSL_pending(ssl) == 0 && BIO_ctrl_pending(SSL_get_rbio(ssl)) == 0) return 0;
+    ERR_clear_error();
+    const int got = SSL_read(ssl, into.data(), static_cast<int>(into.size()));
+    return got > 0 ? static_cast<std::size_t>(got) : 0;
 }
 
 void TlsLink::close() {

@@ -7,7 +7,9 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/ssl/stream.hpp>
+#include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "pns/alarm.hpp"
@@ -38,6 +40,8 @@ class TlsLink {
     /// the network.
     Task<error_code> open();
     Stream& stream() { return *stream_; }
+    /// What has been received already, without a wait; 0: the next read waits, ends or fails.
+    std::size_t read_ready(std::span<std::uint8_t> into);
     std::int64_t deadline_ms() const { return deadline_ms_; }
     void expire();
     void close();
