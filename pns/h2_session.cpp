@@ -20,12 +20,16 @@
 #include <limits>
 #include <utility>
 
+#include "pns/header_block.hpp"
+
 namespace pns {
 
 namespace {
 
 constexpr std::size_t goaway_debug_bytes_max = 512;
-constexpr std::size_t spare_bytes_max = 8 * 1024;  // buffers larger than this are not kept
+constexpr std::size_t frame_head_bytes = 9;
+constexpr std::size_t frame_bytes_max = 16 * 1024;  // every peer takes so much (RFC 9113 4.2)
+constexpr std::size_t spare_bytes_max = 8 * 1024;   // buffers larger than this are not kept
 // Ids run out at 2^31 - 1; the connection is retired a little earlier.
 constexpr std::uint32_t stream_id_last = (1U << 31) - 1024;
 
@@ -50,7 +54,8 @@ struct Stream {
     bool handed_out = false;       // server: `body` is what take() has not given yet
     std::uint64_t written_at = 0;  // client: bytes drained before its HEADERS
     std::size_t header_bytes = 0;
-    std::string block;  // names and values of the header block
+    std::string block;  // names and values of the header block: client: the request's until it
+                        // goes out, then what is received
     std::vector<HeaderAt> headers;
     std::string body;
     std::shared_ptr<const std::string> out;  // body being sent
@@ -178,6 +183,7 @@ struct H2Session::Impl {
     bool goaway_received = false;
     bool broken = false;
     bool in_nghttp2 = false;
+    HeaderBlocks blocks;  // client
     FrameMeter meter{NGHTTP2_CLIENT_MAGIC_LEN};
     H2Chores chores;
     std::uint64_t drained_told = 0;
@@ -408,14 +414,19 @@ struct H2Session::Impl {
             s->cut = true;
             return;
         }
+        keep_header(*s, name, value, never_index);
+    }
+
+    static void keep_header(Stream& s, std::string_view name, std::string_view value,
+                            bool never_index) {
         HeaderAt at{};
-        at.name = static_cast<std::uint32_t>(s->block.size());
+        at.name = static_cast<std::uint32_t>(s.block.size());
         at.name_size = static_cast<std::uint32_t>(name.size());
         at.value = at.name + at.name_size;
         at.value_size = static_cast<std::uint32_t>(value.size());
         at.never_index = never_index;
-        s->block.append(name).append(value);
-        s->headers.push_back(at);
+        s.block.append(name).append(value);
+        s.headers.push_back(at);
     }
 
     void headers_done(const nghttp2_frame& frame) {
@@ -490,7 +501,13 @@ struct H2Session::Impl {
                 }
                 break;
             case NGHTTP2_SETTINGS:
-                if ((frame.hd.flags & NGHTTP2_FLAG_ACK) == 0) events.on_settings();
+                if ((frame.hd.flags & NGHTTP2_FLAG_ACK) != 0) break;
+                for (std::size_t i = 0; i < frame.settings.niv; ++i) {
+                    const auto& entry = frame.settings.iv[i];
+                    if (entry.settings_id == NGHTTP2_SETTINGS_HEADER_TABLE_SIZE)
+                        blocks.set_limit(entry.value);
+                }
+                events.on_settings();
                 break;
             case NGHTTP2_PING:
                 if ((frame.hd.flags & NGHTTP2_FLAG_ACK) != 0) events.on_pong();
@@ -511,6 +528,9 @@ struct H2Session::Impl {
     }
 
     void install_callbacks(nghttp2_session_callbacks* cb);
+    std::size_t put(std::span<const std::uint8_t> frame, std::vector<std::uint8_t>& out);
+    std::size_t put_request(std::span<const std::uint8_t> frame, Stream& s,
+                            std::vector<std::uint8_t>& out);
     void frame_sent(const nghttp2_frame& frame);
     static nghttp2_data_provider reading_from(Stream& s);
 };
@@ -666,6 +686,50 @@ bool H2Session::feed(std::span<const std::uint8_t> bytes) {
     return taken >= 0;
 }
 
+/// A frame as nghttp2 has made it, but for the header blocks of requests; how many bytes it took.
+std::size_t H2Session::Impl::put(std::span<const std::uint8_t> frame,
+                                 std::vector<std::uint8_t>& out) {
+    if (client() && frame.size() >= frame_head_bytes && frame[3] == NGHTTP2_HEADERS) {
+        const std::uint32_t id = std::uint32_t{frame[5]} << 24 | std::uint32_t{frame[6]} << 16 |
+                                 std::uint32_t{frame[7]} << 8 | frame[8];
+        if (Stream* s = find(static_cast<std::int32_t>(id)); s != nullptr && !s->headers.empty())
+            return put_request(frame, *s, out);
+        blocks.forget();
+    }
+    out.insert(out.end(), frame.begin(), frame.end());
+    return frame.size();
+}
+
+std::size_t H2Session::Impl::put_request(std::span<const std::uint8_t> frame, Stream& s,
+                                         std::vector<std::uint8_t>& out) {
+    views.clear();
+    const std::string_view block = s.block;
+    for (const auto& h : s.headers)
+        views.push_back({block.substr(h.name, h.name_size), block.substr(h.value, h.value_size),
+                         h.never_index});
+    const std::size_t begin = out.size();
+    out.insert(out.end(), frame.begin(), frame.begin() + frame_head_bytes);
+    blocks.encode(views, out);
+    s.headers.clear();
+    s.block.clear();
+    // Of a block that is too long for a frame the rest goes into CONTINUATION frames.
+    std::size_t head = begin, left = out.size() - begin - frame_head_bytes;
+    for (;;) {
+        const std::size_t here = std::min(left, frame_bytes_max);
+        for (std::size_t i = 0; i < 3; ++i)
+            out[head + i] = static_cast<std::uint8_t>(here >> (16 - 8 * i));
+        left -= here;
+        if (left == 0) break;
+        out[head + 4] &= static_cast<std::uint8_t>(~NGHTTP2_FLAG_END_HEADERS);
+        head += frame_head_bytes + here;
+        std::array<std::uint8_t, frame_head_bytes> next{0, 0, 0, NGHTTP2_CONTINUATION,
+                                                        NGHTTP2_FLAG_END_HEADERS};
+        std::copy_n(frame.begin() + 5, 4, next.begin() + 5);
+        out.insert(out.begin() + static_cast<std::ptrdiff_t>(head), next.begin(), next.end());
+    }
+    return out.size() - begin;
+}
+
 bool H2Session::drain(std::vector<std::uint8_t>& out, std::size_t bytes_max) {
     auto& impl = *impl_;
     assert(!impl.in_nghttp2);
@@ -678,11 +742,10 @@ bool H2Session::drain(std::vector<std::uint8_t>& out, std::size_t bytes_max) {
         if (size < 0) impl.broken = true;
         if (size <= 0) break;
         impl.call([&] {
-            out.insert(out.end(), bytes, bytes + size);
+            impl.bytes_drained += impl.put({bytes, static_cast<std::size_t>(size)}, out);
             return 0;
         });
         if (impl.thrown) break;
-        impl.bytes_drained += static_cast<std::size_t>(size);
     }
     impl.in_nghttp2 = false;
     impl.rethrow();
@@ -730,11 +793,13 @@ std::int32_t H2Session::submit_request(std::span<const H2Header> headers,
     auto& impl = *impl_;
     assert(impl.client());
     if (!may_submit()) return -1;
+    // nghttp2 needs the method alone: the block that goes out is ours (put_request).
     impl.nvs.clear();
-    for (const auto& h : headers) {
-        impl.nvs.push_back(name_value(h.name, h.value, h.never_index));
-    }
     Stream* s = impl.acquire();
+    for (const auto& h : headers) {
+        if (h.name == ":method") impl.nvs.push_back(name_value(h.name, h.value, false));
+        Impl::keep_header(*s, h.name, h.value, h.never_index);
+    }
     s->out = std::move(body_shared);
     s->context = context;
     const bool has_body = s->out && !s->out->empty();
