@@ -118,7 +118,9 @@ int no_password(char*, int, int, void*) {
     return -1;
 }
 
-std::optional<std::string> to_raw(std::string_view der) {
+}  // namespace
+
+std::optional<std::string> raw_signature(std::string_view der) {
     const unsigned char* at = bytes_of(der);
     Signature signature(d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(der.size())));
     if (!signature) return std::nullopt;
@@ -128,6 +130,8 @@ std::optional<std::string> to_raw(std::string_view der) {
         return std::nullopt;
     return std::string(reinterpret_cast<char*>(raw.data()), raw.size());
 }
+
+namespace {
 
 std::optional<std::string> to_der(std::string_view raw) {
     if (raw.size() != 2 * ecdsa_half) return std::nullopt;
@@ -304,7 +308,7 @@ Result<std::string> Key::sign(std::string_view text, RsaPadding padding) const {
         return signing_failed();
     out.resize(size);
     if (!is_p256()) return out;
-    auto raw = to_raw(out);
+    auto raw = raw_signature(out);
     if (!raw) return signing_failed();
     return std::move(*raw);
 }
@@ -343,15 +347,19 @@ Result<std::string> sign_jwt(const Key& key, std::string_view kid, std::string_v
     return token;
 }
 
-std::optional<Jwt> split_jwt(std::string_view token) {
+std::optional<Jwt> split_jwt(std::string_view token, bool padded) {
+    const auto part = [padded](std::string_view text) {
+        while (padded && text.ends_with('=')) text.remove_suffix(1);
+        return from_base64url(text);
+    };
     if (token.size() > jwt_bytes_max) return std::nullopt;
     const std::size_t first = token.find('.');
     if (first == std::string_view::npos) return std::nullopt;
     const std::size_t second = token.find('.', first + 1);
     if (second == std::string_view::npos) return std::nullopt;
-    auto header = from_base64url(token.substr(0, first));
-    auto claims = from_base64url(token.substr(first + 1, second - first - 1));
-    auto signature = from_base64url(token.substr(second + 1));
+    auto header = part(token.substr(0, first));
+    auto claims = part(token.substr(first + 1, second - first - 1));
+    auto signature = part(token.substr(second + 1));
     if (!header || !claims || !signature) return std::nullopt;
     Jwt jwt;
     jwt.header = std::move(*header);

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <chrono>
+
 #include "pns/handles.hpp"
 #include "pns/jwt.hpp"
 #include "pns/sim/h1_request.hpp"
@@ -132,6 +135,38 @@ TEST_CASE("the APNs simulator refuses what Apple refuses", "[pns]") {
     const auto counters = sim->counters();
     CHECK(counters.accepted == 1);
     CHECK(counters.refused_total == rows.size() - 1);
+}
+
+TEST_CASE("the APNs simulator takes tokens as clients write them", "[pns]") {
+    const auto number = [](std::string half) {
+        half.erase(0, std::min(half.find_first_not_of('\0'), half.size() - 1));
+        if ((half[0] & 0x80) != 0) half.insert(0, 1, '\0');
+        return std::string("\x02") + static_cast<char>(half.size()) + half;
+    };
+    const std::string token = apns_token(now_s);
+    const std::string signed_part = token.substr(0, token.rfind('.'));
+    const std::string raw = *pns::from_base64url(token.substr(token.rfind('.') + 1));
+    const std::string both = number(raw.substr(0, 32)) + number(raw.substr(32));
+    const std::string der = std::string("\x30") + static_cast<char>(both.size()) + both;
+    const std::string padding[] = {"", "", "==", "="};
+    const auto padded = [&](const std::string& bytes) {
+        const std::string text = pns::base64url(bytes);
+        return text + padding[text.size() % 4];
+    };
+    const auto sim = support::start_sim(at_fixed_time("apns"));
+    for (const std::string& written :
+         {token, signed_part + '.' + padded(raw), signed_part + '.' + padded(der),
+          signed_part + '.' + pns::base64url(der)}) {
+        CAPTURE(written);
+        support::RawH2 client(sim->port(), support::test_ca().certificate_pem,
+                              "api.push.apple.com");
+        const auto answer = client.request("/3/device/" + token_hex, apns_headers(written), alert);
+        CHECK(reason_of(answer) == "200 ");
+    }
+    support::RawH2 client(sim->port(), support::test_ca().certificate_pem, "api.push.apple.com");
+    const std::string wrong = signed_part + '.' + pns::base64url(der.substr(0, der.size() - 1));
+    CHECK(reason_of(client.request("/3/device/" + token_hex, apns_headers(wrong), alert)) ==
+          "403 InvalidProviderToken");
 }
 
 TEST_CASE("a table of handles chooses what each one answers", "[pns]") {
@@ -428,6 +463,33 @@ TEST_CASE("a fast simulator answers and counts without looking", "[pns]") {
     CHECK(counters.accepted == 10);
     CHECK(counters.last_push_us >= counters.first_push_us);
     CHECK(sim->entries(true).empty());
+}
+
+TEST_CASE("a fast simulator can answer each push alone, with what the provider sends", "[pns]") {
+    auto options = support::sim_options("apns");
+    options.fast = options.each_alone = true;
+    const auto sim = support::start_sim(std::move(options));
+    support::RawH2 client(sim->port(), support::test_ca().certificate_pem, "api.push.apple.com");
+    for (int i = 0; i < 10; ++i) {
+        const auto answer = client.request("/3/device/x", {}, "anything");
+        CHECK(answer.status == 200);
+        CHECK(answer.headers.at("apns-id").size() == 36);
+    }
+    sim->set_each_alone(false);
+    CHECK(client.request("/3/device/x", {}, "anything").headers.count("apns-id") == 0);
+    CHECK(sim->counters().accepted == 11);
+}
+
+TEST_CASE("a fast simulator takes the time that it is told to take", "[pns]") {
+    auto options = support::sim_options("apns");
+    options.fast = true;
+    options.latency.model = pns::sim::Latency::Model::constant;
+    options.latency.low_ms = 40;
+    const auto sim = support::start_sim(std::move(options));
+    support::RawH2 client(sim->port(), support::test_ca().certificate_pem, "api.push.apple.com");
+    const auto begun = std::chrono::steady_clock::now();
+    CHECK(client.request("/3/device/x", {}, "anything").status == 200);
+    CHECK(std::chrono::steady_clock::now() - begun >= std::chrono::milliseconds(40));
 }
 
 TEST_CASE("HTTP/1.1 requests of the wrong shape are refused", "[pns]") {

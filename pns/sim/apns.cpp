@@ -262,8 +262,10 @@ class Apns final : public Provider {
                        : std::optional(refusal(403, "ExpiredProviderToken"));
         if (authorization.size() < 8 || !same_ignoring_case(authorization.substr(0, 7), "bearer "))
             return refusal(403, "InvalidProviderToken");
-        const auto jwt = split_jwt(authorization.substr(7));
+        auto jwt = split_jwt(authorization.substr(7), true);
         if (!jwt) return refusal(403, "InvalidProviderToken");
+        // Apple takes signatures in DER as well.
+        if (auto raw = raw_signature(jwt->signature)) jwt->signature = std::move(*raw);
         const Json header = Json::parse(jwt->header, nullptr, false);
         const Json claims = Json::parse(jwt->claims, nullptr, false);
         if (!header.is_object() || !claims.is_object() || header.value("alg", Json()) != "ES256" ||

@@ -40,7 +40,7 @@ struct CommandLine {
     std::uint32_t streams_max = 0;
     std::uint64_t seed = 1;
     std::int64_t token_life_s = 3600;
-    bool fast = false, json = false;
+    bool fast = false, each_alone = false, json = false;
 };
 
 /// "30" constant, "10..50" uniform, "30/150" lognormal by median and 99th percentile; milliseconds.
@@ -115,6 +115,9 @@ void define(CLI::App& app, CommandLine& line) {
         ->check(CLI::Range(1, 64));
     app.add_flag("--fast", line.fast,
                  "Benchmarks: 200 to everything, no checks, no journal; /counters still counts");
+    app.add_flag("--each-alone", line.each_alone,
+                 "With --fast: each answer in a TLS record of its own, with what APNs and FCM send "
+                 "in it, as ordinary servers do");
     app.add_option("--watch", line.watch,
                    "With --fast: pushes whose path holds this text are recorded nevertheless");
     app.add_option("--fcm-quota", line.fcm_quota,
@@ -218,6 +221,7 @@ Running start_one(const CommandLine& line, std::size_t index, const CertificateP
         index < line.control_ports.size() ? line.control_ports[index] : std::uint16_t{0};
     options.threads = line.threads;
     options.fast = line.fast;
+    options.each_alone = line.each_alone;
     options.watch = line.watch;
     options.quota_minute_max = line.fcm_quota;
     options.streams_max = line.streams_max;

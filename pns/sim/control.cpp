@@ -68,11 +68,14 @@ std::string answer_event(Simulator& simulator, const Json& json) {
         simulator.revoke_tokens();
     } else if (kind == "clock") {
         simulator.set_clock_offset_ms(json.value("offset_ms", std::int64_t{0}));
+    } else if (kind == "each_alone") {
+        simulator.set_each_alone(json.value("on", true));
     } else if (const auto event = read_event(json)) {
         simulator.event(*event);
     } else {
         return problem(
-            "event must be goaway, settings, ping, reset, close, revoke_tokens or clock");
+            "event must be goaway, settings, ping, reset, close, revoke_tokens, clock or "
+            "each_alone");
     }
     return text_answer(200, "{}", "application/json");
 }

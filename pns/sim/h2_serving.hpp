@@ -53,6 +53,8 @@ class H2Serving final : public Connection, private H2Events {
     void take_acks(std::int32_t before);  ///< of SETTINGS, seen before that stream began
     void happened(std::string what);
 
+    /// After its delay.
+    void send_in_time(std::int32_t stream, Reply reply);
     void send(std::int32_t stream, const Reply& reply);
     void record_if_watched(const Request& request);
     void submit(std::int32_t stream, const Reply& reply);

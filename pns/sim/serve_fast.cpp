@@ -1,6 +1,10 @@
 // HTTP/2 for benchmarks: no HPACK, no library, one answer. Tested by tests/pns_sim_test.cpp.
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/write.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "pns/sim/frames.hpp"
 #include "pns/sim/serving.hpp"
@@ -26,19 +30,55 @@ std::string first_words(std::uint32_t streams_max) {
            make_frame(FrameType::window_update, 0, 0, window);
 }
 
-/// HEADERS with END_STREAM, `:status: 200` from the static table.
-void add_answer(std::string& out, std::int32_t stream) {
-    std::array<char, frame_head_bytes + 1> frame = {
-        0, 0, 1, 1, static_cast<char>(flag_end_headers | flag_end_stream)};
+void add_frame(std::string& out, FrameType type, std::uint8_t flags, std::int32_t stream,
+               std::string_view payload) {
+    const auto bytes = static_cast<std::uint32_t>(payload.size());
     const auto id = static_cast<std::uint32_t>(stream);
-    for (std::size_t i = 0; i < 4; ++i) frame[5 + i] = static_cast<char>(id >> (24 - 8 * i) & 255);
-    frame[9] = static_cast<char>(0x88);
-    out.append(frame.data(), frame.size());
+    for (const int shift : {16, 8, 0}) out += static_cast<char>(bytes >> shift & 255);
+    out += static_cast<char>(type);
+    out += static_cast<char>(flags);
+    add_number(out, id);
+    out += payload;
 }
+
+/// `:status: 200`, from the static table of HPACK.
+constexpr std::string_view status_200 = "\x88";
+
+/// A literal field with a new name, not indexed (RFC 7541 6.2.2).
+std::string field(std::string_view name, std::string_view value) {
+    return std::string(1, '\0') + static_cast<char>(name.size()) + std::string(name) +
+           static_cast<char>(value.size()) + std::string(value);
+}
+
+class Answers {
+  public:
+    explicit Answers(const SimOptions& options) {
+        if (options.platform == "apns") {
+            head_ += field("apns-id", "00000000-0000-4000-8000-000000000000");
+        } else if (options.platform == "fcmv1") {
+            head_ += field("content-type", "application/json; charset=UTF-8");
+            body_ = "{\n  \"name\": \"projects/" + options.trust.project +
+                    "/messages/0:1500415314455276%31bd1c9631bd1c96\"\n}\n";
+        }
+    }
+    /// `whole`: with all that the real provider sends.
+    void add(std::string& out, std::int32_t stream, bool whole) const {
+        if (!whole)
+            return add_frame(out, FrameType::headers, flag_end_headers | flag_end_stream, stream,
+                             status_200);
+        const std::uint8_t ends = body_.empty() ? flag_end_stream : std::uint8_t{0};
+        add_frame(out, FrameType::headers, flag_end_headers | ends, stream, head_);
+        if (!body_.empty()) add_frame(out, FrameType::data, flag_end_stream, stream, body_);
+    }
+
+  private:
+    std::string head_{status_200}, body_;
+};
 
 class FastConnection final : public Connection {
   public:
-    FastConnection(Loop& loop, TlsStream& stream) : loop_(loop), stream_(stream) {
+    FastConnection(Loop& loop, TlsStream& stream)
+        : loop_(loop), stream_(stream), answers_(loop.options) {
         loop_.connections.insert(this);
     }
     ~FastConnection() { loop_.connections.erase(this); }
@@ -56,12 +96,18 @@ class FastConnection final : public Connection {
         out_ = first_words(loop_.options.streams_max != 0 ? loop_.options.streams_max
                                                           : loop_.provider.habits().streams_max);
         while (!closed_) {
-            if (!out_.empty()) {
-                const auto [ec, sent] =
-                    co_await asio::async_write(stream_, asio::buffer(out_), as_result);
-                if (ec) break;
-                out_.clear();
+            std::size_t at = 0;
+            ends_.push_back(out_.size());
+            const auto ends = std::exchange(ends_, {});
+            for (const std::size_t end : ends) {
+                if (end == at || closed_) continue;
+                const auto piece = asio::buffer(out_.data() + at, end - at);
+                const auto [ec, sent] = co_await asio::async_write(stream_, piece, as_result);
+                if (ec) closed_ = true;
+                at = end;
             }
+            if (closed_) break;
+            out_.clear();
             const auto [ec, size] = co_await stream_.async_read_some(
                 asio::buffer(in_.data() + have_, in_.size() - have_), as_result);
             if (ec) break;
@@ -74,6 +120,7 @@ class FastConnection final : public Connection {
     void answer_all() {
         std::size_t at = 0;
         std::uint64_t answers = 0;
+        const bool each_alone = loop_.each_alone;
         while (at < have_) {
             if (skip_ > 0) {
                 const std::size_t n = std::min(skip_, have_ - at);
@@ -98,7 +145,8 @@ class FastConnection final : public Connection {
                     [[fallthrough]];
                 case FrameType::headers:
                     if ((head.flags & flag_end_stream) == 0) break;
-                    add_answer(out_, head.stream);
+                    answers_.add(out_, head.stream, each_alone);
+                    if (each_alone) ends_.push_back(out_.size());
                     ++answers;
                     break;
                 case FrameType::settings:
@@ -123,7 +171,9 @@ class FastConnection final : public Connection {
     Loop& loop_;
     TlsStream& stream_;
     std::vector<std::uint8_t> in_ = std::vector<std::uint8_t>(read_bytes);
+    const Answers answers_;
     std::string out_;
+    std::vector<std::size_t> ends_;  ///< in out_, of what is written alone
     std::size_t have_ = 0, skip_ = preface_bytes;
     std::uint32_t received_ = 0;
     bool closed_ = false;

@@ -236,8 +236,9 @@ void H2Serving::on_message(std::int32_t stream, const H2Message& message) {
     if (loop_.options.fast && !loop_.provider.is_token_request(request)) {
         loop_.count_fast(1);
         if (!loop_.options.watch.empty()) record_if_watched(request);
-        session_.submit_response(stream, 200, {}, {});
-        return;
+        Reply reply;
+        reply.delay_ms = loop_.latency_ms(loop_.options.latency);
+        return send_in_time(stream, std::move(reply));
     }
     visit_.stream = stream;
     visit_.latency_ms = loop_.latency_ms(loop_.options.latency);
@@ -247,10 +248,11 @@ void H2Serving::on_message(std::int32_t stream, const H2Message& message) {
     Reply reply = loop_.provider.answer(request, visit_);
     if (reply.fault && reply.fault->row && strike_arrival(*reply.fault, stream)) return;
     taken_last_ = std::max(taken_last_, stream);
-    if (reply.delay_ms <= 0) {
-        send(stream, reply);
-        return;
-    }
+    send_in_time(stream, std::move(reply));
+}
+
+void H2Serving::send_in_time(std::int32_t stream, Reply reply) {
+    if (reply.delay_ms <= 0) return send(stream, reply);
     const std::int64_t due_ms = system_clock().steady_ms() + reply.delay_ms;
     late_.emplace(due_ms, std::pair(stream, std::move(reply)));
     alarm_.at_latest(due_ms);

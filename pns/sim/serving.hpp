@@ -1,7 +1,7 @@
 #pragma once
 
-// The connections of one loop of a simulator. Everything here belongs to that loop, except the
-// counters.
+// The connections of one loop of a simulator. Everything here belongs to that loop, except what is
+// atomic.
 
 #include <atomic>
 #include <boost/asio/io_context.hpp>
@@ -52,7 +52,8 @@ struct Loop {
           tls(std::move(context)),
           nursery(io.get_executor()),
           acceptor(io.get_executor()),
-          random(seed) {}
+          random(seed),
+          each_alone(sim_options.each_alone) {}
 
     const SimOptions& options;
     Provider& provider;
@@ -65,6 +66,7 @@ struct Loop {
     Acceptor acceptor;
     std::mt19937_64 random;
     std::set<Connection*> connections;
+    std::atomic<bool> each_alone;  ///< as SimOptions has it; any thread sets it
     bool stopping = false;
     std::uint16_t port = 0;
     bool held = false;                 ///< the port is bound, nobody listens

@@ -273,6 +273,9 @@ void Simulator::revoke_tokens() {
 void Simulator::set_clock_offset_ms(std::int64_t offset_ms) {
     impl_->provider->set_clock_offset_ms(offset_ms);
 }
+void Simulator::set_each_alone(bool on) {
+    for (auto& loop : impl_->loops) loop->each_alone = on;
+}
 void Simulator::stop() {
     impl_->stop();
 }

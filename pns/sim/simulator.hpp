@@ -40,6 +40,8 @@ struct SimOptions {
     std::uint16_t port = 0, control_port = 0;  ///< 0 = a free one
     unsigned threads = 1;
     bool fast = false;  ///< 200 to everything, no checks, no journal: for benchmarks
+    /// With `fast`: each answer is a TLS record of its own and has what the real provider sends.
+    bool each_alone = false;
     /// With `fast`, HTTP/2: pushes whose path holds this are recorded, the last segment of their
     /// path as the handle. Empty = none.
     std::string watch;
@@ -109,6 +111,8 @@ class Simulator {
     void event(const Event& event);
     void revoke_tokens();
     void set_clock_offset_ms(std::int64_t offset_ms);
+    /// As SimOptions::each_alone, from now on.
+    void set_each_alone(bool on);
     void stop();
 
   private:
