@@ -50,11 +50,16 @@ class Fanout {
 
     void run() {
         prepare();
-        for (unsigned i = 1; i <= experiment_.runs(); ++i) one_round(i);
+        for (unsigned i = 1; i <= experiment_.runs(); ++i) {
+            one_round(i);
+            round_alone(i);
+        }
         results_.add("peak_rss_mib", hub_.process().peak_rss_mib());
         results_.add_ratio("rate_ratio", "pushes_per_s", "h2load_per_s");
         results_.add_ratio("cpu_ratio", "cpu_us_per_push", "h2load_cpu_us");
         results_.add_ratio("template_cpu_ratio", "template_cpu_us_per_push", "h2load_cpu_us");
+        results_.add_ratio("alone_rate_ratio", "alone_pushes_per_s", "alone_h2load_per_s");
+        results_.add_ratio("alone_cpu_ratio", "alone_cpu_us_per_push", "alone_h2load_cpu_us");
         if (options_.no_profile) return;
         profile();
         trace_cost();
@@ -64,6 +69,12 @@ class Fanout {
   private:
     void prepare();
     void one_round(unsigned number);
+    void round_alone(unsigned number);
+    /// Platforms whose fast simulator speaks HTTP/2 without a look at the request.
+    bool has_answers_alone() const {
+        return options_.platform == "apns" || options_.platform == "fcmv1";
+    }
+    H2loadFigures h2load(unsigned number, const std::string& what);
     void profile();
     void trace_cost();
     void count_allocations();
@@ -127,16 +138,9 @@ void Fanout::one_round(unsigned number) {
     results_.add("last_push_ms", ours.last_ms);
     print_run(number, "broadcast", describe(ours));
 
-    H2loadOptions asked = options_.h2load;
-    asked.requests = options_.devices;
-    const Usage sink_of_h2load(sink_.process());
-    const H2loadFigures theirs = run_h2load(experiment_.dir(), sink_, target_, asked);
-    experiment_.check_sink("h2load", sink_of_h2load, sink_);
+    const H2loadFigures theirs = h2load(number, "h2load");
     results_.add("h2load_per_s", theirs.requests_per_s);
     results_.add("h2load_cpu_us", theirs.cpu_us_per_request);
-    print_run(number, "h2load",
-              hub::grouped(static_cast<std::uint64_t>(theirs.requests_per_s)) + "/s, " +
-                  hub::fixed(theirs.cpu_us_per_request, 2) + " us CPU per request");
 
     const Broadcast rendered = broadcast(templates());
     results_.add("template_pushes_per_s", rendered.pushes_per_s);
@@ -152,6 +156,34 @@ void Fanout::one_round(unsigned number) {
     print_run(number, "expression", describe(part));
     results_.plot("rate_over_time",
                   {{"native broadcast", ours.rate}, {"templates", rendered.rate}});
+}
+
+/// Once more, while the sink answers as ordinary servers do: each push alone. That keeps the sink
+/// busy, so what counts of it is the CPU.
+void Fanout::round_alone(unsigned number) {
+    if (!has_answers_alone()) return;
+    sink_.control(target_.platform).answer_each_alone(true);
+    const Broadcast ours = broadcast(native());
+    results_.add("alone_pushes_per_s", ours.pushes_per_s);
+    results_.add("alone_cpu_us_per_push", ours.cpu_us_per_push);
+    print_run(number, "alone", describe(ours));
+    const H2loadFigures theirs = h2load(number, "h2load alone");
+    results_.add("alone_h2load_per_s", theirs.requests_per_s);
+    results_.add("alone_h2load_cpu_us", theirs.cpu_us_per_request);
+    sink_.control(target_.platform).answer_each_alone(false);
+}
+
+H2loadFigures Fanout::h2load(unsigned number, const std::string& what) {
+    H2loadOptions asked = options_.h2load;
+    asked.requests = options_.devices;
+    asked.start_cpu_s = h2load_start_cpu_s(experiment_.dir(), sink_, target_, asked);
+    const Usage sink_of_h2load(sink_.process());
+    const H2loadFigures theirs = run_h2load(experiment_.dir(), sink_, target_, asked);
+    if (what == "h2load") experiment_.check_sink(what, sink_of_h2load, sink_);
+    print_run(number, what,
+              hub::grouped(static_cast<std::uint64_t>(theirs.requests_per_s)) + "/s, " +
+                  hub::fixed(theirs.cpu_us_per_request, 2) + " us CPU per request");
+    return theirs;
 }
 
 /// Shares of samples, times what a push costs when nobody looks.

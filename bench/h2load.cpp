@@ -4,6 +4,8 @@
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 namespace bench {
 namespace {
@@ -18,25 +20,21 @@ double milliseconds(const std::string& text) {
     return name == "us" ? value / 1e3 : name == "s" ? value * 1e3 : value;
 }
 
-}  // namespace
-
-void write_h2load_files(const std::filesystem::path& dir, const Sink& sink, const Target& target,
-                        std::uint32_t requests) {
-    std::ofstream paths(dir / "paths"), body(dir / "body");
-    for (std::uint32_t i = 0; i < requests; ++i)
-        paths << sink.origin(target.platform) << target.path(i) << '\n';
-    body << target.request_body();
-    if (!paths.flush() || !body.flush())
-        throw std::runtime_error("cannot write the requests of h2load to " + dir.string());
+std::uint32_t clients_of(const Target& target, const H2loadOptions& options) {
+    const unsigned wanted = target.h1 ? options.clients * h1_clients_per_client : options.clients;
+    return std::min(wanted, options.requests);
 }
 
-H2loadFigures run_h2load(const std::filesystem::path& dir, const Sink& sink, const Target& target,
-                         const H2loadOptions& options) {
-    const unsigned wanted = target.h1 ? options.clients * h1_clients_per_client : options.clients;
-    const std::uint32_t clients = std::min(wanted, options.requests);
+struct Run {
+    std::string output;
+    double cpu_s = 0;
+};
+
+Run run_once(const std::filesystem::path& dir, const Sink& sink, const Target& target,
+             const H2loadOptions& options, std::uint32_t requests, std::uint32_t clients) {
     std::vector<std::string> command{"h2load",
                                      "-n",
-                                     std::to_string(options.requests),
+                                     std::to_string(requests),
                                      "-c",
                                      std::to_string(clients),
                                      "-t",
@@ -53,11 +51,37 @@ H2loadFigures run_h2load(const std::filesystem::path& dir, const Sink& sink, con
         command.push_back(header);
     }
     Process process(command, dir / "h2load.log");
-    const double cpu_s = process.finish();
-    const std::string output = process.output();
+    Run out;
+    out.cpu_s = process.finish();
+    out.output = process.output();
+    return out;
+}
+
+}  // namespace
+
+void write_h2load_files(const std::filesystem::path& dir, const Sink& sink, const Target& target,
+                        std::uint32_t requests) {
+    std::ofstream paths(dir / "paths"), body(dir / "body");
+    for (std::uint32_t i = 0; i < requests; ++i)
+        paths << sink.origin(target.platform) << target.path(i) << '\n';
+    body << target.request_body();
+    if (!paths.flush() || !body.flush())
+        throw std::runtime_error("cannot write the requests of h2load to " + dir.string());
+}
+
+double h2load_start_cpu_s(const std::filesystem::path& dir, const Sink& sink, const Target& target,
+                          const H2loadOptions& options) {
+    const std::uint32_t clients = clients_of(target, options);
+    return run_once(dir, sink, target, options, clients, clients).cpu_s;
+}
+
+H2loadFigures run_h2load(const std::filesystem::path& dir, const Sink& sink, const Target& target,
+                         const H2loadOptions& options) {
+    const std::uint32_t clients = clients_of(target, options);
+    const Run run = run_once(dir, sink, target, options, options.requests, clients);
     H2loadFigures out;
     unsigned long long succeeded = 0;
-    std::istringstream lines(output);
+    std::istringstream lines(run.output);
     for (std::string line; std::getline(lines, line);) {
         if (line.starts_with("finished in ")) {
             const std::size_t comma = line.find(", ");
@@ -71,8 +95,9 @@ H2loadFigures run_h2load(const std::filesystem::path& dir, const Sink& sink, con
         }
     }
     if (succeeded != options.requests || out.requests_per_s <= 0)
-        throw std::runtime_error("h2load did not succeed: " + output);
-    out.cpu_us_per_request = cpu_s * 1e6 / options.requests;
+        throw std::runtime_error("h2load did not succeed: " + run.output);
+    out.cpu_us_per_request = std::max(0.0, run.cpu_s - options.start_cpu_s) * 1e6 /
+                             std::max(1U, options.requests - clients);
     return out;
 }
 

@@ -65,6 +65,11 @@ void SimControl::set_faults(const nlohmann::json& faults) const {
     checked(url_, "POST", "/faults", faults.dump());
 }
 
+void SimControl::answer_each_alone(bool on) const {
+    const nlohmann::json event{{"event", "each_alone"}, {"on", on}};
+    checked(url_, "POST", "/event", event.dump());
+}
+
 void SimControl::reset_connections() const {
     for (int i = 0; i < resets_max; ++i) {
         const auto counters = nlohmann::json::parse(checked(url_, "GET", "/counters"));

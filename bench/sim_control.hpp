@@ -19,6 +19,8 @@ class SimControl {
     void kill(const std::vector<std::string>& handles) const;
     /// What goes wrong from now on, as pns::sim::read_faults() reads it, in place of what did.
     void set_faults(const nlohmann::json& faults) const;
+    /// From now on a fast one writes each answer alone, with all that the real provider sends.
+    void answer_each_alone(bool on) const;
     /// Ends all connections with a TCP reset, until none is left.
     void reset_connections() const;
     /// Empties the list of accepted pushes.
