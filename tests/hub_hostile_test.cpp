@@ -78,7 +78,7 @@ pns::Task<Response> upload(Call call) {
 constexpr std::array table{
     hub::Route{"GET", "/size", hub::Right::none, 1'000, size_of},
     hub::Route{"PUT", "/{hub}/size", hub::Right::send, 512 * 1024, size_of},
-    hub::Route{"PUT", "/upload", hub::Right::none, 64 << 20, upload, hub::Trait::pieces},
+    hub::Route{"PUT", "/upload", hub::Right::none, 64 << 20, upload, hub::Trait::pieces, "sig"},
     hub::Route{"GET", "/large", hub::Right::none, 1'000, large},
     hub::Route{"GET", "/medium", hub::Right::none, 1'000, medium},
     hub::Route{"GET", "/shared", hub::Right::none, 1'000, shared},

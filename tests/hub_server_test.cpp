@@ -167,7 +167,7 @@ pns::Task<Response> slow(Call) {
 }
 
 constexpr std::array table{
-    hub::Route{"GET", "/echo", hub::Right::none, 64 * 1024, echo},
+    hub::Route{"GET", "/echo", hub::Right::none, 64 * 1024, echo, "a"},
     hub::Route{"POST", "/echo", hub::Right::none, 1'000, echo},
     hub::Route{"PUT", "/big", hub::Right::none, 512 * 1024, echo},
     hub::Route{"PUT", "/pieces", hub::Right::none, 4 << 20, add_up, hub::Trait::pieces},

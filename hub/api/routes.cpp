@@ -15,6 +15,15 @@ constexpr std::size_t batch_bytes = 512 * 1024;   // a message and up to 1,000 h
 constexpr std::size_t hub_bytes = 256 * 1024;     // a description with all credentials
 constexpr std::size_t no_body_bytes = 64 * 1024;  // some clients send a body nobody asked for
 
+// What clients of Azure Blob append, on which nothing here depends, is taken as well: their time
+// limit, how a list is grouped and what it should say besides. An upload in blocks has an answer of
+// its own.
+constexpr std::string_view list_parameters =
+    "sr sp se sig restype comp prefix marker maxresults delimiter include timeout";
+constexpr std::string_view blob_parameters = "sr sp se sig timeout";
+constexpr std::string_view upload_parameters = "sr sp se sig timeout comp blockid";
+constexpr std::string_view hubs_parameters = "$top $skip";
+
 constexpr std::array table{
     Route{"GET", "/healthz", Right::none, no_body_bytes, get_healthz, Trait::health},
     Route{"GET", "/readyz", Right::none, no_body_bytes, get_readyz, Trait::health},
@@ -23,14 +32,18 @@ constexpr std::array table{
     Route{"GET", "/openapi.json", Right::none, no_body_bytes, get_openapi},
 
     // Authorised by the signature of the URL.
-    Route{"GET", "/$blobs/{hub}/{container}", Right::none, no_body_bytes, list_blobs},
-    Route{"GET", "/$blobs/{hub}/{container}/{name...}", Right::none, no_body_bytes, get_blob},
-    Route{"HEAD", "/$blobs/{hub}/{container}/{name...}", Right::none, no_body_bytes, get_blob},
+    Route{"GET", "/$blobs/{hub}/{container}", Right::none, no_body_bytes, list_blobs,
+          list_parameters},
+    Route{"GET", "/$blobs/{hub}/{container}/{name...}", Right::none, no_body_bytes, get_blob,
+          blob_parameters},
+    Route{"HEAD", "/$blobs/{hub}/{container}/{name...}", Right::none, no_body_bytes, get_blob,
+          blob_parameters},
     Route{"PUT", "/$blobs/{hub}/{container}/{name...}", Right::none, no_body_bytes, put_blob,
-          Trait::pieces, blob_upload_bound},
+          Trait::pieces, upload_parameters, blob_upload_bound},
 
-    Route{"GET", "/", Right::manage_namespace, no_body_bytes, list_hubs},
-    Route{"GET", "/$Resources/NotificationHubs", Right::manage_namespace, no_body_bytes, list_hubs},
+    Route{"GET", "/", Right::manage_namespace, no_body_bytes, list_hubs, hubs_parameters},
+    Route{"GET", "/$Resources/NotificationHubs", Right::manage_namespace, no_body_bytes, list_hubs,
+          hubs_parameters},
     Route{"PUT", "/{hub}", Right::manage_namespace, hub_bytes, put_hub},
     Route{"GET", "/{hub}", Right::manage, no_body_bytes, get_hub},
     Route{"DELETE", "/{hub}", Right::manage_namespace, no_body_bytes, delete_hub},
@@ -40,12 +53,12 @@ constexpr std::array table{
     Route{"POST", "/{hub}/registrations", Right::listen, body_bytes, create_registration,
           Trait::creates},
     Route{"GET", "/{hub}/registrations", Right::listen_if_filtered, no_body_bytes,
-          list_registrations},
+          list_registrations, "$filter $top $skip continuationtoken"},
     Route{"PUT", "/{hub}/registrations/{id}", Right::listen, body_bytes, put_registration},
     Route{"GET", "/{hub}/registrations/{id}", Right::listen, no_body_bytes, get_registration},
     Route{"DELETE", "/{hub}/registrations/{id}", Right::listen, no_body_bytes, delete_registration},
     Route{"GET", "/{hub}/tags/{tag}/registrations", Right::manage, no_body_bytes,
-          list_registrations_by_tag},
+          list_registrations_by_tag, "$top $skip continuationtoken"},
 
     Route{"PUT", "/{hub}/installations/{id}", Right::listen, body_bytes, put_installation},
     Route{"PATCH", "/{hub}/installations/{id}", Right::listen, body_bytes, patch_installation},
@@ -53,11 +66,11 @@ constexpr std::array table{
     Route{"DELETE", "/{hub}/installations/{id}", Right::listen, no_body_bytes, delete_installation},
 
     Route{"POST", "/{hub}/messages", Right::send, body_bytes, post_message,
-          Trait::creates | Trait::steered},
+          Trait::creates | Trait::steered, "direct test"},
     Route{"POST", "/{hub}/messages/$batch", Right::send, batch_bytes, post_direct_batch,
-          Trait::creates | Trait::steered},
+          Trait::creates | Trait::steered, "direct test"},
     Route{"POST", "/{hub}/schedulednotifications", Right::send, body_bytes, post_scheduled,
-          Trait::creates | Trait::steered},
+          Trait::creates | Trait::steered, "direct"},
     Route{"DELETE", "/{hub}/schedulednotifications/{id}", Right::send, no_body_bytes,
           delete_scheduled},
     Route{"GET", "/{hub}/messages/{id}", Right::send_or_manage, no_body_bytes, get_message},

@@ -60,14 +60,22 @@ std::vector<std::string> arguments(std::string_view pattern,
     return out;
 }
 
-/// The one parameter that may be blank: of the first page.
+/// The one parameter of our own that may be blank: of the first page.
 constexpr std::string_view first_page = "continuation";
+
+/// Flags of the contract: whoever reads them judges several of one name.
+bool is_flag(std::string_view name) {
+    return name == "direct" || name == "test";
+}
 
 }  // namespace
 
 std::optional<Refusal> check_query(const Route& route, const Request& request) {
-    if (!route.answers_problems) return std::nullopt;
-    std::set<std::string_view> known{"api-version"}, seen;
+    if (route.tells_health) return std::nullopt;
+    constexpr std::string_view version = "api-version";
+    const bool of_contract = !route.answers_problems;
+    std::set<std::string_view> known{version}, seen;
+    if (of_contract && route.names_hub) known.insert("test");  // docs/contracts/anh.md 2.2
     std::string listed;
     for (auto rest = route.parameters; !rest.empty();) {
         const auto name = rest.substr(0, rest.find(' '));
@@ -81,9 +89,11 @@ std::optional<Refusal> check_query(const Route& route, const Request& request) {
                 "The parameter '" + shown(name) + "' is not known here. " +
                 (listed.empty() ? "There are none." : "There are these: " + listed + "."));
         }
-        if (!seen.insert(name).second)
+        const bool may_repeat = of_contract && (name == version || is_flag(name));
+        if (!seen.insert(name).second && !may_repeat)
             return bad_request("The parameter '" + name + "' is there twice.");
-        if (name != "api-version" && name != first_page && trimmed(value).empty())
+        if (of_contract) continue;
+        if (name != version && name != first_page && trimmed(value).empty())
             return bad_request("The parameter '" + name +
                                "' is blank. Give it a value, or leave it out.");
     }

@@ -87,10 +87,13 @@ struct Route {
     }
     constexpr Route(std::string_view of_method, std::string_view of_pattern, Right needed,
                     std::size_t body_bytes, Handler by, Trait traits,
-                    std::string_view of_parameters)
-        : Route(of_method, of_pattern, needed, body_bytes, by, traits) {
+                    std::string_view of_parameters, BodyBound bound = nullptr)
+        : Route(of_method, of_pattern, needed, body_bytes, by, traits, bound) {
         parameters = of_parameters;
     }
+    constexpr Route(std::string_view of_method, std::string_view of_pattern, Right needed,
+                    std::size_t body_bytes, Handler by, std::string_view of_parameters)
+        : Route(of_method, of_pattern, needed, body_bytes, by, Trait::none, of_parameters) {}
 
     std::string_view method;
     std::string_view pattern;  ///< "/{hub}/installations/{id}"
@@ -102,8 +105,7 @@ struct Route {
     bool names_hub;            ///< the pattern begins with the hub's name
     BodyBound body_bound;      ///< null: body_bytes_max for every request
     std::size_t segments = 0;  ///< of the pattern
-    /// Of the query, in lower case, joined by blanks. Only routes that answer problems have them,
-    /// and take no others.
+    /// Of the query, in lower case, joined by blanks. check_query() says what else is taken.
     std::string_view parameters;
 
   private:
@@ -124,9 +126,12 @@ using Routed = std::variant<Matched, NoRoute>;
 /// `segments` decoded, without empty ones. A HEAD leads where the GET does, if it has no row.
 Routed match(std::span<const Route> table, std::string_view method,
              std::span<const std::string> segments);
-/// Refuses a query with a parameter that a route of ours does not have, or has twice, or that is
-/// blank (but for `continuation`, which names the first page so): a filter that is misspelt or got
-/// no value would let through what it should hold back. Routes of the contract take any query.
+/// Refuses a query with a parameter that the route does not have: a filter or a flag that is
+/// misspelt would let through what it should hold back. Besides the route's own, all take
+/// `api-version`, and the contract's routes of a hub `test`, which .NET appends to every address.
+/// Whoever looks how the process is (Trait::health) may ask with anything. None stands there twice,
+/// but for those of which clients do so; a blank one is refused here where problems are answered,
+/// except `continuation`, which names the first page so, and by their handlers elsewhere.
 std::optional<Refusal> check_query(const Route& route, const Request& request);
 /// Does it lead to a route that takes pieces?
 bool takes_pieces(const Routed& routed);
