@@ -11,6 +11,7 @@
 #include <set>
 
 #include "registry/match.hpp"
+#include "registry/page_fill.hpp"
 #include "registry/partition.hpp"
 #include "registry/reader.hpp"
 #include "registry/select.hpp"
@@ -101,15 +102,16 @@ Result<Candidates> candidates_of(const Views& views, std::uint32_t hub, const De
 class DeviceList {
   public:
     DeviceList(const View& view, std::uint32_t hub, const DeviceQuery& query)
-        : view_(view), hub_(hub), query_(query) {}
+        : view_(view), hub_(hub), query_(query), fill_(query.count_max) {}
 
-    bool full() const { return page_.devices.size() >= query_.count_max; }
+    bool full() const { return fill_.full(); }
     /// The page ends behind `place`.
     void end_at(const std::string& place) { page_.next = place; }
     DevicePage take() { return std::move(page_); }
 
     void offer(InstallationRecord record) {
         if (!installation_matches(query_, record)) return;
+        fill_.add(bytes_of(record.value));
         FoundDevice device;
         device.parts = record.parts.size();
         device.installation = std::move(record.value);
@@ -135,6 +137,7 @@ class DeviceList {
         }
         auto value = to_registration(**row, nullptr);
         if (!value) return value.error();
+        fill_.add(bytes_of(*value));
         FoundDevice device;
         device.parts = 1;
         device.registration = std::move(*value);
@@ -146,6 +149,7 @@ class DeviceList {
     const View& view_;
     const std::uint32_t hub_;
     const DeviceQuery& query_;
+    PageFill fill_;
     DevicePage page_;
 };
 

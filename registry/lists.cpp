@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "registry/page_fill.hpp"
 #include "registry/partition.hpp"
 #include "registry/reader.hpp"
 
@@ -17,30 +18,28 @@ namespace {
 
 constexpr std::size_t listed_by_rows_max = 10'000;
 
-/// Knows when a page is full, by count or by bytes; one more row than fits shows that there is a
-/// next page.
+/// One more row than fits shows that there is a next page.
 class PageBuilder {
   public:
-    explicit PageBuilder(std::size_t count_max) : count_max_(std::max<std::size_t>(count_max, 1)) {}
+    explicit PageBuilder(std::size_t count_max) : fill_(count_max) {}
     bool full() const { return more_; }
     Result<void> add(const View& view, std::uint32_t hub, const Row& row) {
-        if (page_.registrations.size() == count_max_ || bytes_ >= page_bytes_max) {
+        if (fill_.full()) {
             more_ = true;
             page_.next = page_.registrations.back().id;
             return {};
         }
         auto value = read_registration(view, hub, row);
         if (!value) return value.error();
-        bytes_ += bytes_of(*value);
+        fill_.add(bytes_of(*value));
         page_.registrations.push_back(std::move(*value));
         return {};
     }
     Page take() { return std::move(page_); }
 
   private:
-    const std::size_t count_max_;
+    PageFill fill_;
     bool more_ = false;
-    std::size_t bytes_ = 0;
     Page page_;
 };
 

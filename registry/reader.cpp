@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "registry/page_fill.hpp"
 #include "registry/partition.hpp"
 
 namespace registry {
@@ -83,16 +84,51 @@ Result<Installation> read_installation(const View& view, std::uint32_t hub, std:
     return std::move(record->value);
 }
 
-std::size_t bytes_of(const Registration& registration) {
-    std::size_t bytes = registration.id.size() + registration.handle.size() +
-                        registration.secondary_tile.size() + registration.installation_id.size();
-    for (const auto& tag : registration.tags) bytes += tag.size();
-    for (const auto& [name, value] : registration.push_variables)
-        bytes += name.size() + value.size();
-    if (!registration.body) return bytes;
-    const Template& source = *registration.body;
-    bytes += source.name.size() + source.body.size() + source.expiry.size();
+namespace {
+
+std::size_t bytes_in(const std::vector<std::string>& texts) {
+    std::size_t bytes = 0;
+    for (const auto& text : texts) bytes += text.size();
+    return bytes;
+}
+
+std::size_t bytes_in(const Template& source) {
+    std::size_t bytes =
+        source.name.size() + source.body.size() + source.expiry.size() + bytes_in(source.tags);
     for (const auto& [name, value] : source.headers) bytes += name.size() + value.size();
+    return bytes;
+}
+
+std::size_t bytes_in(const std::map<std::string, std::string>& texts) {
+    std::size_t bytes = 0;
+    for (const auto& [name, value] : texts) bytes += name.size() + value.size();
+    return bytes;
+}
+
+std::size_t bytes_in(const std::map<std::string, Template>& templates) {
+    std::size_t bytes = 0;
+    for (const auto& [name, value] : templates) bytes += name.size() + bytes_in(value);
+    return bytes;
+}
+
+}  // namespace
+
+std::size_t bytes_of(const Registration& registration) {
+    const std::size_t bytes = registration.id.size() + registration.handle.size() +
+                              registration.secondary_tile.size() +
+                              registration.installation_id.size() + bytes_in(registration.tags) +
+                              bytes_in(registration.push_variables);
+    return registration.body ? bytes + bytes_in(*registration.body) : bytes;
+}
+
+std::size_t bytes_of(const Installation& installation) {
+    std::size_t bytes = installation.id.size() + installation.user_id.size() +
+                        installation.push_channel.size() + bytes_in(installation.tags) +
+                        bytes_in(installation.push_variables) + bytes_in(installation.templates);
+    for (const auto& [name, tile] : installation.secondary_tiles) {
+        bytes +=
+            name.size() + tile.push_channel.size() + bytes_in(tile.tags) + bytes_in(tile.templates);
+    }
     return bytes;
 }
 
@@ -106,7 +142,7 @@ Result<Page> find_handle(const View& view, std::uint32_t hub, std::string_view h
     Page page;
     auto& found = page.registrations;
     std::string last;
-    std::size_t bytes = 0;
+    PageFill fill(count_max);
     const auto cursor = view.snapshot->cursor(Family::handles, true);
     for (const bool native : {true, false}) {
         if (native && after.starts_with('t')) continue;
@@ -116,7 +152,7 @@ Result<Page> find_handle(const View& view, std::uint32_t hub, std::string_view h
         for (cursor->seek(from); cursor->valid(); cursor->next()) {
             if (!cursor->key().starts_with(prefix)) break;
             if (from.size() > prefix.size() && cursor->key() == from) continue;
-            if (found.size() == std::max<std::size_t>(count_max, 1) || bytes >= page_bytes_max) {
+            if (fill.full()) {
                 page.next = last;
                 break;
             }
@@ -128,7 +164,7 @@ Result<Page> find_handle(const View& view, std::uint32_t hub, std::string_view h
             if (!value) return value.error();
             if (value->handle != handle) continue;
             last = (native ? "n" : "t") + std::string(cursor->key().substr(prefix.size()));
-            bytes += bytes_of(*value);
+            fill.add(bytes_of(*value));
             found.push_back(std::move(*value));
         }
         if (auto status = cursor->status(); !status) return status.error();

@@ -34,11 +34,9 @@ Result<Installation> owner_of(const View& view, std::uint32_t hub, std::string_v
 Result<Page> find_handle(const View& view, std::uint32_t hub, std::string_view handle,
                          std::string_view after, std::size_t count_max);
 
-/// A page ends when its registrations hold so much, whatever count was asked for: a row may have
-/// 64 KiB, and as XML a multiple of that. The last row comes on top.
-constexpr std::size_t page_bytes_max = 1u << 20;
 /// Of the texts that it holds.
 std::size_t bytes_of(const Registration& registration);
+std::size_t bytes_of(const Installation& installation);
 
 // lists.cpp
 Result<Page> list_registrations(const View& view, std::uint32_t hub, std::string_view tag,

@@ -10,11 +10,18 @@
 #include <optional>
 #include <tuple>
 
+#include "registry/page_fill.hpp"
 #include "registry/reader.hpp"
 
 namespace registry {
 
 namespace {
+
+/// Of one send in a list: what a client gave it, and its figures.
+std::size_t bytes_of(const Send& send) {
+    constexpr std::size_t figures_bytes = 1'024;
+    return figures_bytes + send.id.size() + send.tag_expression.size();
+}
 
 Result<std::vector<Bitmap>> read_bitmaps(const Snapshot& snapshot, LedgerKind kind,
                                          std::uint32_t hub, const std::string& id,
@@ -174,6 +181,7 @@ Result<std::vector<OpenSend>> read_open_sends(const View& view) {
 
 Result<SendPage> read_sends(const View& view, std::uint32_t hub, const SendQuery& query) {
     SendPage page;
+    PageFill fill(query.count_max);
     const std::string prefix = ledger_hub_prefix(LedgerKind::send, hub);
     const auto cursor = view.snapshot->cursor_down(Family::ledger);
     cursor->seek(query.below.empty() ? after_prefix(prefix)
@@ -196,9 +204,10 @@ Result<SendPage> read_sends(const View& view, std::uint32_t hub, const SendQuery
         if (wanted) {
             row.body.clear();
             row.direct_handles.clear();
+            fill.add(bytes_of(row));
             page.sends.emplace_back(std::move(row), std::move(stored.progress));
         }
-        if (page.sends.size() < query.count_max && reads + 1 < query.reads_max) continue;
+        if (!fill.full() && reads + 1 < query.reads_max) continue;
         page.next = std::move(id);
         break;
     }

@@ -21,6 +21,7 @@
 #include <shared_mutex>
 
 #include "registry/keys.hpp"
+#include "registry/page_fill.hpp"
 #include "registry/rocks_log.hpp"
 #include "registry/rocks_status.hpp"
 #include "registry/rocks_watch.hpp"
@@ -281,6 +282,15 @@ Result<std::size_t> TraceStore::write_events(std::string_view events) {
 
 namespace {
 
+/// Of the texts of a page; an attempt has times and names besides.
+std::size_t bytes_of(const TracedPush& push) {
+    constexpr std::size_t attempt_bytes = 128;
+    std::size_t bytes = push.send_id.size() + push.device_id.size() + push.registration_id.size();
+    for (const TracedAttempt& attempt : push.attempts)
+        bytes += attempt_bytes + attempt.reason.size() + attempt.provider_id.size();
+    return bytes;
+}
+
 /// The push that `prefix` names; nothing if its events are gone.
 Result<std::optional<TracedPush>> read_push(rocksdb::Iterator& at, const std::string& prefix) {
     std::optional<TracedPush> push;
@@ -310,6 +320,7 @@ Result<TracePage> TraceStore::of_send(std::uint32_t hub, std::string_view send_i
     const auto at = impl_->cursor(pushes, true);
     const auto devices = impl_->cursor(pushes, true);
     TracePage page;
+    PageFill fill(count_max);
     std::size_t examined = 0;
     for (at->Seek(slice(start)); at->Valid() && at->key().starts_with(slice(prefix)); at->Next()) {
         const std::string_view tail = view(at->key()).substr(prefix.size());
@@ -332,8 +343,9 @@ Result<TracePage> TraceStore::of_send(std::uint32_t hub, std::string_view send_i
         if (!*push || (*push)->attempts.back().at_ms != place->at_ms ||
             (*push)->attempts.back().attempt != place->attempt)
             continue;
+        fill.add(bytes_of(**push));
         page.pushes.push_back(std::move(**push));
-        if (page.pushes.size() == count_max) return page;
+        if (fill.full()) return page;
     }
     if (const auto status = as_result(at->status()); !status) return status.error();
     page.next.clear();
@@ -349,12 +361,15 @@ Result<TracePage> TraceStore::of_device(std::uint32_t hub, DeviceKind kind, std:
     const std::string prefix = trace_device_prefix(hub, kind, id);
     const auto at = impl_->cursor(pushes, true);
     TracePage page;
+    PageFill fill(count_max);
     std::size_t examined = 0;
     std::string group;
     std::optional<TracedPush> push;
     const auto close = [&] {
-        if (push && push->attempts.back().at_ms >= oldest_ms)
+        if (push && push->attempts.back().at_ms >= oldest_ms) {
+            fill.add(bytes_of(*push));
             page.pushes.push_back(std::move(*push));
+        }
         push.reset();
     };
     // `after` names the last push shown; its own events all lie before this.
@@ -366,7 +381,7 @@ Result<TracePage> TraceStore::of_device(std::uint32_t hub, DeviceKind kind, std:
         if (named != group) {
             close();
             if (!group.empty()) page.next = group.substr(prefix.size());
-            if (page.pushes.size() == count_max || examined > examined_max) return page;
+            if (fill.full() || examined > examined_max) return page;
             group = named;
         }
         ++examined;
@@ -503,6 +518,11 @@ Result<std::vector<DetailsEntry>> TraceStore::list_details(std::uint32_t hub,
 
 namespace {
 
+std::size_t bytes_of(const RetirementRecord& record) {
+    return record.reason.size() + record.send_id.size() + record.by.size() +
+           record.installation_id.size() + record.registration_id.size();
+}
+
 std::string device_of(const RetirementRecord& record) {
     return record.installation_id.empty() ? record.registration_id : record.installation_id;
 }
@@ -538,13 +558,15 @@ Result<TraceStore::RetirementPage> TraceStore::Impl::retirements_of(std::uint32_
     const std::string start = prefix + std::string(after);
     const auto at = cursor(retirements, true);
     RetirementPage page;
+    PageFill fill(count_max);
     for (at->Seek(slice(start)); at->Valid() && at->key().starts_with(slice(prefix)); at->Next()) {
         const std::string_view tail = view(at->key()).substr(prefix.size());
         if (tail == after) continue;
         auto record = decode_retirement(hub, view(at->value()));
         if (!record) return record.error();
         if (record->at_ms < oldest_ms) break;
-        if (page.records.size() == count_max) return page;
+        if (fill.full()) return page;
+        fill.add(bytes_of(*record));
         page.next = tail;
         page.records.push_back(std::move(*record));
     }

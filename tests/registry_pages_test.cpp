@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include "registry/page_fill.hpp"
 #include "registry/reader.hpp"
 #include "tests/support/registry_fixture.hpp"
 
@@ -61,7 +62,7 @@ TEST_CASE("pages end by bytes, in lists of all, of a tag and of a handle", "[reg
                 seen.insert(one.id);
                 ++rows;
             }
-            CHECK(bytes < page_bytes_max + body_bytes + 1'000);
+            CHECK(bytes < PageFill::page_bytes + body_bytes + 1'000);
             after = page->next;
         } while (!after.empty() && ++pages < 20);
         CHECK(pages >= 3);

@@ -250,6 +250,46 @@ TEST_CASE("a device lists its pushes by send, newest first, over pages", "[regis
               .pushes.empty());
 }
 
+TEST_CASE("pages of the trace are bounded in bytes and lead to all", "[registry][bounds]") {
+    TempDirectory directory;
+    const auto store = open_in(directory);
+    constexpr std::uint32_t pushes = 120;
+    std::string events;
+    for (std::uint32_t i = 0; i < pushes; ++i) {
+        Told told;
+        told.number = i;
+        told.device = "phone" + std::to_string(i);
+        for (const bool of_one_device : {false, true}) {
+            if (of_one_device) {
+                told.device = "one";
+                told.send = "send-" + std::to_string(1'000 + i);
+            }
+            auto event = told.event();
+            event.reason = std::string(20'000, 'r');
+            append_trace_event(events, event);
+        }
+    }
+    REQUIRE(store->write_events(events));
+    const auto read_all = [&](auto&& read) {
+        std::size_t found = 0, pages = 0;
+        std::string after;
+        do {
+            const auto page = read(after);
+            REQUIRE(page.has_value());
+            CHECK(page->pushes.size() <= 54);  // a mebibyte, and the last
+            found += page->pushes.size();
+            after = page->next;
+        } while (!after.empty() && ++pages < 10);
+        CHECK(found == pushes);
+    };
+    read_all([&](const std::string& after) {
+        return store->of_send(1, "send-1", "", after, 1'000, start_ms);
+    });
+    read_all([&](const std::string& after) {
+        return store->of_device(1, DeviceKind::installation, "one", after, 1'000, start_ms);
+    });
+}
+
 TEST_CASE("the trace agrees with a map over random events, erasures and reopening", "[registry]") {
     const auto seed = std::random_device{}();
     INFO("seed " << seed);

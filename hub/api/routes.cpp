@@ -22,7 +22,7 @@ constexpr std::string_view list_parameters =
     "sr sp se sig restype comp prefix marker maxresults delimiter include timeout";
 constexpr std::string_view blob_parameters = "sr sp se sig timeout";
 constexpr std::string_view upload_parameters = "sr sp se sig timeout comp blockid";
-constexpr std::string_view hubs_parameters = "$top $skip";
+constexpr std::string_view hubs_parameters = "$top $skip continuationtoken";
 
 constexpr std::array table{
     Route{"GET", "/healthz", Right::none, no_body_bytes, get_healthz, Trait::health},

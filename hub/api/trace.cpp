@@ -24,6 +24,7 @@
 #include "hub/text/times.hpp"
 #include "pns/alarm.hpp"
 #include "pns/platform.hpp"
+#include "registry/page_fill.hpp"
 
 namespace hub {
 
@@ -266,19 +267,22 @@ pns::Task<Response> list_held_retirements(Call call) {
         body["gates"].push_back(std::move(entry));
     }
     const auto held = gates.list(hub, after, paging.top);
+    registry::PageFill fill(paging.top);
     for (const auto& one : held) {
+        const registry::Retirement& dead = one.retirement;
+        fill.add(dead.reason.size() + dead.send_id.size() + dead.installation_id.size() +
+                 dead.registration_id.size());
         json entry{{"platform", pns::platforms()[one.platform].name},
-                   {"reason", one.retirement.reason},
-                   {"send", one.retirement.send_id},
-                   {"at", iso_ms(one.retirement.at_ms)},
-                   {"registration", one.retirement.registration_id}};
-        if (!one.retirement.installation_id.empty())
-            entry["installation"] = one.retirement.installation_id;
+                   {"reason", dead.reason},
+                   {"send", dead.send_id},
+                   {"at", iso_ms(dead.at_ms)},
+                   {"registration", dead.registration_id}};
+        if (!dead.installation_id.empty()) entry["installation"] = dead.installation_id;
         body["held"].push_back(std::move(entry));
+        if (!fill.full()) continue;
+        body["continuation"] = continuation_token(listed, std::to_string(dead.ticket));
+        break;
     }
-    if (held.size() == paging.top)
-        body["continuation"] =
-            continuation_token(listed, std::to_string(held.back().retirement.ticket));
     co_return answer(body);
 }
 

@@ -228,10 +228,10 @@ std::string hub_entry(const HubEntry& entry, std::string_view root_url, std::str
 }
 
 std::string hub_feed(std::span<const HubEntry> entries, std::string_view root_url,
-                     std::string_view query, std::int64_t now_ms) {
-    const std::string url =
-        std::string(root_url) + "/$Resources/NotificationHubs" + query_part(query);
-    std::string out = feed_head("NotificationHubs", url, now_ms);
+                     std::string_view query, std::int64_t now_ms, std::string_view next_query) {
+    const std::string base = std::string(root_url) + "/$Resources/NotificationHubs";
+    std::string out = feed_head("NotificationHubs", base + query_part(query), now_ms);
+    if (!next_query.empty()) append_link(out, "next", base + query_part(next_query));
     for (const HubEntry& entry : entries) out += hub_entry(entry, root_url, query);
     return out + "</feed>";
 }

@@ -61,8 +61,9 @@ struct HubEntry {
     std::int64_t updated_at_ms = 0;
 };
 std::string hub_entry(const HubEntry& entry, std::string_view root_url, std::string_view query);
+/// `next_query`: that of the next page, empty on the last.
 std::string hub_feed(std::span<const HubEntry> entries, std::string_view root_url,
-                     std::string_view query, std::int64_t now_ms);
+                     std::string_view query, std::int64_t now_ms, std::string_view next_query = {});
 
 /// Any text as the content of CDATA, split where it holds "]]>"; broken UTF-8 is replaced.
 void append_cdata(std::string& out, std::string_view text);
