@@ -419,6 +419,36 @@ TEST_CASE("hubs take turns, however many jobs one of them has", "[hub]") {
     CHECK(other->updated_at_ms <= world.record(last)->updated_at_ms);
 }
 
+TEST_CASE("a long job makes way for another hub's and goes on", "[hub][hostile]") {
+    hub::Config config;
+    config.jobs_running_max = 1;
+    config.jobs_turn_ms = 20;
+    World world(config);
+    world.put_hub("second");
+    constexpr std::uint64_t count = 20'000;
+    std::string file;
+    for (std::uint64_t i = 0; i < count; ++i) file += line_of(i, "");
+    const auto import = world.upload("big.txt", file);
+    const auto longest = world.started("ImportCreateRegistrations", import);
+    REQUIRE(support::comes_true([&] { return world.record(longest)->line > 0; }));
+    auto& jobs = world.service().parts().jobs;
+    const auto number = world.service().parts().hubs.find("second")->row.number;
+    for (int i = 0; i < 3; ++i) {
+        const auto answer = world.client().request(
+            "POST", "/second/jobs", world.root_headers(),
+            "<NotificationHubJob><Type>ExportRegistrations</Type><OutputContainerUri>"
+            "https://localhost/$blobs/second/jobs</OutputContainerUri></NotificationHubJob>");
+        REQUIRE(answer.status == 201);
+        const auto id = element(answer.body, "JobId");
+        REQUIRE(support::comes_true([&] { return hub::is_final(jobs.find(number, id)->status); }));
+        CHECK_FALSE(hub::is_final(world.record(longest)->status));
+    }
+    CHECK(element(world.ended(longest), "Status") == "Completed");
+    CHECK(world.record(longest)->succeeded == count);
+    CHECK(world.registrations() == count);
+    CHECK(world.rows(longest, "Output.txt").size() == count);
+}
+
 TEST_CASE("a job reads and writes another service's blobs, if its host is allowed", "[hub]") {
     hub::Config store_config;
     store_config.host_names = {"store.example.test", "127.0.0.1", "localhost"};

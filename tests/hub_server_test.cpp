@@ -181,6 +181,7 @@ constexpr std::array table{
     hub::Route{"GET", "/large", hub::Right::none, 1'000, large},
     hub::Route{"GET", "/slow", hub::Right::none, 1'000, slow},
     hub::Route{"GET", "/{hub}/thing/{id}", hub::Right::listen, 1'000, echo},
+    hub::Route{"GET", "/{hub}/slow", hub::Right::listen, 1'000, slow},
 };
 
 /// The server of these tests, with what its handlers wait at.
@@ -722,6 +723,41 @@ TEST_CASE("requests beyond the bound get 503 at once", "[hub]") {
     held.let_go();
     for (const int stream : streams) CHECK(client.wait(stream).body == "late");
     CHECK(client.request("GET", "/echo").status == 200);
+}
+
+TEST_CASE("a hub whose requests hang leaves places at work to the others", "[hub][hostile]") {
+    constexpr int places = 10, share = 7;  // 1 of its own, and 80 % of the 8 that nobody owns
+    const std::vector<std::pair<std::string, std::string>> good{{"authorization", "good"}};
+    Barrier held;
+    auto config = quick_config();
+    config.requests_in_flight_max = places;
+    Server server(config);
+    server.dispatch().share_requests(hub::Shares(
+        "requests_in_flight", "requests at work", [] { return std::uint64_t{places}; },
+        [] {
+            return hub::ShareRule{80, 2};
+        }));
+    H2Client greedy(server.port), other(server.port);
+    std::vector<int> streams;
+    for (int i = 0; i < share; ++i) streams.push_back(greedy.start("GET", "/orders/slow", good));
+    held.wait_for(share);
+    for (int i = 0; i < 5; ++i) {
+        const auto busy = greedy.request("GET", "/orders/thing/1", good);
+        check_error(busy, 429);
+        CHECK(busy.header("retry-after") == "1");
+        CHECK(busy.body.find("its own share") != std::string::npos);
+    }
+    CHECK(server.metrics().find("pushhub_requests_limited_total{by=\"hub_share\"} 5") !=
+          std::string::npos);
+    // The other hub has its own, whatever hangs, and no more than that.
+    for (int i = 0; i < 5; ++i) CHECK(other.request("GET", "/tickets/thing/1", good).status == 200);
+    const int hangs = other.start("GET", "/tickets/slow", good);
+    held.wait_for(share + 1);
+    check_error(other.request("GET", "/tickets/thing/1", good), 429);
+    held.let_go();
+    for (const int stream : streams) CHECK(greedy.wait(stream).body == "late");
+    CHECK(other.wait(hangs).body == "late");
+    CHECK(greedy.request("GET", "/orders/thing/1", good).status == 200);
 }
 
 TEST_CASE("streams that are reset do not let more handlers run than streams", "[hub]") {

@@ -4,8 +4,9 @@
 // writer's thread, and these just fill in a batch and count. Import: read a batch of lines, submit
 // it, and settle the batch before, so the writer always has one to work on. Rows are written in
 // the order of lines. What an overloaded writer refuses is submitted again. Export walks the list
-// of registrations page by page. Broken ends a job as Failed; a stop ends nothing: the record of
-// the last checkpoint says where to go on.
+// of registrations page by page. Broken ends a job as Failed; a stop and the end of a turn end
+// nothing: the record of the last checkpoint says where to go on. A delivery to another service
+// would begin anew, so the end of a turn does not cut it.
 
 #include "hub/bulk/job_run.hpp"
 
@@ -161,7 +162,7 @@ void Run::work() {
         throw Broken{"The output files cannot be opened."};
     if (!job_.read_all && imports) import_lines();
     if (!job_.read_all && !imports) export_rows();
-    if (!job_.read_all) return;  // told to stop
+    if (!job_.read_all) return;  // told to stop, or to make way
     for (JobOutput* file : {&output_, &failed_}) {
         if (file == &failed_ && !imports) continue;
         auto sent = file->deliver(stop_);
@@ -179,7 +180,7 @@ void Run::import_lines() {
     std::shared_ptr<Batch> before;
     bool ended = false;
     std::uint64_t line = job_.line;
-    while (!ended && !stop_) {
+    while (!ended && !stop_ && (line == job_.line || !calls_.turn_over())) {
         refresh_hub();
         auto batch = std::make_shared<Batch>();
         batch->line = line;
@@ -199,7 +200,9 @@ void Run::read_batch(LineReader& reader, Batch& batch, bool& ended) {
         std::clamp<std::size_t>(tools_.config.write_queue_changes_max / 8, 1, batch_lines_max);
     const std::int64_t now = tools_.clock.wall_ms();
     const std::int64_t ttl = hub_->description.registration_ttl_ms;
+    const std::uint64_t first = batch.line;
     while (batch.items.size() < lines_max) {
+        if (batch.line > first && calls_.turn_over()) break;
         LineReader::Line text;
         const auto step = reader.next(text);
         if (step == LineReader::Step::failed) {
@@ -348,7 +351,8 @@ void Run::export_rows() {
         const auto all = tools_.registry.select(job_.hub_number, everything(), {});
         if (all) total = all->count();
     }
-    while (!job_.read_all && !stop_) {
+    for (bool begun = false; !job_.read_all && !stop_; begun = true) {
+        if (begun && calls_.turn_over()) break;
         const auto page = tools_.registry.list(job_.hub_number, {}, job_.list_after, export_page);
         if (!page) throw Broken{"The store cannot read: " + page.error().message() + "."};
         std::string rows;

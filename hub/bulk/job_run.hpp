@@ -29,10 +29,13 @@ struct JobTools {
 struct JobCalls {
     std::function<void(const JobRecord&)> show;  ///< progress, not durable
     std::function<void(const JobRecord&)> keep;  ///< a checkpoint; throws if it cannot be written
+    /// Is the job to make way for another hub's? Asked between lines: a lock at most.
+    std::function<bool()> turn_over;
 };
 
-/// Works on `job` until it has ended or `stop` became true. The record that is returned has been
-/// given to `keep`: final, or where the next run goes on.
+/// Works on `job` until it has ended, its turn is over, or `stop` became true. The record that is
+/// returned has been given to `keep`: final, or where the next run goes on. Each turn does one line
+/// or page at least.
 JobRecord run_job(const JobTools& tools, JobRecord job, const std::atomic<bool>& stop,
                   const JobCalls& calls);
 

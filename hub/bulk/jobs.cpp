@@ -1,9 +1,10 @@
 // Tested by tests/hub_jobs_test.cpp.
 //
 // All jobs are in one map under one mutex. `jobs_running_max` threads each take the oldest open
-// job of a hub that has none at work (hubs take turns), run it with run_job(), and write its record
-// at every checkpoint. A record is on disk before submit() returns. The mutex is never held while a
-// job works or a file is written by one. forget_hub() waits until no thread works for that hub.
+// job of a hub that has none at work (hubs take turns), run it with run_job() to its end or to the
+// end of its turn, and write its record at every checkpoint. A record is on disk before submit()
+// returns. The mutex is never held while a job works or a file is written by one. forget_hub()
+// waits until no thread works for that hub.
 
 #include "hub/bulk/jobs.hpp"
 
@@ -53,7 +54,8 @@ struct Jobs::Impl {
     std::set<std::uint32_t> busy;                                           // hubs
     std::map<std::uint32_t, std::uint64_t> turns_had;  // by hub: when it had its last turn
     std::uint64_t turns = 0;
-    std::uint64_t lines = 0;  // of jobs that have ended here
+    std::atomic<bool> somebody_waits = false;  // next() has one, and no thread is free for it
+    std::uint64_t lines = 0;                   // of jobs that have ended here
     bool stopping = false;
     std::vector<std::thread> threads;
 };
@@ -123,6 +125,7 @@ bool Jobs::submit(JobRecord job) {
     const std::lock_guard lock(impl_->mutex);
     impl_->trim(record.hub_number);
     impl_->entries.emplace(record.id, std::move(entry));
+    impl_->somebody_waits = impl_->next() != nullptr;
     impl_->changed.notify_all();
     return true;
 }
@@ -234,10 +237,12 @@ void Jobs::Impl::work() {
         const std::uint32_t hub = entry->record.hub_number;
         busy.insert(hub);
         turns_had[hub] = ++turns;
+        somebody_waits = next() != nullptr;
         lock.unlock();
         run(*entry);
         lock.lock();
         busy.erase(hub);
+        somebody_waits = next() != nullptr;
         changed.notify_all();
     }
 }
@@ -264,6 +269,10 @@ void Jobs::Impl::run(Entry& entry) {
         }
         write_private_file(file_of(record), job_json(record));
         calls.show(record);
+    };
+    const std::int64_t since_ms = tools.clock.steady_ms();
+    calls.turn_over = [this, since_ms] {
+        return somebody_waits && tools.clock.steady_ms() - since_ms >= tools.config.jobs_turn_ms;
     };
     JobRecord ended = run_job(tools, std::move(begun), entry.stop, calls);
     const std::lock_guard lock(mutex);

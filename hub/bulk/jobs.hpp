@@ -1,9 +1,9 @@
 #pragma once
 
 // The bulk jobs of all hubs (docs/contracts/anh.md 9): accepts, keeps and runs them. At most one
-// job of a hub runs at a time, oldest first, and hubs take turns, on threads of its own. A job that
-// was accepted is on disk in data_dir/jobs; after a restart it goes on at its last checkpoint. Any
-// thread.
+// job of a hub runs at a time, oldest first, and hubs take turns, on threads of its own: a job that
+// has had its time makes way while another hub's waits. A job that was accepted is on disk in
+// data_dir/jobs; after a restart it goes on at its last checkpoint. Any thread.
 
 #include <cstdint>
 #include <memory>

@@ -185,6 +185,8 @@ const std::vector<Setting>& settings() {
         {"feedback_mib_max", &C::feedback_mib_max, 1, 1'048'576,
          "on disk, feedback of a hub, and error details of all; beyond it the oldest go"},
         {"jobs_running_max", &C::jobs_running_max, 1, 64, "bulk jobs at work, one per hub"},
+        {"jobs_turn_ms", &C::jobs_turn_ms, 10, 3'600'000,
+         "a job makes way after this time while another hub's waits, and goes on later"},
         {"jobs_external_hosts", &C::jobs_external_hosts, 0, 0,
          "HOST, HOST:PORT or *.DOMAIN that jobs may read and write over https; empty = none"},
         {"provider_ca_file", &C::provider_ca_file, 0, 0,

@@ -128,6 +128,7 @@ struct Config {
     std::int64_t feedback_days = 30;             ///< feedback and error details are kept
     std::size_t feedback_mib_max = 1'024;  ///< on disk: feedback of a hub, error details of all
     unsigned jobs_running_max = 2;         ///< bulk jobs at work, one per hub
+    LiveTime jobs_turn_ms = 10'000;        ///< of a job, while another hub's waits for a place
     std::vector<std::string>
         jobs_external_hosts;  ///< HOST, HOST:PORT, *.DOMAIN jobs may read and write; empty = none
 

@@ -54,7 +54,7 @@ inline const hub::TlsFiles& tls_files() {
 }
 
 /// A hub's doors, protocols and dispatch over a route table of the test's own. Of the callers,
-/// "Authorization: good" may do everything; of the hubs there is "orders".
+/// "Authorization: good" may do everything; of the hubs there are "orders" and "tickets".
 class Server {
   public:
     Server(std::span<const hub::Route> routes, hub::Config given)
@@ -128,8 +128,11 @@ class Server {
   private:
     static hub::Authoriser authoriser() {
         hub::Authoriser authoriser;
-        authoriser.find_hub = [](std::string_view name) {
-            return name == "orders" ? std::make_shared<const hub::HubState>() : nullptr;
+        authoriser.find_hub = [](std::string_view name) -> std::shared_ptr<const hub::HubState> {
+            if (name != "orders" && name != "tickets") return nullptr;
+            auto state = std::make_shared<hub::HubState>();
+            state->row.number = name == "orders" ? 1 : 2;
+            return state;
         };
         authoriser.refuse = [](const hub::Request& request, const hub::HubState*,
                                const hub::Route&) -> std::optional<Response> {
