@@ -274,6 +274,7 @@ struct Service::Impl {
 
     void build_gauges();
     void build_share_gauges();
+    void build_blob_gauge();
     std::uint16_t open_listeners(const std::string& text, const Entrance& entrance);
     void begin();
     void reload(const Config& fresh);
@@ -350,7 +351,8 @@ Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
       loops(lane_count(config)),
       store(config.store_threads),
       credential_ends(hubs),
-      blobs(config.data_dir / "blobs", secret_in(config.data_dir / "blobs.key")),
+      blobs(config.data_dir / "blobs", secret_in(config.data_dir / "blobs.key"),
+            [this] { return std::uint64_t{config.blobs_mib_max} << 20; }),
       trace(open_trace(config), trace_settings(config, clock), loops.size()),
       feedback(blobs, trace.details_store(), clock, feedback_settings(config, hubs)),
       jobs(*registry, blobs, hubs, config, clock, config.data_dir / "jobs"),
@@ -447,6 +449,17 @@ void Service::Impl::build_share_gauges() {
         &Shares::Use::share);
 }
 
+void Service::Impl::build_blob_gauge() {
+    metrics.gauges("pushhub_blob_bytes", "Uploads and files of jobs on disk.", [this] {
+        std::map<std::string, double> values;  // hubs beyond the bound of the label are one
+        for (const BlobRoom::Use& use : blobs.room().uses())
+            values[metrics.hub_label(use.hub)] += static_cast<double>(use.bytes);
+        std::vector<Metrics::Sample> out;
+        for (const auto& [hub, bytes] : values) out.push_back({{{"hub", hub}}, bytes});
+        return out;
+    });
+}
+
 void Service::Impl::build_gauges() {
     // What ends in _total only grows.
     const auto add = [this](std::string_view name, const char* help, Metrics::Read read) {
@@ -456,6 +469,7 @@ void Service::Impl::build_gauges() {
     };
     add_process_figures(metrics, clock);
     build_share_gauges();
+    build_blob_gauge();
     const auto store_figure = [&](const char* name, const char* help, auto member) {
         add(name, help,
             [this, member] { return static_cast<double>(registry->figures().*member); });

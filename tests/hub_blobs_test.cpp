@@ -356,3 +356,101 @@ TEST_CASE("only who may write a blob may send much", "[hub]") {
     CHECK(status(path + "/a", 100'000) == 413);
     CHECK(status(path + "/a", 100) == 403);
 }
+
+namespace {
+
+/// A hub with one container, asked as a blob client.
+struct Container {
+    explicit Container(const hub::Config& config) : world(config) {
+        world.put_hub("orders");
+        world.put_hub("other");
+        path = uploads("orders");
+    }
+    std::string uploads(const std::string& hub) {
+        return world.client()
+            .request("GET", "/" + hub + "/blobcontainers/uploads", world.root_headers())
+            .body;
+    }
+    support::Answer put(const std::string& url, const std::string& name, std::size_t bytes) {
+        const auto at = url.find("/$blobs/"), query = url.find('?');
+        return world.client().request("PUT",
+                                      url.substr(at, query - at) + "/" + name + url.substr(query),
+                                      {{"x-ms-blob-type", "BlockBlob"}}, std::string(bytes, 'x'));
+    }
+    int put(const std::string& name, std::size_t bytes) { return put(path, name, bytes).status; }
+    /// As the metrics say.
+    std::size_t used(const std::string& hub) {
+        const auto text = world.client().request("GET", "/metrics").body;
+        const std::string begin = "pushhub_blob_bytes{hub=\"" + hub + "\"} ";
+        const auto at = text.find(begin);
+        REQUIRE(at != std::string::npos);
+        return static_cast<std::size_t>(std::stod(text.substr(at + begin.size())));
+    }
+
+    support::HubWorld world;
+    std::string path;
+};
+
+}  // namespace
+
+TEST_CASE("blobs of a hub take no more of the disk than it may have", "[hub][hostile]") {
+    constexpr std::size_t file = hub::BlobRoom::file_bytes, half = 512 * 1024 - file;
+    hub::Config config;
+    config.blobs_mib_max = 1;
+    Container blobs(config);
+    CHECK(blobs.put("a", half) == 201);
+    CHECK(blobs.put("b", half) == 201);
+    CHECK(blobs.used("orders") == std::size_t{1} << 20);
+    const auto full = blobs.put(blobs.path, "c", 0);
+    CHECK(full.status == 409);
+    CHECK(full.body.find("<Code>QuotaExceeded</Code>") != std::string::npos);
+    CHECK(blobs.put(blobs.uploads("other"), "a", half).status == 201);
+
+    // Two versions of a blob are there while one comes, but an empty one always makes room.
+    CHECK(blobs.put("b", 1) == 409);
+    CHECK(blobs.put("b", 0) == 201);
+    const auto area = blobs.world.config().data_dir / "blobs" / "orders" / "uploads";
+    fs::remove(area / "b");
+    CHECK(blobs.put("a", 100'000) == 201);
+    CHECK(blobs.used("orders") == 2 * file + 100'000);
+    // One that does not fit leaves nothing, and what operators removed is seen.
+    CHECK(blobs.put("b", 945'000) == 409);
+    CHECK(blobs.used("orders") == file + 100'000);
+    CHECK(std::distance(fs::directory_iterator(area), fs::directory_iterator()) == 1);
+
+    // What operators put there counts, at the latest when there is no room, and after a restart.
+    std::ofstream(area / "own") << std::string(3 << 20, 'x');
+    blobs.world.restart();
+    CHECK(blobs.used("orders") == 2 * file + 100'000 + (std::size_t{3} << 20));
+    CHECK(blobs.put("b", 1) == 409);
+    const auto job = blobs.world.client().request(
+        "POST", "/orders/jobs", blobs.world.root_headers(),
+        "<NotificationHubJob><Type>ExportRegistrations</Type><OutputContainerUri>"
+        "https://localhost/$blobs/orders/jobs</OutputContainerUri></NotificationHubJob>");
+    REQUIRE(job.status == 201);
+    REQUIRE(support::comes_true([&] {
+        const auto jobs =
+            blobs.world.client().request("GET", "/orders/jobs", blobs.world.root_headers());
+        return jobs.body.find("<Failure>The output does not fit") != std::string::npos;
+    }));
+    fs::remove(area / "own");
+    CHECK(blobs.put("b", 1) == 201);
+}
+
+TEST_CASE("no blob is taken while the disk is nearly full", "[hub][hostile]") {
+    constexpr std::size_t most_mib = 1u << 20;
+    if (fs::space(fs::temp_directory_path()).available >> 20 >= most_mib) return;
+    Container blobs{hub::Config()};
+    CHECK(blobs.put("a", 10) == 201);
+    blobs.world.stop();
+    blobs.world.config().disk_free_mib_min = most_mib;
+    blobs.world.start();
+    auto& fanout = blobs.world.service().parts().fanout;
+    REQUIRE(support::comes_true([&] { return fanout.disk_low(); }));
+    const auto refused = blobs.put(blobs.path, "b", 10);
+    CHECK(refused.status == 503);
+    CHECK(refused.header("retry-after") == "60");
+    CHECK(refused.body.find("<Code>ServerBusy</Code>") != std::string::npos);
+    const auto area = blobs.world.config().data_dir / "blobs" / "orders" / "uploads";
+    CHECK(std::distance(fs::directory_iterator(area), fs::directory_iterator()) == 1);
+}

@@ -198,6 +198,9 @@ Response put_answer(Blobs::Put put, const BlobFacts& facts) {
         case Blobs::Put::conflict:
             return blob_error(409, "InvalidBlobOrBlock",
                               "A blob has the name of a folder of blobs, or the reverse.");
+        case Blobs::Put::full:
+            return blob_error(409, "QuotaExceeded",
+                              "The blobs of this hub take all that it may have on disk.");
         case Blobs::Put::failed:
             break;
     }
@@ -206,16 +209,27 @@ Response put_answer(Blobs::Put put, const BlobFacts& facts) {
     return busy;
 }
 
-/// The body goes to the disk as it comes.
+Response nearly_full() {
+    Response busy = blob_error(503, "ServerBusy", "The disk is nearly full.");
+    busy.headers.emplace_back("Retry-After", "60");
+    return busy;
+}
+
+/// The body goes to the disk as it comes, as long as there is room.
 pns::Task<Response> write_blob(const Call& call, const BlobPlace& place) {
     const Request& request = call.request;
     StorePool& store = call.parts.store;
     const Blobs& blobs = call.parts.blobs;
     std::optional<BlobUpload> upload;
-    auto begin = [&] { upload.emplace(blobs.path(place)); };
+    auto begin = [&] { upload.emplace(blobs, place); };
     co_await on_store(store, std::move(begin));
     std::optional<Refusal> refusal;
     for (bool wanted = true; wanted;) {
+        if (call.parts.fanout.disk_low()) {
+            auto drop = [&] { upload.reset(); };
+            co_await on_store(store, std::move(drop));
+            co_return nearly_full();
+        }
         const auto piece = co_await request.more();
         if (!ok(piece)) refusal = std::get<Refusal>(piece);
         if (refusal || std::get<std::string>(piece).empty()) break;
@@ -364,9 +378,6 @@ pns::Task<Response> put_blob(Call call) {
     } else if (has_other_condition(request)) {
         response = blob_error(400, "InvalidHeaderValue",
                               "A blob is written without a condition, or with If-None-Match: *.");
-    } else if (call.parts.fanout.figures().disk_low != 0) {
-        response = blob_error(503, "ServerBusy", "The disk is nearly full.");
-        response.headers.emplace_back("Retry-After", "60");
     } else {
         response = co_await write_blob(call, *place);
     }

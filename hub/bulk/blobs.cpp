@@ -98,7 +98,11 @@ std::optional<std::string> BlobFile::read(std::uint64_t offset, std::size_t byte
     return out;
 }
 
-Blobs::Blobs(fs::path root, std::string key) : root_(std::move(root)), key_(std::move(key)) {}
+Blobs::Blobs(fs::path root, std::string key, BlobRoom::BytesMax bytes_max)
+    : root_(std::move(root)),
+      key_(std::move(key)),
+      room_(root_,
+            bytes_max ? std::move(bytes_max) : BlobRoom::BytesMax([] { return UINT64_MAX; })) {}
 
 bool Blobs::is_container(std::string_view name) {
     constexpr std::array known{"feedback", "errors", "jobs", "uploads"};
@@ -170,6 +174,21 @@ bool Blobs::admits(const BlobPlace& place, char right, const BlobSignature& give
 }
 
 BlobUpload::BlobUpload(fs::path target) : target_(std::move(target)) {
+    open();
+}
+
+BlobUpload::BlobUpload(const Blobs& blobs, const BlobPlace& place) : target_(blobs.path(place)) {
+    hold_.emplace(blobs.room().of(place.hub));
+    const bool replaces = blobs.exists(place);
+    if (replaces) hold_->take_anyway(BlobRoom::file_bytes);
+    if (replaces || hold_->take(BlobRoom::file_bytes)) {
+        open();
+    } else {
+        outcome_ = Blobs::Put::full;
+    }
+}
+
+void BlobUpload::open() {
     static std::atomic<std::uint64_t> count = 0;
     std::error_code failure;
     if (!make_folders(target_.parent_path()) || fs::is_directory(target_, failure)) {
@@ -188,6 +207,8 @@ BlobUpload::~BlobUpload() {
 }
 
 bool BlobUpload::write(std::string_view bytes) {
+    if (outcome_ == Blobs::Put::written && hold_ && !hold_->take(bytes.size()))
+        outcome_ = Blobs::Put::full;
     if (outcome_ == Blobs::Put::written && !registry::write_fully(file_, bytes))
         outcome_ = Blobs::Put::failed;
     return outcome_ == Blobs::Put::written;
@@ -200,10 +221,16 @@ Blobs::Put BlobUpload::commit(bool fresh_only) {
     const bool closed = ::close(std::exchange(file_, -1)) == 0;
     if (written && closed) {
         // link() refuses a name that is taken, rename() replaces it.
-        const bool moved = fresh_only ? ::link(fresh_.c_str(), target_.c_str()) == 0
-                                      : ::rename(fresh_.c_str(), target_.c_str()) == 0;
+        int why = 0;
+        const auto move = [&] {
+            const int moved = fresh_only ? ::link(fresh_.c_str(), target_.c_str())
+                                         : ::rename(fresh_.c_str(), target_.c_str());
+            why = moved == 0 ? 0 : errno;
+            return moved == 0;
+        };
+        const bool moved = hold_ ? hold_->keep(target_, move) : move();
         if (moved) outcome_ = Blobs::Put::written;
-        if (!moved && fresh_only && errno == EEXIST) outcome_ = Blobs::Put::exists;
+        if (fresh_only && why == EEXIST) outcome_ = Blobs::Put::exists;
     }
     if (fresh_only || outcome_ != Blobs::Put::written) ::unlink(fresh_.c_str());
     if (outcome_ == Blobs::Put::written) registry::sync_folder(target_.parent_path());
@@ -280,6 +307,7 @@ int Blobs::open_for_append(const BlobPlace& place) const {
 void Blobs::erase_hub(std::string_view hub) const {
     static std::atomic<std::uint64_t> count = 0;
     const auto folder = root_ / std::string(hub);
+    room_.forget(std::string(hub));
     const auto grave = root_ / (std::string(erased_prefix) + std::to_string(::getpid()) + '-' +
                                 std::to_string(count.fetch_add(1)));
     std::error_code failure;
@@ -303,6 +331,7 @@ void Blobs::clean() const {
         it.increment(failure);
     }
     for (const auto& path : left) fs::remove_all(path, failure);
+    room_.measure();
 }
 
 }  // namespace hub

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "hub/bulk/blob_room.hpp"
 #include "hub/text/wire_error.hpp"
 
 namespace hub {
@@ -74,8 +75,8 @@ struct BlobPage {
 
 class Blobs {
   public:
-    /// `key` signs URLs.
-    Blobs(std::filesystem::path root, std::string key);
+    /// `key` signs URLs. `bytes_max`: Config::blobs_mib_max; none: no bound.
+    Blobs(std::filesystem::path root, std::string key, BlobRoom::BytesMax bytes_max = {});
 
     /// The segments of a name joined and checked: 1 to 1024 bytes, no segment that begins with '.'
     /// or holds control characters.
@@ -89,9 +90,10 @@ class Blobs {
     bool admits(const BlobPlace& place, char right, const BlobSignature& given,
                 std::int64_t now_ms) const;
 
-    enum class Put : std::uint8_t { written, exists, conflict, failed };
+    enum class Put : std::uint8_t { written, exists, conflict, full, failed };
     /// Replaces the blob, complete or not at all, on disk when it returns. `exists` only with
     /// `fresh_only`; `conflict`: a folder has this name, or a blob has the name of a folder in it.
+    /// Not counted in room(), and never `full`: for what pushhub writes itself and bounds.
     Put put(const BlobPlace& place, std::string_view bytes, bool fresh_only) const;
     /// Nothing: no such blob.
     std::optional<BlobFile> open(const BlobPlace& place) const;
@@ -103,10 +105,13 @@ class Blobs {
 
     /// Renames the hub's folder out of sight at once and then frees it.
     void erase_hub(std::string_view hub) const;
-    /// Removes what an interrupted erase_hub() or upload left. At start-up.
+    /// Removes what an interrupted erase_hub() or upload left, and measures what is there. At
+    /// start-up.
     void clean() const;
     std::filesystem::path path(const BlobPlace& place) const;
     const std::filesystem::path& root() const { return root_; }
+    /// What clients and jobs of a hub may write.
+    const BlobRoom& room() const { return room_; }
 
   private:
     std::string signature(const BlobPlace& place, std::string_view resource,
@@ -114,12 +119,15 @@ class Blobs {
 
     const std::filesystem::path root_;
     const std::string key_;
+    const BlobRoom room_;
 };
 
 /// A blob on its way: seen by nobody before commit(), gone without it. One thread at a time.
 class BlobUpload {
   public:
     explicit BlobUpload(std::filesystem::path target);
+    /// Takes room of the place's hub.
+    BlobUpload(const Blobs& blobs, const BlobPlace& place);
     ~BlobUpload();
     BlobUpload(const BlobUpload&) = delete;
     BlobUpload& operator=(const BlobUpload&) = delete;
@@ -129,7 +137,10 @@ class BlobUpload {
     Blobs::Put commit(bool fresh_only);
 
   private:
+    void open();
+
     const std::filesystem::path target_;
+    std::optional<BlobRoom::Hold> hold_;
     std::filesystem::path fresh_;
     int file_ = -1;
     Blobs::Put outcome_ = Blobs::Put::failed;

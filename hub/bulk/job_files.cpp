@@ -95,17 +95,33 @@ bool JobOutput::open(std::uint64_t bytes) {
     } else {
         const auto name = Blobs::blob_name(job_.output_folder + '/' + name_);
         if (!ok(name)) return false;
-        file_ = tools_.blobs.open_for_append(
-            place_of(job_, job_.output_container, std::get<std::string>(name)));
+        const auto place = place_of(job_, job_.output_container, std::get<std::string>(name));
+        hold_.emplace(tools_.blobs.room().of(place.hub));
+        if (!tools_.blobs.exists(place) && !take(BlobRoom::file_bytes)) return false;
+        file_ = tools_.blobs.open_for_append(place);
     }
     struct stat info {};
     if (file_ < 0 || ::fstat(file_, &info) != 0) return false;
-    if (static_cast<std::uint64_t>(info.st_size) < bytes) return false;
+    const auto size = static_cast<std::uint64_t>(info.st_size);
+    if (size < bytes) return false;
     bytes_ = bytes;
-    return ::ftruncate(file_, static_cast<off_t>(bytes)) == 0;
+    if (::ftruncate(file_, static_cast<off_t>(bytes)) != 0) return false;
+    if (hold_) hold_->cut(size - bytes);
+    return true;
+}
+
+bool JobOutput::take(std::uint64_t bytes) {
+    if (hold_) {
+        full_ = !hold_->take(bytes);
+        if (!full_) hold_->keep();
+    } else {
+        full_ = bytes_ + bytes > tools_.blobs.room().bytes_max();
+    }
+    return !full_;
 }
 
 bool JobOutput::write(std::string_view rows) {
+    if (!take(rows.size())) return false;
     bytes_ += rows.size();
     return registry::write_fully(file_, rows);
 }

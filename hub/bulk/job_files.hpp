@@ -48,6 +48,9 @@ class JobOutput {
     /// Cuts the file to what the last checkpoint knew of it.
     bool open(std::uint64_t bytes);
     bool write(std::string_view rows);
+    /// Why write() refused: there is no room (Config::blobs_mib_max), also for what goes to
+    /// another service later.
+    bool full() const { return full_; }
     bool sync();
     std::uint64_t bytes() const { return bytes_; }
     /// Sends the file to the other service, if the job named one.
@@ -57,10 +60,13 @@ class JobOutput {
     const JobTools& tools_;
     const JobRecord& job_;
     const std::string name_;
+    std::optional<BlobRoom::Hold> hold_;
     int file_ = -1;
     std::uint64_t bytes_ = 0;
+    bool full_ = false;
 
     std::filesystem::path spool() const;
+    bool take(std::uint64_t bytes);
 };
 
 }  // namespace hub

@@ -39,6 +39,9 @@ constexpr std::size_t export_page = 1'000;
 constexpr std::int64_t checkpoint_every_ms = 1'000;
 constexpr auto overload_pause = std::chrono::milliseconds(20);
 
+constexpr const char* full_area =
+    "The output does not fit: the blobs of the hub take all that it may have on disk.";
+
 /// What ends a job as Failed.
 struct Broken {
     std::string why;
@@ -127,7 +130,8 @@ class Run {
 };
 
 void Run::write(JobOutput& file, std::string_view rows) {
-    if (!file.write(rows)) throw Broken{"The output cannot be written."};
+    if (file.write(rows)) return;
+    throw Broken{file.full() ? full_area : "The output cannot be written."};
 }
 
 void Run::checkpoint() {
@@ -159,7 +163,8 @@ void Run::work() {
     const bool imports = job_.type != JobType::export_registrations;
     if (imports && !input_.open()) throw Broken{input_.why()};
     if (!output_.open(job_.output_bytes) || (imports && !failed_.open(job_.failed_bytes)))
-        throw Broken{"The output files cannot be opened."};
+        throw Broken{output_.full() || failed_.full() ? full_area
+                                                      : "The output files cannot be opened."};
     if (!job_.read_all && imports) import_lines();
     if (!job_.read_all && !imports) export_rows();
     if (!job_.read_all) return;  // told to stop, or to make way

@@ -45,6 +45,7 @@ struct Jobs::Impl {
     void run(Entry& entry);
     void trim(std::uint32_t hub);
     void remove_files(const JobRecord& job) const;
+    void remove_spool(const JobRecord& job) const;
 
     const JobTools tools;
     const fs::path directory;
@@ -93,7 +94,14 @@ void Jobs::Impl::load() {
 
 void Jobs::Impl::remove_files(const JobRecord& job) const {
     std::error_code ignored;
-    for (const char* end : {".json", ".Output.txt", ".Failed.txt"})
+    fs::remove(directory / (job.id + ".json"), ignored);
+    remove_spool(job);
+}
+
+/// Output that was to go to another service.
+void Jobs::Impl::remove_spool(const JobRecord& job) const {
+    std::error_code ignored;
+    for (const char* end : {".Output.txt", ".Failed.txt"})
         fs::remove(directory / (job.id + end), ignored);
 }
 
@@ -287,6 +295,7 @@ void Jobs::Impl::run(Entry& entry) {
                                      {"rejected", std::to_string(ended.rejected)},
                                      {"failure", ended.failure}});
         lines += ended.line;
+        remove_spool(ended);
     }
     entry.record = std::move(ended);
 }

@@ -179,6 +179,8 @@ const std::vector<Setting>& settings() {
         {"checkpoint_ms", &C::checkpoint_ms, 1, 60'000, "between checkpoints of a running send"},
         {"blob_upload_bytes_max", &C::blob_upload_bytes_max, 1'024, 1'073'741'824,
          "bytes of a blob written over HTTP; beyond it 413"},
+        {"blobs_mib_max", &C::blobs_mib_max, 1, 1'048'576,
+         "on disk, uploads and files of jobs of each hub; beyond it uploads answer 409"},
         {"blob_url_valid_s", &C::blob_url_valid_s, 60, 31'536'000,
          "how long signed URLs of the blob area are valid"},
         {"feedback_days", &C::feedback_days, 1, 3'650, "feedback and error details are kept"},

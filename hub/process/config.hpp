@@ -124,8 +124,9 @@ struct Config {
     std::int64_t checkpoint_ms = 250;   ///< longest time between two checkpoints of a running send
 
     LiveSize blob_upload_bytes_max = 64u << 20;  ///< of one blob written over HTTP
-    LiveTime blob_url_valid_s = 86'400;          ///< signed URLs of the blob area
-    std::int64_t feedback_days = 30;             ///< feedback and error details are kept
+    LiveSize blobs_mib_max = 10'240;     ///< of each hub: what its clients and jobs wrote as blobs
+    LiveTime blob_url_valid_s = 86'400;  ///< signed URLs of the blob area
+    std::int64_t feedback_days = 30;     ///< feedback and error details are kept
     std::size_t feedback_mib_max = 1'024;  ///< on disk: feedback of a hub, error details of all
     unsigned jobs_running_max = 2;         ///< bulk jobs at work, one per hub
     LiveTime jobs_turn_ms = 10'000;        ///< of a job, while another hub's waits for a place

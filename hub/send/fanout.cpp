@@ -551,6 +551,10 @@ std::vector<ProviderHealth::Unwell> Fanout::unwell() const {
     return impl_->parts.health.unwell();
 }
 
+bool Fanout::disk_low() const {
+    return impl_->parts.disk_low;
+}
+
 Fanout::Figures Fanout::figures() const {
     Figures figures;
     {

@@ -75,6 +75,8 @@ class Fanout {
     std::optional<Busy> busy(std::uint32_t hub, bool canary) const;
     /// The same, and the place of one send.
     std::variant<Shares::Place, Busy> take_place(std::uint32_t hub, bool canary);
+    /// Is less than Config::disk_free_mib_min free, as of a second ago?
+    bool disk_low() const;
     /// Starts the pushes of a send that the ledger has accepted, and that has a `place`. Any
     /// thread. `ended` is called once its last checkpoint is on disk, on any thread; never if the
     /// process stops before.
