@@ -2,7 +2,7 @@
 // descriptors may go with them. The signed URL of a container is enough.
 import https from "node:https";
 import { readFileSync } from "node:fs";
-import { connect, finish, frame, hub, preface, push, request, sas, types, url, wait } from "./support.mjs";
+import { connect, finish, frame, hold, hub, preface, push, request, sas, share, types, url } from "./support.mjs";
 
 const ca = readFileSync(process.env.PUSHHUB_CA_FILE);
 const call = (method, path, headers = {}, body) =>
@@ -21,12 +21,12 @@ const blob = `${container.pathname}/hostile.bin${container.search}`;
 const { status } = await call("PUT", blob, { "x-ms-blob-type": "BlockBlob" }, Buffer.alloc(2_000_000, 120));
 const connections = [];
 let reads = 0;
-for (let i = 0; i < 20; ++i) {
+for (let i = 0; i < share(20); ++i) {
   const connection = await connect("h2");
   connections.push(connection);
   const heads = [];
   for (let stream = 1; stream < 200; stream += 2) heads.push(frame(types.headers, 5, stream, request("GET", blob)));
   if (await push(connection, Buffer.concat([preface(0), ...heads]))) reads += heads.length;
 }
-await wait(8_000);
+await hold(8_000);
 finish(connections, `blob written: ${status}; ${reads} reads with a window of zero, held for 8 s`);

@@ -1,13 +1,13 @@
 // Event streams: 1,500 readers of one send's events on 30 connections, which all end at once; ten times. Places come back
 // with the connections.
-import { connect, frame, hub, preface, push, request, sas, types, wait } from "./support.mjs";
+import { connect, frame, hub, preface, push, request, sas, share, types, wait } from "./support.mjs";
 import { ask, finish } from "./rest.mjs";
 
 const sent = await ask("POST", `/${hub}/messages`, { "ServiceBusNotification-Format": "apple", "PushHub-Canary": "1%; hold" }, '{"aps":{"alert":"x"}}');
 const id = (sent.headers.location ?? "").replace(/\?.*/, "").replace(/.*\//, "");
 const head = request("GET", `/${hub}/sends/${id}/events`, { authorization: sas() });
 let opened = 0;
-for (let round = 0; round < 10; ++round) {
+for (let round = 0; round < share(10); ++round) {
   const connections = await Promise.all(Array.from({ length: 30 }, () => connect("h2")));
   for (const connection of connections) {
     const bytes = [preface()];

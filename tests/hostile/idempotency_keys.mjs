@@ -1,8 +1,8 @@
 // Idempotency keys: with a key as it is in every app, registrations that each carry a key of their own and an answer as large
 // as can be, for 10 s or 20,000 requests. What is kept is bounded by the rule's share of its hub's.
-import { ask, finish, hub } from "./rest.mjs";
+import { ask, finish, hub, share } from "./rest.mjs";
 
-const endBy = Date.now() + 10_000;
+const endBy = Date.now() + share(10_000);
 const run = Date.now().toString(36);
 let made = 0;
 let refused = 0;

@@ -1,8 +1,8 @@
 // Invented hosts: with a key as it is in every app, 600 WNS channels of hosts that there are not, and a send to them. Pushes
 // to hosts that have answered do not wait for them. The registrations are removed at the end; 30 s at most.
-import { ask, finish, hub, wait } from "./rest.mjs";
+import { ask, finish, hub, share, wait } from "./rest.mjs";
 
-const count = 600;
+const count = share(600);
 const run = Date.now().toString(36);
 const ids = Array.from({ length: count }, (_, i) => `invented-${run}-${i}`);
 const each = async (work) => {
@@ -27,7 +27,7 @@ const send = (tag) =>
     "Content-Type": "application/xml",
   }, "<toast/>");
 const bad = await send(`invented-${run}`);
-await wait(5_000);
+await wait(share(5_000));
 const id = (bad.headers.location ?? "").replace(/\?.*/, "").replace(/.*\//, "");
 await ask("POST", `/${hub}/sends/${id}/cancel`);
 await each((i) => ask("DELETE", `/${hub}/installations/${ids[i]}`));

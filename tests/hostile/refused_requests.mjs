@@ -1,13 +1,13 @@
 // Refused requests: without a signature, with a wrong one, to paths that there are not, as fast as 20 connections go, for
 // 8 s. Each may cost an answer, and not a line of the log. No key is needed.
-import { connect, finish, hub, push, url, wait } from "./support.mjs";
+import { connect, finish, hub, push, share, url, wait } from "./support.mjs";
 
 const lines = [
   `GET /${hub}/registrations HTTP/1.1\r\nHost: ${url.host}\r\n\r\n`,
   `GET /${hub}/registrations HTTP/1.1\r\nHost: ${url.host}\r\nAuthorization: SharedAccessSignature sr=x&sig=y&se=1&skn=z\r\n\r\n`,
   `GET /nothing/at/all HTTP/1.1\r\nHost: ${url.host}\r\n\r\n`,
 ];
-const endBy = Date.now() + 8_000;
+const endBy = Date.now() + share(8_000);
 let requests = 0;
 const connections = await Promise.all(Array.from({ length: 20 }, () => connect()));
 await Promise.all(

@@ -1,8 +1,8 @@
 // More streams than there may be, from clients that do not read: each HEADERS frame is refused with a RST_STREAM that waits
 // to be written. The hub must stop reading. No key is needed.
-import { connect, finish, frame, preface, push, request, types } from "./support.mjs";
+import { connect, finish, frame, preface, push, request, share, types } from "./support.mjs";
 
-const endBy = Date.now() + 12_000;
+const endBy = Date.now() + share(12_000);
 const most = 64 << 20;
 let sent = 0;
 const connections = [];

@@ -2,9 +2,9 @@
 import https from "node:https";
 import { readFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
-import { hub, sas, url } from "./support.mjs";
+import { hub, sas, share, url } from "./support.mjs";
 
-export { hub, wait };
+export { hub, share, wait };
 const agent = new https.Agent({ keepAlive: true, maxSockets: 16, ca: readFileSync(process.env.PUSHHUB_CA_FILE) });
 
 /** {status, headers}; a request that fails has status 0. `headOnly`: ends the connection after the head. */

@@ -2,11 +2,16 @@
 // hub: it lives, others are answered in time meanwhile, and memory and descriptors come back. Ends with `# pass N` and
 // `# fail N`.
 //
-//   node tests/hostile/run.mjs [--binary PROGRAM] [--memory-mib N] [--minutes N] [--report FILE] [ATTACK...]
+//   node tests/hostile/run.mjs [--binary PROGRAM] [--memory-mib N] [--minutes N] [--short] [--report FILE] [ATTACK...]
 //
 // An attack is a program `<name>.mjs` of this folder. It reads the environment that `pushhub dev --env-file` writes, is
 // bounded in time and count by itself, and exits with 0 when it was carried out. With --minutes the attacks run in rounds
 // for that long; the report then has memory, descriptors and latencies of every second.
+//
+// With --short each attack is a fifth of itself, and the verdict is what holds on two cores that others share and under a
+// sanitizer: the hub lives within its memory, every request of others is answered as it should be, the attack comes to its
+// end, memory and descriptors come back. How fast others are answered (99 of 100 within 250 ms) is told, and judged in the
+// full run only.
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -22,6 +27,7 @@ const { values: options, positionals: wanted } = parseArgs({
     binary: { type: "string", default: join(here, "../../build/asan/pushhub") },
     "memory-mib": { type: "string", default: "1500" },
     minutes: { type: "string", default: "0" },
+    short: { type: "boolean", default: false },
     report: { type: "string" },
     help: { type: "boolean", short: "h" },
   },
@@ -40,9 +46,10 @@ const memoryMib = Number(options["memory-mib"]);
 const minutes = Number(options.minutes);
 const attackWithinMs = 60_000;
 const settleWithinMs = 40_000;
-const p99MsMax = 250;
-const memoryRatioMax = 1.2;
-const memoryNoiseMib = 24; // what an allocator keeps is not a leak
+const p99MsMax = options.short ? Infinity : 250;
+const memoryRatioMax = options.short ? 1.5 : 1.2;
+const memoryNoiseMib = 96; // what an allocator keeps, and memtables of what the attack stored, is not a leak
+if (options.short) process.env.HOSTILE_PART = "0.2";
 
 const parseEnv = (text) =>
   Object.fromEntries(
@@ -52,6 +59,17 @@ const parseEnv = (text) =>
     ]),
   );
 
+// A sanitizer needs terabytes of addresses, so its own bound takes the place of `ulimit -v`. It keeps what is freed for a
+// while to find later uses; here that is little, and goes back to the system at once (a time between would leave what was
+// freed last), so that memory says what the hub holds.
+const sanitizer = [
+  `hard_rss_limit_mb=${memoryMib}`,
+  "quarantine_size_mb=4",
+  "thread_local_quarantine_size_kb=64",
+  "allocator_release_to_os_interval_ms=0",
+  "detect_leaks=1",
+].join(":");
+
 const dir = mkdtempSync(join(tmpdir(), "pushhub-hostile-"));
 const envFile = join(dir, "dev.env");
 let output = "";
@@ -60,8 +78,7 @@ const hub = spawn(
   ["dev", "--devices", "200", "--env-file", envFile, "--data-dir", join(dir, "data")],
   {
     stdio: ["ignore", "pipe", "pipe"],
-    // A sanitizer needs terabytes of addresses, so its own bound takes the place of `ulimit -v`.
-    env: { ...process.env, ASAN_OPTIONS: `hard_rss_limit_mb=${memoryMib}:quarantine_size_mb=8:detect_leaks=1` },
+    env: { ...process.env, ASAN_OPTIONS: sanitizer },
   },
 );
 const keep = (chunk) => (output = (output + chunk).slice(-200_000));

@@ -8,6 +8,12 @@ import { setTimeout as wait } from "node:timers/promises";
 
 export { wait };
 
+/** A short run carries out a part of each attack: run.mjs says which in HOSTILE_PART, from 0 to 1. */
+const part = Number(process.env.HOSTILE_PART ?? 1);
+/** So many of `count`, at least one; and of a time in milliseconds. */
+export const share = (count) => Math.max(1, Math.round(count * part));
+export const hold = (ms) => wait(share(ms));
+
 if (process.argv.includes("--help") || process.argv.includes("-h")) {
   const head = readFileSync(process.argv[1], "utf8").split("\n");
   console.log(

@@ -1,11 +1,11 @@
 // Bodies without a signature: over HTTP/2 100 streams of 500 KB on each of 20 connections, over HTTP/1.1 bodies of 60 MB to
 // the blob area, none of them ended. The hub must answer at the head and keep nothing. No key is needed.
-import { connect, finish, frame, hub, preface, push, request, types, url, wait } from "./support.mjs";
+import { connect, finish, frame, hold, hub, preface, push, request, share, types, url } from "./support.mjs";
 
 const connections = [];
 let pushed = 0;
 const piece = Buffer.alloc(16_000, 0x78);
-for (let i = 0; i < 20; ++i) {
+for (let i = 0; i < share(20); ++i) {
   const connection = await connect("h2");
   connections.push(connection);
   const begin = [preface()];
@@ -20,7 +20,7 @@ for (let i = 0; i < 20; ++i) {
   }
 }
 const big = Buffer.alloc(1 << 20, 0x78);
-for (let i = 0; i < 20; ++i) {
+for (let i = 0; i < share(20); ++i) {
   const connection = await connect();
   connections.push(connection);
   await push(
@@ -29,5 +29,5 @@ for (let i = 0; i < 20; ++i) {
   );
   for (let round = 0; round < 8 && (await push(connection, big, 1_000)); ++round) pushed += big.length;
 }
-await wait(3_000);
+await hold(3_000);
 finish(connections, `${(pushed / 1048576).toFixed(0)} MiB of bodies without a signature left this client`);
