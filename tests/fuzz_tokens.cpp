@@ -39,6 +39,24 @@ struct Page {
 /// Nothing: the place is none of this list.
 using List = std::function<std::optional<Page>(std::string_view after, std::size_t count_max)>;
 
+/// All rows from `start` on. Nothing: it is no place of the list.
+std::optional<std::vector<std::string>> walk(const List& list, std::string start,
+                                             std::size_t count_max) {
+    constexpr std::size_t pages_max = 60;
+    std::optional<std::vector<std::string>> rows;
+    for (std::size_t pages = 0;; ++pages) {
+        require(pages < pages_max);
+        const auto page = list(start, count_max);
+        require(page || !rows);  // a place that a page gave is one of the list
+        if (!page) return rows;
+        require(page->rows.size() <= count_max);
+        if (!rows) rows.emplace();
+        rows->insert(rows->end(), page->rows.begin(), page->rows.end());
+        if (page->next.empty()) return rows;
+        start = page->next;
+    }
+}
+
 registry::TraceEvent event_of(std::string_view send, std::string_view device, std::uint32_t number,
                               std::uint8_t attempt) {
     registry::TraceEvent event;
@@ -89,7 +107,7 @@ class Stores {
         trace_ = std::move(*opened);
         fill_trace();
         make_lists();
-        for (auto& [list, rows] : lists_) rows = list("", rows_max)->rows;
+        for (auto& [list, rows] : lists_) rows = walk(list, "", rows_max).value();
     }
     /// A list, and all its rows.
     const std::pair<List, std::vector<std::string>>& list(std::size_t i) const {
@@ -214,21 +232,6 @@ class Stores {
 };
 
 void check_list(const List& list, const std::vector<std::string>& all, std::string_view after) {
-    constexpr std::size_t pages_max = 60;
-    static const auto walk = [](const List& walked, std::string start, std::size_t count_max) {
-        std::optional<std::vector<std::string>> rows;
-        for (std::size_t pages = 0;; ++pages) {
-            require(pages < pages_max);
-            const auto page = walked(start, count_max);
-            require(page || !rows);  // a place that a page gave is one of the list
-            if (!page) return rows;
-            require(page->rows.size() <= count_max);
-            if (!rows) rows.emplace();
-            rows->insert(rows->end(), page->rows.begin(), page->rows.end());
-            if (page->next.empty()) return rows;
-            start = page->next;
-        }
-    };
     const auto at_once = walk(list, std::string(after), rows_max);
     require(walk(list, std::string(after), 1) == at_once);
     for (const auto& row : at_once.value_or(std::vector<std::string>()))
