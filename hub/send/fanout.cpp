@@ -552,7 +552,7 @@ std::vector<ProviderHealth::Unwell> Fanout::unwell() const {
 }
 
 bool Fanout::disk_low() const {
-    return impl_->parts.disk_low;
+    return impl_->disk_low;
 }
 
 Fanout::Figures Fanout::figures() const {
