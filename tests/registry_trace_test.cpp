@@ -254,6 +254,7 @@ TEST_CASE("pages of the trace are bounded in bytes and lead to all", "[registry]
     TempDirectory directory;
     const auto store = open_in(directory);
     constexpr std::uint32_t pushes = 120;
+    const std::string reason(20'000, 'r');
     std::string events;
     for (std::uint32_t i = 0; i < pushes; ++i) {
         Told told;
@@ -265,7 +266,7 @@ TEST_CASE("pages of the trace are bounded in bytes and lead to all", "[registry]
                 told.send = "send-" + std::to_string(1'000 + i);
             }
             auto event = told.event();
-            event.reason = std::string(20'000, 'r');
+            event.reason = reason;
             append_trace_event(events, event);
         }
     }
