@@ -1,7 +1,7 @@
 // Bytes of a hostile peer into the server of HTTP/1.1, over a pair of sockets and in pieces,
 // against routes of every kind. Every answer is framed as it says, the connection always ends, and
-// how the bytes are cut changes neither which requests are answered nor how. Inputs: up to 65537
-// bytes, some requests, and one byte that steers.
+// how the bytes are cut changes neither which requests are answered nor how.
+// Inputs: up to 65537 bytes, some requests, and one byte that steers.
 
 #include <sys/socket.h>
 #include <unistd.h>

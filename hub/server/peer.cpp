@@ -63,11 +63,15 @@ bool Peer::chose_h2() const {
 }
 
 pns::Task<std::pair<pns::error_code, std::size_t>> Peer::read_some(asio::mutable_buffer into) {
+    // A socket has no news after its end: another read would wait for its deadline.
+    if (ended_) co_return std::pair(ended_, std::size_t{0});
     if (tls_) {
         auto [failure, size] = co_await tls_->async_read_some(into, pns::as_result);
+        if (failure != asio::error::operation_aborted) ended_ = failure;
         co_return std::pair(failure, size);
     }
     auto [failure, size] = co_await socket_.async_read_some(into, pns::as_result);
+    if (failure != asio::error::operation_aborted) ended_ = failure;
     co_return std::pair(failure, size);
 }
 

@@ -112,6 +112,7 @@ class Peer {
     std::uint64_t taken_ = 0;                   // by the other side, until then
     std::int64_t write_ms_;
     bool open_ = true;
+    pns::error_code ended_;  // the client says no more
     bool draining_ = false;
 };
 
