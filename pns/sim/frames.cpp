@@ -1,8 +1,8 @@
 // Tested by tests/pns_sim_faults_test.cpp.
 //
 // Everything is built byte by byte, because a library would refuse to write it: malformed frames,
-// headers without end, an answer that stops in the middle. The frames are for faults only; honest
-// answers go through H2Session. No Huffman coding, no dynamic table.
+// headers without end, an answer that stops in the middle. The frames are for faults and for fast
+// simulators; other honest answers go through H2Session. No Huffman coding, no dynamic table.
 #include "pns/sim/frames.hpp"
 
 namespace pns::sim {
@@ -72,15 +72,21 @@ std::string bomb(std::string_view variant, std::int32_t stream, const Reply& rep
 
 }  // namespace
 
-std::string make_frame(FrameType type, std::uint8_t flags, std::int32_t stream,
-                       std::string_view payload) {
-    std::string out;
+void add_frame(std::string& out, FrameType type, std::uint8_t flags, std::int32_t stream,
+               std::string_view payload) {
     const auto id = static_cast<std::uint32_t>(stream);
     for (const int shift : {16, 8, 0}) out += byte(payload.size() >> shift);
     out += byte(static_cast<std::size_t>(type));
     out += byte(flags);
     for (const int shift : {24, 16, 8, 0}) out += byte(id >> shift);
-    return out.append(payload);
+    out += payload;
+}
+
+std::string make_frame(FrameType type, std::uint8_t flags, std::int32_t stream,
+                       std::string_view payload) {
+    std::string out;
+    add_frame(out, type, flags, stream, payload);
+    return out;
 }
 
 std::string header_block(int status, const Headers& headers) {

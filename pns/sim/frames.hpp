@@ -29,6 +29,8 @@ inline constexpr std::uint8_t flag_end_stream = 1, flag_ack = 1, flag_end_header
                               flag_padded = 8;
 inline constexpr std::size_t frame_head_bytes = 9;
 
+void add_frame(std::string& out, FrameType type, std::uint8_t flags, std::int32_t stream,
+               std::string_view payload);
 std::string make_frame(FrameType type, std::uint8_t flags, std::int32_t stream,
                        std::string_view payload);
 /// A header block of static and literal fields only: the peer's table stays as it is.

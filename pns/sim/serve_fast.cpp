@@ -30,33 +30,13 @@ std::string first_words(std::uint32_t streams_max) {
            make_frame(FrameType::window_update, 0, 0, window);
 }
 
-void add_frame(std::string& out, FrameType type, std::uint8_t flags, std::int32_t stream,
-               std::string_view payload) {
-    const auto bytes = static_cast<std::uint32_t>(payload.size());
-    const auto id = static_cast<std::uint32_t>(stream);
-    for (const int shift : {16, 8, 0}) out += static_cast<char>(bytes >> shift & 255);
-    out += static_cast<char>(type);
-    out += static_cast<char>(flags);
-    add_number(out, id);
-    out += payload;
-}
-
-/// `:status: 200`, from the static table of HPACK.
-constexpr std::string_view status_200 = "\x88";
-
-/// A literal field with a new name, not indexed (RFC 7541 6.2.2).
-std::string field(std::string_view name, std::string_view value) {
-    return std::string(1, '\0') + static_cast<char>(name.size()) + std::string(name) +
-           static_cast<char>(value.size()) + std::string(value);
-}
-
 class Answers {
   public:
     explicit Answers(const SimOptions& options) {
         if (options.platform == "apns") {
-            head_ += field("apns-id", "00000000-0000-4000-8000-000000000000");
+            head_ = header_block(200, {{"apns-id", "00000000-0000-4000-8000-000000000000"}});
         } else if (options.platform == "fcmv1") {
-            head_ += field("content-type", "application/json; charset=UTF-8");
+            head_ = header_block(200, {{"content-type", "application/json; charset=UTF-8"}});
             body_ = "{\n  \"name\": \"projects/" + options.trust.project +
                     "/messages/0:1500415314455276%31bd1c9631bd1c96\"\n}\n";
         }
@@ -65,14 +45,15 @@ class Answers {
     void add(std::string& out, std::int32_t stream, bool whole) const {
         if (!whole)
             return add_frame(out, FrameType::headers, flag_end_headers | flag_end_stream, stream,
-                             status_200);
+                             bare_head_);
         const std::uint8_t ends = body_.empty() ? flag_end_stream : std::uint8_t{0};
         add_frame(out, FrameType::headers, flag_end_headers | ends, stream, head_);
         if (!body_.empty()) add_frame(out, FrameType::data, flag_end_stream, stream, body_);
     }
 
   private:
-    std::string head_{status_200}, body_;
+    const std::string bare_head_ = header_block(200, {});
+    std::string head_ = bare_head_, body_;
 };
 
 class FastConnection final : public Connection {
