@@ -18,20 +18,14 @@
 #include "hub/bulk/job_xml.hpp"
 #include "hub/http/http.hpp"
 #include "hub/text/text.hpp"
+#include "tests/support/fuzzing.hpp"
 
 namespace {
 
+using support::require;
+using support::take_line;
+
 constexpr std::int64_t now_ms = 1'795'200'000'000;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
-
-std::string_view take_line(std::string_view& text) {
-    const auto line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-    return line;
-}
 
 std::string text_of(const hub::BlobUrl& url) {
     std::string text = "https://" + url.host + ':' + std::to_string(url.port) + url.path;

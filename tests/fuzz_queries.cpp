@@ -22,20 +22,13 @@
 #include "hub/text/text.hpp"
 #include "pns/platform.hpp"
 #include "tagexpr/utf8.hpp"
+#include "tests/support/fuzzing.hpp"
 
 namespace {
 
-void require(bool holds) {
-    if (!holds) std::abort();
-}
-
-template <class T>
-bool taken(const hub::Parsed<T>& parsed) {
-    if (hub::ok(parsed)) return true;
-    const auto& refusal = std::get<hub::Refusal>(parsed);
-    require(refusal.status >= 400 && refusal.status < 500 && !refusal.message.empty());
-    return false;
-}
+using support::require;
+using support::take_line;
+using support::taken;
 
 constexpr std::string_view names[] = {"tag",
                                       "user",
@@ -51,12 +44,6 @@ constexpr std::string_view names[] = {"tag",
                                       "maxresults",
                                       "continuationtoken",
                                       "continuation"};
-
-std::string_view take_line(std::string_view& text) {
-    const auto line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-    return line;
-}
 
 /// A route of ours with these parameters.
 bool passes(const hub::Request& request, std::string_view parameters) {

@@ -21,22 +21,15 @@
 #include "pns/platform.hpp"
 #include "registry/keys.hpp"
 #include "tagexpr/utf8.hpp"
+#include "tests/support/fuzzing.hpp"
 
 namespace {
 
+using support::require;
+using support::take_line;
+using support::taken;
+
 constexpr std::int64_t now_ms = 1'795'200'000'000;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
-
-template <class T>
-bool taken(const hub::Parsed<T>& parsed) {
-    if (hub::ok(parsed)) return true;
-    const auto& refusal = std::get<hub::Refusal>(parsed);
-    require(refusal.status >= 400 && refusal.status < 500 && !refusal.message.empty());
-    return false;
-}
 
 constexpr std::string_view names[] = {"servicebusnotification-format",
                                       "servicebusnotification-tags",
@@ -61,12 +54,6 @@ constexpr std::string_view names[] = {"servicebusnotification-format",
                                       "push-type"};
 constexpr std::string_view formats[] = {"apple", "fcmv1", "gcm",     "windows", "windowsphone",
                                         "adm",   "hms",   "browser", "template"};
-
-std::string_view take_line(std::string_view& text) {
-    const auto line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-    return line;
-}
 
 /// The first letter of a line names a header that is known, or the line has its own name.
 void add_header(hub::Request& request, std::string_view line) {
