@@ -77,7 +77,8 @@ class Fanout {
     bool has_answers_alone() const {
         return options_.platform == "apns" || options_.platform == "fcmv1";
     }
-    H2loadFigures h2load(unsigned number, const std::string& what);
+    /// `prefix`: of the names of its figures.
+    Broadcast beside_h2load(unsigned number, const std::string& prefix);
     void profile();
     void trace_cost();
     void count_allocations();
@@ -139,18 +140,9 @@ BroadcastOrder Fanout::templates() const {
 }
 
 void Fanout::one_round(unsigned number) {
-    const Usage sink_of_hub(sink_.process());
-    const Broadcast ours = broadcast(native());
-    experiment_.check_sink("hub", sink_of_hub, sink_);
-    results_.add("pushes_per_s", ours.pushes_per_s);
-    results_.add("cpu_us_per_push", ours.cpu_us_per_push);
+    const Broadcast ours = beside_h2load(number, "");
     results_.add("first_push_ms", ours.first_ms);
     results_.add("last_push_ms", ours.last_ms);
-    print_run(number, "broadcast", describe(ours));
-
-    const H2loadFigures theirs = h2load(number, "h2load");
-    results_.add("h2load_per_s", theirs.requests_per_s);
-    results_.add("h2load_cpu_us", theirs.cpu_us_per_request);
 
     const Broadcast rendered = broadcast(templates());
     results_.add("template_pushes_per_s", rendered.pushes_per_s);
@@ -168,32 +160,37 @@ void Fanout::one_round(unsigned number) {
                   {{"native broadcast", ours.rate}, {"templates", rendered.rate}});
 }
 
-/// Once more, while the sink answers as ordinary servers do: each push alone. That keeps the sink
-/// busy, so what counts of it is the CPU.
+/// Once more, while the sink answers as ordinary servers do: each push alone.
 void Fanout::round_alone(unsigned number) {
     if (!has_answers_alone()) return;
     sink_.control(target_.platform).answer_each_alone(true);
-    const Broadcast ours = broadcast(native());
-    results_.add("alone_pushes_per_s", ours.pushes_per_s);
-    results_.add("alone_cpu_us_per_push", ours.cpu_us_per_push);
-    print_run(number, "alone", describe(ours));
-    const H2loadFigures theirs = h2load(number, "h2load alone");
-    results_.add("alone_h2load_per_s", theirs.requests_per_s);
-    results_.add("alone_h2load_cpu_us", theirs.cpu_us_per_request);
+    beside_h2load(number, "alone_");
     sink_.control(target_.platform).answer_each_alone(false);
 }
 
-H2loadFigures Fanout::h2load(unsigned number, const std::string& what) {
+/// The native broadcast, and the same requests by h2load. A sink that answers each push alone is
+/// busy with that: what counts then is the CPU, and it may be the bottleneck.
+Broadcast Fanout::beside_h2load(unsigned number, const std::string& prefix) {
+    const bool sink_must_keep_up = prefix.empty();
+    const Usage sink_of_hub(sink_.process());
+    const Broadcast ours = broadcast(native());
+    if (sink_must_keep_up) experiment_.check_sink("hub", sink_of_hub, sink_);
+    results_.add(prefix + "pushes_per_s", ours.pushes_per_s);
+    results_.add(prefix + "cpu_us_per_push", ours.cpu_us_per_push);
+    print_run(number, prefix + "broadcast", describe(ours));
+
     H2loadOptions asked = options_.h2load;
     asked.requests = options_.devices;
     asked.start_cpu_s = h2load_start_cpu_s_;
     const Usage sink_of_h2load(sink_.process());
     const H2loadFigures theirs = run_h2load(experiment_.dir(), sink_, target_, asked);
-    if (what == "h2load") experiment_.check_sink(what, sink_of_h2load, sink_);
-    print_run(number, what,
+    if (sink_must_keep_up) experiment_.check_sink("h2load", sink_of_h2load, sink_);
+    results_.add(prefix + "h2load_per_s", theirs.requests_per_s);
+    results_.add(prefix + "h2load_cpu_us", theirs.cpu_us_per_request);
+    print_run(number, prefix + "h2load",
               hub::grouped(static_cast<std::uint64_t>(theirs.requests_per_s)) + "/s, " +
                   hub::fixed(theirs.cpu_us_per_request, 2) + " us CPU per request");
-    return theirs;
+    return ours;
 }
 
 /// Shares of samples, times what a push costs when nobody looks.
