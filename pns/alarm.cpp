@@ -69,6 +69,7 @@ void Alarm::at_latest(std::int64_t deadline_ms) {
 
 void Alarm::stop() {
     stopped_ = true;
+    timer_.cancel();
     if (sleeping_) wake();
 }
 

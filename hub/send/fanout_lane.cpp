@@ -1,9 +1,8 @@
 // Tested by tests/hub_fanout_test.cpp.
 //
 // The frame of one lane: it begins its share of a send, and moves what chunks have learned to the
-// tally, the prune gates and the ledger. All of it runs on the lane's loop and awaits only in
-// tick(), drain() and park(). Answers of the ledger's writer come through the mailbox. A LaneRun
-// may be in use further up the stack, so end_soon() only posts its removal.
+// tally and the prune gates. All of it runs on the lane's loop and awaits only in drain() and
+// park(). A LaneRun may be in use further up the stack, so end_soon() only posts its removal.
 
 #include "hub/send/fanout_lane.hpp"
 
@@ -29,7 +28,6 @@ constexpr std::int64_t drain_poll_ms = 10;
 FanoutLane::FanoutLane(Loops& loops, std::size_t index, FanoutParts& parts, Reached reached)
     : reached_(std::move(reached)),
       loop_(loops.lane(index)),
-      mailbox_(loops.mailbox(index)),
       index_(index),
       lanes_(loops.size()),
       parts_(parts),

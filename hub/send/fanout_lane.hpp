@@ -225,7 +225,6 @@ class FanoutLane {
 
     const Reached reached_;
     boost::asio::io_context& loop_;
-    Mailbox& mailbox_;
     const std::size_t index_, lanes_;
     FanoutParts& parts_;
     pns::Nursery nursery_;
