@@ -2,7 +2,8 @@
 // one that is broken earlier is refused. A new store is made beside its place and renamed. Batch
 // collects changes in the order of their keys and shows them to its own cursors before they are
 // written. reopen() closes the database and opens it again after a failed write of the log,
-// without what the failed batch left there; it waits for readers, a bounded time. How RocksDB is
+// without what the failed batch left there; it waits for readers, a bounded time, and where nothing
+// can be written it opens what is there for reading. How RocksDB is
 // tuned is in rocks_rules.cpp.
 #include "registry/store.hpp"
 
@@ -159,10 +160,12 @@ class StoreHandles {
     rocksdb::ColumnFamilyHandle* of(Family family) const {
         return families[static_cast<std::size_t>(family)];
     }
-    /// `replay`: where the changes in the logs go. In memory they need no room on the disk.
-    enum class Replay : std::uint8_t { to_tables, to_memory };
+    /// Where the changes in the logs go. In memory they need no room on the disk; to read_only
+    /// nothing can be written, and opening writes nothing.
+    enum class Replay : std::uint8_t { to_tables, to_memory, read_only };
     rocksdb::Status open(rocksdb::DBOptions options, const std::string& path, Replay replay) {
-        const bool in_memory = replay == Replay::to_memory;
+        const bool in_memory = replay != Replay::to_tables;
+        read_only = replay == Replay::read_only;
         options.listeners = {watch};
         options.avoid_flush_during_recovery = in_memory;
         std::vector<rocksdb::ColumnFamilyDescriptor> wanted;
@@ -172,10 +175,12 @@ class StoreHandles {
         }
         std::vector<rocksdb::ColumnFamilyHandle*> opened;
         rocksdb::DB* raw = nullptr;
-        rocksdb::Status status = rocksdb::DB::Open(options, path, wanted, &opened, &raw);
+        const rocksdb::Status status =
+            read_only ? rocksdb::DB::OpenForReadOnly(options, path, wanted, &opened, &raw)
+                      : rocksdb::DB::Open(options, path, wanted, &opened, &raw);
         db.reset(raw);
         std::copy(opened.begin(), opened.end(), families.begin());
-        if (in_memory && status.ok()) bound_memtables();
+        if (replay == Replay::to_memory && status.ok()) bound_memtables();
         return status;
     }
     /// What is too large for them now is written to tables as soon as there is room.
@@ -191,6 +196,7 @@ class StoreHandles {
     std::shared_ptr<RocksWatch> watch = std::make_shared<RocksWatch>();
     std::unique_ptr<rocksdb::DB> db;
     std::array<rocksdb::ColumnFamilyHandle*, family_count> families{};
+    bool read_only = false;
 };
 
 // --- cursor ---
@@ -609,7 +615,8 @@ Result<void> Store::write(const Batch& batch) {
 }
 
 Result<void> Store::recover() {
-    if (handles_->watch->log_failed()) return make_error_code(errc::io_error);
+    if (handles_->watch->log_failed() || handles_->read_only)
+        return make_error_code(errc::io_error);
     return as_result(handles_->db->Resume());
 }
 
@@ -617,7 +624,7 @@ bool Store::writable() const {
     std::error_code failure;
     std::uintmax_t needed = room_bytes_min;
     // What stands still because a table could not be written would do so again at once.
-    const bool for_tables = handles_ && !handles_->watch->log_failed();
+    const bool for_tables = handles_ && !handles_->watch->log_failed() && !handles_->read_only;
     for (const auto& entry :
          std::filesystem::directory_iterator(options_.directory / store_name, failure)) {
         std::error_code ignored;
@@ -653,7 +660,13 @@ Result<void> Store::reopen() {
         return make_error_code(errc::io_error);
     written_.reset();
     auto [handles, status, torn] = open_handles(options_, StoreHandles::Replay::to_memory);
-    if (status.ok()) handles_ = std::move(handles);
+    if (status.ok()) {
+        handles_ = std::move(handles);
+    } else {
+        handles.reset();
+        auto readable = open_handles(options_, StoreHandles::Replay::read_only);
+        if (readable.status.ok()) handles_ = std::move(readable.handles);
+    }
     return as_result(status);
 }
 

@@ -123,8 +123,8 @@ class Store {
     bool writable() const;
     /// Closes the database and opens it again. What a failed write left in the log is taken back
     /// before, or it would come to life beside what is written later; what the log holds stays in
-    /// memory. All snapshots must be on their way out; is_open() is false if opening failed, and
-    /// reopen() may be called again.
+    /// memory. All snapshots must be on their way out. On failure reopen() may be called again;
+    /// what is there can be read meanwhile, unless is_open() is false.
     Result<void> reopen();
     bool is_open() const { return handles_ != nullptr; }
     /// Moves the log into tables, so that the next open has nothing to replay.

@@ -106,7 +106,8 @@ struct TraceStore::Impl {
     }
 
     rocksdb::ColumnFamilyOptions place_options(TraceFamily place);
-    rocksdb::Status open(const std::string& path);
+    enum class Access : std::uint8_t { all, reads };
+    rocksdb::Status open(const std::string& path, Access wanted_access);
     std::unique_ptr<rocksdb::Iterator> cursor(TraceFamily place, bool within_prefix) const {
         rocksdb::ReadOptions reading;
         reading.prefix_same_as_start = within_prefix;
@@ -123,7 +124,8 @@ struct TraceStore::Impl {
         return as_result(status);
     }
     /// First thing of whatever writes, which holds `writing`: after a failed write of the log the
-    /// database is opened again, once the disk takes something.
+    /// database is opened again, once the disk takes something; where it takes nothing then, for
+    /// reading.
     Result<void> mend();
     /// Erases what `keys_of(cursor, batch)` names for every entry under `prefix`.
     template <class KeysOf>
@@ -139,6 +141,7 @@ struct TraceStore::Impl {
     mutable std::shared_mutex mutex;  ///< readers hold the database open with it
     std::shared_ptr<RocksWatch> watch;
     std::unique_ptr<rocksdb::DB> db;  ///< null: it could not be opened again yet
+    Access access = Access::all;
     std::array<rocksdb::ColumnFamilyHandle*, place_count> places{};
     std::int64_t retirements_kept_ms = 0;  ///< shorter than wanted while they take too much room
 };
@@ -175,7 +178,8 @@ rocksdb::ColumnFamilyOptions TraceStore::Impl::place_options(TraceFamily place) 
     return out;
 }
 
-rocksdb::Status TraceStore::Impl::open(const std::string& path) {
+rocksdb::Status TraceStore::Impl::open(const std::string& path, Access wanted_access) {
+    access = wanted_access;
     rocksdb::DBOptions wanted;
     if (options.env != nullptr) wanted.env = options.env;
     wanted.create_if_missing = true;
@@ -195,14 +199,16 @@ rocksdb::Status TraceStore::Impl::open(const std::string& path) {
     }
     std::vector<rocksdb::ColumnFamilyHandle*> opened;
     rocksdb::DB* raw = nullptr;
-    auto status = rocksdb::DB::Open(wanted, path, families, &opened, &raw);
+    const auto status = access == Access::reads
+                            ? rocksdb::DB::OpenForReadOnly(wanted, path, families, &opened, &raw)
+                            : rocksdb::DB::Open(wanted, path, families, &opened, &raw);
     db.reset(raw);
     std::copy(opened.begin(), opened.end(), places.begin());
     return status;
 }
 
 Result<void> TraceStore::Impl::mend() {
-    if (db != nullptr && !watch->log_failed()) return {};
+    if (db != nullptr && access == Access::all && !watch->log_failed()) return {};
     rocksdb::Env* const env = options.env != nullptr ? options.env : rocksdb::Env::Default();
     const std::string probe = (options.directory / "trace.probe").string();
     std::unique_ptr<rocksdb::WritableFile> file;
@@ -213,7 +219,10 @@ Result<void> TraceStore::Impl::mend() {
     if (!status.ok()) return as_result(status);
     const std::unique_lock lock(mutex);
     close();
-    return as_result(open((options.directory / store_name).string()));
+    const std::string path = (options.directory / store_name).string();
+    status = open(path, Access::all);
+    if (!status.ok()) open(path, Access::reads).PermitUncheckedError();
+    return as_result(status);
 }
 
 TraceStore::TraceStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -235,7 +244,7 @@ Result<std::unique_ptr<TraceStore>> TraceStore::open(const TraceOptions& options
     if (failure) return refuse(errc::io_error, failure.message());
     auto impl = std::make_unique<Impl>(options);
     impl->retirements_kept_ms = options.retirements_kept_ms;
-    const auto status = impl->open(path.string());
+    const auto status = impl->open(path.string(), Impl::Access::all);
     if (!status.ok()) {
         return refuse(status.IsCorruption() ? errc::corrupt : errc::io_error, status.ToString());
     }

@@ -105,19 +105,28 @@ bool Writer::mend_store() {
     if (!store_.writable()) return false;
     views_.publish(nullptr, {});
     const bool reopened = store_.reopen().has_value();
-    if (reopened) views_.cache.clear();
-    if (!reopened && store_.is_open()) publish({});
+    views_.cache.clear();
     return reopened;
 }
 
+boost::system::error_code Writer::reload_memory() {
+    auto memory = Memory::load(store_, &memory_);
+    if (!memory) return memory.error();
+    memory_ = std::move(*memory);
+    memory_stale_ = false;
+    if (!views_.current()) publish({});
+    return {};
+}
+
 boost::system::error_code Writer::ready() {
-    if (write_failure_ && !mend_store()) return write_failure_;
+    if (write_failure_ && !mend_store()) {
+        const bool readable = store_.is_open() && !views_.current();
+        // What fails here is tried again with the next write, or in a second.
+        if (readable) static_cast<void>(reload_memory());
+        return write_failure_;
+    }
     if (memory_stale_) {
-        auto memory = Memory::load(store_, &memory_);
-        if (!memory) return memory.error();
-        memory_ = std::move(*memory);
-        memory_stale_ = false;
-        if (!views_.current()) publish({});
+        if (const auto failure = reload_memory()) return failure;
     }
     set_write_failure({});
     return {};

@@ -86,6 +86,8 @@ class Writer {
     boost::system::error_code attempt(Changes changes, bool& split);
     boost::system::error_code ready();
     bool mend_store();
+    /// Reads again what is on disk, and shows it where nothing is shown.
+    boost::system::error_code reload_memory();
     void set_write_failure(boost::system::error_code failure);
     void publish(const std::vector<PostingDelta>& deltas);
     void publish_answers();

@@ -125,6 +125,31 @@ TEST_CASE("a full disk fails the write, shows nothing of it, and passes", "[regi
     }
 }
 
+TEST_CASE("a disk that is full again while the store is opened leaves it readable", "[registry]") {
+    const TempDirectory directory;
+    FaultyEnv env;
+    Options options = options_in(directory.path());
+    options.env = &env;
+    options.sync = true;
+    Opened registry(options);
+    const std::uint32_t hub = registry.hub("Orders", 2);
+    REQUIRE(registry.put(hub, registration("1-1-1", "h1", {"red"})).has_value());
+    env.probes_work = true;
+    env.fault = Fault::no_space;
+    for (int i = 0; i < 3; ++i) {
+        const auto put = registry.put(hub, registration("2-2-1", "h2", {"red"}));
+        REQUIRE_FALSE(put.has_value());
+        REQUIRE(registry->registration(hub, "1-1-1").has_value());
+        REQUIRE(registry->registration(hub, "2-2-1").error() == errc::not_found);
+        REQUIRE(registry.select(hub, "red") == std::vector<std::string>{"1-1-1"});
+        REQUIRE(registry->verify(hub).empty());
+    }
+    env.fault = Fault::none;
+    REQUIRE(registry.put(hub, registration("3-3-1", "h3", {"red"})).has_value());
+    REQUIRE(registry.select(hub, "red").size() == 2);
+    REQUIRE(registry->verify(hub).empty());
+}
+
 TEST_CASE("no room is reserved for a log ahead", "[registry]") {
     const TempDirectory directory;
     Opened registry(options_in(directory.path()));
