@@ -29,6 +29,17 @@ export function ask(method, path, headers = {}, body = undefined, { headOnly = f
   });
 }
 
+/** The body of a page that needs no key. */
+export function text(path) {
+  return new Promise((done, failed) => {
+    https.get({ host: url.hostname, port: url.port, path, agent }, async (response) => {
+      let body = "";
+      for await (const chunk of response) body += chunk;
+      done(body);
+    }).on("error", failed);
+  });
+}
+
 /** Makes a hub without credentials, if there is none of this name. */
 export async function putHub(name) {
   await ask("PUT", `/${name}`, { "Content-Type": "application/atom+xml;type=entry;charset=utf-8" },

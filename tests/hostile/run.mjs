@@ -6,19 +6,20 @@
 //
 // An attack is a program `<name>.mjs` of this folder. It reads the environment that `pushhub dev --env-file` writes, is
 // bounded in time and count by itself, and exits with 0 when it was carried out. With --minutes the attacks run in rounds
-// for that long; the report then has memory, descriptors and latencies of every second.
+// for that long. --report writes a page in Markdown, with pictures of every second's memory, descriptors and latencies.
 //
 // With --short each attack is a fifth of itself, and the verdict is what holds on two cores that others share and under a
 // sanitizer: the hub lives within its memory, every request of others is answered as it should be, the attack comes to its
 // end, memory and descriptors come back. How fast others are answered (99 of 100 within 250 ms) is told, and judged in the
 // full run only.
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { writeReport } from "./report.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const { values: options, positionals: wanted } = parseArgs({
@@ -78,7 +79,8 @@ const hub = spawn(
   ["dev", "--devices", "200", "--env-file", envFile, "--data-dir", join(dir, "data")],
   {
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, ASAN_OPTIONS: sanitizer },
+    // A cache that fills is no leak: it is kept small, so that memory says what the hub holds.
+    env: { ...process.env, PUSHHUB_BLOCK_CACHE_MIB: "16", ASAN_OPTIONS: sanitizer },
   },
 );
 const keep = (chunk) => (output = (output + chunk).slice(-200_000));
@@ -180,6 +182,8 @@ const verdict = (sound, text) => {
 };
 
 const samples = [];
+const rounds = [];
+let answered = 0;
 try {
   const readyBy = Date.now() + 60_000;
   while (!existsSync(envFile) && !exit && Date.now() < readyBy) await wait(50);
@@ -190,7 +194,7 @@ try {
   await wait(2_000); // pools and caches fill
   others.take();
   const attacks = readdirSync(here)
-    .filter((file) => file.endsWith(".mjs") && !["run.mjs", "support.mjs", "rest.mjs"].includes(file))
+    .filter((file) => file.endsWith(".mjs") && !["run.mjs", "report.mjs", "support.mjs", "rest.mjs"].includes(file))
     .filter((file) => !wanted.length || wanted.includes(file.replace(/\.mjs$/, "")))
     .sort();
   if (!attacks.length) throw new Error(`no such attack: ${wanted.join(", ")}`);
@@ -233,12 +237,17 @@ try {
       if (figures.p99 > p99MsMax) faults.push(`p99 of others is over ${p99MsMax} ms`);
       if (!settled()) faults.push("memory or descriptors do not come back");
       verdict(faults.length === 0, [text, ...faults].join("\n  "));
+      rounds.push({ name, ...figures, before: before.memory, peak, after: after.memory, faults });
       others.take();
     }
   } while (Date.now() < endBy);
   clearInterval(sampler);
   if (minutes > 0) console.log(`${round} rounds of ${attacks.length} attacks`);
   await others.stop();
+  answered = (await others.rest.text("/metrics"))
+    .split("\n")
+    .filter((line) => line.startsWith("pushhub_http_requests_total{"))
+    .reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
 } catch (error) {
   verdict(false, error.message);
 }
@@ -250,7 +259,11 @@ if (!exit) {
   clearTimeout(limit);
   verdict(exit.code === 0, `the hub stops on SIGTERM (${JSON.stringify(exit)})`);
 }
-if (options.report) writeFileSync(options.report, `${JSON.stringify({ memoryMib, samples }, null, 1)}\n`);
+if (options.report) {
+  const commit = execFileSync("git", ["rev-parse", "--short=12", "HEAD"], { cwd: here, encoding: "utf8" }).trim();
+  const sanitized = readFileSync(resolve(options.binary)).includes("__asan_init");
+  writeReport(options.report, { rounds, samples, answered, memoryMib, commit, sanitized });
+}
 if (fail > 0) console.log(`# output of pushhub dev:\n${output.slice(-10_000)}`);
 rmSync(dir, { recursive: true, force: true });
 console.log(`# pass ${pass}\n# fail ${fail}`);
