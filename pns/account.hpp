@@ -89,7 +89,8 @@ struct Answer {
     std::span<const std::pair<std::string_view, std::string_view>> headers;  ///< names lower case
     std::string_view body;                                                   ///< capped
     bool body_cut = false;
-    std::int64_t now_ms = 0;
+    std::int64_t now_ms = 0;                               ///< when it was read, by the wall clock
+    std::int64_t steady_ms = 0;                            ///< and by the steady one
     std::string_view header(std::string_view name) const;  ///< first value, or empty
 };
 

@@ -81,8 +81,7 @@ RunningAlarm::RunningAlarm(Executor executor, std::function<std::int64_t(std::in
       alarm_(
           executor, [this] { return ring(); }, clock) {}
 
-std::int64_t RunningAlarm::now_ms() {
-    const auto steady_ms = clock_.steady_ms();
+std::int64_t RunningAlarm::now_ms(std::int64_t steady_ms) {
     if (running_.is_late(steady_ms)) alarm_.wake();
     return running_.at(steady_ms);
 }

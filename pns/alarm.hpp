@@ -62,7 +62,8 @@ class RunningAlarm {
                  const Clock& clock);
     Task<void> run() { return alarm_.run(); }
     /// The time. After a gap it is the time before the gap, and the alarm rings soon.
-    std::int64_t now_ms();
+    std::int64_t now_ms() { return now_ms(clock_.steady_ms()); }
+    std::int64_t now_ms(std::int64_t steady_ms);
     void wake() { alarm_.wake(); }
     void at_latest(std::int64_t deadline_ms);
     void stop() { alarm_.stop(); }

@@ -274,8 +274,11 @@ void Apns::encode(const Push& push, Encoded& out) const {
         return;
     }
     if (collapses) out.headers[1] = {"apns-collapse-id", identity_of(push)};
-    out.path.assign("/3/device/");
-    for (char c : push.handle) out.path += c >= 'A' && c <= 'F' ? static_cast<char>(c + 32) : c;
+    constexpr std::string_view before = "/3/device/";
+    out.path.assign(before).append(push.handle);
+    std::transform(out.path.begin() + before.size(), out.path.end(),
+                   out.path.begin() + before.size(),
+                   [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c + 32) : c; });
 }
 
 Judgement Apns::judge(const Push& push, const Answer& answer) const {

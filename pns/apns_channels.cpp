@@ -26,11 +26,14 @@ bool keeps_latest(const Json& body) {
 
 void append_uuid(std::string& out, const std::array<std::uint8_t, 16>& id) {
     constexpr std::string_view hex = "0123456789abcdef";
+    std::array<char, 36> text;
+    char* at = text.data();
     for (std::size_t i = 0; i < id.size(); ++i) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) out += '-';
-        out += hex[id[i] >> 4];
-        out += hex[id[i] & 15];
+        if (i == 4 || i == 6 || i == 8 || i == 10) *at++ = '-';
+        *at++ = hex[id[i] >> 4];
+        *at++ = hex[id[i] & 15];
     }
+    out.append(text.data(), text.size());
 }
 
 bool is_channel_id(std::string_view id) {

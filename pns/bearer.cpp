@@ -13,13 +13,13 @@
 #include <array>
 #include <atomic>
 #include <boost/asio/post.hpp>
-#include <boost/asio/write.hpp>
 #include <cassert>
 #include <charconv>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <random>
+#include <span>
 #include <utility>
 
 #include "pns/alarm.hpp"
@@ -459,16 +459,17 @@ Task<void> BearerUser::fetch() {
         headers[1].name = "connection";
         headers[1].value = "close";
         std::string request;
-        append_h1_post(request, authority_of(source.origin), source.path, headers, *form);
-        auto [written_ec, written] =
-            co_await asio::async_write(fetch.link.stream(), asio::buffer(request), as_result);
-        failed = written_ec;
-        std::array<char, 8 * 1024> in;
+        append_h1_post(request, authority_of(source.origin), source.path, nullptr, headers, *form);
+        const std::span<const std::uint8_t> bytes(
+            reinterpret_cast<const std::uint8_t*>(request.data()), request.size());
+        const TlsStream::Moved sent = co_await fetch.link.stream().write(bytes);
+        failed = sent.failure;
+        std::array<std::uint8_t, 8 * 1024> in;
         auto step = H1Parser::Step::more;
         while (!failed && step == H1Parser::Step::more) {
-            auto [ec, size] =
-                co_await fetch.link.stream().async_read_some(asio::buffer(in), as_result);
-            step = ec ? parser.feed_end() : parser.feed(std::string_view(in.data(), size));
+            const TlsStream::Moved read = co_await fetch.link.stream().read_some(in);
+            const std::string_view got(reinterpret_cast<const char*>(in.data()), read.bytes);
+            step = read.failure ? parser.feed_end() : parser.feed(got);
             if (step == H1Parser::Step::broken) failed = errc::token_malformed;
         }
     }

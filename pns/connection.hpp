@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,8 +35,11 @@ struct ConnectionSettings {
 struct WireRequest {
     std::string_view method = "POST";
     std::string_view path;
-    std::span<const H2Header> headers;  ///< without pseudo headers, host and content-length
+    /// Without pseudo headers, host and content-length: those of many requests, and its own.
+    std::shared_ptr<const H2Fields> common;
+    std::span<const H2Header> headers;
     std::shared_ptr<const std::string> body;
+    std::optional<std::int64_t> steady_ms = std::nullopt;  ///< now, where the caller knows it
 };
 
 struct Lost {

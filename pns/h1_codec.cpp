@@ -15,11 +15,15 @@ namespace http = boost::beast::http;
 }  // namespace
 
 void append_h1_post(std::string& out, std::string_view authority, std::string_view path,
-                    std::span<const H2Header> headers, std::string_view body) {
+                    const H2Fields* common, std::span<const H2Header> headers,
+                    std::string_view body) {
     out.append("POST ").append(path).append(" HTTP/1.1\r\nhost: ").append(authority);
-    for (const auto& h : headers) {
-        out.append("\r\n").append(h.name).append(": ").append(h.value);
-    }
+    const auto field = [&out](std::string_view name, std::string_view value) {
+        out.append("\r\n").append(name).append(": ").append(value);
+    };
+    if (common != nullptr)
+        for (const H2Field& one : *common) field(one.name, one.value);
+    for (const H2Header& one : headers) field(one.name, one.value);
     out.append("\r\ncontent-length: ").append(std::to_string(body.size())).append("\r\n\r\n");
     out.append(body);
 }

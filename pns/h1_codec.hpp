@@ -14,9 +14,11 @@
 
 namespace pns {
 
-/// Appends a POST with Host and Content-Length; `authority` is host or host:port.
+/// Appends a POST with Host and Content-Length; `authority` is host or host:port, `common` may be
+/// null.
 void append_h1_post(std::string& out, std::string_view authority, std::string_view path,
-                    std::span<const H2Header> headers, std::string_view body);
+                    const H2Fields* common, std::span<const H2Header> headers,
+                    std::string_view body);
 
 /// host, with the port when it is not 443.
 std::string authority_of(const Origin& origin);

@@ -10,7 +10,7 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/asio/write.hpp>
+#include <span>
 #include <utility>
 
 #include "pns/errc.hpp"
@@ -75,7 +75,7 @@ class H1Connection final : public Connection {
     TlsLink link_;
     std::int64_t age_max_ms_;
     H1Parser parser_;
-    std::array<char, 16 * 1024> in_;
+    std::array<std::uint8_t, 16 * 1024> in_;
     std::string out_;
 
     State state_ = State::connecting;
@@ -117,16 +117,16 @@ Task<error_code> H1Connection::run() {
 
 Task<void> H1Connection::read_loop() {
     while (state_ != State::closed) {
-        const auto [ec, size] =
-            co_await link_.stream().async_read_some(asio::buffer(in_), as_result);
+        const TlsStream::Moved read = co_await link_.stream().read_some(in_);
         if (state_ == State::closed) break;
-        if (ec) {
+        if (read.failure) {
             if (busy_ && written_) took(parser_.feed_end());
             close(errc::connection_ended);
         } else if (!busy_ || !written_) {
             close(errc::protocol_error);  // an answer to nothing
         } else {
-            took(parser_.feed(std::string_view(in_.data(), size)));
+            took(parser_.feed(
+                std::string_view(reinterpret_cast<const char*>(in_.data()), read.bytes)));
         }
     }
 }
@@ -144,6 +144,7 @@ void H1Connection::took(H1Parser::Step step) {
     if (!again) close(errc::retired);
     Answer answer = parser_.answer();
     answer.now_ms = settings_.clock->wall_ms();
+    answer.steady_ms = settings_.clock->steady_ms();
     events_.on_answer(*this, tag, answer);
     parser_.reset();
     events_.on_change(*this);
@@ -153,12 +154,13 @@ Task<void> H1Connection::write_loop() {
     while (state_ != State::closed) {
         if (to_write_) {
             written_ = true;
-            const auto [ec, size] =
-                co_await asio::async_write(link_.stream(), asio::buffer(out_), as_result);
+            const std::span<const std::uint8_t> bytes(
+                reinterpret_cast<const std::uint8_t*>(out_.data()), out_.size());
+            const TlsStream::Moved sent = co_await link_.stream().write(bytes);
             to_write_ = false;
-            if (ec) {
+            if (sent.failure) {
                 // Not even one TLS record went out whole: the peer has read nothing.
-                if (size == 0 && state_ != State::closed) written_ = false;
+                if (sent.bytes == 0 && state_ != State::closed) written_ = false;
                 close(errc::connection_ended);
             }
             continue;
@@ -172,12 +174,12 @@ Task<void> H1Connection::write_loop() {
 bool H1Connection::submit(const WireRequest& request, void* tag) {
     if (room() == 0) return false;
     out_.clear();
-    append_h1_post(out_, authority_, request.path, request.headers,
+    append_h1_post(out_, authority_, request.path, request.common.get(), request.headers,
                    request.body ? std::string_view(*request.body) : std::string_view());
     busy_ = to_write_ = true;
     written_ = false;
     tag_ = tag;
-    last_used_ms_ = alarm_.now_ms();
+    last_used_ms_ = request.steady_ms ? alarm_.now_ms(*request.steady_ms) : alarm_.now_ms();
     request_deadline_ms_ = last_used_ms_ + settings_.times.request_timeout_ms;
     alarm_.at_latest(request_deadline_ms_);
     if (std::exchange(writer_idle_, false)) write_wake_.cancel();

@@ -10,10 +10,10 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/asio/write.hpp>
 #include <cassert>
 #include <deque>
 #include <optional>
+#include <utility>
 
 #include "pns/errc.hpp"
 #include "pns/h1_codec.hpp"
@@ -25,7 +25,7 @@ namespace pns {
 
 namespace {
 
-constexpr std::size_t read_bytes_max = 16 * 1024;  // one TLS record; more never arrives at once
+constexpr std::size_t read_bytes_max = 16 * 1024;
 constexpr std::size_t write_bytes_max = 128 * 1024;
 constexpr std::size_t window_max = 4'000;  // a peer that sets no limit
 constexpr unsigned timeouts_in_row_max = 16;
@@ -119,7 +119,6 @@ class H2Connection final : public Connection, private H2Events {
     std::optional<H2Session> session_;
     std::array<std::uint8_t, read_bytes_max> in_;
     std::vector<std::uint8_t> out_;
-    std::vector<H2Header> headers_;
     std::vector<std::pair<std::string_view, std::string_view>> answer_headers_;
 
     std::deque<Flight> flights_;
@@ -138,7 +137,8 @@ class H2Connection final : public Connection, private H2Events {
     std::size_t streams_max_seen_ = 0;
     std::int64_t shrunk_ms_ = 0;  // this and the next: steady clock, for the owner
     std::int64_t ready_ms_ = 0;
-    std::int64_t read_wall_ms_ = 0;
+    std::int64_t read_wall_ms_ = 0, read_steady_ms_ = 0;
+
     std::int64_t last_read_ms_ = 0;  // from here: time in which the loop ran
     std::int64_t last_used_ms_ = 0;
     std::int64_t settings_deadline_ms_ = never_ms;
@@ -178,22 +178,22 @@ Task<error_code> H2Connection::run() {
 
 Task<void> H2Connection::read_loop() {
     while (state_ != State::closed) {
-        const auto [ec, size] =
-            co_await link_.stream().async_read_some(asio::buffer(in_), as_result);
+        const TlsStream::Moved read = co_await link_.stream().read_some(in_);
         if (state_ == State::closed) break;
-        if (ec) {
+        if (read.failure) {
             close(broken_ ? errc::protocol_error : errc::connection_ended);
             break;
         }
         last_read_ms_ = alarm_.now_ms();
         read_wall_ms_ = settings_.clock->wall_ms();
+        read_steady_ms_ = settings_.clock->steady_ms();
         // One record is one answer with many providers: what lies here goes in at once.
-        std::size_t got = size;
+        std::size_t got = read.bytes;
         do {
             if (session_->feed(std::span(in_).first(got))) continue;
             broken_ = true;
             drain();
-        } while (!broken_ && state_ != State::closed && (got = link_.read_ready(in_)) > 0);
+        } while (!broken_ && state_ != State::closed && (got = link_.stream().read_ready(in_)) > 0);
         wake_writer();
         changed();
         if (broken_) break;  // the writer sends what is left, then closes
@@ -204,11 +204,10 @@ Task<void> H2Connection::write_loop() {
     while (state_ != State::closed) {
         out_.clear();
         if (session_->drain(out_, write_bytes_max)) {
-            const auto [ec, size] =
-                co_await asio::async_write(link_.stream(), asio::buffer(out_), as_result);
-            if (ec) {
+            const TlsStream::Moved written = co_await link_.stream().write(out_);
+            if (written.failure) {
                 // What is not counted was not even begun, or is a TLS record that nobody can read.
-                bytes_unsent_ = out_.size() - size;
+                bytes_unsent_ = out_.size() - written.bytes;
                 close(errc::connection_ended);
             }
             continue;
@@ -260,20 +259,22 @@ void* H2Connection::give_back(Flight& flight) {
 
 bool H2Connection::submit(const WireRequest& request, void* tag) {
     if (room() == 0) return false;
-    headers_.clear();
-    headers_.push_back({":method", request.method});
-    headers_.push_back({":scheme", "https"});
-    headers_.push_back({":path", request.path});
-    headers_.push_back({":authority", authority_});
-    headers_.insert(headers_.end(), request.headers.begin(), request.headers.end());
     Flight* flight = take_flight();
     flight->tag = tag;
-    flight->stream = session_->submit_request(headers_, request.body, flight);
+    H2Request wire;
+    wire.method = request.method;
+    wire.authority = authority_;
+    wire.path = request.path;
+    wire.common = request.common;
+    wire.own = request.headers;
+    wire.body = request.body;
+    wire.context = flight;
+    flight->stream = session_->submit_request(wire);
     if (flight->stream < 0) {
         give_back(*flight);
         return false;
     }
-    last_used_ms_ = alarm_.now_ms();
+    last_used_ms_ = request.steady_ms ? alarm_.now_ms(*request.steady_ms) : alarm_.now_ms();
     flight->deadline_ms = last_used_ms_ + settings_.times.request_timeout_ms;
     alarm_.at_latest(flight->deadline_ms);
     if (session_->requests_left() == 0) drain();
@@ -313,6 +314,7 @@ void H2Connection::on_message(std::int32_t, const H2Message& message) {
     answer.body = message.body;
     answer.body_cut = message.body_cut;
     answer.now_ms = read_wall_ms_;
+    answer.steady_ms = read_steady_ms_;
     events_.on_answer(*this, tag, answer);
 }
 

@@ -57,6 +57,10 @@ struct Stream {
     std::string block;  // names and values of the header block: client: the request's until it
                         // goes out, then what is received
     std::vector<HeaderAt> headers;
+    std::shared_ptr<const H2Fields> common;  // client, until it goes out: block is literals then
+    std::size_t path_bytes = 0;              // of block, before its own fields
+    std::string method;
+    std::string_view authority;
     std::string body;
     std::shared_ptr<const std::string> out;  // body being sent
     std::size_t out_offset = 0;
@@ -86,6 +90,7 @@ struct Stream {
             headers.clear();
         }
         out.reset();
+        common.reset();
         id = status = 0;
         out_offset = out_piece = header_bytes = 0;
         out_empty_last = out_open = out_shared = false;
@@ -529,6 +534,8 @@ struct H2Session::Impl {
 
     void install_callbacks(nghttp2_session_callbacks* cb);
     std::size_t put(std::span<const std::uint8_t> frame, std::vector<std::uint8_t>& out);
+    std::int32_t begin_request(Stream& s, std::string_view method,
+                               std::shared_ptr<const std::string> body_shared, void* context);
     std::size_t put_request(std::span<const std::uint8_t> frame, Stream& s,
                             std::vector<std::uint8_t>& out);
     void frame_sent(const nghttp2_frame& frame);
@@ -692,8 +699,8 @@ std::size_t H2Session::Impl::put(std::span<const std::uint8_t> frame,
     if (client() && frame.size() >= frame_head_bytes && frame[3] == NGHTTP2_HEADERS) {
         const std::uint32_t id = std::uint32_t{frame[5]} << 24 | std::uint32_t{frame[6]} << 16 |
                                  std::uint32_t{frame[7]} << 8 | frame[8];
-        if (Stream* s = find(static_cast<std::int32_t>(id)); s != nullptr && !s->headers.empty())
-            return put_request(frame, *s, out);
+        Stream* const s = find(static_cast<std::int32_t>(id));
+        if (s != nullptr && (s->common || !s->headers.empty())) return put_request(frame, *s, out);
         blocks.forget();
     }
     out.insert(out.end(), frame.begin(), frame.end());
@@ -702,15 +709,21 @@ std::size_t H2Session::Impl::put(std::span<const std::uint8_t> frame,
 
 std::size_t H2Session::Impl::put_request(std::span<const std::uint8_t> frame, Stream& s,
                                          std::vector<std::uint8_t>& out) {
-    views.clear();
     const std::string_view block = s.block;
-    for (const auto& h : s.headers)
-        views.push_back({block.substr(h.name, h.name_size), block.substr(h.value, h.value_size),
-                         h.never_index});
     const std::size_t begin = out.size();
     out.insert(out.end(), frame.begin(), frame.begin() + frame_head_bytes);
-    blocks.encode(views, out);
-    s.headers.clear();
+    if (s.common) {
+        blocks.encode(s.method, s.authority, s.common, block.substr(0, s.path_bytes),
+                      block.substr(s.path_bytes), out);
+        s.common.reset();
+    } else {
+        views.clear();
+        for (const auto& h : s.headers)
+            views.push_back({block.substr(h.name, h.name_size), block.substr(h.value, h.value_size),
+                             h.never_index});
+        blocks.encode(views, out);
+        s.headers.clear();
+    }
     s.block.clear();
     // Of a block that is too long for a frame the rest goes into CONTINUATION frames.
     std::size_t head = begin, left = out.size() - begin - frame_head_bytes;
@@ -790,28 +803,47 @@ nghttp2_data_provider H2Session::Impl::reading_from(Stream& s) {
 std::int32_t H2Session::submit_request(std::span<const H2Header> headers,
                                        std::shared_ptr<const std::string> body_shared,
                                        void* context) {
-    auto& impl = *impl_;
-    assert(impl.client());
     if (!may_submit()) return -1;
-    // nghttp2 needs the method alone: the block that goes out is ours (put_request).
-    impl.nvs.clear();
-    Stream* s = impl.acquire();
+    Stream* s = impl_->acquire();
+    std::string_view method;
     for (const auto& h : headers) {
-        if (h.name == ":method") impl.nvs.push_back(name_value(h.name, h.value, false));
+        if (h.name == ":method") method = h.value;
         Impl::keep_header(*s, h.name, h.value, h.never_index);
     }
-    s->out = std::move(body_shared);
-    s->context = context;
-    const bool has_body = s->out && !s->out->empty();
-    nghttp2_data_provider body = Impl::reading_from(*s);
-    const auto id = nghttp2_submit_request(impl.session, nullptr, impl.nvs.data(), impl.nvs.size(),
-                                           has_body ? &body : nullptr, s);
+    return impl_->begin_request(*s, method, std::move(body_shared), context);
+}
+
+std::int32_t H2Session::submit_request(const H2Request& request) {
+    static const auto none = std::make_shared<const H2Fields>();
+    if (!may_submit()) return -1;
+    Stream* s = impl_->acquire();
+    s->method = request.method;
+    s->authority = request.authority;
+    s->common = request.common ? request.common : none;
+    HeaderBlocks::append_literal({":path", request.path}, s->block);
+    s->path_bytes = s->block.size();
+    for (const H2Header& h : request.own) HeaderBlocks::append_literal(h, s->block);
+    return impl_->begin_request(*s, request.method, request.body, request.context);
+}
+
+/// nghttp2 needs the method alone: the block that goes out is ours (put_request).
+std::int32_t H2Session::Impl::begin_request(Stream& s, std::string_view method,
+                                            std::shared_ptr<const std::string> body_shared,
+                                            void* context) {
+    assert(client());
+    s.out = std::move(body_shared);
+    s.context = context;
+    const bool has_body = s.out && !s.out->empty();
+    nghttp2_data_provider body = reading_from(s);
+    const nghttp2_nv nv = name_value(":method", method, false);
+    const auto id =
+        nghttp2_submit_request(session, nullptr, &nv, 1, has_body ? &body : nullptr, &s);
     if (id < 0) {
-        s->mute = true;
-        impl.close(*s, 0);
+        s.mute = true;
+        close(s, 0);
         return -1;
     }
-    s->id = id;
+    s.id = id;
     return id;
 }
 

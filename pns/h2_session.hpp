@@ -30,6 +30,23 @@ struct H2Header {
         false;  ///< a secret or a value that never repeats: stays out of HPACK's table
 };
 
+/// Header fields that many requests have in common, without pseudo headers. Immutable once shared.
+struct H2Field {
+    std::string name, value;  ///< name lower case
+    bool never_index = false;
+};
+using H2Fields = std::vector<H2Field>;
+
+/// A request over https whose fields are partly those of many others. Views are needed during
+/// submit_request only, but for `authority`, which outlives the session.
+struct H2Request {
+    std::string_view method = "POST", authority, path;
+    std::shared_ptr<const H2Fields> common;   ///< may be null
+    std::span<const H2Header> own;            ///< go out behind them, never in HPACK's table
+    std::shared_ptr<const std::string> body;  ///< may be null
+    void* context = nullptr;                  ///< comes back in the stream's event
+};
+
 /// A complete request (server role) or response (client role). Views live during the event only.
 struct H2Message {
     int status = 0;  ///< client role: the final :status; informational ones are skipped
@@ -131,6 +148,8 @@ class H2Session {
     std::int32_t submit_request(std::span<const H2Header> headers,
                                 std::shared_ptr<const std::string> body_shared,
                                 void* context = nullptr);
+    /// The same, for one of many: what it has in common with others is coded once for all of them.
+    std::int32_t submit_request(const H2Request& request);
     /// Server role, from inside on_request_headers: no on_message will come, take() gives the body.
     /// What is not taken keeps the stream's window shut, so that a body never holds more than that.
     void hand_out(std::int32_t stream);

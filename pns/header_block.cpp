@@ -12,6 +12,7 @@ namespace pns {
 namespace {
 
 constexpr std::size_t static_entries = 61;
+constexpr std::size_t coded_max = 8;  // sends at the same time, with headers of their own
 constexpr std::uint8_t indexed = 0x80, literal_indexed = 0x40, size_update = 0x20,
                        never_indexed = 0x10, literal = 0x00;
 
@@ -45,24 +46,26 @@ std::size_t name_index(std::string_view name) {
 }
 
 /// RFC 7541 5.1.
-void number(std::uint8_t pattern, unsigned prefix_bits, std::size_t value,
-            std::vector<std::uint8_t>& out) {
+template <class Bytes>
+void number(std::uint8_t pattern, unsigned prefix_bits, std::size_t value, Bytes& out) {
+    using Byte = typename Bytes::value_type;
     const std::size_t most = (std::size_t{1} << prefix_bits) - 1;
-    if (value < most) return out.push_back(static_cast<std::uint8_t>(pattern | value));
-    out.push_back(static_cast<std::uint8_t>(pattern | most));
+    if (value < most) return out.push_back(static_cast<Byte>(pattern | value));
+    out.push_back(static_cast<Byte>(pattern | most));
     for (value -= most; value >= 128; value >>= 7)
-        out.push_back(static_cast<std::uint8_t>(value % 128 + 128));
-    out.push_back(static_cast<std::uint8_t>(value));
+        out.push_back(static_cast<Byte>(value % 128 + 128));
+    out.push_back(static_cast<Byte>(value));
 }
 
 /// RFC 7541 5.2, not Huffman coded.
-void text(std::string_view bytes, std::vector<std::uint8_t>& out) {
+template <class Bytes>
+void text(std::string_view bytes, Bytes& out) {
     number(0, 7, bytes.size(), out);
     out.insert(out.end(), bytes.begin(), bytes.end());
 }
 
-void named(std::uint8_t pattern, unsigned prefix_bits, const H2Header& header,
-           std::vector<std::uint8_t>& out) {
+template <class Bytes>
+void named(std::uint8_t pattern, unsigned prefix_bits, const H2Header& header, Bytes& out) {
     const std::size_t index = name_index(header.name);
     number(pattern, prefix_bits, index, out);
     if (index == 0) text(header.name, out);
@@ -78,7 +81,10 @@ void HeaderBlocks::set_limit(std::size_t bytes) {
 }
 
 void HeaderBlocks::shrink_to(std::size_t bytes) {
-    for (; table_bytes_ > bytes; table_.pop_back()) table_bytes_ -= table_.back().size();
+    for (; table_bytes_ > bytes; table_.pop_back()) {
+        table_bytes_ -= table_.back().size();
+        ++state_;
+    }
 }
 
 /// RFC 7541 4.2: the smallest size since the last block, and then the one that holds. A limit that
@@ -114,11 +120,49 @@ void HeaderBlocks::field(const H2Header& header, std::vector<std::uint8_t>& out)
     shrink_to(size_ - bytes);
     table_bytes_ += bytes;
     table_.push_front(std::move(entry));
+    ++state_;
 }
 
 void HeaderBlocks::encode(std::span<const H2Header> headers, std::vector<std::uint8_t>& out) {
     tell_size(out);
     for (const H2Header& header : headers) field(header, out);
+}
+
+HeaderBlocks::Coded& HeaderBlocks::coded(std::string_view method, std::string_view authority,
+                                         const std::shared_ptr<const H2Fields>& common) {
+    auto found = std::find_if(coded_.begin(), coded_.end(), [&](const Coded& one) {
+        return one.common == common && one.method == method;
+    });
+    if (found == coded_.end()) {
+        if (coded_.size() == coded_max) coded_.pop_back();
+        found = coded_.insert(coded_.begin(), Coded{std::string(method), common, {}, {}, 0});
+    }
+    if (found->table == state_) return *found;
+    const std::uint64_t before = state_;
+    found->lead.clear();
+    field({":method", method}, found->lead);
+    field({":scheme", "https"}, found->lead);
+    field({":authority", authority}, found->lead);
+    found->rest.clear();
+    for (const H2Field& one : *common) field({one.name, one.value, one.never_index}, found->rest);
+    // What changed the table is said once: the next block refers to it.
+    found->table = state_ == before ? state_ : 0;
+    return *found;
+}
+
+void HeaderBlocks::encode(std::string_view method, std::string_view authority,
+                          const std::shared_ptr<const H2Fields>& common, std::string_view path,
+                          std::string_view own, std::vector<std::uint8_t>& out) {
+    tell_size(out);
+    const Coded& known = coded(method, authority, common);
+    out.insert(out.end(), known.lead.begin(), known.lead.end());
+    out.insert(out.end(), path.begin(), path.end());
+    out.insert(out.end(), known.rest.begin(), known.rest.end());
+    out.insert(out.end(), own.begin(), own.end());
+}
+
+void HeaderBlocks::append_literal(const H2Header& header, std::string& out) {
+    named(header.never_index ? never_indexed : literal, 4, header, out);
 }
 
 }  // namespace pns

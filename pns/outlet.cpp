@@ -70,7 +70,7 @@ void Outlet::close() {
 }
 
 void Outlet::enqueue(Push& push) {
-    if (queued() == 0) heard_ms_ = owner_.running_ms();
+    if (queued() == 0) heard_ms_ = owner_.running_ms(push.queued_at_ms);
     queue_.push_back(push);
     ++owner_.counters().queued;
 }
@@ -96,7 +96,7 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
         fail_queued({Outcome::bad_channel, pool_.trouble().message(), never_ms, 0});
     const Push* const oldest = queue_.front();
     const bool paced = now_ms < hold_until_ms_;
-    const std::int64_t running_ms = owner_.running_ms();
+    const std::int64_t running_ms = owner_.running_ms(now_ms);
     if (paced || permission.may != May::send) heard_ms_ = running_ms;
     const bool silent = heard_ms_ + request_timeout_ms_ <= running_ms;
     if (oldest != nullptr && silent && oldest->queued_at_ms + request_timeout_ms_ <= now_ms &&
@@ -121,7 +121,8 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
         if (next == nullptr) break;
         if (next->prepared->expires_at_ms <= wall_ms) {
             owner_.finish(
-                pop(), NotSent{Outcome::abandoned, "expired before it could be sent", never_ms, 0});
+                pop(), NotSent{Outcome::abandoned, "expired before it could be sent", never_ms, 0},
+                now_ms);
             continue;
         }
         if (!may_send || (breaker_.shut() && !breaker_.may_probe(now_ms))) break;
@@ -130,7 +131,8 @@ std::int64_t Outlet::pump(std::int64_t now_ms, std::int64_t wall_ms, const Permi
         Connection* connection = pool_.pick();
         if (connection == nullptr) break;
         if (!next->owner->still_meant(*next)) {
-            owner_.finish(pop(), NotSent{Outcome::skipped, "the device changed meanwhile", 0, 0});
+            owner_.finish(pop(), NotSent{Outcome::skipped, "the device changed meanwhile", 0, 0},
+                          now_ms);
             continue;
         }
         waits_for_rate = !owner_.take_permit();
@@ -231,10 +233,11 @@ void Outlet::fail_queued(const NotSent& verdict) {
     const std::size_t before = queue_.size();
     Push* next = queue_.detach_older(never_ms);
     owner_.counters().queued -= before - queue_.size();
+    const std::int64_t now_ms = clock_.steady_ms();
     while (next != nullptr) {
         Push& push = *std::exchange(next, next->next);
         push.next = nullptr;
-        owner_.finish(push, NotSent(verdict));
+        owner_.finish(push, NotSent(verdict), now_ms);
     }
 }
 
@@ -244,16 +247,17 @@ void Outlet::fail_flow(std::uint32_t flow, const std::optional<NotSent>& why) {
     const std::size_t before = queue_.size();
     Push* next = queue_.detach_flow(flow);
     owner_.counters().queued -= before - queue_.size();
+    const std::int64_t now_ms = clock_.steady_ms();
     while (next != nullptr) {
         Push& push = *std::exchange(next, next->next);
         push.next = nullptr;
-        owner_.finish(push, NotSent(verdict));
+        owner_.finish(push, NotSent(verdict), now_ms);
     }
 }
 
 void Outlet::again(Push& push, Verdict&& otherwise) {
     if (push.resends >= resends_max || pool_.closing()) {
-        return owner_.finish(push, std::move(otherwise));
+        return owner_.finish(push, std::move(otherwise), clock_.steady_ms());
     }
     ++push.resends;
     ++owner_.counters().resends;
@@ -265,8 +269,8 @@ void Outlet::again(Push& push, Verdict&& otherwise) {
 
 void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) {
     Push& push = *static_cast<Push*>(tag);
-    const std::int64_t now_ms = clock_.steady_ms();
-    heard_ms_ = owner_.running_ms();
+    const std::int64_t now_ms = answer.steady_ms;
+    heard_ms_ = owner_.running_ms(now_ms);
     if (!std::exchange(proven_, true)) owner_.proven(origin_);
     if (push.sampled_at_us != 0) {
         limit_.answered(clock_.steady_us(), push.sampled_at_us, pool_.in_flight() + 1);
@@ -312,7 +316,7 @@ void Outlet::on_answer(Connection& connection, void* tag, const Answer& answer) 
             push.reauthorised = true;
             return again(push, std::move(judgement.verdict));
     }
-    owner_.finish(push, std::move(judgement.verdict));
+    owner_.finish(push, std::move(judgement.verdict), now_ms);
 }
 
 bool Outlet::weigh_failure(const Push& push, Verdict& verdict, std::int64_t now_ms) {
@@ -360,9 +364,11 @@ void Outlet::on_lost(Connection& connection, void* tag, const Lost& lost) {
         owner_.unwell(Trouble::unreachable, origin_.host, why_.reason);
     }
     owner_.wake();  // the figures have changed, and nothing else may
-    owner_.finish(push, NoAnswer{lost.timed_out ? "no answer in time"
-                                                : "the connection ended before the answer",
-                                 own_fault});
+    owner_.finish(
+        push,
+        NoAnswer{lost.timed_out ? "no answer in time" : "the connection ended before the answer",
+                 own_fault},
+        now_ms);
 }
 
 void Outlet::hold_origin(std::int64_t ms) {

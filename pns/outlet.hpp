@@ -26,8 +26,8 @@ namespace pns {
 /// credential.
 class OutletOwner {
   public:
-    /// The push leaves the sender.
-    virtual void finish(Push& push, Verdict&& verdict) = 0;
+    /// The push leaves the sender. `now_ms`, here and below: of the steady clock.
+    virtual void finish(Push& push, Verdict&& verdict, std::int64_t now_ms) = 0;
     /// Encodes and submits. False if the connection did not take it.
     virtual bool send(Push& push, Connection& connection) = 0;
     virtual Judgement judge(const Push& push, const Answer& answer) = 0;
@@ -57,7 +57,7 @@ class OutletOwner {
     virtual void wake() = 0;
     virtual bool stopping() const = 0;
     /// Time in which the loop ran (pns/running_clock.hpp).
-    virtual std::int64_t running_ms() = 0;
+    virtual std::int64_t running_ms(std::int64_t now_ms) = 0;
     /// The outlet counts here what it does; `queued` is exact at any time.
     virtual SenderFigures& counters() = 0;
 

@@ -27,6 +27,7 @@ constexpr std::int64_t first_answer_wait_ms = 1'000;
 constexpr std::int64_t place_wait_ms = 500;  // for a place among the origins
 constexpr std::int64_t queue_wait_ms_max = 2'000;
 constexpr unsigned refusals_max = 8;  // in a row, of the credential
+constexpr std::size_t common_max = 8;
 
 std::uint64_t secret_word() {
     std::random_device random;
@@ -178,9 +179,9 @@ Outlet* Sender::place_for(const Origin& origin, std::int64_t now_ms) {
     return outlets_.emplace(origin, open_outlet(origin, known)).first->second.get();
 }
 
-void Sender::route(Push& push) {
+void Sender::route(Push& push, std::int64_t now_ms) {
     const Origin origin = account_->origin(push.handle);
-    Outlet* const outlet = may_be_sent_to(origin) ? place_for(origin, clock_.steady_ms()) : nullptr;
+    Outlet* const outlet = may_be_sent_to(origin) ? place_for(origin, now_ms) : nullptr;
     ++figures_.queued;
     if (outlet != nullptr) {
         const bool stranger = is_stranger(*outlet);
@@ -193,7 +194,7 @@ void Sender::route(Push& push) {
         return outlet->enqueue(push);
     }
     const bool may_wait =
-        may_be_sent_to(origin) && memory_.not_before_ms(origin) <= clock_.steady_ms() &&
+        may_be_sent_to(origin) && memory_.not_before_ms(origin) <= now_ms &&
         (lobby_.size() < lobby_strangers_max ||
          (lobby_.size() < lobby_max && (!named_by_handles() || memory_.has_answered(origin))));
     if (!may_wait) return unroutable_.push_back(&push);
@@ -204,7 +205,8 @@ void Sender::route(Push& push) {
 void Sender::serve_lobby() {
     const auto waiting = std::exchange(lobby_, {});
     figures_.queued -= waiting.size();
-    for (Push* push : waiting) route(*push);
+    const std::int64_t now_ms = clock_.steady_ms();
+    for (Push* push : waiting) route(*push, now_ms);
 }
 
 void Sender::count_places() {
@@ -280,16 +282,20 @@ void Sender::make_place(std::int64_t now_ms) {
 }
 
 void Sender::submit(Push& push) {
+    submit(push, clock_.steady_ms());
+}
+
+void Sender::submit(Push& push, std::int64_t now_ms) {
     if (!started_) {
         started_ = true;
         nursery_.start(alarm_.run());
     }
-    push.queued_at_ms = clock_.steady_ms();
+    push.queued_at_ms = now_ms;
     push.resends = 0;
     push.reauthorised = false;
     if (push.faults == 0) budget_.fresh();
     if (push.faults > 0 && over_budget(push)) return;
-    route(push);
+    route(push, now_ms);
     wake();
 }
 
@@ -330,39 +336,37 @@ void Sender::settle_permits(std::int64_t& next_ms) {
     if (permits_due_ms_ > clock_.steady_ms()) next_ms = std::min(next_ms, permits_due_ms_);
 }
 
+/// Pushes of one send have them in common, and so have many that were rendered one by one.
+const std::shared_ptr<const H2Fields>& Sender::common_fields(
+    const std::shared_ptr<const Prepared>& prepared) {
+    for (CommonFields& known : common_) {
+        if (known.token != token_) continue;
+        if (known.of == prepared || known.of->headers == prepared->headers) return known.fields;
+    }
+    auto fields = std::make_shared<H2Fields>();
+    if (token_) fields->push_back({"authorization", token_->authorization, true});
+    for (const auto& [name, value] : prepared->headers) fields->push_back({name, value});
+    if (common_.size() == common_max) common_.pop_back();
+    common_.push_front({token_, prepared, std::move(fields)});
+    return common_.front().fields;
+}
+
 bool Sender::send(Push& push, Connection& connection) {
     account_->encode(push, encoded_);
+    if (token_) push.bearer_serial = token_->serial;
     headers_.clear();
-    H2Header header;
-    if (token_) {
-        header.name = "authorization";
-        header.value = token_->authorization;
-        header.never_index = true;
-        headers_.push_back(header);
-        push.bearer_serial = token_->serial;
-    }
-    header.never_index = false;
-    for (const auto& [name, value] : push.prepared->headers) {
-        header.name = name;
-        header.value = value;
-        headers_.push_back(header);
-    }
-    header.never_index = true;  // differs from push to push: would only churn the table
-    for (const auto& [name, value] : encoded_.headers) {
-        header.name = name;
-        header.value = value;
-        headers_.push_back(header);
-    }
+    for (const auto& [name, value] : encoded_.headers) headers_.push_back({name, value, true});
     WireRequest request;
     request.path = encoded_.path;
+    request.common = common_fields(push.prepared);
     request.headers = headers_;
+    request.steady_ms = push.sent_at_ms;
     request.body = encoded_.body.empty() ? push.prepared->body
                                          : std::make_shared<const std::string>(encoded_.body);
     return connection.submit(request, &push);
 }
 
-void Sender::finish(Push& push, Verdict&& verdict) {
-    const auto now_ms = clock_.steady_ms();
+void Sender::finish(Push& push, Verdict&& verdict, std::int64_t now_ms) {
     Standing& standing = standing_of(push);
     const bool probe = standing.probe == &push;
     if (probe) standing.probe = nullptr;

@@ -64,6 +64,8 @@ class Sender final : private OutletOwner {
     }
     /// The verdict comes on a later turn of the loop, never from inside.
     void submit(Push& push);
+    /// The same at a known time of the steady clock: for many in a row.
+    void submit(Push& push, std::int64_t now_ms);
     /// Gives every push of the flow that waits for its turn back as NotSent, from inside the call.
     /// The owner may not submit from inside.
     void withdraw(std::uint32_t flow);
@@ -102,7 +104,7 @@ class Sender final : private OutletOwner {
     /// Handles name the origins, so a stranger may have made them up.
     bool named_by_handles() const { return account_->hosts() != Account::Hosts::fixed; }
     bool is_stranger(const Outlet& outlet) const { return named_by_handles() && !outlet.proven(); }
-    void route(Push& push);
+    void route(Push& push, std::int64_t now_ms);
     Outlet* place_for(const Origin& origin, std::int64_t now_ms);
     std::unique_ptr<Outlet> open_outlet(const Origin& origin, bool proven);
     void count_places();
@@ -136,8 +138,10 @@ class Sender final : private OutletOwner {
     void fail_unroutable();
     bool has_connections() const;
 
-    void finish(Push& push, Verdict&& verdict) override;
+    void finish(Push& push, Verdict&& verdict, std::int64_t now_ms) override;
     bool send(Push& push, Connection& connection) override;
+    const std::shared_ptr<const H2Fields>& common_fields(
+        const std::shared_ptr<const Prepared>& prepared);
     Judgement judge(const Push& push, const Answer& answer) override {
         return account_->judge(push, answer);
     }
@@ -168,7 +172,7 @@ class Sender final : private OutletOwner {
     }
     void wake() override { alarm_.wake(); }
     bool stopping() const override { return stopping_; }
-    std::int64_t running_ms() override { return running_.at(clock_.steady_ms()); }
+    std::int64_t running_ms(std::int64_t now_ms) override { return running_.at(now_ms); }
     SenderFigures& counters() override { return figures_; }
 
     std::unique_ptr<Account> account_;
@@ -212,6 +216,12 @@ class Sender final : private OutletOwner {
     std::shared_ptr<const Bearer> token_;
     Encoded encoded_;  // reused from push to push
     std::vector<H2Header> headers_;
+    struct CommonFields {
+        std::shared_ptr<const Bearer> token;
+        std::shared_ptr<const Prepared> of;
+        std::shared_ptr<const H2Fields> fields;
+    };
+    std::deque<CommonFields> common_;  // the newest first
     std::int64_t held_until_ms_ = 0;
     bool hold_told_ = false;  // somebody waits to hear that the credential is open
     std::uint32_t doors_ = credential_door;

@@ -3,8 +3,6 @@
 #include "pns/tls_link.hpp"
 
 #include <fcntl.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 
 #include <algorithm>
 #include <boost/asio/ip/address.hpp>
@@ -28,14 +26,15 @@ TlsLink::TlsLink(Executor executor, Options options, RunningAlarm& alarm)
 
 Task<error_code> TlsLink::open() {
     if (closed_) co_return errc::stopped;
-    stream_.emplace(executor_, *options_.tls);
+    socket_.emplace(executor_);
     const error_code failed = co_await connect();
     if (failed) co_return failed;
 
+    stream_.emplace(*socket_, options_.tls->native_handle(), TlsStream::Side::client);
     auto* ssl = stream_->native_handle();
     if (!expect_host(ssl, options_.host)) co_return errc::tls_failed;
     set_deadline(alarm_.now_ms() + options_.connect_timeout_ms);
-    const auto [ec] = co_await stream_->async_handshake(Stream::client, as_result);
+    const error_code ec = co_await stream_->handshake();
     deadline_ms_ = never_ms;
     if (closed_) co_return errc::stopped;
     if (expired_) co_return errc::connect_timeout;
@@ -90,7 +89,7 @@ Task<error_code> TlsLink::connect() {
     if (unresolved) co_return unresolved;
 
     bool timed_out = false;
-    auto& socket = stream_->next_layer();
+    auto& socket = *socket_;
     for (std::size_t i = 0; i < endpoints.size(); ++i) {
         const auto now_ms = alarm_.now_ms();
         if (now_ms >= end_ms) break;
@@ -128,17 +127,7 @@ void TlsLink::expire() {
     deadline_ms_ = never_ms;
     error_code ignored;
     if (lookup_) lookup_->cancel(ignored);
-    if (stream_) stream_->next_layer().close(ignored);
-}
-
-// Asio hands OpenSSL what it has read of the socket, and asks it for one record at a time, each in
-// a turn of its own.
-std::size_t TlsLink::read_ready(std::span<std::uint8_t> into) {
-    SSL* const ssl = stream_->native_handle();
-    if (SSL_pending(ssl) == 0 && BIO_ctrl_pending(SSL_get_rbio(ssl)) == 0) return 0;
-    ERR_clear_error();
-    const int got = SSL_read(ssl, into.data(), static_cast<int>(into.size()));
-    return got > 0 ? static_cast<std::size_t>(got) : 0;
+    if (socket_) socket_->close(ignored);
 }
 
 void TlsLink::close() {

@@ -6,7 +6,6 @@
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/ssl/stream.hpp>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -15,6 +14,7 @@
 #include "pns/alarm.hpp"
 #include "pns/connect_to.hpp"
 #include "pns/tls.hpp"
+#include "pns/tls_stream.hpp"
 
 namespace pns {
 
@@ -30,8 +30,6 @@ class TlsLink {
             10'000;                ///< for resolving and connecting, and again for the handshake
         std::string name_servers;  ///< as NameLookup takes them
     };
-    using Socket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
-    using Stream = asio::ssl::stream<Socket>;
 
     /// `alarm` is the owner's.
     TlsLink(Executor executor, Options options, RunningAlarm& alarm);
@@ -39,9 +37,8 @@ class TlsLink {
     /// errc on failure; certificate_not_trusted is a matter of configuration, everything else of
     /// the network.
     Task<error_code> open();
-    Stream& stream() { return *stream_; }
-    /// What has been received already, without a wait; 0: the next read waits, ends or fails.
-    std::size_t read_ready(std::span<std::uint8_t> into);
+    /// After open() has succeeded.
+    TlsStream& stream() { return *stream_; }
     std::int64_t deadline_ms() const { return deadline_ms_; }
     void expire();
     void close();
@@ -57,7 +54,8 @@ class TlsLink {
     Options options_;
     RunningAlarm& alarm_;
     std::optional<asio::posix::basic_stream_descriptor<Executor>> lookup_;  ///< while it waits
-    std::optional<Stream> stream_;
+    std::optional<TlsStream::Socket> socket_;
+    std::optional<TlsStream> stream_;
     std::int64_t deadline_ms_ = never_ms;
     bool expired_ = false;
     bool closed_ = false;

@@ -425,7 +425,7 @@ void FanoutLane::submit(Chunk& chunk) {
         // prepared is not for the new one.
         const bool prepared = to.epoch == chunk.epochs[k];
         if (prepared && to.sender && to.sender->room() > 0) {
-            to.sender->submit(push);
+            to.sender->submit(push, chunk.submitted_us / 1'000);
             continue;
         }
         --chunk.open;

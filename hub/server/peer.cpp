@@ -9,6 +9,7 @@
 #include <boost/asio/write.hpp>
 
 #include "hub/server/unread_bytes.hpp"
+#include "pns/tls.hpp"
 
 namespace hub {
 
@@ -26,7 +27,7 @@ Peer::Peer(Socket socket, asio::ssl::context* tls, std::int64_t write_ms, const 
       alarm_(
           socket_.get_executor(), [this](std::int64_t now) { return look(now); }, clock),
       write_ms_(write_ms) {
-    if (tls != nullptr) tls_.emplace(socket_, *tls);
+    if (tls != nullptr) tls_.emplace(socket_, tls->native_handle(), pns::TlsStream::Side::server);
     pns::error_code gone;
     const auto other = socket_.remote_endpoint(gone);
     if (!gone) address_ = other.address().to_string();
@@ -48,27 +49,21 @@ pns::Task<bool> Peer::says_http_for_tls() {
 
 pns::Task<pns::error_code> Peer::handshake() {
     if (!tls_) co_return pns::error_code();
-    auto [failure] = co_await tls_->async_handshake(asio::ssl::stream_base::server, pns::as_result);
-    co_return failure;
+    co_return co_await tls_->handshake();
 }
 
 bool Peer::chose_h2() const {
-    if (!tls_) return false;
-    const unsigned char* name = nullptr;
-    unsigned size = 0;
-    // native_handle() is not const, though reading the choice changes nothing.
-    auto* ssl = const_cast<asio::ssl::stream<Socket&>&>(*tls_).native_handle();
-    SSL_get0_alpn_selected(ssl, &name, &size);
-    return size == 2 && name[0] == 'h' && name[1] == '2';
+    return tls_ && pns::chosen_protocol(tls_->native_handle()) == "h2";
 }
 
 pns::Task<std::pair<pns::error_code, std::size_t>> Peer::read_some(asio::mutable_buffer into) {
     // A socket has no news after its end: another read would wait for its deadline.
     if (ended_) co_return std::pair(ended_, std::size_t{0});
     if (tls_) {
-        auto [failure, size] = co_await tls_->async_read_some(into, pns::as_result);
-        if (failure != asio::error::operation_aborted) ended_ = failure;
-        co_return std::pair(failure, size);
+        const std::span<std::uint8_t> room(static_cast<std::uint8_t*>(into.data()), into.size());
+        const pns::TlsStream::Moved read = co_await tls_->read_some(room);
+        if (read.failure != asio::error::operation_aborted) ended_ = read.failure;
+        co_return std::pair(read.failure, read.bytes);
     }
     auto [failure, size] = co_await socket_.async_read_some(into, pns::as_result);
     if (failure != asio::error::operation_aborted) ended_ = failure;
@@ -80,8 +75,10 @@ pns::Task<pns::error_code> Peer::write(asio::const_buffer bytes) {
     alarm_.at_latest(write_by_ms_);
     pns::error_code outcome;
     if (tls_) {
-        auto [failure, size] = co_await asio::async_write(*tls_, bytes, pns::as_result);
-        outcome = failure;
+        const std::span<const std::uint8_t> plain(static_cast<const std::uint8_t*>(bytes.data()),
+                                                  bytes.size());
+        const pns::TlsStream::Moved written = co_await tls_->write(plain);
+        outcome = written.failure;
     } else {
         auto [failure, size] = co_await asio::async_write(socket_, bytes, pns::as_result);
         outcome = failure;
@@ -151,7 +148,7 @@ pns::Task<void> Peer::close() {
     constexpr std::size_t linger_bytes_max = 1 << 20;
     on_late = nullptr;
     expect_within(linger_ms);
-    if (tls_ && open_) co_await tls_->async_shutdown(pns::as_result);
+    if (tls_ && open_) co_await tls_->shutdown();
     pns::error_code failure;
     if (open_) socket_.shutdown(asio::socket_base::shutdown_send, failure);
     // Closing with unread bytes would send a reset, which may overtake the answer.

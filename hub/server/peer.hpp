@@ -13,7 +13,6 @@
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/stream.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -25,6 +24,7 @@
 #include "hub/server/inbound.hpp"
 #include "pns/alarm.hpp"
 #include "pns/task.hpp"
+#include "pns/tls_stream.hpp"
 
 namespace hub {
 
@@ -103,7 +103,7 @@ class Peer {
     const std::shared_ptr<Place> place_;
     Socket socket_;
     std::string address_;
-    std::optional<boost::asio::ssl::stream<Socket&>> tls_;
+    std::optional<pns::TlsStream> tls_;
     pns::RunningAlarm alarm_;
     std::int64_t read_by_ms_ = pns::never_ms;
     std::int64_t write_by_ms_ = pns::never_ms;
