@@ -194,9 +194,8 @@ Task<TlsStream::Moved> TlsStream::read_some(std::span<std::uint8_t> into) {
     for (;;) {
         out.bytes = take(into, out.failure);
         if (!output_.empty() && !writing_) {
-            writing_ = true;
+            const Turn turn(*this);
             const error_code failure = co_await flush();
-            end_turn();
             if (failure && out.bytes == 0 && !out.failure) out.failure = failure;
         }
         if (out.bytes > 0 || out.failure || into.empty()) co_return out;
@@ -227,17 +226,11 @@ Task<error_code> TlsStream::handshake() {
     }
 }
 
-Task<void> TlsStream::own_turn() {
+Task<void> TlsStream::wait_for_turn() {
     while (writing_) {
         if (!turn_) turn_.emplace(socket_.get_executor(), SteadyTimer::time_point::max());
         co_await turn_->async_wait(as_result);
     }
-    writing_ = true;
-}
-
-void TlsStream::end_turn() {
-    writing_ = false;
-    if (turn_) turn_->cancel();
 }
 
 Task<TlsStream::Moved> TlsStream::write(std::span<const std::uint8_t> bytes) {
@@ -250,8 +243,8 @@ Task<TlsStream::Moved> TlsStream::write(std::span<const std::uint8_t> bytes) {
     const std::size_t records_max =
         (SSL_is_server(ssl_.get()) ? server_piece_bytes : client_piece_bytes) / record_bytes_max;
     Moved out;
-    if (writing_) co_await own_turn();
-    writing_ = true;
+    if (writing_) co_await wait_for_turn();
+    const Turn turn(*this);
     while (out.bytes < bytes.size() && !out.failure) {
         std::size_t count = 0, done = out.bytes;
         take_spare(output_);
@@ -272,7 +265,6 @@ Task<TlsStream::Moved> TlsStream::write(std::span<const std::uint8_t> bytes) {
         for (std::size_t i = 0; i < count && records[i].left_at <= left_; ++i)
             out.bytes = records[i].plain_end;
     }
-    end_turn();
     co_return out;
 }
 
@@ -299,13 +291,12 @@ Task<error_code> TlsStream::flush() {
 }
 
 Task<error_code> TlsStream::shutdown() {
-    if (writing_) co_await own_turn();
-    writing_ = true;
+    if (writing_) co_await wait_for_turn();
+    const Turn turn(*this);
     ERR_clear_error();
     const int result = SSL_shutdown(ssl_.get());
     const error_code failure = result < 0 ? failure_of(result) : error_code();
     const error_code unsent = co_await flush();
-    end_turn();
     co_return failure ? failure : unsent;
 }
 

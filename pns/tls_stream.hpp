@@ -69,8 +69,21 @@ class TlsStream {
     error_code receive(std::size_t wanted);
     Task<error_code> await_input(std::size_t wanted);
     Task<error_code> flush();
-    Task<void> own_turn();
-    void end_turn();
+    /// Who writes; ended also by a cancelled coroutine.
+    class Turn {
+      public:
+        explicit Turn(TlsStream& stream) : stream_(stream) { stream_.writing_ = true; }
+        ~Turn() {
+            stream_.writing_ = false;
+            if (stream_.turn_) stream_.turn_->cancel();
+        }
+        Turn(const Turn&) = delete;
+        Turn& operator=(const Turn&) = delete;
+
+      private:
+        TlsStream& stream_;
+    };
+    Task<void> wait_for_turn();
     error_code failure_of(int result);
 
     Socket& socket_;

@@ -1,5 +1,6 @@
 // Inputs: up to 16384 bytes. The first byte of a step says what it is: a new limit of the table, a
-// block that was not ours, or a header block of some fields. nghttp2's decoder must find the same
+// block that was not ours, a header block of some fields, or one whose fields are partly those of
+// blocks before. nghttp2's decoder must find the same
 // fields in each block, and the same ones never to be indexed.
 
 #include <nghttp2/nghttp2.h>
@@ -48,6 +49,47 @@ void must(bool holds) {
     if (!holds) std::abort();
 }
 
+/// Fields of requests as many have them in common, and some that are one request's own.
+class Requests {
+  public:
+    explicit Requests(pns::HeaderBlocks& blocks) : blocks_(blocks) {}
+
+    /// The block, and what must be found in it.
+    std::vector<std::uint8_t> next(Input& input, std::vector<Field>& expected) {
+        const std::uint8_t which = input.byte();
+        if (which >= 128 || known_.empty()) {
+            pns::H2Fields fields(which % 6);
+            for (pns::H2Field& one : fields)
+                one = {input.text(), input.text(), input.byte() % 4 == 0};
+            known_.push_back(std::make_shared<const pns::H2Fields>(std::move(fields)));
+        }
+        const auto& common = known_[which % known_.size()];
+        const std::string method = which % 16 == 0 ? "PUT" : "POST";
+        Field path{":path", input.text(), false};
+        std::vector<Field> own(input.byte() % 3);
+        std::string path_coded, own_coded;
+        pns::HeaderBlocks::append_literal({path.name, path.value}, path_coded);
+        for (Field& one : own) {
+            one = {input.text(), input.text(), input.byte() % 2 == 0};
+            pns::HeaderBlocks::append_literal({one.name, one.value, one.never_index}, own_coded);
+        }
+        expected = {{":method", method, false},
+                    {":scheme", "https", false},
+                    {":authority", "push.test", false},
+                    path};
+        for (const pns::H2Field& one : *common)
+            expected.push_back({one.name, one.value, one.never_index});
+        expected.insert(expected.end(), own.begin(), own.end());
+        std::vector<std::uint8_t> block;
+        blocks_.encode(method, "push.test", common, path_coded, own_coded, block);
+        return block;
+    }
+
+  private:
+    pns::HeaderBlocks& blocks_;
+    std::vector<std::shared_ptr<const pns::H2Fields>> known_;
+};
+
 std::vector<Field> decoded(nghttp2_hd_inflater* inflater, std::span<std::uint8_t> block) {
     std::vector<Field> out;
     for (;;) {
@@ -78,6 +120,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::unique_ptr<nghttp2_hd_inflater, void (*)(nghttp2_hd_inflater*)> inflater(
         made, nghttp2_hd_inflate_del);
     pns::HeaderBlocks blocks;
+    Requests requests(blocks);
     while (!input.bytes.empty()) {
         const std::uint8_t step = input.byte();
         if (step < 32) {
@@ -88,6 +131,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         }
         if (step < 40) {
             blocks.forget();
+            continue;
+        }
+        if (step >= 128) {
+            std::vector<Field> expected;
+            std::vector<std::uint8_t> block = requests.next(input, expected);
+            must(decoded(made, block) == expected);
             continue;
         }
         std::vector<Field> fields(step % 12);

@@ -89,6 +89,42 @@ TEST_CASE("header blocks say what they were given, and repeat little", "[pns]") 
     CHECK(first > 0);
 }
 
+TEST_CASE("what blocks have in common is coded anew when the table has changed", "[pns]") {
+    pns::HeaderBlocks blocks;
+    Peer peer;
+    std::vector<std::shared_ptr<const pns::H2Fields>> sets;
+    for (int i = 0; i < 12; ++i) {  // more than are remembered
+        const pns::H2Fields fields{{"authorization", "bearer t", true},
+                                   {"apns-topic", "topic-" + std::to_string(i)},
+                                   {"apns-priority", "10"}};
+        sets.push_back(std::make_shared<const pns::H2Fields>(fields));
+    }
+    for (int i = 0; i < 2'000; ++i) {
+        const auto& common = sets[static_cast<std::size_t>(i < 1'000 ? i % 3 : i % 12)];
+        if (i % 97 == 0) {
+            const std::size_t limit = i % 2 == 0 ? 4'096 : 120;
+            blocks.set_limit(limit);
+            peer.set_limit(limit);
+        }
+        if (i % 211 == 0) blocks.forget();
+        const std::string value = "/3/device/" + std::to_string(i), id = "id-" + std::to_string(i);
+        std::string path, own;
+        pns::HeaderBlocks::append_literal({":path", value}, path);
+        pns::HeaderBlocks::append_literal({"apns-id", id, true}, own);
+        Bytes block;
+        blocks.encode("POST", "push.test", common, path, own, block);
+        Fields expected{{":method", "POST"},
+                        {":scheme", "https"},
+                        {":authority", "push.test"},
+                        {":path", value}};
+        for (const pns::H2Field& one : *common) expected.emplace_back(one.name, one.value);
+        expected.emplace_back("apns-id", id);
+        std::size_t never_indexed = 0;
+        REQUIRE(peer.read(block, &never_indexed) == expected);
+        REQUIRE(never_indexed == 2);
+    }
+}
+
 TEST_CASE("header blocks keep to the table that the peer allows", "[pns]") {
     pns::HeaderBlocks blocks;
     Peer peer;

@@ -277,6 +277,8 @@ pns::Task<void> H2Connection::write_loop() {
             note_drained();
             continue;
         }
+        // What waited may have been for streams that are gone: nothing to write, and room again.
+        written_.cancel();
         if (ended_) break;
         if (!session_.alive()) peer_.interrupt();  // nothing more to read
         if (stalled_look_ms_ == pns::never_ms) {
