@@ -11,6 +11,7 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/memtablerep.h>
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/table_properties_collectors.h>
@@ -40,6 +41,7 @@ namespace {
 constexpr std::size_t row_block_bytes = 16u << 10;
 constexpr std::uint64_t wal_bytes_max = 128u << 20;  // bounds the replay after a crash
 constexpr std::size_t memtable_bytes = 32u << 20;
+constexpr std::size_t handle_buckets = 1u << 18;
 constexpr int filter_bits_per_key = 10;
 constexpr std::size_t deletions_window = 16'384, deletions_trigger = 8'192;
 constexpr int cache_shard_bits = 4;  // shards of 16 MiB: no block comes near
@@ -99,8 +101,14 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
             rocksdb::NewCompactOnDeletionCollectorFactory(deletions_window, deletions_trigger));
     }
     if (family == Family::installations) options.prefix_extractor = installation_prefix_extractor();
-    if (family == Family::handles)
+    if (family == Family::handles) {
         options.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(handle_prefix_bytes));
+        // Hashes come in no order: in a list of skips each would be twenty places away from the
+        // last. Nobody but verify() and a flush walks over all of them, and these make a sorted
+        // copy, for which the table is half as large.
+        options.write_buffer_size = memtable_bytes / 2;
+        options.memtable_factory.reset(rocksdb::NewHashLinkListRepFactory(handle_buckets));
+    }
     if (family == Family::postings) {
         options.write_buffer_size = 2 * memtable_bytes;
         options.merge_operator = posting_merge_operator();
@@ -108,7 +116,7 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
         options.compaction_filter = empty_chunk_filter();
     }
     if (options.prefix_extractor != nullptr) {
-        options.memtable_prefix_bloom_size_ratio = 0.05;
+        if (family != Family::handles) options.memtable_prefix_bloom_size_ratio = 0.05;
         table.whole_key_filtering = false;
     }
     options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
@@ -135,6 +143,7 @@ rocksdb::DBOptions database_options(const Options& wanted) {
     options.max_total_wal_size = wal_bytes_max;
     options.max_open_files = wanted.open_tables_max;
     options.max_background_jobs = 4;
+    options.allow_concurrent_memtable_write = false;  // one thread writes
     options.bytes_per_sync = 1u << 20;
     // Files that nobody needs any more are removed by a thread for it, not by the lane whose read
     // was the last to need them.
@@ -356,6 +365,11 @@ struct Batch::Changes {
     std::vector<std::pair<Family, std::string>> erased_prefixes;
 
     KeyChanges& of(Family family) { return keys[static_cast<std::size_t>(family)]; }
+    /// Many keys come in their order.
+    void set(Family family, std::string key, KeyChange change) {
+        KeyChanges& all = of(family);
+        all.insert_or_assign(all.end(), std::move(key), std::move(change));
+    }
 };
 
 Batch::Batch(std::shared_ptr<StoreHandles> handles)
@@ -386,18 +400,17 @@ std::unique_ptr<Cursor> Batch::cursor(Family family, bool within_prefix) const {
 }
 
 void Batch::put(Family family, std::string key, std::string value) {
-    KeyChange change{KeyChange::Kind::put, std::move(value)};
-    changes_->of(family).insert_or_assign(std::move(key), std::move(change));
+    changes_->set(family, std::move(key), {KeyChange::Kind::put, std::move(value)});
 }
 
 void Batch::erase(Family family, std::string key) {
-    changes_->of(family).insert_or_assign(std::move(key), KeyChange{KeyChange::Kind::erase, {}});
+    changes_->set(family, std::move(key), {KeyChange::Kind::erase, {}});
 }
 
 void Batch::merge(Family family, std::string key, std::string operand) {
-    KeyChange change{KeyChange::Kind::merge, std::move(operand)};
-    const bool alone = changes_->of(family).emplace(std::move(key), std::move(change)).second;
-    assert(alone);
+    const std::size_t before = changes_->of(family).size();
+    changes_->set(family, std::move(key), {KeyChange::Kind::merge, std::move(operand)});
+    assert(changes_->of(family).size() > before);
 }
 
 void Batch::erase_prefix(Family family, std::string prefix) {
@@ -576,6 +589,15 @@ Batch Store::batch() const {
 
 namespace {
 
+/// So much of the form of a write batch that it need not grow on the way.
+std::size_t bytes_of(const KeyChanges& changes) {
+    constexpr std::size_t around_each = 1 + 3 * 5;  // kind, three varints
+    std::size_t bytes = 0;
+    for (const auto& [key, change] : changes)
+        bytes += around_each + key.size() + change.bytes.size();
+    return bytes;
+}
+
 /// In the order of the keys, which spares the memtables most of their searching where neighbours
 /// come together. A write batch in memory takes everything.
 void add_changes(rocksdb::WriteBatch& out, rocksdb::ColumnFamilyHandle* family,
@@ -600,7 +622,9 @@ void add_changes(rocksdb::WriteBatch& out, rocksdb::ColumnFamilyHandle* family,
 }  // namespace
 
 Result<void> Store::write(const Batch& batch) {
-    rocksdb::WriteBatch changes;
+    std::size_t bytes = 64;
+    for (const KeyChanges& of_family : batch.changes_->keys) bytes += bytes_of(of_family);
+    rocksdb::WriteBatch changes(bytes);
     for (std::size_t i = 0; i < family_count; ++i) {
         add_changes(changes, handles_->families[i], batch.changes_->keys[i]);
     }
