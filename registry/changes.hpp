@@ -6,6 +6,7 @@
 // batch is given up then.
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,21 @@ Result<HubRow> update_hub(Transaction& tx, HubRow hub);
 Result<void> erase_hub(Transaction& tx, const std::string& name);
 
 // registrations.cpp
-Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Registration value,
-                                      const Precondition& match);
+/// A plain registration to write: what does not depend on the store is made on the caller's thread.
+struct RegistrationPut {
+    RegistrationPut(std::uint32_t hub, Registration value, const Precondition& match);
+    std::uint32_t hub;
+    Registration value;
+    Precondition match;
+    TaggedRow row;
+    std::string id_key;
+    LookedUp looked_up;
+};
+/// Finds out for each what its row needs to know of the store, where that spares the writer a look.
+/// Blocks on disk; any thread.
+void look_up(const View& view, std::span<RegistrationPut> puts);
+/// Writes the row in `put`, and completes it; the new etag.
+Result<std::uint64_t> put_registration(Transaction& tx, RegistrationPut& put);
 Result<void> erase_registration(Transaction& tx, std::uint32_t hub, const std::string& id,
                                 const Precondition& match);
 Result<void> check_match(const Precondition& match, std::uint64_t etag);
@@ -31,8 +45,9 @@ Result<void> check_match(const Precondition& match, std::uint64_t etag);
 void use_up_plain(Transaction& tx, std::uint32_t hub, Address address, const Row& row);
 
 // installations.cpp
-Result<Installation> put_installation(Transaction& tx, std::uint32_t hub, Installation value,
-                                      std::optional<std::uint64_t> expected_version);
+/// The new version, which `value` gets, too.
+Result<std::uint64_t> put_installation(Transaction& tx, std::uint32_t hub, Installation& value,
+                                       std::optional<std::uint64_t> expected_version);
 Result<bool> erase_installation(Transaction& tx, std::uint32_t hub, const std::string& id);
 /// Removes one part: a template from its installation, or the native part until the next full
 /// write.

@@ -76,8 +76,13 @@ Result<void> accept_once(Transaction& tx, std::uint32_t hub,
 
 Result<Registration> put_registration_once(Transaction& tx, std::uint32_t hub,
                                            const Registration& value, const KeptAnswer& answer) {
-    return once<Registration>(tx, hub, answer,
-                              [&] { return put_registration(tx, hub, value, Precondition{}); });
+    return once<Registration>(tx, hub, answer, [&]() -> Result<Registration> {
+        RegistrationPut put(hub, value, {});
+        const auto etag = put_registration(tx, put);
+        if (!etag) return etag.error();
+        put.value.etag = *etag;
+        return std::move(put.value);
+    });
 }
 
 Result<void> keep_answer(Transaction& tx, std::uint32_t hub, const KeptAnswer& answer) {

@@ -42,18 +42,18 @@ std::map<std::string, StoredPart> stored_parts(Transaction& tx, std::uint32_t hu
 }
 
 void create_part(Transaction& tx, std::uint32_t hub, std::uint16_t partition,
-                 const Installation& owner, Part& part, InstallationRecord& record) {
+                 const Installation& owner, Part& part, PartNumbers& numbers) {
     const auto number = tx.take_number(hub, partition);
     if (!number) return;
     Row& row = part.tagged.row;
     row.generation = tx.position();
     row.registration_id = part_id(owner.id, part.name, {partition, *number});
     tx.replace_row(hub, {partition, *number}, nullptr, &part.tagged);
-    record.parts.emplace_back(part.name, *number);
+    numbers.emplace_back(part.name, *number);
 }
 
 void update_part(Transaction& tx, std::uint32_t hub, const StoredPart& stored, Part& part,
-                 InstallationRecord& record) {
+                 PartNumbers& numbers) {
     const Row& old = stored.tagged.row;
     Row& row = part.tagged.row;
     const bool same_channel = old.handle == row.handle && old.platform == row.platform;
@@ -61,7 +61,7 @@ void update_part(Transaction& tx, std::uint32_t hub, const StoredPart& stored, P
     row.registration_id = old.registration_id;
     set_audience_positions(stored.tagged, part.tagged, tx.position());
     tx.replace_row(hub, stored.address, &stored.tagged, &part.tagged);
-    record.parts.emplace_back(part.name, stored.address.number);
+    numbers.emplace_back(part.name, stored.address.number);
 }
 
 void remove_part(Transaction& tx, std::uint32_t hub, const StoredPart& stored) {
@@ -87,10 +87,10 @@ bool rows_hold(const InstallationRecord& before, const Installation& after) {
            value.secondary_tiles == after.secondary_tiles;
 }
 
-/// The rows of `value` in place of those of `before`, and their numbers for `record`.
+/// The rows of `value` in place of those of `before`, and their numbers.
 void write_rows(Transaction& tx, std::uint32_t hub, const InstallationRecord* before,
                 const Installation& value, const std::set<std::string>* wanted,
-                InstallationRecord& record) {
+                PartNumbers& numbers) {
     const std::uint16_t partition = partition_of(value.id, tx.hub(hub)->partitions);
     std::map<std::string, StoredPart> stored;
     if (before != nullptr) stored = stored_parts(tx, hub, partition, *before);
@@ -100,9 +100,9 @@ void write_rows(Transaction& tx, std::uint32_t hub, const InstallationRecord* be
         if (wanted != nullptr && !wanted->contains(part.name)) continue;
         const auto old = stored.find(part.name);
         if (old == stored.end()) {
-            create_part(tx, hub, partition, value, part, record);
+            create_part(tx, hub, partition, value, part, numbers);
         } else {
-            update_part(tx, hub, old->second, part, record);
+            update_part(tx, hub, old->second, part, numbers);
             stored.erase(old);
         }
     }
@@ -111,23 +111,21 @@ void write_rows(Transaction& tx, std::uint32_t hub, const InstallationRecord* be
 
 /// Writes `value` in place of `before` (null: new). `wanted`: only these parts; null: all it
 /// expands to.
-Installation write(Transaction& tx, std::uint32_t hub, const InstallationRecord* before,
-                   Installation value, const std::set<std::string>* wanted) {
+void write(Transaction& tx, std::uint32_t hub, const InstallationRecord* before,
+           Installation& value, const std::set<std::string>* wanted) {
     value.expires_at_ms = std::max<std::int64_t>(value.expires_at_ms, 0);
     value.version = before == nullptr ? 1 : before->value.version + 1;
-    InstallationRecord record;
+    PartNumbers parts;
     const bool all_wanted = wanted == nullptr || wanted->size() == before->parts.size();
     if (before != nullptr && all_wanted && rows_hold(*before, value)) {
-        record.parts = before->parts;
+        parts = before->parts;
     } else {
-        write_rows(tx, hub, before, value, wanted, record);
-        if (tx.fault()) return value;
+        write_rows(tx, hub, before, value, wanted, parts);
+        if (tx.fault()) return;
     }
-    record.value = value;
     tx.batch().put(Family::installations, installation_key(hub, value.id),
-                   encode_installation(record));
+                   encode_installation(value, parts));
     if (before == nullptr) tx.count_installation(hub, true);
-    return value;
 }
 
 void remove(Transaction& tx, std::uint32_t hub, const InstallationRecord& record) {
@@ -147,8 +145,8 @@ std::set<std::string> part_names(const InstallationRecord& record) {
 
 }  // namespace
 
-Result<Installation> put_installation(Transaction& tx, std::uint32_t hub, Installation value,
-                                      std::optional<std::uint64_t> expected_version) {
+Result<std::uint64_t> put_installation(Transaction& tx, std::uint32_t hub, Installation& value,
+                                       std::optional<std::uint64_t> expected_version) {
     if (tx.hub(hub) == nullptr) return make_error_code(errc::not_found);
     const auto before = tx.installation(hub, value.id);
     if (tx.fault()) return tx.fault();
@@ -159,7 +157,8 @@ Result<Installation> put_installation(Transaction& tx, std::uint32_t hub, Instal
             return make_error_code(errc::etag_mismatch);
         }
     }
-    return write(tx, hub, before ? &*before : nullptr, std::move(value), nullptr);
+    write(tx, hub, before ? &*before : nullptr, value, nullptr);
+    return value.version;
 }
 
 Result<bool> erase_installation(Transaction& tx, std::uint32_t hub, const std::string& id) {
@@ -196,19 +195,19 @@ Result<void> erase_part(Transaction& tx, std::uint32_t hub, const Row& row,
             row.tile.empty() ? after.templates : after.secondary_tiles[row.tile].templates;
         templates.erase(body->name);
     }
-    write(tx, hub, &*before, std::move(after), &names);
+    write(tx, hub, &*before, after, &names);
     return {};
 }
 
 void rewrite_installation(Transaction& tx, std::uint32_t hub, const InstallationRecord& before,
                           Installation after) {
     const std::set<std::string> names = part_names(before);
-    write(tx, hub, &before, std::move(after), &names);
+    write(tx, hub, &before, after, &names);
 }
 
 void catch_up_rows(Transaction& tx, std::uint32_t hub, const InstallationRecord& record) {
     const std::set<std::string> names = part_names(record);
-    InstallationRecord same;
+    PartNumbers same;
     write_rows(tx, hub, &record, record.value, &names, same);
 }
 

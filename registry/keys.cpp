@@ -119,11 +119,14 @@ std::string handle_prefix(std::uint32_t hub, std::string_view handle, bool nativ
 }
 
 std::string handle_key(std::uint32_t hub, std::string_view handle, bool native, Address address) {
-    std::string key = handle_prefix(hub, handle, native);
-    ByteWriter out(key);
+    return handle_key(handle_prefix(hub, handle, native), address);
+}
+
+std::string handle_key(std::string prefix, Address address) {
+    ByteWriter out(prefix);
     out.u16_be(address.partition);
     out.u32_be(address.number);
-    return key;
+    return prefix;
 }
 
 std::string handle_key_of_kind(std::string_view key, bool native) {
@@ -141,20 +144,36 @@ Result<Address> address_at_end(std::string_view key) {
     return Address{partition, in.u32_be()};
 }
 
-std::string posting_name_prefix(std::uint32_t hub, PostingSpace space, std::string_view name) {
-    std::string key;
+namespace {
+
+void set_posting_name_prefix(std::string& key, std::uint32_t hub, PostingSpace space,
+                             std::string_view name) {
+    key.clear();
     key.reserve(head_bytes + 2 + name.size() + place_bytes);
     ByteWriter out(key);
     out.u32_be(hub);
     out.u8(static_cast<std::uint8_t>(space));
     out.text(name);
+}
+
+}  // namespace
+
+std::string posting_name_prefix(std::uint32_t hub, PostingSpace space, std::string_view name) {
+    std::string key;
+    set_posting_name_prefix(key, hub, space, name);
     return key;
+}
+
+void set_posting_prefix(std::string& key, std::uint32_t hub, std::uint16_t partition,
+                        PostingSpace space, std::string_view name) {
+    set_posting_name_prefix(key, hub, space, name);
+    ByteWriter(key).u16_be(partition);
 }
 
 std::string posting_prefix(std::uint32_t hub, std::uint16_t partition, PostingSpace space,
                            std::string_view name) {
-    std::string key = posting_name_prefix(hub, space, name);
-    ByteWriter(key).u16_be(partition);
+    std::string key;
+    set_posting_prefix(key, hub, partition, space, name);
     return key;
 }
 

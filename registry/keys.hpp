@@ -160,6 +160,7 @@ constexpr std::size_t handle_prefix_bytes = 12;
 /// others.
 std::string handle_prefix(std::uint32_t hub, std::string_view handle, bool native);
 std::string handle_key(std::uint32_t hub, std::string_view handle, bool native, Address address);
+std::string handle_key(std::string prefix, Address address);
 /// As a key of `handles` of format 3, which are not apart by kind, lies now.
 std::string handle_key_of_kind(std::string_view key, bool native);
 /// The row a key of `rows` or `handles` ends with.
@@ -168,6 +169,9 @@ Result<Address> address_at_end(std::string_view key);
 enum class PostingSpace : std::uint8_t { internal = 0, tag = 1 };
 std::string posting_prefix(std::uint32_t hub, std::uint16_t partition, PostingSpace space,
                            std::string_view name);
+/// The same in place of what `key` holds.
+void set_posting_prefix(std::string& key, std::uint32_t hub, std::uint16_t partition,
+                        PostingSpace space, std::string_view name);
 std::string chunk_key(std::string_view prefix, std::uint16_t chunk);
 /// The part of a posting's prefix that is the same in all partitions.
 std::string posting_name_prefix(std::uint32_t hub, PostingSpace space, std::string_view name);
@@ -339,12 +343,17 @@ Result<bool> decode_handle_entry(std::string_view bytes);
 
 /// Its rows may hold earlier times than `value`, never later ones: every start of an app moves
 /// them, and no push needs that row written anew. The sweep catches up when a row's time is over.
+using PartNumbers = std::vector<std::pair<std::string, std::uint32_t>>;  ///< by part name
 struct InstallationRecord {
     Installation value;
-    std::vector<std::pair<std::string, std::uint32_t>> parts;  ///< part name -> device number
+    PartNumbers parts;
     friend bool operator==(const InstallationRecord&, const InstallationRecord&) = default;
 };
-std::string encode_installation(const InstallationRecord& record);  ///< the id is in the key
+std::string encode_installation(const Installation& value,
+                                const PartNumbers& parts);  ///< the id is in the key
+inline std::string encode_installation(const InstallationRecord& record) {
+    return encode_installation(record.value, record.parts);
+}
 Result<InstallationRecord> decode_installation(std::string_view id, std::string_view bytes);
 
 /// The selection of a send as it is kept: a small one lies in the send itself, by ascending

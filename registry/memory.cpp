@@ -144,6 +144,7 @@ Result<Memory> Memory::load(const Store& store, const Memory* before) {
     if (before != nullptr && before->state.applied > memory.state.applied) {
         memory.state.applied = before->state.applied;
     }
+    memory.arrivals.begin(memory.state.applied);
     if (auto hubs = load_hubs(*snapshot, memory); !hubs) return hubs.error();
     if (auto open = load_open(*snapshot, memory); !open) return open.error();
     if (auto numbers = load_numbers(*snapshot, before, memory); !numbers) return numbers.error();

@@ -15,7 +15,7 @@ namespace {
 void append_new(std::vector<std::string>& tags, const std::string& tag) {
     const std::string spelled = tagexpr::canonical_tag(tag);
     const bool known = std::any_of(tags.begin(), tags.end(), [&](const std::string& t) {
-        return tagexpr::canonical_tag(t) == spelled;
+        return t.size() == spelled.size() && tagexpr::canonical_tag(t) == spelled;
     });
     if (!known) tags.push_back(tag);
 }

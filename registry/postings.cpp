@@ -88,25 +88,38 @@ Result<std::map<std::uint16_t, Bitmap>> read_tag(Cursor& cursor, std::uint32_t h
 
 // --- deltas ---
 
-void PostingDeltas::touch(const std::string& prefix, std::uint32_t number, bool added) {
-    changes_[prefix].emplace_back(number, added);
+void PostingDeltas::touch(std::string_view prefix, std::uint32_t number, bool added) {
+    auto at = changes_.find(prefix);
+    if (at == changes_.end()) at = changes_.try_emplace(std::string(prefix)).first;
+    at->second.emplace_back(number, added);
 }
+
+namespace {
+
+/// Ascending, the last word on each number.
+void settle(std::vector<std::pair<std::uint32_t, bool>>& numbers) {
+    const auto before = [](const auto& a, const auto& b) { return a.first < b.first; };
+    const auto not_before = [&](const auto& a, const auto& b) { return !before(a, b); };
+    if (std::adjacent_find(numbers.begin(), numbers.end(), not_before) == numbers.end()) return;
+    std::stable_sort(numbers.begin(), numbers.end(), before);
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        if (kept > 0 && numbers[kept - 1].first == numbers[i].first) --kept;
+        numbers[kept++] = numbers[i];
+    }
+    numbers.resize(kept);
+}
+
+}  // namespace
 
 std::vector<PostingDelta> PostingDeltas::take() {
     std::vector<PostingDelta> deltas;
     deltas.reserve(changes_.size());
-    for (auto& [prefix, numbers] : changes_) {
-        std::stable_sort(numbers.begin(), numbers.end(),
-                         [](const auto& a, const auto& b) { return a.first < b.first; });
-        std::size_t kept = 0;
-        for (std::size_t i = 0; i < numbers.size(); ++i) {
-            if (kept > 0 && numbers[kept - 1].first == numbers[i].first) --kept;
-            numbers[kept++] = numbers[i];
-        }
-        numbers.resize(kept);
-        deltas.push_back({prefix, std::move(numbers)});
+    while (!changes_.empty()) {
+        auto change = changes_.extract(changes_.begin());
+        settle(change.mapped());
+        deltas.push_back({std::move(change.key()), std::move(change.mapped())});
     }
-    changes_.clear();
     std::sort(deltas.begin(), deltas.end(),
               [](const PostingDelta& a, const PostingDelta& b) { return a.prefix < b.prefix; });
     return deltas;

@@ -56,13 +56,14 @@ struct PostingDelta {
 /// Collects additions and removals; the last word on a number counts.
 class PostingDeltas {
   public:
-    void add(const std::string& prefix, std::uint32_t number) { touch(prefix, number, true); }
-    void remove(const std::string& prefix, std::uint32_t number) { touch(prefix, number, false); }
+    void add(std::string_view prefix, std::uint32_t number) { touch(prefix, number, true); }
+    void remove(std::string_view prefix, std::uint32_t number) { touch(prefix, number, false); }
     std::vector<PostingDelta> take();  ///< ordered by prefix; leaves this empty
 
   private:
-    void touch(const std::string& prefix, std::uint32_t number, bool added);
-    std::unordered_map<std::string, std::vector<std::pair<std::uint32_t, bool>>, tagexpr::KeyedHash>
+    void touch(std::string_view prefix, std::uint32_t number, bool added);
+    std::unordered_map<std::string, std::vector<std::pair<std::uint32_t, bool>>, tagexpr::KeyedHash,
+                       std::equal_to<>>
         changes_;
 };
 

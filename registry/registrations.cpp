@@ -1,4 +1,7 @@
 // Plain registrations: rows that no installation owns.
+//
+// What of a change does not depend on the store is made where it is asked for, and a job looks up
+// ahead what a new row needs to know. All else runs on the writer's thread.
 
 #include <algorithm>
 #include <utility>
@@ -39,31 +42,55 @@ Result<void> check_match(const Precondition& match, std::uint64_t etag) {
     return {};
 }
 
-Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Registration value,
-                                      const Precondition& match) {
-    const HubRow* const owner = tx.hub(hub);
-    if (owner == nullptr) return make_error_code(errc::not_found);
+RegistrationPut::RegistrationPut(std::uint32_t of, Registration wanted,
+                                 const Precondition& if_match)
+    : hub(of), value(std::move(wanted)), match(if_match) {
     value.installation_id.clear();
     value.channel_expired = false;
     value.expires_at_ms = std::max<std::int64_t>(value.expires_at_ms, 0);
-    auto entry = tx.id(hub, value.id);
-    if (tx.fault()) return tx.fault();
+    row = tagged_row(value);
+    id_key = registry::id_key(hub, value.id);
+}
+
+void look_up(const View& view, std::span<RegistrationPut> puts) {
+    const auto handles = view.snapshot->cursor(Family::handles, true);
+    std::string bytes;
+    for (RegistrationPut& put : puts) {
+        const auto id = view.snapshot->get(Family::ids, put.id_key, bytes);
+        if (id && *id) continue;  // its row is compared with what is there
+        put.looked_up.id_absent = id.has_value();
+        const Row& row = put.row.row;
+        const auto prefix = handle_prefix(put.hub, row.handle, row.template_bytes.empty());
+        handles->seek(prefix);
+        const bool found = handles->valid() && handles->key().starts_with(prefix);
+        put.looked_up.handle_absent = !found && handles->status().has_value();
+        put.looked_up.position = view.position;
+    }
+}
+
+Result<std::uint64_t> put_registration(Transaction& tx, RegistrationPut& put) {
+    const auto& [hub, value, match, row_of_value, id_key, looked_up] = put;
+    const HubRow* const owner = tx.hub(hub);
+    if (owner == nullptr) return make_error_code(errc::not_found);
     // Ids of parts come with their part, and go with it.
-    const bool used_up =
-        entry ? entry->gone && is_issued_form(value.id) : part_place(value.id).has_value();
+    const bool of_part = part_place(value.id).has_value();
+    auto entry = of_part ? tx.id(hub, value.id) : tx.id_entry(id_key, looked_up);
+    if (tx.fault()) return tx.fault();
+    const bool used_up = entry ? entry->gone && is_issued_form(value.id) : of_part;
     if (used_up) return make_error_code(errc::gone);
     if (entry && entry->gone) entry.reset();
     if (!entry && match.kind != Precondition::Kind::none) return make_error_code(errc::not_found);
 
-    TaggedRow after = tagged_row(value);
+    TaggedRow& after = put.row;
     after.row.generation = tx.position();
     after.row.etag = 1;
+    after.row.audience_at = after.row.user_at = 0;
     if (!entry) {
         const std::uint16_t partition = partition_of_registration(value.id, owner->partitions);
         const auto number = tx.take_number(hub, partition);
         if (!number) return tx.fault();
-        tx.replace_row(hub, {partition, *number}, nullptr, &after);
-        tx.batch().put(Family::ids, id_key(hub, value.id), encode_id({false, partition, *number}));
+        tx.replace_row(hub, {partition, *number}, nullptr, &after, looked_up);
+        tx.put_id(id_key, {false, partition, *number});
     } else {
         const Address address{entry->partition, entry->number};
         const auto row = tx.row(hub, address);
@@ -77,16 +104,15 @@ Result<Registration> put_registration(Transaction& tx, std::uint32_t hub, Regist
             after.row.generation = row->generation;
         }
         set_audience_positions(before, after, tx.position());
-        tx.replace_row(hub, address, &before, &after);
+        tx.replace_row(hub, address, &before, &after, looked_up);
     }
-    value.etag = after.row.etag;
-    return value;
+    return after.row.etag;
 }
 
 void use_up_plain(Transaction& tx, std::uint32_t hub, Address address, const Row& row) {
     erase_plain(tx, hub, address, row);
     if (!is_issued_form(row.registration_id)) return;
-    tx.batch().put(Family::ids, id_key(hub, row.registration_id), encode_id({true, 0, 0}));
+    tx.put_id(id_key(hub, row.registration_id), {true, 0, 0});
 }
 
 Result<void> erase_registration(Transaction& tx, std::uint32_t hub, const std::string& id,

@@ -67,13 +67,55 @@ std::vector<HubRow> Registry::hubs() const {
     return rows;
 }
 
+namespace {
+
+std::unique_ptr<Change> change_of(RegistrationPut put, Done<Registration> done) {
+    const auto apply = [](Transaction& tx, RegistrationPut& record) -> Result<void> {
+        const auto etag = put_registration(tx, record);
+        if (!etag) return etag.error();
+        record.value.etag = *etag;
+        return {};
+    };
+    const auto value = [](RegistrationPut record) { return std::move(record.value); };
+    return std::make_unique<
+        PendingRecord<Registration, RegistrationPut, decltype(apply), decltype(value)>>(
+        std::move(put), apply, value, std::move(done));
+}
+
+std::unique_ptr<Change> change_of(std::uint32_t hub, Installation wanted,
+                                  std::optional<std::uint64_t> expected_version,
+                                  Done<Installation> done) {
+    const auto apply = [hub, expected_version](Transaction& tx,
+                                               Installation& record) -> Result<void> {
+        const auto version = put_installation(tx, hub, record, expected_version);
+        if (!version) return version.error();
+        return {};
+    };
+    const auto value = [](Installation record) { return record; };
+    return std::make_unique<
+        PendingRecord<Installation, Installation, decltype(apply), decltype(value)>>(
+        std::move(wanted), apply, value, std::move(done));
+}
+
+}  // namespace
+
 void Registry::put_registration(std::uint32_t hub, Registration value, Precondition match,
                                 Done<Registration> done) {
-    submit<Registration>(
-        [hub, value = std::move(value), match](Transaction& tx) {
-            return registry::put_registration(tx, hub, value, match);
-        },
-        std::move(done));
+    parts_->writer.submit(
+        change_of(RegistrationPut(hub, std::move(value), match), std::move(done)));
+}
+
+void Registry::put_registrations(std::uint32_t hub, std::vector<PutOfMany> many,
+                                 Precondition match) {
+    std::vector<RegistrationPut> puts;
+    puts.reserve(many.size());
+    for (PutOfMany& one : many) puts.emplace_back(hub, std::move(one.value), match);
+    if (const auto view = parts_->views.current()) look_up(*view, puts);
+    std::vector<std::unique_ptr<Change>> changes;
+    changes.reserve(many.size());
+    for (std::size_t i = 0; i < many.size(); ++i)
+        changes.push_back(change_of(std::move(puts[i]), std::move(many[i].done)));
+    parts_->writer.submit(std::move(changes));
 }
 
 void Registry::erase_registration(std::uint32_t hub, std::string id, Precondition match,
@@ -86,11 +128,7 @@ void Registry::erase_registration(std::uint32_t hub, std::string id, Preconditio
 void Registry::put_installation(std::uint32_t hub, Installation value,
                                 std::optional<std::uint64_t> expected_version,
                                 Done<Installation> done) {
-    submit<Installation>(
-        [hub, value = std::move(value), expected_version](Transaction& tx) {
-            return registry::put_installation(tx, hub, value, expected_version);
-        },
-        std::move(done));
+    parts_->writer.submit(change_of(hub, std::move(value), expected_version, std::move(done)));
 }
 
 void Registry::erase_installation(std::uint32_t hub, std::string id, Done<bool> done) {

@@ -59,6 +59,13 @@ class Registry {
     // --- registrations and installations of hub number `hub` ---
     void put_registration(std::uint32_t hub, Registration value, Precondition match,
                           Done<Registration> done);
+    struct PutOfMany {
+        Registration value;
+        Done<Registration> done;
+    };
+    /// Each as by put_registration(), one after the other. Looks up ahead what the writer would
+    /// have to: blocks on disk.
+    void put_registrations(std::uint32_t hub, std::vector<PutOfMany> many, Precondition match);
     void erase_registration(std::uint32_t hub, std::string id, Precondition match, Done<void> done);
     /// `expected_version`: write only if the stored version is this one (0 = must not exist);
     /// absent = always.

@@ -31,7 +31,13 @@ std::optional<IdEntry> Transaction::id(std::uint32_t hub, std::string_view id) {
         if (!part || part->registration_id != id) return std::nullopt;
         return IdEntry{false, place->partition, place->number};
     }
-    const auto bytes = get(Family::ids, id_key(hub, id));
+    return id_entry(id_key(hub, id), {});
+}
+
+std::optional<IdEntry> Transaction::id_entry(const std::string& key, const LookedUp& looked_up) {
+    if (looked_up.id_absent && !memory_.arrivals.may_have_come(hash64(key), looked_up.position))
+        return std::nullopt;
+    const auto bytes = get(Family::ids, key);
     if (!bytes) return std::nullopt;
     const auto entry = decode_id(*bytes);
     if (!entry) {
@@ -66,6 +72,11 @@ std::optional<InstallationRecord> Transaction::installation(std::uint32_t hub,
 
 // --- writes ---
 
+void Transaction::put_id(std::string key, const IdEntry& entry) {
+    memory_.arrivals.came(hash64(key), position());
+    batch_.put(Family::ids, std::move(key), encode_id(entry));
+}
+
 std::optional<std::uint32_t> Transaction::take_number(std::uint32_t hub, std::uint16_t partition) {
     Numbers& numbers = memory_.numbers[{hub, partition}];
     numbers.cool(reusable_position_);
@@ -80,26 +91,43 @@ std::optional<std::uint32_t> Transaction::take_number(std::uint32_t hub, std::ui
     return number;
 }
 
-std::vector<std::string> postings_of(std::uint32_t hub, std::uint16_t partition,
-                                     const TaggedRow& tagged) {
+namespace {
+
+/// Calls `each` with the prefix of every posting that a row belongs in, in no order. Tags that are
+/// spelled alike give it more than once.
+template <class Each>
+void for_each_posting(std::uint32_t hub, std::uint16_t partition, const TaggedRow& tagged,
+                      Each&& each) {
+    std::string prefix;
+    const auto tell = [&](PostingSpace space, std::string_view name) {
+        set_posting_prefix(prefix, hub, partition, space, name);
+        each(std::string_view(prefix));
+    };
     const Row& row = tagged.row;
-    std::vector<std::string> prefixes{internal_prefix(hub, partition, alive_name)};
-    if (!row.installation_id.empty())
-        prefixes.push_back(internal_prefix(hub, partition, parts_name));
+    tell(PostingSpace::internal, alive_name);
+    if (!row.installation_id.empty()) tell(PostingSpace::internal, parts_name);
     if (row.channel_expired) {
         for (const std::string& tag : tagged.tags) {
             if (const auto user = user_named(tag); user && !row.installation_id.empty())
-                prefixes.push_back(internal_prefix(hub, partition, expired_name(*user)));
+                tell(PostingSpace::internal, expired_name(*user));
         }
-    } else {
-        const bool templated = !row.template_bytes.empty();
-        prefixes.push_back(
-            internal_prefix(hub, partition, templated ? templated_name : native_name));
-        prefixes.push_back(internal_prefix(hub, partition, platform_name(row.platform, templated)));
-        for (const std::string& tag : tagged.tags) {
-            if (!names_one(tag)) prefixes.push_back(tag_prefix(hub, partition, tag));
-        }
+        return;
     }
+    const bool templated = !row.template_bytes.empty();
+    tell(PostingSpace::internal, templated ? templated_name : native_name);
+    tell(PostingSpace::internal, platform_name(row.platform, templated));
+    for (const std::string& tag : tagged.tags) {
+        if (!names_one(tag)) tell(PostingSpace::tag, tagexpr::canonical_tag(tag));
+    }
+}
+
+}  // namespace
+
+std::vector<std::string> postings_of(std::uint32_t hub, std::uint16_t partition,
+                                     const TaggedRow& tagged) {
+    std::vector<std::string> prefixes;
+    for_each_posting(hub, partition, tagged,
+                     [&](std::string_view prefix) { prefixes.emplace_back(prefix); });
     std::sort(prefixes.begin(), prefixes.end());
     prefixes.erase(std::unique(prefixes.begin(), prefixes.end()), prefixes.end());
     return prefixes;
@@ -163,29 +191,31 @@ bool is_same_push(const TaggedRow& a, const TaggedRow& b) {
 
 void Transaction::move_postings(std::uint32_t hub, Address address, const TaggedRow* before,
                                 const TaggedRow* after) {
-    if (before != nullptr && after != nullptr && same_postings(*before, *after)) return;
-    const std::uint16_t partition = address.partition;
-    std::vector<std::string> old_postings, new_postings, old_users, new_users;
-    if (before != nullptr) {
-        old_postings = postings_of(hub, partition, *before);
-        old_users = user_tags_of(*before);
+    if (before != nullptr && after != nullptr) {
+        if (same_postings(*before, *after)) return;
+        compare(
+            postings_of(hub, address.partition, *before),
+            postings_of(hub, address.partition, *after),
+            [&](const std::string& prefix) { deltas_.remove(prefix, address.number); },
+            [&](const std::string& prefix) { deltas_.add(prefix, address.number); });
+    } else if (before != nullptr) {
+        for_each_posting(hub, address.partition, *before,
+                         [&](std::string_view prefix) { deltas_.remove(prefix, address.number); });
+    } else {
+        add_postings(hub, address, *after);
     }
-    if (after != nullptr) {
-        new_postings = postings_of(hub, partition, *after);
-        new_users = user_tags_of(*after);
-    }
+    const auto users = [](const TaggedRow* row) {
+        return row == nullptr ? std::vector<std::string>() : user_tags_of(*row);
+    };
     compare(
-        old_postings, new_postings,
-        [&](const std::string& prefix) { deltas_.remove(prefix, address.number); },
-        [&](const std::string& prefix) { deltas_.add(prefix, address.number); });
-    compare(
-        old_users, new_users, [&](const std::string& tag) { move_user(hub, tag, address, false); },
+        users(before), users(after),
+        [&](const std::string& tag) { move_user(hub, tag, address, false); },
         [&](const std::string& tag) { move_user(hub, tag, address, true); });
 }
 
 void Transaction::add_postings(std::uint32_t hub, Address address, const TaggedRow& row) {
-    for (const std::string& prefix : postings_of(hub, address.partition, row))
-        deltas_.add(prefix, address.number);
+    for_each_posting(hub, address.partition, row,
+                     [&](std::string_view prefix) { deltas_.add(prefix, address.number); });
 }
 
 void Transaction::move_user(std::uint32_t hub, const std::string& tag, Address address,
@@ -218,7 +248,7 @@ void Transaction::move_user(std::uint32_t hub, const std::string& tag, Address a
 }
 
 void Transaction::replace_row(std::uint32_t hub, Address address, const TaggedRow* before,
-                              TaggedRow* after) {
+                              TaggedRow* after, const LookedUp& looked_up) {
     move_postings(hub, address, before, after);
     if (before != nullptr && (after == nullptr || !is_same_push(*before, *after)))
         changed_rows_.push_back({hub, address});
@@ -241,7 +271,8 @@ void Transaction::replace_row(std::uint32_t hub, Address address, const TaggedRo
         after->row.shares_handle =
             changed == shares_changed_.end() ? before->row.shares_handle : changed->second;
     } else {
-        after->row.shares_handle = index_handle(hub, address, after->row.handle, native(after));
+        after->row.shares_handle =
+            index_handle(hub, address, after->row.handle, native(after), looked_up);
         shares_changed_.erase({hub, address});
     }
     const std::int64_t ends_ms = after->row.expires_at_ms;
@@ -260,11 +291,28 @@ void Transaction::put_end(std::uint32_t hub, Address address, std::int64_t ends_
 
 // --- handle index ---
 
+namespace {
+
+/// Of a prefix of `handles`, for Arrivals.
+std::uint64_t arrival_hash(const std::string& prefix) {
+    return hash64(prefix, 1);
+}
+
+}  // namespace
+
 std::vector<Address> Transaction::rows_with(std::uint32_t hub, const std::string& handle,
                                             bool native, std::size_t count_max) {
+    return rows_under(handle_prefix(hub, handle, native), count_max);
+}
+
+std::vector<Address> Transaction::others_with(std::uint32_t hub, const std::string& handle,
+                                              bool native, Address but) {
+    return others_under(handle_prefix(hub, handle, native), but);
+}
+
+std::vector<Address> Transaction::rows_under(const std::string& prefix, std::size_t count_max) {
     std::vector<Address> found;
     if (!handles_) handles_ = batch_.cursor(Family::handles, true);
-    const std::string prefix = handle_prefix(hub, handle, native);
     for (handles_->seek(prefix); handles_->valid() && found.size() < count_max; handles_->next()) {
         if (!handles_->key().starts_with(prefix)) break;
         const auto place = address_at_end(handles_->key());
@@ -278,9 +326,8 @@ std::vector<Address> Transaction::rows_with(std::uint32_t hub, const std::string
     return found;
 }
 
-std::vector<Address> Transaction::others_with(std::uint32_t hub, const std::string& handle,
-                                              bool native, Address but) {
-    std::vector<Address> found = rows_with(hub, handle, native, 3);
+std::vector<Address> Transaction::others_under(const std::string& prefix, Address but) {
+    std::vector<Address> found = rows_under(prefix, 3);
     std::erase(found, but);
     if (found.size() > 2) found.resize(2);
     return found;
@@ -299,18 +346,23 @@ void Transaction::mark_shared(std::uint32_t hub, Address address, bool shared) {
 // Every row is marked as soon as there are two of its kind with its handle: the second one marks
 // the first, and the last but one to leave unmarks the last.
 bool Transaction::index_handle(std::uint32_t hub, Address address, const std::string& handle,
-                               bool native) {
-    const std::vector<Address> others = others_with(hub, handle, native, address);
+                               bool native, const LookedUp& looked_up) {
+    const std::string prefix = handle_prefix(hub, handle, native);
+    const std::uint64_t hash = arrival_hash(prefix);
+    std::vector<Address> others;
+    if (!looked_up.handle_absent || memory_.arrivals.may_have_come(hash, looked_up.position))
+        others = others_under(prefix, address);
     if (others.size() == 1) mark_shared(hub, others.front(), true);
-    batch_.put(Family::handles, handle_key(hub, handle, native, address),
-               encode_handle_entry(native));
+    memory_.arrivals.came(hash, position());
+    batch_.put(Family::handles, handle_key(prefix, address), encode_handle_entry(native));
     return !others.empty();
 }
 
 void Transaction::unindex_handle(std::uint32_t hub, Address address, const std::string& handle,
                                  bool native) {
-    batch_.erase(Family::handles, handle_key(hub, handle, native, address));
-    const std::vector<Address> others = others_with(hub, handle, native, address);
+    const std::string prefix = handle_prefix(hub, handle, native);
+    batch_.erase(Family::handles, handle_key(prefix, address));
+    const std::vector<Address> others = others_under(prefix, address);
     if (others.size() == 1) mark_shared(hub, others.front(), false);
 }
 

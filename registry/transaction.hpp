@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "registry/arrivals.hpp"
 #include "registry/kept_answer.hpp"
 #include "registry/partition.hpp"
 #include "registry/row_changes.hpp"
@@ -53,6 +54,7 @@ struct Memory {
     std::map<std::uint32_t, std::uint64_t> ended_bytes;    ///< of ended sends, by hub
     SweepState sweep;
     std::string ended_from;  ///< no key of LedgerKind::ended lies before it
+    Arrivals arrivals;       ///< of ids and of handles by kind
 
     /// `before`: the memory of the same process that this one replaces, or null.
     static Result<Memory> load(const Store& store, const Memory* before);
@@ -77,6 +79,8 @@ class Transaction {
     const HubRow* hub(std::uint32_t number) const { return memory_.hubs->find(number); }
     std::optional<std::string> get(Family family, std::string_view key);
     std::optional<IdEntry> id(std::uint32_t hub, std::string_view id);
+    /// The entry of an id that is not one of a part; `key` is id_key() of it.
+    std::optional<IdEntry> id_entry(const std::string& key, const LookedUp& looked_up);
     std::optional<Row> row(std::uint32_t hub, Address address);
     std::optional<InstallationRecord> installation(std::uint32_t hub, std::string_view id);
     /// The rows of one kind that may hold a handle: its hash is theirs. Ascending.
@@ -87,11 +91,13 @@ class Transaction {
                                      Address but);
 
     // --- writes ---
+    void put_id(std::string key, const IdEntry& entry);
     std::optional<std::uint32_t> take_number(std::uint32_t hub, std::uint16_t partition);
     /// Creates (`before` null), replaces, or removes (`after` null) the row at `address` with its
     /// handle entry, its postings and its end. Whether it shares its handle is set here; ids are
     /// the caller's.
-    void replace_row(std::uint32_t hub, Address address, const TaggedRow* before, TaggedRow* after);
+    void replace_row(std::uint32_t hub, Address address, const TaggedRow* before, TaggedRow* after,
+                     const LookedUp& looked_up = {});
     /// The sweep looks at the row once this time is over. Ends that move on are not written: the
     /// sweep gives the row a new place when it comes to the old one.
     void put_end(std::uint32_t hub, Address address, std::int64_t ends_ms);
@@ -127,8 +133,12 @@ class Transaction {
   private:
     void move_postings(std::uint32_t hub, Address address, const TaggedRow* before,
                        const TaggedRow* after);
+    // The same under a prefix of `handles`.
+    std::vector<Address> rows_under(const std::string& prefix, std::size_t count_max);
+    std::vector<Address> others_under(const std::string& prefix, Address but);
     /// True: another row of its kind has the handle.
-    bool index_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
+    bool index_handle(std::uint32_t hub, Address address, const std::string& handle, bool native,
+                      const LookedUp& looked_up);
     void unindex_handle(std::uint32_t hub, Address address, const std::string& handle, bool native);
 
     Memory& memory_;

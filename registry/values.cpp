@@ -161,8 +161,9 @@ std::int64_t get_end(ByteReader& in) {
 /// Tokens of Apple are half as long as bytes.
 bool packs(std::string_view handle) {
     constexpr std::size_t worth_it = 16;
+    const auto is_digit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F'); };
     return handle.size() >= worth_it && handle.size() % 2 == 0 &&
-           handle.find_first_not_of("0123456789ABCDEF") == std::string_view::npos;
+           std::all_of(handle.begin(), handle.end(), is_digit);
 }
 
 std::string pack(std::string_view handle) {
@@ -559,9 +560,9 @@ Result<bool> decode_handle_entry(std::string_view bytes) {
     return checked(in, native == 1);
 }
 
-std::string encode_installation(const InstallationRecord& record) {
-    const Installation& value = record.value;
+std::string encode_installation(const Installation& value, const PartNumbers& parts) {
     std::string bytes;
+    bytes.reserve(160 + value.push_channel.size());
     ByteWriter out(bytes);
     out.u8(value_version);
     const bool packs_channel = packs(value.push_channel);
@@ -582,8 +583,8 @@ std::string encode_installation(const InstallationRecord& record) {
     out.varint(value.secondary_tiles.size());
     for (const auto& [id, tile] : value.secondary_tiles) put_tile(out, id, tile);
     out.varint(value.version);
-    out.varint(record.parts.size());
-    for (const auto& [part, number] : record.parts) {
+    out.varint(parts.size());
+    for (const auto& [part, number] : parts) {
         out.text(part);
         out.varint(number);
     }

@@ -49,6 +49,18 @@ void Writer::submit(std::unique_ptr<Change> change) {
     change->finish(make_error_code(refusal));
 }
 
+void Writer::submit(std::vector<std::unique_ptr<Change>> changes) {
+    std::unique_lock lock(mutex_);
+    const std::size_t room = options_.write_queue_changes_max - queue_.size();
+    const std::size_t taken = closing_ ? 0 : std::min(room, changes.size());
+    const auto refused = changes.begin() + static_cast<std::ptrdiff_t>(taken);
+    std::move(changes.begin(), refused, std::back_inserter(queue_));
+    if (taken > 0) wake_.notify_one();
+    const errc refusal = closing_ ? errc::closed : errc::overloaded;
+    lock.unlock();
+    for (auto at = refused; at != changes.end(); ++at) (*at)->finish(make_error_code(refusal));
+}
+
 void Writer::close() {
     {
         const std::lock_guard lock(mutex_);

@@ -56,6 +56,36 @@ class PendingChange final : public Change {
     std::optional<Result<T>> result_;
 };
 
+/// A change whose answer is its record, completed. `Apply` is callable as
+/// Result<void>(Transaction&, Record&) and completes the record anew each time; `Value` gives the
+/// answer out of it.
+template <class T, class Record, class Apply, class Value>
+class PendingRecord final : public Change {
+  public:
+    PendingRecord(Record record, Apply apply, Value value, Done<T> done)
+        : record_(std::move(record)),
+          apply_(std::move(apply)),
+          value_(std::move(value)),
+          done_(std::move(done)) {}
+    void apply(Transaction& tx) override { result_ = apply_(tx, record_); }
+    void finish(boost::system::error_code failure) override {
+        if (!done_) return;
+        if (!failure && !result_) failure = result_.error();
+        if (failure) {
+            done_(Result<T>(boost::system::in_place_error, failure));
+        } else {
+            done_(Result<T>(boost::system::in_place_value, value_(std::move(record_))));
+        }
+    }
+
+  private:
+    Record record_;
+    Apply apply_;
+    Value value_;
+    Done<T> done_;
+    Result<void> result_;
+};
+
 class Writer {
   public:
     Writer(const Options& options, Store& store, Views& views, RowChanges& row_changes,
@@ -64,6 +94,8 @@ class Writer {
 
     /// Any thread. If the change cannot be queued it is answered at once, on the calling thread.
     void submit(std::unique_ptr<Change> change);
+    /// All of them, in their order; each that cannot be queued is answered at once.
+    void submit(std::vector<std::unique_ptr<Change>> changes);
     /// Finishes what is queued and ends the thread; not from a callback.
     void close();
 

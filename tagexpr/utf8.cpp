@@ -1,5 +1,8 @@
 #include "tagexpr/utf8.hpp"
 
+#include <cstdint>
+#include <cstring>
+
 namespace tagexpr {
 namespace {
 
@@ -36,7 +39,14 @@ std::size_t utf8_length(std::string_view text) {
 }
 
 bool is_utf8(std::string_view text) {
+    constexpr std::uint64_t high_bits = 0x8080'8080'8080'8080;
     while (!text.empty()) {
+        std::uint64_t eight = high_bits;
+        if (text.size() >= sizeof eight) std::memcpy(&eight, text.data(), sizeof eight);
+        if ((eight & high_bits) == 0) {  // ASCII
+            text.remove_prefix(sizeof eight);
+            continue;
+        }
         const std::size_t length = utf8_length(text);
         if (length == 0) return false;
         text.remove_prefix(length);

@@ -3,6 +3,7 @@
 #include "hub/bulk/job_lines.hpp"
 
 #include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <random>
 
@@ -12,6 +13,7 @@
 #include "hub/device/atom.hpp"
 #include "hub/device/handle_check.hpp"
 #include "hub/text/xml.hpp"
+#include "registry/keys.hpp"
 
 namespace {
 
@@ -155,14 +157,35 @@ TEST_CASE("rows are one line each and begin with the number", "[hub]") {
 }
 
 TEST_CASE("a line without an id gets the same one every time it is read", "[hub]") {
-    const auto first = hub::registration_id_for("job", 1, 8);
-    CHECK(first == hub::registration_id_for("job", 1, 8));
-    CHECK(first != hub::registration_id_for("job", 2, 8));
-    CHECK(first != hub::registration_id_for("jab", 1, 8));
-    for (std::uint64_t i = 0; i < 200; ++i) {
-        const auto id = hub::registration_id_for("job", i, 4);
-        const int partition = std::stoi(id.substr(id.rfind('-') + 1));
-        CHECK((partition >= 1 && partition <= 4));
+    const auto id_of = [](std::string_view job, std::uint64_t line) {
+        return hub::LineIds(job, 8).of(line);
+    };
+    CHECK(id_of("job", 1) == id_of("job", 1));
+    CHECK(id_of("job", 1) != id_of("job", 2));
+    CHECK(id_of("job", 1) != id_of("jab", 1));
+}
+
+TEST_CASE("ids of later lines sort behind, and neighbours share a partition", "[hub]") {
+    const auto partition_of = [](const std::string& id) {
+        return std::stoi(id.substr(id.rfind('-') + 1));
+    };
+    for (const std::string job : {"a", "b", "c", "d"}) {
+        const hub::LineIds ids(job, 4);
+        std::string before;
+        std::array<int, 4> stretches{};
+        for (std::uint64_t line = 0; line < 8 * hub::LineIds::lines_per_partition; ++line) {
+            const std::string id = ids.of(line);
+            CHECK(before < id);
+            CHECK(registry::is_issued_form(id));
+            const int partition = partition_of(id);
+            REQUIRE((partition >= 1 && partition <= 4));
+            if (line % hub::LineIds::lines_per_partition == 0)
+                ++stretches[static_cast<std::size_t>(partition - 1)];
+            else
+                CHECK(partition == partition_of(before));
+            before = id;
+        }
+        CHECK(stretches == std::array{2, 2, 2, 2});
     }
 }
 

@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 #include <condition_variable>
 #include <mutex>
+#include <random>
 #include <thread>
 
 #include "registry/numbers.hpp"
@@ -310,6 +311,54 @@ TEST_CASE("what waits together is one batch", "[registry]") {
     CHECK(registry->figures().batches <= batches + 2);
     CHECK(registry.select(hub, "t").size() == 101);
     CHECK(registry->verify(hub).empty());
+}
+
+TEST_CASE("what was looked up before the writer had it is not believed for longer than it holds",
+          "[registry]") {
+    const TempDirectory one_by_one, ahead;
+    Opened expected(options_in(one_by_one.path())), registry(options_in(ahead.path()));
+    const std::uint32_t hub = registry.hub("Orders", 2);
+    REQUIRE(expected.hub("Orders", 2) == hub);
+    const auto seed = std::random_device()();
+    INFO(seed);
+    std::mt19937 random(seed);
+    const auto below = [&](unsigned end) { return static_cast<unsigned>(random() % end); };
+    const auto any = [&] {
+        Registration value =
+            registration("1-" + std::to_string(below(20)) + "-" + std::to_string(1 + below(2)),
+                         "h" + std::to_string(below(20)), {"t"});
+        if (below(2) == 0) value.body = Template{"tpl", "text", {}, "", "", {}};
+        return value;
+    };
+    for (int round = 0; round < 30; ++round) {
+        HeldWriter held(*registry, hub);
+        // In the queue when the others are looked up, and not in the view.
+        for (unsigned i = below(6); i > 0; --i) {
+            const Registration value = any();
+            if (below(3) == 0) {
+                static_cast<void>(expected.erase(hub, value.id));
+                registry->erase_registration(hub, value.id, {}, {});
+            } else {
+                REQUIRE(expected.put(hub, value).has_value());
+                registry->put_registration(hub, value, {}, {});
+            }
+        }
+        std::vector<std::uint64_t> etags, etags_expected;
+        std::vector<Registry::PutOfMany> many;
+        for (unsigned i = 1 + below(8); i > 0; --i) {
+            many.push_back({any(), [&etags](Result<Registration> written) {
+                                etags.push_back(written.value().etag);
+                            }});
+            etags_expected.push_back(expected.put(hub, many.back().value).value().etag);
+        }
+        registry->put_registrations(hub, std::move(many), {});
+        held.release();
+        static_cast<void>(registry.erase(hub, "none"));
+        CHECK(etags == etags_expected);
+        const auto all = [&](Opened& of) { return of->list(hub, {}, {}, 100).value(); };
+        CHECK(all(registry).registrations == all(expected).registrations);
+        REQUIRE(registry->verify(hub).empty());
+    }
 }
 
 TEST_CASE("close finishes what is queued and refuses the rest", "[registry]") {

@@ -7,11 +7,13 @@
 #include <array>
 #include <stdexcept>
 
+#include "hub/bulk/line_reader.hpp"
 #include "hub/device/atom.hpp"
 #include "hub/device/handle_check.hpp"
 #include "hub/text/ids.hpp"
 #include "hub/text/text.hpp"
 #include "hub/text/xml.hpp"
+#include "tagexpr/keyed_hash.hpp"
 
 namespace hub {
 
@@ -72,7 +74,7 @@ bool is_blank_line(std::string_view line) {
 std::string one_line(std::string_view xml) {
     constexpr std::string_view open = "<![CDATA[";
     constexpr std::string_view close = "]]>";
-    if (xml.find_first_of("\r\n") == std::string_view::npos) return std::string(xml);
+    if (find_line_end(xml, 0) == std::string_view::npos) return std::string(xml);
     std::string out;
     bool in_cdata = false;
     while (!xml.empty()) {
@@ -101,20 +103,31 @@ void append_row(std::string& out, std::uint64_t number, std::string_view result)
     out += ',';
     std::size_t at = out.size();
     out += result;
-    while ((at = out.find_first_of("\r\n", at)) != std::string::npos) out[at] = ' ';
+    while ((at = find_line_end(out, at)) != std::string::npos) out[at] = ' ';
     out += '\n';
 }
 
-std::string registration_id_for(std::string_view job_id, std::uint64_t line,
-                                std::uint16_t partitions) {
-    const std::string seed = std::string(job_id) + '\n' + std::to_string(line);
+LineIds::LineIds(std::string_view job_id, std::uint16_t partitions) : partitions_(partitions) {
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-    if (EVP_Digest(seed.data(), seed.size(), digest.data(), nullptr, EVP_sha256(), nullptr) != 1)
+    if (EVP_Digest(job_id.data(), job_id.size(), digest.data(), nullptr, EVP_sha256(), nullptr) !=
+        1)
         throw std::runtime_error("SHA-256 is not available");
-    std::array<std::uint64_t, 3> numbers{};
+    std::array<std::uint64_t, 4> numbers{};
     for (std::size_t i = 0; i < numbers.size() * 8; ++i)
         numbers[i / 8] = (numbers[i / 8] << 8) | digest[i];
-    return registration_id_of(numbers[0], numbers[1], numbers[2], partitions);
+    // All have 19 digits: texts sort as numbers do, and no job has as many lines as are left.
+    constexpr std::uint64_t least = 1'000'000'000'000'000'000, lines_max = least / 10;
+    static_assert(registry::part_ids_from > least + lines_max);
+    first_ = least + numbers[0] % (registry::part_ids_from - least - lines_max);
+    key0_ = numbers[1];
+    key1_ = numbers[2];
+    partition_ = numbers[3] % partitions;
+}
+
+std::string LineIds::of(std::uint64_t line) const {
+    const std::string_view bytes(reinterpret_cast<const char*>(&line), sizeof line);
+    return registration_id_of(first_ + line, tagexpr::siphash_1_3(key0_, key1_, bytes),
+                              partition_ + line / lines_per_partition, partitions_);
 }
 
 }  // namespace hub

@@ -42,8 +42,18 @@ std::string one_line(std::string_view xml);
 /// `<number>,<result>` and a line end. Line ends in `result` become blanks.
 void append_row(std::string& out, std::uint64_t number, std::string_view result);
 
-/// The id a line without one gets: the same whenever the job reads the line again.
-std::string registration_id_for(std::string_view job_id, std::uint64_t line,
-                                std::uint16_t partitions);
+/// The ids that lines of one job get which bring none: for a line the same whenever the job reads
+/// it again. Ids of later lines sort behind, and lines that follow each other share a partition, so
+/// the store writes neighbours together. Who does not know the job cannot guess them.
+class LineIds {
+  public:
+    static constexpr std::uint64_t lines_per_partition = 2'048;  ///< at a stretch
+    LineIds(std::string_view job_id, std::uint16_t partitions);
+    std::string of(std::uint64_t line) const;
+
+  private:
+    std::uint64_t first_ = 0, key0_ = 0, key1_ = 0, partition_ = 0;
+    std::uint16_t partitions_;
+};
 
 }  // namespace hub

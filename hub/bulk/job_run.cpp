@@ -107,7 +107,8 @@ class Run {
     void export_rows();
     void read_batch(LineReader& reader, Batch& batch, bool& ended);
     void submit(const std::shared_ptr<Batch>& batch);
-    void send(const std::shared_ptr<Batch>& batch, std::size_t index);
+    void send(const std::shared_ptr<Batch>& batch, const std::vector<std::size_t>& indices);
+    void erase(const std::shared_ptr<Batch>& batch, std::size_t index);
     void settle(const std::shared_ptr<Batch>& batch);
     void check_new(Batch::Item& item);
     std::string row_of(Batch::Item& item);
@@ -124,6 +125,7 @@ class Run {
     JobInput input_;
     JobOutput output_, failed_;
     std::shared_ptr<const HubState> hub_;
+    std::optional<LineIds> ids_;
     std::unordered_set<std::string, tagexpr::KeyedHash>
         under_way_;  // ids that lines of a create brought along
     std::int64_t checkpoint_at_ms_;
@@ -182,6 +184,7 @@ void Run::work() {
 void Run::import_lines() {
     LineReader reader([this](std::uint64_t offset) { return input_.read(offset); }, job_.offset,
                       xml_bytes_max);
+    ids_.emplace(job_.id, hub_->row.partitions);
     std::shared_ptr<Batch> before;
     bool ended = false;
     std::uint64_t line = job_.line;
@@ -237,7 +240,7 @@ void Run::read_batch(LineReader& reader, Batch& batch, bool& ended) {
         if (!item.registration.id.empty()) {
             if (job_.type == JobType::import_create) check_new(item);
         } else {
-            item.registration.id = registration_id_for(job_.id, batch.line, hub_->row.partitions);
+            item.registration.id = ids_->of(batch.line);
         }
     }
     batch.offset = reader.offset();
@@ -265,34 +268,42 @@ void Run::submit(const std::shared_ptr<Batch>& batch) {
     for (std::size_t i = 0; i < batch->items.size(); ++i) {
         if (batch->items[i].refused.empty() && batch->items[i].known.empty()) writes.push_back(i);
     }
-    batch->left = writes.size();
-    for (const std::size_t i : writes) send(batch, i);
+    send(batch, writes);
 }
 
-void Run::send(const std::shared_ptr<Batch>& batch, std::size_t index) {
-    auto& item = batch->items[index];
-    registry::Precondition match;
+void Run::send(const std::shared_ptr<Batch>& batch, const std::vector<std::size_t>& indices) {
+    batch->left = indices.size();
     if (job_.type == JobType::import_delete) {
-        tools_.registry.erase_registration(
-            job_.hub_number, item.registration.id, match,
-            [batch, index](registry::Result<void> erased) {
-                batch->items[index].error = erased ? boost::system::error_code() : erased.error();
-                batch->answered();
-            });
+        for (const std::size_t i : indices) erase(batch, i);
         return;
     }
+    registry::Precondition match;
     if (job_.type == JobType::import_update) match.kind = registry::Precondition::Kind::any;
-    tools_.registry.put_registration(job_.hub_number, item.registration, match,
-                                     [batch, index](registry::Result<Registration> written) {
-                                         auto& place = batch->items[index];
-                                         place.error = boost::system::error_code();
-                                         if (written) {
-                                             place.registration = std::move(*written);
-                                         } else {
-                                             place.error = written.error();
-                                         }
-                                         batch->answered();
-                                     });
+    std::vector<Registry::PutOfMany> puts;
+    puts.reserve(indices.size());
+    for (const std::size_t i : indices) {
+        puts.push_back(
+            {batch->items[i].registration, [batch, i](registry::Result<Registration> written) {
+                 auto& place = batch->items[i];
+                 place.error = boost::system::error_code();
+                 if (written) {
+                     place.registration = std::move(*written);
+                 } else {
+                     place.error = written.error();
+                 }
+                 batch->answered();
+             }});
+    }
+    tools_.registry.put_registrations(job_.hub_number, std::move(puts), match);
+}
+
+void Run::erase(const std::shared_ptr<Batch>& batch, std::size_t index) {
+    tools_.registry.erase_registration(
+        job_.hub_number, batch->items[index].registration.id, {},
+        [batch, index](registry::Result<void> erased) {
+            batch->items[index].error = erased ? boost::system::error_code() : erased.error();
+            batch->answered();
+        });
 }
 
 /// Waits for the answers and writes the rows, in the order of the lines.
@@ -305,8 +316,7 @@ void Run::settle(const std::shared_ptr<Batch>& batch) {
         }
         if (again.empty()) break;
         std::this_thread::sleep_for(overload_pause);
-        batch->left = again.size();
-        for (const std::size_t i : again) send(batch, i);
+        send(batch, again);
         batch->wait();
     }
     std::string rows;

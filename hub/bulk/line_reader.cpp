@@ -2,7 +2,21 @@
 
 #include "hub/bulk/line_reader.hpp"
 
+#include <algorithm>
+
 namespace hub {
+
+/// std::string_view::find_first_of() asks for each byte anew, which was a third of the time of a job.
+std::size_t find_line_end(std::string_view text, std::size_t at) {
+    constexpr std::size_t step = 1'024;  // one of the two may be far away, or nowhere
+    for (; at < text.size(); at += step) {
+        const std::string_view part = text.substr(at, step);
+        const std::size_t feed = std::min(part.find('\n'), part.size());
+        const std::size_t end = std::min(part.substr(0, feed).find('\r'), feed);
+        if (end < part.size()) return at + end;
+    }
+    return std::string_view::npos;
+}
 
 LineReader::Fetched LineReader::fetch() {
     if (ended_) return Fetched::end;
@@ -28,7 +42,7 @@ LineReader::Step LineReader::next(Line& line) {
     line = Line();
     std::size_t searched = 0;
     for (;;) {
-        const auto end = buffer_.find_first_of("\r\n", begin_ + searched);
+        const auto end = find_line_end(buffer_, begin_ + searched);
         if (end != std::string::npos) {
             // A line feed behind this carriage return, which belongs to it, may not be there yet.
             if (buffer_[end] == '\r' && end + 1 == buffer_.size() && !ended_) {

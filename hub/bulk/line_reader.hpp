@@ -5,12 +5,16 @@
 // later. One thread.
 
 #include <boost/system/result.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
 
 namespace hub {
+
+/// The first carriage return or line feed from `at` on; npos: none.
+std::size_t find_line_end(std::string_view text, std::size_t at);
 
 class LineReader {
   public:

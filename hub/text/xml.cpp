@@ -25,6 +25,7 @@ bool has_zero_unit(std::string_view text, pugi::xml_encoding encoding) {
     std::size_t unit = 1;
     if (encoding == pugi::encoding_utf16_le || encoding == pugi::encoding_utf16_be) unit = 2;
     if (encoding == pugi::encoding_utf32_le || encoding == pugi::encoding_utf32_be) unit = 4;
+    if (unit == 1) return text.find('\0') != std::string_view::npos;
     if (text.size() % unit != 0) return true;
     for (std::size_t i = 0; i < text.size(); i += unit) {
         if (text.substr(i, unit).find_first_not_of('\0') == std::string_view::npos) return true;

@@ -52,6 +52,8 @@ class Opened {
 
     std::uint32_t hub(const std::string& name, std::uint16_t partitions);
     Result<Registration> put(std::uint32_t hub, Registration value, Precondition match = {});
+    /// As put(), by the way of bulk jobs.
+    Result<Registration> put_ahead(std::uint32_t hub, Registration value, Precondition match = {});
     Result<void> erase(std::uint32_t hub, const std::string& id, Precondition match = {});
     Result<Installation> install(std::uint32_t hub, Installation value,
                                  std::optional<std::uint64_t> expected = {});
@@ -139,6 +141,15 @@ inline std::uint32_t Opened::hub(const std::string& name, std::uint16_t partitio
 inline Result<Registration> Opened::put(std::uint32_t hub, Registration value, Precondition match) {
     return wait<Registration>(
         [&](auto done) { registry_->put_registration(hub, std::move(value), match, done); });
+}
+
+inline Result<Registration> Opened::put_ahead(std::uint32_t hub, Registration value,
+                                              Precondition match) {
+    return wait<Registration>([&](auto done) {
+        std::vector<Registry::PutOfMany> one;
+        one.push_back({std::move(value), done});
+        registry_->put_registrations(hub, std::move(one), match);
+    });
 }
 
 inline Result<void> Opened::erase(std::uint32_t hub, const std::string& id, Precondition match) {

@@ -275,7 +275,8 @@ class RandomChanges {
         match.kind = static_cast<Precondition::Kind>(below(3));
         match.etag = 1 + below(2);
         const auto old = model.plain.find(value.id);
-        const auto result = registry.put(hub, value, match);
+        const auto result = ++puts_ % 2 == 0 ? registry.put(hub, value, match)
+                                             : registry.put_ahead(hub, value, match);
         if (model.gone.contains(value.id)) return demand(result.error() == errc::gone, "not gone");
         if (old == model.plain.end() && match.kind != Precondition::Kind::none) {
             return demand(result.error() == errc::not_found, "update of nothing");
@@ -425,6 +426,7 @@ class RandomChanges {
 
     std::mt19937 random_;
     std::int64_t now_ = 1'000;
+    unsigned puts_ = 0;  ///< of plain registrations
 };
 
 }  // namespace registry_test
