@@ -170,13 +170,14 @@ std::string secret_in(const std::filesystem::path& file) {
     return key;
 }
 
-std::unique_ptr<registry::TraceStore> open_trace(const Config& config) {
+std::unique_ptr<registry::TraceStore> open_trace(const Config& config, std::int64_t now_ms) {
     constexpr std::int64_t day_ms = 86'400'000;
     registry::TraceOptions options;
     options.directory = config.data_dir;
     options.pushes_bytes_max = static_cast<std::uint64_t>(config.trace_mib_max) << 20;
     options.pushes_kept_ms = config.trace_days * day_ms;
     options.retirements_kept_ms = config.retirement_days * day_ms;
+    options.opened_at_ms = now_ms;
     options.details_bytes_max = static_cast<std::uint64_t>(config.feedback_mib_max) << 20;
     // No longer than the sends that they are about.
     options.details_kept_ms =
@@ -353,7 +354,7 @@ Service::Impl::Impl(const Config& given, const pns::Clock& given_clock)
       credential_ends(hubs),
       blobs(config.data_dir / "blobs", secret_in(config.data_dir / "blobs.key"),
             [this] { return std::uint64_t{config.blobs_mib_max} << 20; }),
-      trace(open_trace(config), trace_settings(config, clock), loops.size()),
+      trace(open_trace(config, clock.wall_ms()), trace_settings(config, clock), loops.size()),
       feedback(blobs, trace.details_store(), clock, feedback_settings(config, hubs)),
       jobs(*registry, blobs, hubs, config, clock, config.data_dir / "jobs"),
       token_files(config.data_dir / "tokens", secret_in(config.data_dir / "tokens.key"), store,

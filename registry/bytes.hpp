@@ -55,6 +55,11 @@ class ByteReader {
     std::uint32_t u32_be() { return static_cast<std::uint32_t>(big_endian(4)); }
     std::uint64_t u64_be() { return big_endian(8); }
     std::uint64_t varint() {
+        if (!rest_.empty() && static_cast<std::uint8_t>(rest_.front()) < 0x80) {
+            const auto small = static_cast<std::uint8_t>(rest_.front());
+            rest_.remove_prefix(1);
+            return small;
+        }
         std::uint64_t value = 0;
         for (unsigned shift = 0; shift < 64; shift += 7) {
             const std::uint8_t byte = u8();

@@ -7,6 +7,7 @@
 #include "registry/keys.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <charconv>
 
@@ -234,8 +235,19 @@ std::string part_id(std::string_view installation_id, std::string_view part, Add
     std::string name(installation_id);
     name.push_back('\0');
     name.append(part);
-    return std::to_string(part_ids_from + place.number) + "-" + std::to_string(hash64(name) >> 1) +
-           "-" + std::to_string(place.partition + 1);
+    std::string id;
+    id.reserve(48);
+    const auto append = [&id](std::uint64_t number) {
+        std::array<char, 20> digits;
+        const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+        id.append(digits.data(), end);
+    };
+    append(part_ids_from + place.number);
+    id += '-';
+    append(hash64(name) >> 1);
+    id += '-';
+    append(std::uint64_t{place.partition} + 1);
+    return id;
 }
 
 namespace {

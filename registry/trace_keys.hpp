@@ -5,6 +5,7 @@
 // starts with a version byte; a decoder refuses others, and bytes left over (errc::corrupt).
 //
 //   meta         "version" -> u8 trace_format_version
+//                "next block" -> block bound, see trace_block.hpp
 //   pushes       u8 'd', u32 hub, u64 hash of device, u8 kind, text device id,
 //                    later send enqueued, text send id, u16 partition, u32 number,
 //                    u64 time, u8 attempt -> event
@@ -14,6 +15,7 @@
 //                text registration id, varint partition, varint number, u8 templated,
 //                text platform, u8 attempt, zigzag time, varint took, zigzag retry at,
 //                text outcome, text reason, text provider's id
+//                blocks of many events of one send: trace_block.hpp
 //     reference  u8 1, zigzag enqueued, u8 kind, text device id, u8 final, text outcome
 //   retirements  u8 'h', u32 hub, 16 bytes keyed hash of handle,
 //                    later time, u16 partition, u32 number -> record
@@ -46,8 +48,9 @@
 
 namespace registry {
 
-/// Counted apart from the format of the store; 3 was written by stores of format 3 and is the same.
-constexpr std::uint8_t trace_format_version = 4;
+/// Counted apart from the format of the store. 3 and 4 are the same and have no blocks; a store of
+/// theirs is one of today's once its version says so.
+constexpr std::uint8_t trace_format_version = 5;
 constexpr std::uint8_t oldest_trace_format_version = 3;
 
 /// What a traced device is known by.

@@ -4,6 +4,9 @@
 // retirements that wait for evidence: a RocksDB of its own beside the registry, so that its loss
 // costs no registration and no send.
 //
+// Events that tell all of their push are kept in blocks of one send if there are enough of them,
+// others as rows: trace_block.hpp, trace_keys.hpp. Whoever reads sees no difference.
+//
 // Pushes and details of failures lie in families with FIFO compaction: whole files are dropped by
 // age and by size, oldest first, without being read. Compaction drops retirements by age. Reads
 // never show what is too old, even while its file is still there. Writes are logged but not synced,
@@ -37,7 +40,10 @@ struct TraceOptions {
     std::uint64_t retirements_bytes_max = 256u << 20;
     std::int64_t retirements_kept_ms = std::int64_t{30} * 86'400'000;
     std::size_t memtable_bytes = 16u << 20;  ///< about the size of one file of pushes
-    rocksdb::Env* env = nullptr;             ///< tests move its clock; not owned
+    std::size_t block_events_min = 16;       ///< fewer of a send are written as rows
+    /// Of sends that were enqueued until then an earlier process may have written pushes.
+    std::int64_t opened_at_ms = 0;
+    rocksdb::Env* env = nullptr;  ///< tests move its clock; not owned
 };
 
 /// One attempt of a traced push.
@@ -96,6 +102,7 @@ class TraceStore {
 
     // --- pushes ---
     /// `events`: any number of events as append_trace_event() left them. How many were written.
+    /// What tells_all() must be all that is told of its push by this process.
     Result<std::size_t> write_events(std::string_view events);
     /// Newest event first. `outcome` empty = all; "Pending" = those that wait for another attempt.
     /// errc::not_found: `after` is not what a page of this send gave.

@@ -1,5 +1,6 @@
 #include "registry/trace_store.hpp"
 
+#include <rocksdb/db.h>
 #include <rocksdb/env.h>
 
 #include <atomic>
@@ -9,6 +10,7 @@
 #include <random>
 #include <set>
 
+#include "registry/trace_block.hpp"
 #include "tests/support/faulty_env.hpp"
 #include "tests/support/registry_fixture.hpp"
 
@@ -621,4 +623,252 @@ TEST_CASE("the trace can be read while its disk is full, and goes on afterwards"
     env.fault = registry_test::Fault::none;
     CHECK(store->write_events(events).has_value());
     CHECK(devices_of(*store, "send-1", {}, 1'000, start_ms).size() == 2);
+}
+
+namespace {
+
+/// All pages of what `read` reads, and that none is larger than asked for.
+template <class Read>
+std::vector<TracedPush> all_pages(std::size_t page_size, Read read) {
+    std::vector<TracedPush> out;
+    std::string after;
+    do {
+        auto page = read(after, page_size).value();
+        CHECK(page.pushes.size() <= page_size);
+        out.insert(out.end(), page.pushes.begin(), page.pushes.end());
+        after = page.next;
+    } while (!after.empty());
+    return out;
+}
+
+/// A broadcast whose every push was taken at its first attempt: what blocks are made of.
+std::string broadcast(const std::string& send, std::uint32_t devices, std::int64_t at_ms) {
+    std::string bytes;
+    for (std::uint32_t i = 0; i < devices; ++i) {
+        Told one;
+        one.send = send;
+        one.device = "device-" + std::to_string(i);
+        one.number = i;
+        one.at_ms = at_ms + i / 100;
+        append_trace_event(bytes, one.event());
+    }
+    return bytes;
+}
+
+std::size_t pushes_of(const TraceStore& store, const std::string& device) {
+    return store.of_device(1, DeviceKind::installation, device, {}, 1'000, start_ms + day_ms)
+        .value()
+        .pushes.size();
+}
+
+}  // namespace
+
+TEST_CASE("no cut and no foreign version of a block is taken", "[registry]") {
+    std::vector<Told> told(300);
+    for (std::size_t i = 0; i < told.size(); ++i) {
+        told[i].number = static_cast<std::uint32_t>(i);
+        told[i].at_ms = start_ms - static_cast<std::int64_t>(i % 7);
+        told[i].outcome = i % 3 == 0 ? "Success" : "BadChannel";
+    }
+    std::vector<TraceEvent> events;
+    for (const Told& one : told) events.push_back(one.event());
+    const std::string part = part_id("phone", "native", {3, 77});
+    const std::vector<std::string> ids{part,       "phone", "",
+                                       part + "0", "9-1-1", "8000000000000000077-007-4"};
+    const std::vector<std::string> provider_ids{"",
+                                                "id-1",
+                                                "01234567-89ab-cdef-0123-456789abcdef",
+                                                "01234567-89AB-CDEF-0123-456789ABCDEF",
+                                                "01234567-89aB-cdef-0123-456789abcdef",
+                                                "01234567089ab-cdef-0123-456789abcdef"};
+    for (std::size_t i = 0; i < events.size(); ++i) {
+        events[i].partition = 3;
+        if (i % 2 == 0) events[i].number = 77;
+        events[i].registration_id = ids[i / 2 % ids.size()];
+        events[i].provider_id = provider_ids[i / 12 % provider_ids.size()];
+    }
+    std::vector<const TraceEvent*> shown;
+    for (const TraceEvent& event : events) shown.push_back(&event);
+    std::string block;
+    const BlockMade made = encode_block(block, shown);
+    CHECK(made.events == block_events_max);
+    CHECK(made.newest_ms == start_ms);
+    CHECK(made.oldest_ms == start_ms - 6);
+    std::string texts;
+    const auto back = decode_block(block, texts).value();
+    CHECK(block.size() < block_events_max * 60);
+    REQUIRE(back.size() == made.events);
+    for (std::size_t i = 0; i < back.size(); ++i) {
+        std::string was, is;
+        append_trace_event(was, events[i]);
+        append_trace_event(is, back[i]);
+        CHECK(was == is);
+    }
+    for (std::size_t cut = 0; cut < block.size(); ++cut)
+        CHECK_FALSE(decode_block(std::string_view(block).substr(0, cut), texts).has_value());
+    CHECK_FALSE(decode_block(block + "x", texts).has_value());
+    block[0] = 2;
+    CHECK_FALSE(decode_block(block, texts).has_value());
+
+    events[5].at_ms += block_span_ms + 10;
+    CHECK(encode_block(block, shown).events == 5);
+    CHECK(decode_block(block, texts).value().size() == 5);
+    CHECK(encode_block(block, {}).events == 0);
+
+    const std::vector<std::uint32_t> marks{1, 2, 1};
+    const std::string index = encode_block_index(start_ms, 9, marks);
+    std::vector<IndexEntry> entries;
+    REQUIRE(read_index(index, &marks[0], entries));
+    REQUIRE(entries.size() == 2);
+    CHECK((entries[1].block == 9 && entries[1].event == 2));
+    for (std::size_t cut = 2; cut < index.size(); ++cut)
+        CHECK_FALSE(
+            read_index(std::string_view(index).substr(0, cut), nullptr, entries).has_value());
+}
+
+TEST_CASE("blocks say what rows say, over pages, erasures, restarts and sends taken up again",
+          "[registry]") {
+    const auto seed = std::random_device{}();
+    INFO("seed " << seed);
+    std::mt19937 random(seed);
+    const TempDirectory of_rows, of_blocks;
+    TraceOptions as_rows, as_blocks;
+    as_rows.block_events_min = std::numeric_limits<std::size_t>::max();
+    as_blocks.block_events_min = 1 + random() % 4;
+    as_rows.memtable_bytes = as_blocks.memtable_bytes = 64u << 10;
+    auto rows = open_in(of_rows, as_rows), blocks = open_in(of_blocks, as_blocks);
+    std::int64_t now = start_ms;
+    constexpr std::uint32_t sends = 5, devices = 40;
+    std::uint32_t starts = 0;  // of processes; each has sends of its own and takes up older ones
+    const auto compare = [&] {
+        const std::size_t size = 1 + random() % 30;
+        const std::string send = "send-" + std::to_string(random() % (sends * (starts + 1)));
+        for (const char* outcome : {"", "Success", "BadChannel", "Pending"}) {
+            const auto of = [&](const TraceStore& store) {
+                return all_pages(size, [&](const std::string& after, std::size_t count) {
+                    return store.of_send(1, send, outcome, after, count, now);
+                });
+            };
+            REQUIRE(of(*rows) == of(*blocks));
+        }
+        const std::string device = "device-" + std::to_string(random() % devices);
+        const auto of = [&](const TraceStore& store) {
+            return all_pages(size, [&](const std::string& after, std::size_t count) {
+                return store.of_device(1, DeviceKind::installation, device, after, count, now);
+            });
+        };
+        REQUIRE(of(*rows) == of(*blocks));
+    };
+    // What is told of (send, device) in this run, and whether it has ended.
+    std::map<std::pair<std::uint32_t, std::uint32_t>, std::pair<std::uint8_t, bool>> told;
+    for (int step = 0; step < 700; ++step) {
+        const auto what = random() % 40;
+        if (what == 0) {
+            const std::string device = "device-" + std::to_string(random() % devices);
+            REQUIRE(rows->erase_device(1, DeviceKind::installation, device).value() ==
+                    blocks->erase_device(1, DeviceKind::installation, device).value());
+        } else if (what == 1) {
+            as_blocks.opened_at_ms = start_ms + 10 * starts++ + 9;
+            told.clear();
+            rows.reset();
+            blocks.reset();
+            rows = open_in(of_rows, as_rows);
+            blocks = open_in(of_blocks, as_blocks);
+        } else if (what == 2) {
+            REQUIRE(rows->tidy(now));
+            REQUIRE(blocks->tidy(now));
+        } else {
+            std::string bytes;
+            for (auto count = 1 + random() % 60; count > 0; --count) {
+                Told one;
+                const std::uint32_t start = starts > 0 && random() % 2 == 0 ? starts - 1 : starts;
+                const auto send = static_cast<std::uint32_t>(start * sends + random() % sends);
+                one.number = static_cast<std::uint32_t>(random() % devices);
+                one.send = "send-" + std::to_string(send);
+                one.device = "device-" + std::to_string(one.number);
+                one.enqueued_at_ms = start_ms + 10 * start + send % 3;
+                auto& [attempts, ended] = told[{send, one.number}];
+                if (ended) continue;
+                now += static_cast<std::int64_t>(random() % 3);
+                if (random() % 50 == 0) now += 400;
+                one.at_ms = now - static_cast<std::int64_t>(random() % 2);
+                one.attempt = ++attempts;
+                ended = random() % 4 != 0;
+                one.retry_at_ms = ended ? 0 : now + 1'000;
+                one.outcome = !ended ? "Throttled" : random() % 5 == 0 ? "BadChannel" : "Success";
+                append_trace_event(bytes, one.event());
+            }
+            REQUIRE(rows->write_events(bytes).value() == blocks->write_events(bytes).value());
+        }
+        if (step % 10 == 0) compare();
+    }
+    for (int i = 0; i < 20; ++i) compare();
+}
+
+TEST_CASE("a device is found in many blocks, before and after they share an index", "[registry]") {
+    const TempDirectory directory;
+    TraceOptions options;
+    options.memtable_bytes = 256u << 10;
+    auto store = open_in(directory, options);
+    constexpr std::uint32_t devices = 2'000;
+    constexpr int sends = 80;  // 8 blocks each: two segments, and the third is not full
+    for (int i = 0; i < sends; ++i) {
+        const std::string bytes = broadcast("send-" + std::to_string(i), devices, start_ms + i);
+        REQUIRE(store->write_events(bytes).value() == devices);
+    }
+    const auto check = [&] {
+        CHECK(pushes_of(*store, "device-7") == sends);
+        CHECK(pushes_of(*store, "device-1999") == sends);
+        CHECK(pushes_of(*store, "device-2000") == 0);
+        CHECK(devices_of(*store, "send-3", {}, 300, start_ms + day_ms).size() == devices);
+        CHECK(devices_of(*store, "send-79", "Success", 1'000, start_ms + day_ms).size() == devices);
+        CHECK(devices_of(*store, "send-79", "BadChannel", 1'000, start_ms + day_ms).empty());
+    };
+    check();
+    store.reset();
+    store = open_in(directory, options);
+    check();
+    CHECK(store->erase_device(1, DeviceKind::installation, "device-8").value() == sends);
+    CHECK(store->erase_device(1, DeviceKind::installation, "device-8").value() == 0);
+    store.reset();
+    store = open_in(directory, options);
+    CHECK(pushes_of(*store, "device-8") == 0);
+    CHECK(devices_of(*store, "send-3", {}, 300, start_ms + day_ms).size() == devices - 1);
+    REQUIRE(store->write_events(broadcast("send-new", devices, start_ms + 1'000)));
+    CHECK(pushes_of(*store, "device-8") == 1);
+    CHECK(pushes_of(*store, "device-7") == sends + 1);
+}
+
+TEST_CASE("a trace of a version before is read, and is one of today's then", "[registry]") {
+    const TempDirectory directory;
+    TraceOptions rows;
+    rows.block_events_min = std::numeric_limits<std::size_t>::max();
+    {
+        const auto store = open_in(directory, rows);
+        REQUIRE(store->write_events(broadcast("send-1", 50, start_ms)));
+    }
+    const std::string path = (directory.path() / "trace").string();
+    const auto version = [&](const char* set) {
+        std::vector<std::string> names;
+        REQUIRE(rocksdb::DB::ListColumnFamilies({}, path, &names).ok());
+        std::vector<rocksdb::ColumnFamilyDescriptor> families;
+        for (const auto& name : names) families.emplace_back(name, rocksdb::ColumnFamilyOptions());
+        std::vector<rocksdb::ColumnFamilyHandle*> handles;
+        rocksdb::DB* raw = nullptr;
+        REQUIRE(rocksdb::DB::Open({}, path, families, &handles, &raw).ok());
+        const std::unique_ptr<rocksdb::DB> db(raw);
+        if (set != nullptr) REQUIRE(db->Put({}, "version", set).ok());
+        std::string found;
+        REQUIRE(db->Get({}, "version", &found).ok());
+        for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
+        return static_cast<int>(found.at(0));
+    };
+    CHECK(version("\x04") == 4);
+    {
+        const auto store = open_in(directory);
+        CHECK(devices_of(*store, "send-1").size() == 50);
+        REQUIRE(store->write_events(broadcast("send-2", 50, start_ms)));
+        CHECK(pushes_of(*store, "device-3") == 2);
+    }
+    CHECK(version(nullptr) == trace_format_version);
 }
