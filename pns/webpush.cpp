@@ -35,8 +35,11 @@ struct Subscription {
     WebPushKeys keys;
 };
 
-/// Reads the canonical form that normalise_browser_handle() writes, and nothing else.
-std::optional<Subscription> read_subscription(std::string_view handle) {
+/// Reads the canonical form that normalise_browser_handle() writes, and nothing else. Whether the
+/// point lies on the curve is checked here or where it is used.
+enum class Point : std::uint8_t { checked, used };
+std::optional<Subscription> read_subscription(std::string_view handle,
+                                              Point point = Point::checked) {
     const auto take = [&handle](std::string_view before) -> std::string_view {
         if (!handle.starts_with(before)) return {};
         const std::size_t end = handle.find('"', before.size());
@@ -49,7 +52,7 @@ std::optional<Subscription> read_subscription(std::string_view handle) {
     auto p256dh = from_base64url(take(R"(","p256dh":")"));
     auto auth = from_base64url(take(R"(","auth":")"));
     if (handle != "\"}" || !endpoint || !endpoint->secure || !p256dh || !auth ||
-        auth->size() < 16 || !is_on_p256(*p256dh))
+        auth->size() < 16 || (point == Point::checked && !is_on_p256(*p256dh)))
         return std::nullopt;
     Subscription out;
     out.endpoint = *endpoint;
@@ -204,7 +207,7 @@ Checked<std::shared_ptr<const Prepared>> WebPush::prepare(const Message& message
 
 void WebPush::encode(const Push& push, Encoded& out) const {
     const auto& prepared = static_cast<const WebPushPrepared&>(*push.prepared);
-    const auto to = read_subscription(push.handle);
+    const auto to = read_subscription(push.handle, Point::used);
     out.headers.clear();
     out.body.clear();
     out.path = to ? to->endpoint.target : "/";

@@ -117,6 +117,27 @@ TEST_CASE("a sealed body has the promised length and never the same key", "[pns]
     CHECK(pns::web_push_plain_bytes_max == 3993);
 }
 
+TEST_CASE("key pairs that are made together are each whole and used once", "[pns]") {
+    std::set<std::string> points, salts;
+    auto before = pns::EphemeralKeys::generate();
+    REQUIRE(before.has_value());
+    constexpr std::size_t pairs = 70;
+    for (std::size_t i = 0; i < pairs; ++i) {
+        auto mine = pns::EphemeralKeys::generate();
+        REQUIRE(mine.has_value());
+        CHECK(pns::is_on_p256(mine->public_point()));
+        points.emplace(mine->public_point());
+        salts.emplace(mine->salt());
+        const auto one = mine->agree(before->public_point());
+        const auto other = before->agree(mine->public_point());
+        REQUIRE((one && other));
+        CHECK(*one == *other);
+        before = std::move(mine);
+    }
+    CHECK(points.size() == pairs);
+    CHECK(salts.size() == pairs);
+}
+
 TEST_CASE("keys that are no points of the curve are refused", "[pns]") {
     const auto mine = pns::EphemeralKeys::generate();
     REQUIRE(mine.has_value());
