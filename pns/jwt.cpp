@@ -18,6 +18,7 @@
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
 #include <array>
 #include <new>
 
@@ -349,8 +350,11 @@ Result<std::string> sign_jwt(const Key& key, std::string_view kid, std::string_v
 
 std::optional<Jwt> split_jwt(std::string_view token, bool padded) {
     const auto part = [padded](std::string_view text) {
-        while (padded && text.ends_with('=')) text.remove_suffix(1);
-        return from_base64url(text);
+        if (!padded) return from_base64url(text);
+        std::string url_safe_text(text.substr(0, text.find_last_not_of('=') + 1));
+        std::replace(url_safe_text.begin(), url_safe_text.end(), '+', '-');
+        std::replace(url_safe_text.begin(), url_safe_text.end(), '/', '_');
+        return from_base64url(url_safe_text);
     };
     if (token.size() > jwt_bytes_max) return std::nullopt;
     const std::size_t first = token.find('.');

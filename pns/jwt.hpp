@@ -73,7 +73,7 @@ Result<std::string> sign_jwt(const Key& key, std::string_view kid, std::string_v
 struct Jwt {
     std::string header, claims, signed_part, signature;
 };
-/// `padded`: its parts may end with `=`, as some clients of APNs write them, and as Apple takes.
+/// `padded`: its parts may be base64 with `=`, `+`, `/`, as clients of APNs write and Apple takes.
 std::optional<Jwt> split_jwt(std::string_view token, bool padded = false);
 /// An ECDSA signature in DER as the raw form of JWS; nothing if it is none.
 std::optional<std::string> raw_signature(std::string_view der);

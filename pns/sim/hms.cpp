@@ -57,7 +57,8 @@ class Hms final : public Provider {
                      : "/v1/" + options.trust.app + "/messages:send") {}
 
     bool is_token_request(const Request& request) const override {
-        return request.path == "/oauth2/v3/token";
+        // The elder one is what Huawei's first SDKs ask.
+        return request.path == "/oauth2/v3/token" || request.path == "/oauth2/v2/token";
     }
     void revoke_tokens() override { desk_.revoke_all(); }
 
@@ -170,7 +171,8 @@ class Hms final : public Provider {
     }
 
     static std::optional<Reply> check_message(const Json& message, const Json& tokens) {
-        const bool others = message.contains("topic") || message.contains("condition");
+        const auto has = [&](const char* name) { return !message.value(name, Json()).is_null(); };
+        const bool others = has("topic") || has("condition");
         if (tokens.is_null() && others) return std::nullopt;
         if (!tokens.is_array() || tokens.empty() || others)
             return reply_code(200, "80100001", "Exactly one kind of target is needed");

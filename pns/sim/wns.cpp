@@ -123,11 +123,13 @@ class Wns final : public Provider {
                                                                   : options_.token_life_s;
     }
 
-    /// Servers send the header in two spellings: half of the channels get each.
+    /// Servers write the elder header, which old clients read, and some the documented one beside
+    /// it: half of the channels get both.
     Reply status_reply(const Incoming& push, const char* status) const {
         Reply reply = reply_of(200, status);
-        const bool newer = place_of(push.handle, options_.seed ^ 0x5753U) < 0.5;
-        reply.headers.emplace_back(newer ? "x-wns-status" : "x-wns-notificationstatus", status);
+        reply.headers.emplace_back("x-wns-notificationstatus", status);
+        if (place_of(push.handle, options_.seed ^ 0x5753U) < 0.5)
+            reply.headers.emplace_back("x-wns-status", status);
         reply.headers.emplace_back("x-wns-deviceconnectionstatus", "connected");
         reply.headers.emplace_back("x-wns-msg-id", std::to_string(++messages_ % 10'000'000'000));
         return reply;
