@@ -9,6 +9,7 @@
 #include "bench/fanout.hpp"
 #include "bench/games.hpp"
 #include "bench/outage.hpp"
+#include "bench/peers.hpp"
 #include "bench/register.hpp"
 #include "bench/restart.hpp"
 #include "bench/scale.hpp"
@@ -43,6 +44,8 @@ constexpr std::array verbs{
          "senders alone: rate over distance, a stalled provider, an outage, CPU per push"},
     Verb{"outage", outage_main,
          "a provider that is away in the midst of a broadcast: first push, rate of the rest"},
+    Verb{"peers", peers_main,
+         "the fan-out beside push libraries of others: Pushy, a2, apns2, gorush, ..."},
     Verb{"soak", soak_main,
          "mixed load for minutes: memory over time, every send ends, nobody is missed"},
     Verb{"games", games_main, "the Winter Games: four platforms, every push checked"},

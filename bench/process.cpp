@@ -7,12 +7,15 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <ctime>
@@ -54,15 +57,23 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
 }  // namespace
 
 Process::Process(const std::vector<std::string>& arguments, std::filesystem::path log,
-                 const std::vector<std::string>& environment)
+                 const std::vector<std::string>& environment, Input input)
     : log_(std::move(log)), name_(arguments.front()) {
     std::vector<std::string> variables = environment;
     for (char** variable = environ; *variable != nullptr; ++variable)
         variables.emplace_back(*variable);
     const std::vector<char*> argv = pointers(arguments), envp = pointers(variables);
+    // A socket and no pipe: writing to a process that has ended is then an error and no signal.
+    std::array<int, 2> ends{-1, -1};
+    if (input == Input::lines &&
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+        throw std::runtime_error("no input for " + name_ + ": " + std::strerror(errno));
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (input == Input::lines)
+        posix_spawn_file_actions_adddup2(&actions, ends[1], STDIN_FILENO);
+    else
+        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log_.c_str(),
                                      O_WRONLY | O_CREAT | O_TRUNC, 0600);
     posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
@@ -80,8 +91,11 @@ Process::Process(const std::vector<std::string>& arguments, std::filesystem::pat
         posix_spawnp(&pid_, argv[0], &actions, &attributes, argv.data(), envp.data());
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
+    if (input == Input::lines) ::close(ends[1]);
+    input_ = ends[0];
     if (failure != 0) {
         pid_ = -1;
+        if (input_ >= 0) ::close(input_);
         throw std::runtime_error("cannot start " + name_ + ": " + std::strerror(failure));
     }
     children().pids.insert(pid_);
@@ -95,6 +109,8 @@ void Process::forget() {
     const std::lock_guard lock(children().mutex);
     children().pids.erase(pid_);
     pid_ = -1;
+    if (input_ >= 0) ::close(input_);
+    input_ = -1;
 }
 
 bool Process::running() {
@@ -140,6 +156,13 @@ void Process::forget_peak_rss() const {
 
 std::string Process::output() const {
     return read_all(log_);
+}
+
+void Process::say(const std::string& line) const {
+    const std::string text = line + '\n';
+    // Short beside the buffer of a socket: it is written whole.
+    if (::send(input_, text.data(), text.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(text.size()))
+        throw std::runtime_error(name_ + " does not read: " + output());
 }
 
 std::string Process::wait_for(const std::string& prefix, double timeout_s) {

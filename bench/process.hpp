@@ -15,10 +15,12 @@ namespace bench {
 
 class Process {
   public:
+    enum class Input { none, lines };  ///< lines: what say() writes
+
     /// Starts `arguments[0]` (looked up in PATH) with output and errors in `log`, and with
     /// `environment` (NAME=VALUE) added to ours. Throws std::runtime_error.
     Process(const std::vector<std::string>& arguments, std::filesystem::path log,
-            const std::vector<std::string>& environment = {});
+            const std::vector<std::string>& environment = {}, Input input = Input::none);
     ~Process();  ///< stop()
     Process(const Process&) = delete;
     Process& operator=(const Process&) = delete;
@@ -32,6 +34,8 @@ class Process {
     /// From now on peak_rss_mib() counts anew. Needs Linux 4.0.
     void forget_peak_rss() const;
     std::string output() const;  ///< the log so far
+    /// Writes `line` to its input. Throws std::runtime_error when it does not read any more.
+    void say(const std::string& line) const;
     /// Waits up to `timeout_s` for a line of the log that starts with `prefix`; the rest of that
     /// line. Throws when the process ends or the time is over.
     std::string wait_for(const std::string& prefix, double timeout_s);
@@ -46,6 +50,7 @@ class Process {
     void forget();
 
     pid_t pid_ = -1;
+    int input_ = -1;  ///< our end; open until the process is known to have ended
     std::filesystem::path log_;
     std::string name_;
 };
