@@ -169,7 +169,10 @@ class Fcm final : public Provider {
 
     std::optional<Reply> check(const Request& request, Visit& visit, std::int64_t now_ms,
                                Incoming& push) override {
-        if (request.method != "POST" || request.path != path_) {
+        // Google's generated clients end the address with a question mark.
+        const std::string_view path = request.path;
+        const bool here = path.substr(0, path.size() - (path.ends_with('?') ? 1 : 0)) == path_;
+        if (request.method != "POST" || !here) {
             // Another project of Google's: the JSON form; anything else: the front end's page.
             if (request.method == "POST" && request.path.starts_with("/v1/projects/"))
                 return refusal(404, "NOT_FOUND", "NOT_FOUND", "Requested entity was not found.");

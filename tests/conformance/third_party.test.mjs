@@ -13,10 +13,15 @@ import net from "node:net";
 import test, { after } from "node:test";
 import tls from "node:tls";
 import apn from "@parse/node-apn";
+import { buildPushPayload } from "@block65/webcrypto-web-push";
+import { fcm } from "@googleapis/fcm";
 import { ApnsClient, Errors, Notification, SilentNotification } from "apns2";
 import { cert, deleteApp, initializeApp } from "firebase-admin/app";
 import { getMessaging } from "firebase-admin/messaging";
+import { JWT } from "google-auth-library";
+import adm from "node-adm";
 import webpush from "web-push";
+import wns from "wns";
 
 const all = JSON.parse(process.env.PUSHHUB_SIMS ?? "null")?.simulators;
 if (!all) throw new Error("PUSHHUB_SIMS is not set: run the tests through run.mjs");
@@ -242,10 +247,97 @@ test("firebase-admin sends many over HTTP/2 and maps each error", async () => {
   }
 });
 
-test("web-push signs and encrypts so that the browser can read it", { skip: !sims.browser }, async () => {
+test("@googleapis/fcm signs in, sends, and is told of a token that is gone", async () => {
+  const app = await firebase();
+  try {
+    const { ProjectId: projectId, ClientEmail: email, PrivateKey: key } = sims.fcmv1.credential;
+    const scopes = ["https://www.googleapis.com/auth/firebase.messaging"];
+    const { messages } = fcm({ version: "v1", auth: new JWT({ email, key, scopes }) }).projects;
+    const [good, gone] = [0, 1].map(() => `${randomBytes(16).toString("base64url")}:APA91bGenerated`);
+    await mark(sims.fcmv1, { [gone]: "gone" });
+    const send = (token) =>
+      messages.send({ parent: `projects/${projectId}`, requestBody: { message: { token, notification: { title: "Bob" } } } });
+    assert.match((await send(good)).data.name, new RegExp(`^projects/${projectId}/messages/`));
+    await assert.rejects(send(gone), (error) => error.status === 404);
+  } finally {
+    await deleteApp(app);
+  }
+});
+
+/** What `use` gives while every request over https that names no agent ends at one simulator. */
+async function allLedTo(sim, use) {
+  const before = https.globalAgent;
+  https.globalAgent = new LeadTo(sim);
+  try {
+    return await use();
+  } finally {
+    https.globalAgent = before;
+  }
+}
+
+test("wns signs in, sends toasts, tiles and raw bytes, and is told of a channel that has expired", async () => {
+  const { PackageSid: client_id, SecretKey: client_secret } = sims.wns.credential;
+  const channel = () => `https://db5.notify.windows.com/?token=${randomBytes(24).toString("hex")}`;
+  const call = (name, ...args) =>
+    new Promise((done, failed) =>
+      wns[name](...args, { client_id, client_secret }, (error, result) => (error ? failed(error) : done(result))),
+    );
+  await allLedTo(sims.wns, async () => {
+    for (let i = 0; i < 8; ++i) assert.equal((await call("sendToastText01", channel(), "Biathlon")).statusCode, 200);
+    assert.equal((await call("sendTileSquareText04", channel(), "Biathlon")).statusCode, 200);
+    assert.equal((await call("sendRaw", channel(), JSON.stringify({ start: "14:30" }))).statusCode, 200);
+    const gone = channel();
+    await mark(sims.wns, { [gone]: "gone" });
+    await assert.rejects(call("sendToastText01", gone, "Biathlon"), (error) => error.statusCode === 410);
+  });
+});
+
+test("node-adm signs in, sends, and is told which registration is gone", async () => {
+  const { ClientId: client_id, ClientSecret: client_secret } = sims.adm.credential;
+  const sender = new adm.Sender({ client_id, client_secret });
+  const send = (id) =>
+    new Promise((done, failed) =>
+      sender.send({ data: { text: "Luge" }, consolidationKey: "luge", expiresAfter: 60 }, id, (error, result) =>
+        error ? failed(error) : done(result),
+      ),
+    );
+  const [good, gone] = [0, 1].map(() => `amzn1.adm-registration.v3.${randomBytes(24).toString("base64url")}`);
+  await mark(sims.adm, { [gone]: "gone" });
+  await allLedTo(sims.adm, async () => {
+    assert.deepEqual(await send(good), { registrationID: good });
+    assert.deepEqual(await send(gone), { error: "Unregistered" });
+  });
+  assert.equal(JSON.parse(await bodyOf(sims.adm, good)).data.text, "Luge");
+});
+
+async function subscribe(name) {
+  const wanted = encodeURIComponent(`https://jmt17.google.com/fcm/send/${name}`);
+  return JSON.parse(await control(sims.browser, `/subscription?endpoint=${wanted}`));
+}
+
+/** Sends what a client has made to Web Push; the status. */
+const deliver = (endpoint, { method, headers, body }) =>
+  new Promise((done, failed) => {
+    const request = https.request(endpoint, { method, headers, agent: new LeadTo(sims.browser) }, (answer) =>
+      answer.resume().once("end", () => done(answer.statusCode)),
+    );
+    request.once("error", failed).end(Buffer.from(body));
+  });
+
+test("@block65/webcrypto-web-push makes a request that the browser can read", async () => {
+  const { Subject: subject, VapidPublicKey: publicKey, VapidPrivateKey: privateKey } = sims.browser.credential;
+  const subscription = await subscribe("block65");
+  const { endpoint, p256dh, auth } = subscription;
+  const to = { endpoint, expirationTime: null, keys: { p256dh, auth } };
+  const message = { data: "Skeleton", options: { ttl: 60, urgency: "high" } };
+  const made = await buildPushPayload(message, to, { subject, publicKey, privateKey });
+  assert.equal(await deliver(endpoint, made), 201);
+  assert.equal(await bodyOf(sims.browser, JSON.stringify(subscription)), "Skeleton");
+});
+
+test("web-push signs and encrypts so that the browser can read it", async () => {
   const { credential } = sims.browser;
-  const wanted = encodeURIComponent("https://jmt17.google.com/fcm/send/third-party");
-  const subscription = JSON.parse(await control(sims.browser, `/subscription?endpoint=${wanted}`));
+  const subscription = await subscribe("third-party");
   const { endpoint, p256dh, auth } = subscription;
   const vapidDetails = {
     subject: credential.Subject,
