@@ -240,7 +240,11 @@ void Match::play(const Driver& driver) {
     std::printf("%s %s\n", driver.name.c_str(), driver.version.c_str());
     control().answer_each_alone(!in_few_records);
     Peer peer(driver, dir_, environment());
-    const std::uint32_t count = warm(peer);
+    std::uint32_t count = warm(peer);
+    if (in_few_records && alone) {  // a JIT compiler learns each way by itself
+        control().answer_each_alone(true);
+        count = std::min(count, warm(peer));
+    }
     for (unsigned i = 1; i <= experiment_.runs(); ++i) {
         if (in_few_records) {
             control().answer_each_alone(false);

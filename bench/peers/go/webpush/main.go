@@ -51,7 +51,7 @@ func main() {
 				return
 			}
 			defer answer.Body.Close()
-			if said, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusCreated {
+			if said, _ := io.ReadAll(answer.Body); answer.StatusCode/100 != 2 {
 				refused(handle, answer.Status+" "+string(said))
 			}
 		})
