@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "hub/text/plain_json.hpp"
 #include "hub/text/text.hpp"
 
 namespace hub {
@@ -136,7 +135,6 @@ Parsed<nlohmann::json> read_json(std::string_view text, std::string_view what,
         commas += c == ',';
     }
     if (text.size() <= bytes_max && brackets <= json_depth_max && brackets + commas < values_max) {
-        if (auto plain = parse_plain_json(text)) return std::move(*plain);
         auto value = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
         if (!value.is_discarded()) return value;
     }
