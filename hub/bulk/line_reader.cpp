@@ -6,7 +6,8 @@
 
 namespace hub {
 
-/// std::string_view::find_first_of() asks for each byte anew, which was a third of the time of a job.
+/// std::string_view::find_first_of() asks for each byte anew, which was a third of the time of a
+/// job.
 std::size_t find_line_end(std::string_view text, std::size_t at) {
     constexpr std::size_t step = 1'024;  // one of the two may be far away, or nowhere
     for (; at < text.size(); at += step) {
