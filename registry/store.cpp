@@ -184,7 +184,7 @@ class StoreHandles {
         }
         std::vector<rocksdb::ColumnFamilyHandle*> opened;
         rocksdb::DB* raw = nullptr;
-        const rocksdb::Status status =
+        rocksdb::Status status =
             read_only ? rocksdb::DB::OpenForReadOnly(options, path, wanted, &opened, &raw)
                       : rocksdb::DB::Open(options, path, wanted, &opened, &raw);
         db.reset(raw);

@@ -255,9 +255,9 @@ rocksdb::Status TraceStore::Impl::open(const std::string& path, Access wanted_ac
     }
     std::vector<rocksdb::ColumnFamilyHandle*> opened;
     rocksdb::DB* raw = nullptr;
-    const auto status = access == Access::reads
-                            ? rocksdb::DB::OpenForReadOnly(wanted, path, families, &opened, &raw)
-                            : rocksdb::DB::Open(wanted, path, families, &opened, &raw);
+    auto status = access == Access::reads
+                      ? rocksdb::DB::OpenForReadOnly(wanted, path, families, &opened, &raw)
+                      : rocksdb::DB::Open(wanted, path, families, &opened, &raw);
     db.reset(raw);
     std::copy(opened.begin(), opened.end(), places.begin());
     return status;
