@@ -1,8 +1,10 @@
-// Damaged bytes of the disk as what registry/trace_keys.hpp and the rest of registry/keys.hpp name,
+// Damaged bytes of the disk as what registry/trace_keys.hpp, registry/trace_block.hpp and the rest
+// of registry/keys.hpp name,
 // as a bulk job, as the description of a hub and as the end of RocksDB's log: refused, or a value
 // that is written and read again as it was. fuzz_keys.cpp has the other records of the registry.
 // Inputs: up to 66560 bytes, a piece of error details or two blocks of a log.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -12,11 +14,13 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "hub/bulk/job_record.hpp"
 #include "hub/device/hub_description.hpp"
 #include "hub/text/times.hpp"
 #include "registry/keys.hpp"
+#include "registry/trace_block.hpp"
 #include "registry/trace_keys.hpp"
 #include "registry/wal_tail.hpp"
 #include "tests/support/registry_fixture.hpp"
@@ -79,6 +83,78 @@ void check_trace(std::string_view bytes) {
     if (const auto name = registry::details_name(bytes)) require(name->size() + 7 == bytes.size());
     if (const auto time = registry::retirement_time(bytes)) require(*time >= 0);
     (void)registry::decode_send_tail(bytes);
+}
+
+void check_block(std::string_view bytes) {
+    std::string texts;
+    if (const auto events = registry::decode_block(bytes, texts); events && !events->empty()) {
+        std::vector<const registry::TraceEvent*> one_by_one;
+        for (const auto& event : *events) one_by_one.push_back(&event);
+        std::string again, texts_again;
+        const auto made = registry::encode_block(again, one_by_one);
+        require(made.events > 0 && made.events <= events->size());
+        const auto same = registry::decode_block(again, texts_again);
+        require(same && same->size() == made.events);
+        for (std::size_t i = 0; i < made.events; ++i) {
+            const auto& before = (*events)[i];
+            const auto& after = (*same)[i];
+            require(after.send_id == before.send_id && after.device_id == before.device_id &&
+                    after.at_ms == before.at_ms && after.provider_id == before.provider_id);
+        }
+    }
+    std::vector<registry::IndexEntry> all, some;
+    if (registry::read_index(bytes, nullptr, all) && !all.empty()) {
+        const std::uint32_t mark = all.front().mark;
+        require(registry::read_index(bytes, &mark, some).has_value());
+        const auto has_it = [&](const registry::IndexEntry& entry) { return entry.mark == mark; };
+        require(static_cast<std::size_t>(std::count_if(all.begin(), all.end(), has_it)) ==
+                some.size());
+    }
+    (void)registry::decode_send_block(bytes);
+    (void)registry::decode_send_block_span(bytes);
+    (void)registry::decode_block_bound(bytes);
+    (void)registry::block_of(bytes);
+    (void)registry::block_of_index(bytes);
+    (void)registry::segment_of(bytes);
+}
+
+/// A block as a hub writes it, with the bytes that the input names changed: two for the place, one
+/// for the value.
+std::string damaged_block(std::string_view input) {
+    static const std::string whole = [] {
+        std::vector<registry::TraceEvent> events;
+        std::vector<std::string> ids;
+        for (int i = 0; i < 20; ++i)
+            ids.push_back("3f2504e0-4f89-41d3-9a0c-0305e82c33" + std::to_string(10 + i));
+        std::vector<const registry::TraceEvent*> one_by_one;
+        for (std::size_t i = 0; i < ids.size(); ++i) {
+            registry::TraceEvent event;
+            event.hub = 7;
+            event.send_id = "send";
+            event.enqueued_at_ms = 1'700'000'000'000;
+            event.device_id = i % 3 == 0 ? std::string_view("phone") : ids[i];
+            event.registration_id = ids[i];
+            event.number = static_cast<std::uint32_t>(i * i);
+            event.platform = "apns";
+            event.at_ms = event.enqueued_at_ms + static_cast<std::int64_t>(i) * 7;
+            event.took_ms = 1 + i;
+            event.outcome = i % 5 == 0 ? "BadChannel" : "Success";
+            event.reason = i % 5 == 0 ? "Unregistered" : "";
+            event.provider_id = ids[ids.size() - 1 - i];
+            events.push_back(event);
+        }
+        for (const auto& event : events) one_by_one.push_back(&event);
+        std::string out;
+        require(registry::encode_block(out, one_by_one).events == events.size());
+        return out;
+    }();
+    std::string out = whole;
+    for (std::size_t i = 0; i + 2 < input.size(); i += 3) {
+        const auto place = static_cast<std::size_t>(static_cast<unsigned char>(input[i])) * 256 +
+                           static_cast<unsigned char>(input[i + 1]);
+        out[place % out.size()] = input[i + 2];
+    }
+    return out;
 }
 
 void check_registry(std::string_view bytes) {
@@ -172,6 +248,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
             break;
         case 4:
             check_description(with_member(hub::hub_description_json({}), input));
+            break;
+        case 5:
+            check_block(input);
+            check_block(damaged_block(input));
             break;
         default:
             check_trace(input);
