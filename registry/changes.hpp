@@ -35,8 +35,8 @@ struct RegistrationPut {
 /// Finds out for each what its row needs to know of the store, where that spares the writer a look.
 /// Blocks on disk; any thread.
 void look_up(const View& view, std::span<RegistrationPut> puts);
-/// Writes the row in `put`, and completes it; the new etag.
-Result<std::uint64_t> put_registration(Transaction& tx, RegistrationPut& put);
+/// Writes the row in `put`, and completes it; `put.value` gets the new etag.
+Result<void> put_registration(Transaction& tx, RegistrationPut& put);
 Result<void> erase_registration(Transaction& tx, std::uint32_t hub, const std::string& id,
                                 const Precondition& match);
 Result<void> check_match(const Precondition& match, std::uint64_t etag);
@@ -45,9 +45,9 @@ Result<void> check_match(const Precondition& match, std::uint64_t etag);
 void use_up_plain(Transaction& tx, std::uint32_t hub, Address address, const Row& row);
 
 // installations.cpp
-/// The new version, which `value` gets, too.
-Result<std::uint64_t> put_installation(Transaction& tx, std::uint32_t hub, Installation& value,
-                                       std::optional<std::uint64_t> expected_version);
+/// `value` gets the new version.
+Result<void> put_installation(Transaction& tx, std::uint32_t hub, Installation& value,
+                              std::optional<std::uint64_t> expected_version);
 Result<bool> erase_installation(Transaction& tx, std::uint32_t hub, const std::string& id);
 /// Removes one part: a template from its installation, or the native part until the next full
 /// write.

@@ -78,9 +78,7 @@ Result<Registration> put_registration_once(Transaction& tx, std::uint32_t hub,
                                            const Registration& value, const KeptAnswer& answer) {
     return once<Registration>(tx, hub, answer, [&]() -> Result<Registration> {
         RegistrationPut put(hub, value, {});
-        const auto etag = put_registration(tx, put);
-        if (!etag) return etag.error();
-        put.value.etag = *etag;
+        if (const auto written = put_registration(tx, put); !written) return written.error();
         return std::move(put.value);
     });
 }

@@ -145,8 +145,8 @@ std::set<std::string> part_names(const InstallationRecord& record) {
 
 }  // namespace
 
-Result<std::uint64_t> put_installation(Transaction& tx, std::uint32_t hub, Installation& value,
-                                       std::optional<std::uint64_t> expected_version) {
+Result<void> put_installation(Transaction& tx, std::uint32_t hub, Installation& value,
+                              std::optional<std::uint64_t> expected_version) {
     if (tx.hub(hub) == nullptr) return make_error_code(errc::not_found);
     const auto before = tx.installation(hub, value.id);
     if (tx.fault()) return tx.fault();
@@ -158,7 +158,7 @@ Result<std::uint64_t> put_installation(Transaction& tx, std::uint32_t hub, Insta
         }
     }
     write(tx, hub, before ? &*before : nullptr, value, nullptr);
-    return value.version;
+    return {};
 }
 
 Result<bool> erase_installation(Transaction& tx, std::uint32_t hub, const std::string& id) {

@@ -68,7 +68,7 @@ void look_up(const View& view, std::span<RegistrationPut> puts) {
     }
 }
 
-Result<std::uint64_t> put_registration(Transaction& tx, RegistrationPut& put) {
+Result<void> put_registration(Transaction& tx, RegistrationPut& put) {
     const auto& [hub, value, match, row_of_value, id_key, looked_up] = put;
     const HubRow* const owner = tx.hub(hub);
     if (owner == nullptr) return make_error_code(errc::not_found);
@@ -106,7 +106,8 @@ Result<std::uint64_t> put_registration(Transaction& tx, RegistrationPut& put) {
         set_audience_positions(before, after, tx.position());
         tx.replace_row(hub, address, &before, &after, looked_up);
     }
-    return after.row.etag;
+    put.value.etag = after.row.etag;
+    return {};
 }
 
 void use_up_plain(Transaction& tx, std::uint32_t hub, Address address, const Row& row) {

@@ -70,11 +70,8 @@ std::vector<HubRow> Registry::hubs() const {
 namespace {
 
 std::unique_ptr<Change> change_of(RegistrationPut put, Done<Registration> done) {
-    const auto apply = [](Transaction& tx, RegistrationPut& record) -> Result<void> {
-        const auto etag = put_registration(tx, record);
-        if (!etag) return etag.error();
-        record.value.etag = *etag;
-        return {};
+    const auto apply = [](Transaction& tx, RegistrationPut& record) {
+        return put_registration(tx, record);
     };
     const auto value = [](RegistrationPut record) { return std::move(record.value); };
     return std::make_unique<
@@ -85,11 +82,8 @@ std::unique_ptr<Change> change_of(RegistrationPut put, Done<Registration> done) 
 std::unique_ptr<Change> change_of(std::uint32_t hub, Installation wanted,
                                   std::optional<std::uint64_t> expected_version,
                                   Done<Installation> done) {
-    const auto apply = [hub, expected_version](Transaction& tx,
-                                               Installation& record) -> Result<void> {
-        const auto version = put_installation(tx, hub, record, expected_version);
-        if (!version) return version.error();
-        return {};
+    const auto apply = [hub, expected_version](Transaction& tx, Installation& record) {
+        return put_installation(tx, hub, record, expected_version);
     };
     const auto value = [](Installation record) { return record; };
     return std::make_unique<

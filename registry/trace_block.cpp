@@ -410,19 +410,6 @@ Result<std::int64_t> decode_send_block_span(std::string_view bytes) {
     return span_ms;
 }
 
-std::string encode_block_index(std::int64_t enqueued_at_ms, std::uint8_t block,
-                               std::span<const std::uint32_t> marks) {
-    std::string bytes;
-    bytes.reserve(16 + marks.size() * entry_bytes);
-    ByteWriter out(bytes);
-    out.u8(block_version);
-    out.varint(marks.size());
-    out.zigzag(enqueued_at_ms);
-    for (std::size_t i = 0; i < marks.size(); ++i)
-        append_entry(out, {enqueued_at_ms, marks[i], block, static_cast<std::uint8_t>(i)});
-    return bytes;
-}
-
 Result<void> read_index(std::string_view bytes, const std::uint32_t* mark,
                         std::vector<IndexEntry>& out) {
     ByteReader in(bytes);
@@ -444,7 +431,7 @@ Result<void> read_index(std::string_view bytes, const std::uint32_t* mark,
     return {};
 }
 
-std::string encode_segment_index(std::span<const IndexEntry> entries) {
+std::string encode_index(std::span<const IndexEntry> entries) {
     std::string bytes;
     bytes.reserve(16 + entries.size() * entry_bytes);
     ByteWriter out(bytes);

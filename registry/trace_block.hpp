@@ -93,9 +93,6 @@ std::string encode_send_block(std::int64_t span_ms);
 /// How long before the newest event the oldest one was.
 Result<std::int64_t> decode_send_block_span(std::string_view bytes);
 
-/// The index of one block: the marks of its events, in order.
-std::string encode_block_index(std::int64_t enqueued_at_ms, std::uint8_t block,
-                               std::span<const std::uint32_t> marks);
 struct IndexEntry {
     std::int64_t enqueued_at_ms = 0;  ///< of the send
     std::uint32_t mark = 0;
@@ -104,8 +101,9 @@ struct IndexEntry {
 /// Appends the entries that have the mark; without one all.
 Result<void> read_index(std::string_view bytes, const std::uint32_t* mark,
                         std::vector<IndexEntry>& out);
-/// Entries of one bucket, in the order of their blocks.
-std::string encode_segment_index(std::span<const IndexEntry> entries);
+/// An index: of one block its events in order, of a bucket the entries in the order of their
+/// blocks.
+std::string encode_index(std::span<const IndexEntry> entries);
 
 std::string encode_block_bound(std::uint64_t block);
 Result<std::uint64_t> decode_block_bound(std::string_view bytes);

@@ -378,17 +378,19 @@ void TraceStore::Impl::put_block(rocksdb::WriteBatch& batch, std::string_view by
                                  const BlockMade& made, std::span<const TraceEvent* const> events) {
     const std::uint64_t block = next_block++;
     const TraceEvent& first = *events[0];
-    std::array<std::uint32_t, block_events_max> marks;
-    for (std::size_t i = 0; i < events.size(); ++i)
-        marks[i] = device_mark(events[i]->hub, events[i]->kind, events[i]->device_id);
+    const auto place = static_cast<std::uint8_t>(block % segment_blocks);
+    std::array<IndexEntry, block_events_max> entries;
+    for (std::size_t i = 0; i < events.size(); ++i) {
+        const TraceEvent& event = *events[i];
+        entries[i] = {first.enqueued_at_ms, device_mark(event.hub, event.kind, event.device_id),
+                      place, static_cast<std::uint8_t>(i)};
+    }
     batch.Put(places[pushes], slice(block_key(block)), slice(bytes));
     batch.Put(places[pushes],
               slice(send_block_key(first.hub, first.send_id, made.newest_ms, block)),
               slice(encode_send_block(made.newest_ms - made.oldest_ms)));
     batch.Put(places[pushes], slice(block_index_key(block)),
-              slice(encode_block_index(first.enqueued_at_ms,
-                                       static_cast<std::uint8_t>(block % segment_blocks),
-                                       std::span(marks).first(events.size()))));
+              slice(encode_index(std::span(entries).first(events.size()))));
 }
 
 Result<void> TraceStore::Impl::seal_segments() {
@@ -410,7 +412,7 @@ Result<void> TraceStore::Impl::seal_segments() {
         for (std::uint64_t bucket = 0; bucket < mark_buckets; ++bucket) {
             if (buckets[bucket].empty()) continue;
             batch.Put(places[pushes], slice(segment_index_key(bucket, segment)),
-                      slice(encode_segment_index(buckets[bucket])));
+                      slice(encode_index(buckets[bucket])));
         }
         batch.Put(places[meta], next_block_key, slice(encode_block_bound(next_block)));
         if (const auto written = write(batch); !written) return written.error();

@@ -715,10 +715,11 @@ TEST_CASE("no cut and no foreign version of a block is taken", "[registry]") {
     CHECK(decode_block(block, texts).value().size() == 5);
     CHECK(encode_block(block, {}).events == 0);
 
-    const std::vector<std::uint32_t> marks{1, 2, 1};
-    const std::string index = encode_block_index(start_ms, 9, marks);
+    const std::vector<IndexEntry> indexed{
+        {start_ms, 1, 9, 0}, {start_ms, 2, 9, 1}, {start_ms, 1, 9, 2}};
+    const std::string index = encode_index(indexed);
     std::vector<IndexEntry> entries;
-    REQUIRE(read_index(index, &marks[0], entries));
+    REQUIRE(read_index(index, &indexed[0].mark, entries));
     REQUIRE(entries.size() == 2);
     CHECK((entries[1].block == 9 && entries[1].event == 2));
     for (std::size_t cut = 2; cut < index.size(); ++cut)
